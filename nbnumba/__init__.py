@@ -1,0 +1,118 @@
+"""nbnumba: simulated X-ray diffraction images, with physics stages that are plugins.
+
+The names below are the public API. They are loaded when first used, so that ``import nbnumba`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbnumba.errors import (
+        InputFileError,
+        NbnumbaError,
+        NotAvailableError,
+        OptionError,
+        OutputFileError,
+        ParameterError,
+        StageError,
+    )
+    from nbnumba.experiment.beam import Beam
+    from nbnumba.experiment.configuration import load_experiment, save_experiment
+    from nbnumba.experiment.crystal import Crystal
+    from nbnumba.experiment.detector import Detector
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.experiment.goniometer import Goniometer
+    from nbnumba.experiment.model import Model
+    from nbnumba.experiment.part import Limits
+    from nbnumba.experiment.sampling import Sampling
+    from nbnumba.experiment.structure_factors import StructureFactors
+    from nbnumba.inputs.hkl import read_hkl
+    from nbnumba.inputs.matrix import read_matrix
+    from nbnumba.options import experiment_from_options
+    from nbnumba.outputs.image import Image
+    from nbnumba.simulate import simulate
+    from nbnumba.stages.hookspecs import hookimpl
+    from nbnumba.stages.stage import Parameter, Stage, WorkedValue
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "nbnumba.errors": (
+        "InputFileError",
+        "NbnumbaError",
+        "NotAvailableError",
+        "OptionError",
+        "OutputFileError",
+        "ParameterError",
+        "StageError",
+    ),
+    "nbnumba.experiment.beam": ("Beam",),
+    "nbnumba.experiment.configuration": ("load_experiment", "save_experiment"),
+    "nbnumba.experiment.crystal": ("Crystal",),
+    "nbnumba.experiment.detector": ("Detector",),
+    "nbnumba.experiment.experiment": ("Experiment",),
+    "nbnumba.experiment.goniometer": ("Goniometer",),
+    "nbnumba.experiment.model": ("Model",),
+    "nbnumba.experiment.part": ("Limits",),
+    "nbnumba.experiment.sampling": ("Sampling",),
+    "nbnumba.experiment.structure_factors": ("StructureFactors",),
+    "nbnumba.inputs.hkl": ("read_hkl",),
+    "nbnumba.inputs.matrix": ("read_matrix",),
+    "nbnumba.options": ("experiment_from_options",),
+    "nbnumba.outputs.image": ("Image",),
+    "nbnumba.simulate": ("simulate",),
+    "nbnumba.stages.hookspecs": ("hookimpl",),
+    "nbnumba.stages.stage": ("Parameter", "Stage", "WorkedValue"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Beam",
+    "Crystal",
+    "Detector",
+    "Experiment",
+    "Goniometer",
+    "Image",
+    "InputFileError",
+    "Limits",
+    "Model",
+    "NbnumbaError",
+    "NotAvailableError",
+    "OptionError",
+    "OutputFileError",
+    "Parameter",
+    "ParameterError",
+    "Sampling",
+    "Stage",
+    "StageError",
+    "StructureFactors",
+    "WorkedValue",
+    "experiment_from_options",
+    "hookimpl",
+    "load_experiment",
+    "read_hkl",
+    "read_matrix",
+    "save_experiment",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'nbnumba' has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)
+
+
+class _Package(ModuleType):
+    """Keeps ``nbnumba.simulate`` the function: importing the module of that name would put the module in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _MODULE_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,31 @@
+"""``nbnumba explain``: what a run would decide, without rendering."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for
+from nbnumba.options import build
+
+
+@click.command("explain", cls=ExperimentCommand, short_help="Print what a run would decide, without rendering.")
+@experiment_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool, **options: Any) -> None:
+    """Print what a run with these options would decide: geometry in every convention, crystal, sampling, stages, warnings."""
+    draft = read_draft(ctx, options)
+    experiment = build(draft)
+    experiment.check()
+
+    from nbnumba.outputs.image import provenance
+    from nbnumba.outputs.summary import as_text, description
+    from nbnumba.simulate import choose_stages
+
+    chosen = choose_stages(experiment, registry_for(options["plugin_files"]))
+    found = description(experiment, provenance(experiment, chosen))
+    found["warnings"] = [*draft.notes, *found["warnings"]]
+    click.echo(json.dumps(found, indent=2) if as_json else as_text(found))

@@ -1,0 +1,76 @@
+"""The ``nbnumba`` command: finds the subcommand, and turns every failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from nbnumba import __version__
+from nbnumba.errors import NbnumbaError, ParameterError
+
+COMMANDS = {"run": "nbnumba.cli.run", "explain": "nbnumba.cli.explain", "plugins": "nbnumba.cli.plugins"}
+USAGE_ERROR, INTERRUPTED = 2, 130
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand's module only when it is needed, so that ``--help`` is immediate."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name]).command
+        return command
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(__version__, prog_name="nbnumba", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Simulate X-ray diffraction images.
+
+    Options are those of nanoBragg: put 'nbnumba run' in front of the options in your script.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        result = cli.main(args=None if arguments is None else list(arguments), prog_name="nbnumba", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except ParameterError as error:
+        return fail(with_option_names(error))
+    except NbnumbaError as error:
+        return fail(str(error))
+    except click.ClickException as error:
+        return fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("nbnumba: interrupted; nothing was written", err=True)
+        return INTERRUPTED
+    except MemoryError:
+        return fail("not enough memory; render a smaller region (-roi) or a smaller detector (-detpixels)")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def with_option_names(error: ParameterError) -> str:
+    """The message, with the options that set the field."""
+    from nbnumba.options import OPTIONS
+
+    names = " or ".join(option.name for option in OPTIONS if option.field == error.field)
+    return f"{error.field}{f' ({names})' if names else ''}: {error.problem}"
+
+
+def fail(message: str) -> int:
+    click.echo(f"nbnumba: error: {' '.join(message.split())}", err=True)
+    return USAGE_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

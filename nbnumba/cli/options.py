@@ -1,0 +1,137 @@
+"""Options shared by the commands that take an experiment, and how their help is laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nbnumba.errors import OptionError
+from nbnumba.experiment.model import PRESETS
+from nbnumba.experiment.part import default_of
+from nbnumba.options import EV, OPTIONS, Draft, Option, apply_all, split_arguments, unknown_option
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.stages.registry import Registry
+
+CARRYOVER_MODES = ("spec", "c-parity")
+
+
+class ExperimentCommand(click.Command):
+    """A command that takes the options of the reference program besides its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = [name for parameter in self.get_params(ctx) for name in parameter.opts]
+        try:
+            given, others = split_arguments(args)
+        except OptionError as error:
+            word = str(error).partition(":")[0]
+            raise unknown_option(word, own) if "no such option" in str(error) else error from None
+        ctx.meta["given"] = given
+        rest = super().parse_args(ctx, others)
+        return rest
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        for group, options in groupby(OPTIONS, key=lambda option: option.group):
+            with formatter.section(group):
+                formatter.write_dl([(usage(option), explanation(option)) for option in options])
+
+
+def usage(option: Option) -> str:
+    """``-phi DEG``: names and the values they take."""
+    values = "TEXT" if option.text else option.unit.name.upper() or "N"
+    if option.text and ("file" in option.help or option.field.endswith("file")):
+        values = "FILE"
+    shown = " ".join([values] * option.most) if option.most > 1 and option.least == option.most else values
+    if option.least != option.most:
+        shown = f"{values}..."
+    return f"{', '.join(option.names)} {shown if option.most else ''}".rstrip()
+
+
+def explanation(option: Option) -> str:
+    """Meaning, unit and default."""
+    field = option.described
+    text = option.help or (str(field.metadata["meaning"]) if field else "")
+    if option.help or field is None:
+        return text
+    unit = f" in {option.unit.name}" if option.unit.name else ""
+    default = default_of(field)
+    if default is None or option.unit is EV:
+        return f"{text}{unit}"
+    shown = default * option.unit.per_si if isinstance(default, int | float) and not isinstance(default, bool) else default
+    return f"{text}{unit} (default: {f'{shown:g}' if isinstance(shown, float) else shown})"
+
+
+def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command's own options that say what to simulate."""
+    for decorate in reversed(
+        [
+            click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Start from an experiment saved as TOML."),
+            click.option(
+                "--preset", type=click.Choice(PRESETS), help="Named choice of stages (default: reference); see specs/presets.md."
+            ),
+            click.option(
+                "--phi-carryover-mode", type=click.Choice(CARRYOVER_MODES),
+                help="Rotation stage: afresh at every phi step (spec), or as the reference program, which keeps the last orientation "
+                "at phi = 0 (c-parity).",
+            ),
+            click.option(
+                "--plugin", "plugins", multiple=True, metavar="KIND=NAME", help="Use this stage, e.g. lattice_shape=gauss. Repeatable."
+            ),
+            click.option(
+                "--plugin-file", "plugin_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.py",
+                help="Load stages from a Python file. Repeatable.",
+            ),
+            click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of a stage. Repeatable."),
+        ]
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def read_draft(ctx: click.Context, options: dict[str, Any]) -> Draft:
+    """Configuration file, options of the table, then the command's own options, each over the one before."""
+    base = None
+    if options["config"] is not None:
+        from nbnumba.experiment.configuration import load_experiment
+
+        base = load_experiment(options["config"])
+    draft = apply_all(ctx.meta["given"], base)
+    if options["preset"]:
+        draft.values["model.preset"] = options["preset"]
+    if options["phi_carryover_mode"]:
+        draft.values["model.stages.rotation"] = options["phi_carryover_mode"]
+    for text in options["plugins"]:
+        kind, name = key_and_value("--plugin", text, "KIND=NAME")
+        draft.values[f"model.stages.{kind}"] = name
+    for text in options["settings"]:
+        name, value = key_and_value("--set", text, "NAME=VALUE")
+        try:
+            draft.values[f"model.parameters.{name}"] = float(value)
+        except ValueError:
+            raise OptionError(f"--set {text}: {value!r} is not a number") from None
+    return draft
+
+
+def key_and_value(option: str, text: str, form: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise OptionError(f"{option} {text}: must have the form {form}")
+    return key, value
+
+
+def registry_for(plugin_files: tuple[Path, ...]) -> Registry:
+    from nbnumba.stages.registry import with_files
+
+    return with_files(plugin_files)
+
+
+def report(draft: Draft, experiment: Experiment) -> None:
+    """What the user should know before the work begins, on stderr."""
+    for note in (*draft.notes, *experiment.warnings):
+        click.echo(f"nbnumba: warning: {note}", err=True)

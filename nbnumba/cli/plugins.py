@@ -1,0 +1,53 @@
+"""``nbnumba plugins``: list the stages there are, and check somebody's own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from nbnumba.stages.registry import Registry, with_files
+from nbnumba.stages.stage import Parameter, Stage
+
+FILE = click.Path(path_type=Path)
+
+
+@click.group("plugins", invoke_without_command=True, short_help="List the physics stages, or check one.")
+@click.option("--plugin-file", "plugin_files", multiple=True, type=FILE, metavar="FILE.py", help="Load stages from a Python file.")
+@click.pass_context
+def command(ctx: click.Context, plugin_files: tuple[Path, ...]) -> None:
+    """List every physics stage: kind, name, parameters with units and defaults, origin, targets."""
+    if ctx.invoked_subcommand is None:
+        for stage, origin in with_files(plugin_files):
+            click.echo(listing(stage, origin))
+
+
+def listing(stage: Stage, origin: str) -> str:
+    """A stage as a paragraph."""
+    targets = f"cpu: yes, derivative: {'yes' if stage.derivative else 'no'}"
+    lines = [f"{stage.kind} {stage.name}: {stage.summary}", f"    from {origin}; {targets}; spec {', '.join(stage.spec) or '-'}"]
+    return "\n".join([*lines, *(f"    {parameter_line(parameter)}" for parameter in stage.parameters), ""])
+
+
+def parameter_line(parameter: Parameter) -> str:
+    where = f"experiment field {parameter.field}" if parameter.field else f"--set {parameter.name}=VALUE"
+    default = "-" if parameter.default is None else parameter.default
+    return f"{parameter.name} [{parameter.unit or '1'}] default {default}: {parameter.help} ({where})"
+
+
+@command.command("check")
+@click.argument("file", type=FILE)
+def check(file: Path) -> None:
+    """Run the stage test suite on the stages of FILE, a plugin in Python."""
+    from nbnumba.stages.registry import load_file
+    from nbnumba.stages.suite import run_suite
+
+    failed = 0
+    for stage in Registry().register(load_file(file), str(file)):
+        for name, problem in run_suite(stage):
+            failed += bool(problem)
+            click.echo(f"{'FAIL' if problem else 'ok  '}  {stage}: {name}{f': {problem}' if problem else ''}")
+    if failed:
+        click.echo(f"nbnumba: error: {file}: {failed} checks failed", err=True)
+        sys.exit(1)

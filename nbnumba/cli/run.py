@@ -1,0 +1,121 @@
+"""``nbnumba run``: render an image and write it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for, report
+from nbnumba.files import check_writable, write_all
+from nbnumba.options import build
+from nbnumba.outputs.settings import Output
+
+if TYPE_CHECKING:
+    from nbnumba.outputs.image import Image
+
+SECONDS_BEFORE_PROGRESS = 1.0
+
+
+@click.command("run", cls=ExperimentCommand, short_help="Render an image and write it.")
+@experiment_options
+@click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
+@click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture: log scale, beam centre, resolution rings.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write statistics, geometry, stages and versions."
+)
+@click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Number of threads (default: all cores).")
+@click.pass_context
+def command(ctx: click.Context, **options: Any) -> None:
+    """Render an image and write it.
+
+    Takes the options of the reference program, listed below by what they describe; units and defaults stand beside them.
+
+    \b
+      nbnumba run -default_F 100 -cell 100 100 100 90 90 90 -lambda 6.2 -N 5 -detpixels 256 --png image.png
+    """
+    if options["threads"]:  # numba reads it once, when it is imported
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(max(options["threads"], os.cpu_count() or 1)))
+    draft = read_draft(ctx, options)
+    output = Output(**draft.part("output"))
+    experiment = build(draft)
+    check_writable(targets(output, options))
+    experiment.check()
+    report(draft, experiment)
+
+    from nbnumba.simulate import simulate
+
+    with Progress(draft.values.get("progress", True)) as progress:
+        image = simulate(experiment, stages=registry_for(options["plugin_files"]), threads=options["threads"], progress=progress.update)
+    write_all(contents(image, output, options))
+    found = image.statistics
+    click.echo(
+        f"maximum {found.maximum:g} photons at fast {found.maximum_fast}, slow {found.maximum_slow}; "
+        f"mean {found.mean:g}; wrote {', '.join(str(path) for path in targets(output, options))}"
+    )
+
+
+def targets(output: Output, options: dict[str, Any]) -> list[Path]:
+    """Every file that the run writes."""
+    files = (output.float_file, output.int_file, output.pgm_file, options["png"], options["json_file"], options["save_config"])
+    return [path for path in files if path is not None]
+
+
+def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path, bytes]:
+    """Every file that the run writes, with its bytes."""
+    from nbnumba.outputs.smv import automatic_scale, counts, smv_bytes
+
+    scale = output.scale or automatic_scale(image)
+    files = {
+        output.float_file: image.float32.tobytes(),
+        output.int_file: smv_bytes(image.experiment, counts(image, scale, output.adc_offset)),
+    }
+    if output.pgm_file is not None:
+        from nbnumba.outputs.pgm import pgm_bytes
+
+        files[output.pgm_file] = pgm_bytes(image, output.pgm_scale, scale)
+    if options["png"] is not None:
+        from nbnumba.outputs.png import png_bytes
+
+        files[options["png"]] = png_bytes(image)
+    if options["json_file"] is not None:
+        from nbnumba.outputs.summary import image_summary
+
+        files[options["json_file"]] = (json.dumps(image_summary(image), indent=2) + "\n").encode("utf-8")
+    if options["save_config"] is not None:
+        from nbnumba.experiment.configuration import toml_text
+
+        files[options["save_config"]] = toml_text(image.experiment, options["save_config"].parent).encode("utf-8")
+    return files
+
+
+class Progress:
+    """A progress bar on a terminal for work that takes longer than a second; nothing elsewhere."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted and sys.stderr.isatty()
+        self._bar: Any = None
+        self._done = 0
+
+    def __enter__(self) -> Progress:
+        self._began = time.monotonic()
+        return self
+
+    def update(self, done: int, total: int) -> None:
+        """Called by the renderer with pixels done and in all."""
+        if not self._wanted or time.monotonic() - self._began < SECONDS_BEFORE_PROGRESS:
+            return
+        if self._bar is None:
+            self._bar = click.progressbar(length=total, label="rendering", file=sys.stderr)
+            self._bar.__enter__()
+        self._bar.update(done - self._done)
+        self._done = done
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)

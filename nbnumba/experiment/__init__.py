@@ -1,0 +1,1 @@
+"""What is simulated: an immutable description, and everything that follows from it."""

@@ -1,0 +1,131 @@
+"""Experiments as TOML files: one table per part, SI units, only what differs from the defaults (EXP-11)."""
+
+from __future__ import annotations
+
+import base64
+import os
+import tomllib
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nbnumba.errors import InputFileError, NbnumbaError, ParameterError
+from nbnumba.experiment.beam import Beam
+from nbnumba.experiment.crystal import Crystal
+from nbnumba.experiment.detector import Detector
+from nbnumba.experiment.experiment import Experiment
+from nbnumba.experiment.goniometer import Goniometer
+from nbnumba.experiment.model import Model
+from nbnumba.experiment.part import Part
+from nbnumba.experiment.sampling import Sampling
+from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.files import check_writable, write_all
+from nbnumba.inputs.hkl import read_hkl
+from nbnumba.inputs.text import read_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PARTS: dict[str, type[Part]] = {
+    part.section(): part for part in (Beam, Crystal, Detector, Goniometer, Sampling, StructureFactors, Model)
+}
+HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba run --config FILE` renders it.\n\n"
+
+
+def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
+    """The experiment as TOML; a structure factor file is named relative to ``folder``."""
+    import tomli_w
+
+    tables: dict[str, dict[str, Any]] = {}
+    for section, part in PARTS.items():
+        values = getattr(experiment, section)
+        table = {f.name: getattr(values, f.name) for f in fields(part)}
+        defaults = {f.name: f.default for f in fields(part)}
+        tables[section] = {name: value for name, value in table.items() if value is not None and not same(value, defaults[name])}
+    factors, mask = experiment.structure_factors, experiment.sampling.mask
+    for name in ("hkl", "F", "path"):
+        tables["structure_factors"].pop(name, None)
+    if factors.path is not None:
+        tables["structure_factors"]["path"] = os.path.relpath(factors.path, folder)
+    elif factors.hkl is not None and factors.F is not None:
+        tables["structure_factors"] |= {"hkl": factors.hkl.tolist(), "F": factors.F.tolist()}
+    if mask is not None:
+        packed = base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode("ascii")
+        tables["sampling"]["mask"] = {"shape": list(mask.shape), "packed": packed}
+    return HEADING + tomli_w.dumps({section: plain(table) for section, table in tables.items() if table})
+
+
+def same(value: Any, default: Any) -> bool:
+    return not isinstance(value, np.ndarray) and bool(value == default) or value == {}
+
+
+def plain(value: Any) -> Any:
+    """Mappings and tuples as what TOML has."""
+    if isinstance(value, Mapping):
+        return {name: plain(v) for name, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def save_experiment(experiment: Experiment, path: str | Path) -> None:
+    """Write an experiment to a TOML file, whole or not at all. Raises OutputFileError."""
+    path = Path(path)
+    check_writable([path])
+    write_all({path: toml_text(experiment, path.parent).encode("utf-8")})
+
+
+def load_experiment(path: str | Path) -> Experiment:
+    """Read an experiment from a TOML file. Raises InputFileError naming the file, the table and the value."""
+    path = Path(path)
+    try:
+        tables = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputFileError(path, f"is not TOML: {error}") from None
+    if unknown := sorted(set(tables) - set(PARTS)):
+        raise InputFileError(path, f"unknown table [{unknown[0]}]; there are {', '.join(PARTS)}")
+    parts = {}
+    for section, part in PARTS.items():
+        table = tables.get(section, {})
+        if not isinstance(table, dict):
+            raise InputFileError(path, f"{section} = {table!r} must be a table, [{section}]")
+        known = [f.name for f in fields(part)]
+        if strange := sorted(set(table) - set(known)):
+            raise InputFileError(path, f"[{section}] has no {strange[0]!r}; it has {', '.join(known)}")
+        parts[section] = part_from_table(path, section, part, table)
+    try:
+        return Experiment(**parts)  # type: ignore[arg-type]
+    except NbnumbaError as error:
+        raise InputFileError(path, str(error)) from None
+
+
+def part_from_table(path: Path, section: str, part: type[Part], table: dict[str, Any]) -> Part:
+    arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    try:
+        if section == "sampling" and "mask" in table:
+            arguments["mask"] = unpacked(table["mask"])
+        if section == "structure_factors" and "path" in table:
+            source = path.parent / str(table["path"])
+            hkl, F = read_hkl(source)
+            arguments |= {"path": source, "hkl": hkl, "F": F}
+        elif section == "structure_factors" and "hkl" in table:
+            arguments |= {"hkl": np.array(table["hkl"]), "F": np.array(table.get("F"), dtype=np.float64)}
+        return part(**arguments)
+    except InputFileError:
+        raise
+    except ParameterError as error:
+        raise InputFileError(path, f"{error}") from None
+    except (TypeError, ValueError) as error:
+        raise InputFileError(path, f"[{section}]: {error}") from None
+
+
+def unpacked(table: Any) -> NDArray[np.bool_]:
+    """The mask array of a configuration."""
+    try:
+        slow, fast = (int(n) for n in table["shape"])
+        bits = np.frombuffer(zlib.decompress(base64.b64decode(table["packed"], validate=True)), np.uint8)
+        return np.unpackbits(bits, count=slow * fast).reshape(slow, fast).astype(bool)
+    except (KeyError, TypeError, ValueError, zlib.error):
+        raise ParameterError("sampling.mask", "is damaged; save the experiment again") from None

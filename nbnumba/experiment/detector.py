@@ -1,0 +1,64 @@
+"""The detector as the user describes it; ``frame.py`` turns that into axes and an origin."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from nbnumba.errors import ParameterError
+from nbnumba.experiment.beam import Vector
+from nbnumba.experiment.part import POSITIVE, Limits, Part, choice, quantity
+
+CONVENTIONS = ("mosflm", "xds", "adxv", "denzo", "dials", "custom")
+PIXELS = Limits(1, 100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector(Part):
+    """Pixels, position and orientation of a flat (or spherically curved) detector."""
+
+    convention: str = choice("mosflm", "how beam centre, axes and pivot are understood", CONVENTIONS)
+    pixel_size: float = quantity(1e-4, "m", "edge of a square pixel", POSITIVE)
+    fast_pixels: int | None = quantity(None, "", "number of pixels along the fast axis", PIXELS, whole=True)
+    slow_pixels: int | None = quantity(None, "", "number of pixels along the slow axis", PIXELS, whole=True)
+    fast_size: float = quantity(0.1024, "m", "detector width along the fast axis, where no pixel number is given", POSITIVE)
+    slow_size: float = quantity(0.1024, "m", "detector height along the slow axis, where no pixel number is given", POSITIVE)
+    distance: float = quantity(0.1, "m", "distance from the crystal to the detector along the beam", POSITIVE)
+    close_distance: float | None = quantity(None, "m", "distance to the nearest point of the detector plane", POSITIVE)
+    beam_x: float | None = quantity(None, "m", "X of the direct beam in the convention's own frame")
+    beam_y: float | None = quantity(None, "m", "Y of the direct beam in the convention's own frame")
+    close_x: float | None = quantity(None, "m", "X of the point nearest to the crystal, before rotations")
+    close_y: float | None = quantity(None, "m", "Y of the point nearest to the crystal, before rotations")
+    xds_orgx: float | None = quantity(None, "pixel", "XDS's ORGX: fast coordinate of the nearest point")
+    xds_orgy: float | None = quantity(None, "pixel", "XDS's ORGY: slow coordinate of the nearest point")
+    fast_axis: Vector | None = quantity(None, "", "direction of the fast axis; given: the custom convention", size=3)
+    slow_axis: Vector | None = quantity(None, "", "direction of the slow axis; given: the custom convention", size=3)
+    normal: Vector | None = quantity(None, "", "direction of growing distance; given: the custom convention", size=3)
+    twotheta_axis: Vector | None = quantity(None, "", "axis of the twotheta swing; given: the custom convention", size=3)
+    pix0: Vector | None = quantity(None, "m", "outer corner of the first pixel; the presets `reference` and `c-parity` do not use it", size=3)
+    rotations: Vector = quantity((0.0, 0.0, 0.0), "rad", "rotations of the detector about x, y and z, in that order", size=3)
+    twotheta: float = quantity(0.0, "rad", "rotation of the detector about the twotheta axis")
+    pivot: str = choice("beam", "point that detector rotations leave in place", ("beam", "sample"))
+    point_pixel: bool = field(default=False, metadata={"unit": "", "meaning": "solid angle by the inverse square alone"})
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Height and width of the image in m, (slow, fast): from the pixels where they are given (EXP-5)."""
+        return (
+            self.slow_pixels * self.pixel_size if self.slow_pixels else self.slow_size,
+            self.fast_pixels * self.pixel_size if self.fast_pixels else self.fast_size,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels as (slow, fast)."""
+        height, width = (max(1, math.ceil(edge / self.pixel_size - 0.5)) for edge in self.extent)
+        return height, width
+
+    def check(self) -> None:
+        """Refuse an image that no machine holds."""
+        slow, fast = self.shape
+        if max(slow, fast) > PIXELS.high:
+            raise ParameterError(
+                self.where("pixel_size"), f"{self.pixel_size:g} m makes an image of {fast} x {slow} pixels; {PIXELS.high} is the most"
+            )

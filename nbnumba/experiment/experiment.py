@@ -1,0 +1,166 @@
+"""The whole experiment, and what follows from its parts taken together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from nbnumba.errors import ParameterError
+from nbnumba.experiment.beam import Beam
+from nbnumba.experiment.crystal import Cells, Crystal
+from nbnumba.experiment.detector import Detector
+from nbnumba.experiment.goniometer import Goniometer
+from nbnumba.experiment.model import Model
+from nbnumba.experiment.sampling import Roi, Sampling
+from nbnumba.experiment.structure_factors import StructureFactors
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nbnumba.experiment.frame import Frame
+    from nbnumba.experiment.unit_cell import UnitCell
+
+MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
+MOST_SUBPIXELS = 1000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Experiment:
+    """An immutable description; parts that contradict each other raise ParameterError when they are resolved.
+
+    >>> Experiment(crystal=Crystal(cell=(1e-8,) * 3 + (0,) * 3), structure_factors=StructureFactors(default_F=100))
+    """
+
+    crystal: Crystal
+    structure_factors: StructureFactors
+    beam: Beam = field(default_factory=Beam)
+    detector: Detector = field(default_factory=Detector)
+    goniometer: Goniometer = field(default_factory=Goniometer)
+    sampling: Sampling = field(default_factory=Sampling)
+    model: Model = field(default_factory=Model)
+
+    @cached_property
+    def frame(self) -> Frame:
+        """Beam, axes and detector origin in the laboratory."""
+        from nbnumba.experiment.frame import resolve_frame
+
+        return resolve_frame(self.beam, self.detector, self.goniometer)
+
+    @cached_property
+    def unit_cell(self) -> UnitCell:
+        """Cell vectors at phi = 0."""
+        from nbnumba.experiment.unit_cell import resolve_unit_cell
+
+        return resolve_unit_cell(self.crystal, self.beam.wavelength)
+
+    @cached_property
+    def phi(self) -> np.ndarray:
+        """Spindle angle of every phi step in rad, (phi_steps,)."""
+        import numpy as np
+
+        sweep = self.goniometer.sweep
+        return self.goniometer.phi_start + sweep.step * np.arange(sweep.steps)
+
+    @cached_property
+    def sample_size(self) -> tuple[float, float, float]:
+        """Sample edges in m, height and width clipped by the beam (EXP-9)."""
+        x, y, z = self.crystal.size
+        return x, min(y, self.beam.size), min(z, self.beam.size)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Unit cells along a, b, c: from the sample size where one is given, at least 1 (EXP-9)."""
+        edges = self.unit_cell.lengths_and_angles[:3]
+        counts = [
+            math.ceil(size / edge) if size > 0.0 else cells
+            for size, edge, cells in zip(self.sample_size, edges, self.crystal.cells, strict=True)
+        ]
+        if max(counts) > 1e9:
+            raise ParameterError("crystal.size", f"makes a crystal {max(counts):g} unit cells long; 1e9 is the most")
+        a, b, c = (max(1, count) for count in counts)
+        return a, b, c
+
+    @property
+    def interpolated(self) -> bool:
+        """Whether amplitudes between reflections are interpolated: by wish, else for crystals 1 or 2 cells wide (SF-6).
+
+        Cells that follow from a sample size do not count, as in the reference program.
+        """
+        wish = self.structure_factors.interpolate
+        return self.structure_factors.hkl is not None and (min(self.crystal.cells) <= 2 if wish is None else wish)
+
+    @cached_property
+    def mosaic(self) -> tuple[float, int]:
+        """Mosaic spread in rad and number of domains (EXP-10)."""
+        spread, domains = self.crystal.mosaic_spread or 0.0, self.crystal.mosaic_domains or 0
+        return (spread, domains or 10) if spread > 0.0 else (0.0, 1)
+
+    @cached_property
+    def recommended_oversample(self) -> int:
+        """Sub-pixels per pixel edge that resolve the crystal's shape transform (SCA-5)."""
+        longest = max(n * edge for n, edge in zip(self.cells, self.unit_cell.lengths_and_angles, strict=False))
+        reciprocal_pixel = self.beam.wavelength * self.frame.distance / self.detector.pixel_size
+        return max(1, math.ceil(min(3.0 * longest / reciprocal_pixel, 1e9)))
+
+    @cached_property
+    def oversample(self) -> int:
+        """Sub-pixels per pixel edge."""
+        chosen = self.sampling.oversample or self.recommended_oversample
+        if chosen > MOST_SUBPIXELS:
+            raise ParameterError(
+                "sampling.oversample", f"the crystal asks for {chosen} sub-pixels along a pixel; give a number, {MOST_SUBPIXELS} at most"
+            )
+        return chosen
+
+    @cached_property
+    def steps(self) -> int:
+        """Terms summed in every pixel, sensor layers not counted (SCA-4)."""
+        return self.mosaic[1] * self.goniometer.sweep.steps * self.oversample**2
+
+    @cached_property
+    def roi(self) -> Roi:
+        """First and last fast, first and last slow pixel that are rendered."""
+        slow, fast = self.detector.shape
+        if self.sampling.roi is None:
+            return 0, fast - 1, 0, slow - 1
+        first_fast, last_fast, first_slow, last_slow = self.sampling.roi
+        first_fast, first_slow = max(first_fast, 0), max(first_slow, 0)
+        last_fast = fast - 1 if last_fast < 0 else min(last_fast, fast - 1)
+        last_slow = slow - 1 if last_slow < 0 else min(last_slow, slow - 1)
+        if first_fast > last_fast or first_slow > last_slow:
+            given = " ".join(str(v) for v in self.sampling.roi)
+            raise ParameterError("sampling.roi", f"{given} holds no pixel of the {fast} x {slow} image")
+        return first_fast, last_fast, first_slow, last_slow
+
+    def check(self) -> None:
+        """Resolve everything once, so that a contradiction is found before any work is done."""
+        self.detector.check()
+        rendered = (self.roi[1] - self.roi[0] + 1) * (self.roi[3] - self.roi[2] + 1)
+        if not math.isfinite(self.beam.photons_per_area):
+            raise ParameterError("beam.flux", "times the exposure, over the beam's area, is not a finite fluence")
+        if rendered * self.steps > MOST_SAMPLES:
+            raise ParameterError("sampling.oversample", f"{rendered * self.steps:.1e} samples to render; {MOST_SAMPLES:.0e} is the most")
+        mask = self.sampling.mask
+        if mask is not None and mask.shape != self.detector.shape:
+            raise ParameterError("sampling.mask", f"has shape {mask.shape}, the image (slow, fast) {self.detector.shape}")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was decided for the user, one line each."""
+        spread, domains = self.crystal.mosaic_spread, self.crystal.mosaic_domains
+        notes = []
+        for name, given, clipped in zip("yz", self.crystal.size[1:], self.sample_size[1:], strict=True):
+            if clipped < given:
+                notes.append(f"sample {name} of {given * 1e3:g} mm clipped to the beam size of {clipped * 1e3:g} mm")
+        if spread and not domains:
+            notes.append(f"mosaic spread without a number of domains: {self.mosaic[1]} domains are rendered")
+        if domains and domains > 1 and not spread:
+            notes.append(f"{domains} mosaic domains without a mosaic spread: one domain is rendered")
+        if self.oversample < self.recommended_oversample:
+            notes.append(
+                f"intensity may vary across a pixel: the crystal asks for -oversample {self.recommended_oversample}, "
+                f"{self.oversample} is used"
+            )
+        return notes

@@ -1,0 +1,25 @@
+"""Which pixels are rendered, and how finely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, quantity
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Roi = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sampling(Part):
+    """Sub-pixels, region of interest, mask and resolution cut."""
+
+    oversample: int | None = quantity(None, "", "sub-pixels along each axis of a pixel; 0: chosen", Limits(0, 1000), whole=True)
+    roi: Roi | None = quantity(
+        None, "pixel", "region to render: first and last fast, first and last slow pixel, all included", size=4, whole=True
+    )
+    dmin: float = quantity(0.0, "m", "resolution limit; samples beyond it are skipped, 0: none", NOT_NEGATIVE)
+    mask: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "[slow, fast], true where to render"})

@@ -1,0 +1,52 @@
+"""The structure factors of the unit cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nbnumba.errors import ParameterError
+from nbnumba.experiment.part import Part, quantity
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StructureFactors(Part):
+    """Amplitudes F by Miller index, in space group P1 (no symmetry is applied, not even Friedel's).
+
+    hkl: (n, 3) integers; F: (n,) electrons; path: the file they come from, if any.
+    """
+
+    hkl: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "Miller indices, (n, 3)"})
+    F: np.ndarray | None = field(default=None, metadata={"unit": "electrons", "meaning": "amplitudes, (n,)"})
+    default_F: float = quantity(0.0, "electrons", "amplitude of every reflection that is not listed")
+    interpolate: bool | None = field(
+        default=None, metadata={"unit": "", "meaning": "interpolate between reflections; None: if a crystal is 1 or 2 cells wide"}
+    )
+    path: Path | None = field(default=None, metadata={"unit": "", "meaning": "file that the amplitudes come from"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.hkl is None) != (self.F is None):
+            raise ParameterError(self.where("hkl"), "hkl and F have to be given together")
+        if self.hkl is None or self.F is None:
+            if self.default_F == 0.0:
+                raise ParameterError(self.where("hkl"), "no structure factors: give a table (-hkl FILE) or -default_F")
+        else:
+            self._check_table()
+
+    def _check_table(self) -> None:
+        import numpy as np
+
+        hkl, F = np.asarray(self.hkl), np.asarray(self.F, dtype=np.float64)
+        if hkl.ndim != 2 or hkl.shape[1] != 3 or F.shape != hkl.shape[:1] or not len(F):
+            raise ParameterError(self.where("hkl"), f"needs n indices (n, 3) and n amplitudes; got {hkl.shape} and {F.shape}")
+        if not np.issubdtype(hkl.dtype, np.integer):
+            raise ParameterError(self.where("hkl"), f"indices must be integers, got {hkl.dtype}")
+        if not np.isfinite(F).all():
+            raise ParameterError(self.where("F"), f"amplitude {F[~np.isfinite(F)][0]} is not a finite number")
+        object.__setattr__(self, "hkl", hkl.astype(np.int32))
+        object.__setattr__(self, "F", F)

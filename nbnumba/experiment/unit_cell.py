@@ -1,0 +1,117 @@
+"""The crystal's unit cell vectors in the laboratory, at phi = 0 and for the perfectly aligned domain (EXP-7)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nbnumba.errors import ParameterError
+from nbnumba.experiment.crystal import CellParameters, Crystal
+from nbnumba.experiment.ran1 import Ran1, cap_rotation
+from nbnumba.experiment.vectors import Array, length, rotate_xyz
+
+
+@dataclass(frozen=True, eq=False)
+class UnitCell:
+    """direct: (3, 3), rows a, b, c in m; reciprocal: (3, 3), rows a*, b*, c* in 1/m; volume in m^3; misset in rad."""
+
+    direct: Array
+    reciprocal: Array
+    volume: float
+    misset: tuple[float, float, float]
+
+    @property
+    def lengths_and_angles(self) -> CellParameters:
+        """a, b, c in m and alpha, beta, gamma in rad."""
+        a, b, c = self.direct
+        return (length(a), length(b), length(c), angle(b, c), angle(a, c), angle(a, b))
+
+
+def angle(u: Array, v: Array) -> float:
+    return math.atan2(length(np.cross(u, v)), float(u @ v))
+
+
+def resolve_unit_cell(crystal: Crystal, wavelength: float) -> UnitCell:
+    """Orientation from the matrix if there is one, else the standard setting; then the missetting rotations.
+
+    With both a matrix and a cell, the cell decides lengths and volume, the matrix the directions.
+    """
+    if crystal.a_matrix is None and crystal.cell is None:
+        raise ParameterError("crystal.cell", "no unit cell: give a cell (-cell) or an orientation matrix (-mat)")
+    cell = None if crystal.cell is None else complete_cell(crystal.cell)
+    if crystal.a_matrix is not None:
+        reciprocal = np.array(crystal.a_matrix).reshape(3, 3).T / wavelength
+    else:
+        assert cell is not None
+        reciprocal = standard_setting(cell)
+    misset = crystal.misset or (0.0, 0.0, 0.0)
+    if crystal.random_orientation_seed is not None:
+        misset = random_misset(crystal.random_orientation_seed)
+    reciprocal = rotate_xyz(reciprocal, misset)
+
+    across = np.array([np.cross(reciprocal[i], reciprocal[j]) for i, j in ((1, 2), (2, 0), (0, 1))])
+    if cell is not None:
+        volume = cell_volume(cell)
+        across *= [[cell[i] / volume / (length(across[i]) or 1.0)] for i in range(3)]
+    else:
+        inverse = float(reciprocal[0] @ across[0])
+        if not math.isfinite(inverse) or inverse == 0.0:
+            raise ParameterError("crystal.a_matrix", "its three columns do not span a unit cell")
+        volume = 1.0 / inverse
+    direct = across * volume
+    reciprocal = np.array([np.cross(direct[i], direct[j]) for i, j in ((1, 2), (2, 0), (0, 1))]) / volume
+    return UnitCell(direct=direct, reciprocal=reciprocal, volume=volume, misset=misset)
+
+
+def complete_cell(cell: CellParameters) -> CellParameters:
+    """Zeros stand for "as a" (lengths) and 90 degrees (angles)."""
+    a, b, c, *angles = cell
+    if a <= 0.0:
+        raise ParameterError("crystal.cell", "the length of a must be greater than 0")
+    alpha, beta, gamma = (value or math.pi / 2 for value in angles)
+    complete = (a, b or a, c or a, alpha, beta, gamma)
+    if not cell_volume(complete) > 0.0:
+        in_degrees = " ".join(f"{math.degrees(v):g}" for v in (alpha, beta, gamma))
+        raise ParameterError("crystal.cell", f"angles {in_degrees} degrees do not close a unit cell")
+    return complete
+
+
+def cell_volume(cell: CellParameters) -> float:
+    a, b, c, alpha, beta, gamma = cell
+    s = (alpha + beta + gamma) / 2
+    skew = math.sin(s) * math.sin(s - alpha) * math.sin(s - beta) * math.sin(s - gamma)
+    return 2.0 * a * b * c * math.sqrt(skew) if skew > 1e-15 else 0.0
+
+
+def standard_setting(cell: CellParameters) -> Array:
+    """Rows a*, b*, c* with a* along x and b* in the x-y plane."""
+    a, b, c, alpha, beta, gamma = cell
+    volume = cell_volume(cell)
+    a_star, b_star, c_star = b * c * math.sin(alpha) / volume, c * a * math.sin(beta) / volume, a * b * math.sin(gamma) / volume
+    cos_alpha_star = (math.cos(beta) * math.cos(gamma) - math.cos(alpha)) / (math.sin(beta) * math.sin(gamma))
+    cos_beta_star = (math.cos(gamma) * math.cos(alpha) - math.cos(beta)) / (math.sin(gamma) * math.sin(alpha))
+    cos_gamma_star = (math.cos(alpha) * math.cos(beta) - math.cos(gamma)) / (math.sin(alpha) * math.sin(beta))
+    sin_gamma_star = min(c / volume / a_star / b_star, 1.0)
+    return np.array(
+        [
+            [a_star, 0.0, 0.0],
+            [b_star * cos_gamma_star, b_star * sin_gamma_star, 0.0],
+            [
+                c_star * cos_beta_star,
+                c_star * (cos_alpha_star - cos_beta_star * cos_gamma_star) / sin_gamma_star,
+                c_star * volume / (a * b * c * sin_gamma_star),
+            ],
+        ]
+    )
+
+
+def random_misset(seed: int) -> tuple[float, float, float]:
+    """Missetting angles of a random orientation. The cap radius is 90 rad, the reference program's, hence not uniform."""
+    rotation = cap_rotation(90.0, Ran1(seed))
+    return (
+        math.atan2(rotation[2, 1], rotation[2, 2]),
+        math.atan2(-rotation[2, 0], math.hypot(rotation[2, 1], rotation[2, 2])),
+        math.atan2(rotation[1, 0], rotation[0, 0]),
+    )

@@ -1,0 +1,36 @@
+"""Rotations and products of 3-vectors, as NumPy arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def length(v: Sequence[float] | Array) -> float:
+    return math.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2])
+
+
+def unit(v: Sequence[float] | Array) -> Array:
+    """v divided by its length; a zero vector stays zero."""
+    return np.asarray(v, dtype=np.float64) / (length(v) or 1.0)
+
+
+def rotate_xyz(v: Array, angles: Sequence[float]) -> Array:
+    """Rotate v (..., 3) about x, then y, then z by the angles in rad (EXP-8)."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return v @ about_x.T @ about_y.T @ about_z.T
+
+
+def rotate_about(v: Array, axis: Array, angle: float) -> Array:
+    """Rotate v (..., 3) about a unit axis by an angle in rad, right-handed (Rodrigues' formula, ROT-1)."""
+    c, s = math.cos(angle), math.sin(angle)
+    along = (v @ axis)[..., np.newaxis] * (1.0 - c)
+    return axis * along + v * c + np.cross(axis, v) * s

@@ -1,0 +1,83 @@
+"""Structure factor lists in text: ``h k l F``, one reflection a line (FMT-1)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.errors import InputFileError
+from nbnumba.inputs.text import read_text
+
+LARGEST_INDEX = 100_000
+
+
+def read_hkl(path: str | Path) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Miller indices (n, 3) and amplitudes (n,) in electrons.
+
+    Blank lines and comments (#) are skipped. A reflection may stand twice with the same amplitude. Raises InputFileError with
+    the first line that is wrong.
+    """
+    text = read_text(path)
+    values = parse(text)
+    if values is None or not acceptable(values):
+        raise first_problem(path, text)
+    hkl, F = values[:, :3].astype(np.int32), values[:, 3]
+    refuse_contradictions(path, text, hkl, F)
+    return hkl, F
+
+
+def parse(text: str) -> NDArray[np.float64] | None:
+    """All numbers as (n, 4), None where they do not make such a table."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            values = np.loadtxt(StringIO(text), dtype=np.float64, ndmin=2)
+        except (ValueError, UserWarning):
+            return None
+    return values if values.shape[1] == 4 else None
+
+
+def acceptable(values: NDArray[np.float64]) -> bool:
+    indices = values[:, :3]
+    return bool(np.isfinite(values).all() and (indices == np.rint(indices)).all() and np.abs(indices).max() <= LARGEST_INDEX)
+
+
+def first_problem(path: str | Path, text: str) -> InputFileError:
+    """The first line that is no reflection, and why."""
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        if len(words) != 4:
+            return InputFileError(path, f"expected h k l F, found {len(words)} columns: {line.strip()[:60]!r}", number)
+        for name, word in zip("hklF", words, strict=True):
+            try:
+                value = float(word)
+            except ValueError:
+                return InputFileError(path, f"{name} = {word[:60]!r} is not a number", number)
+            if not math.isfinite(value):
+                return InputFileError(path, f"{name} = {word} is not a finite number", number)
+            if name != "F" and value != int(value):
+                return InputFileError(path, f"{name} = {word} is not a whole number", number)
+            if name != "F" and abs(value) > LARGEST_INDEX:
+                return InputFileError(path, f"{name} = {word} is larger than {LARGEST_INDEX}", number)
+    return InputFileError(path, "holds no reflections; expected lines of h k l F")
+
+
+def refuse_contradictions(path: str | Path, text: str, hkl: NDArray[np.int32], F: NDArray[np.float64]) -> None:
+    """One reflection, one amplitude."""
+    order = np.lexsort(hkl.T[::-1])
+    same = (np.diff(hkl[order], axis=0) == 0).all(axis=1) & (np.diff(F[order]) != 0.0)
+    if same.any():
+        at = int(np.flatnonzero(same)[0])
+        rows = sorted(order[at : at + 2])
+        lines = [n for n, line in enumerate(text.splitlines(), 1) if line.partition("#")[0].strip()]
+        index = " ".join(str(v) for v in hkl[rows[0]])
+        raise InputFileError(
+            path, f"reflection {index} has F = {F[rows[1]]:g} here and F = {F[rows[0]]:g} in line {lines[rows[0]]}", lines[rows[1]]
+        )

@@ -1,0 +1,29 @@
+"""Reading small text files, with every failure in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nbnumba.errors import InputFileError
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a UTF-8 (or ASCII) file."""
+    data = read_bytes(path)
+    if b"\0" in data:
+        raise InputFileError(path, "is not a text file; it holds zero bytes (binary, or UTF-16)")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputFileError(path, f"byte {data[error.start]:#04x} is not UTF-8 text", line) from None
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputFileError(path, f"cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise InputFileError(repr(str(path)), "is not a file name") from None

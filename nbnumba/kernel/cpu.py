@@ -1,0 +1,122 @@
+"""Compile the kernels for the CPU and run them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
+from typing import Any
+
+import numba
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from nbnumba.errors import ParameterError
+from nbnumba.kernel import render, scan_order
+from nbnumba.kernel.linker import Linker, layout
+from nbnumba.kernel.math import nearest
+
+FAST_MATH = ("arcp", "contract", "nsz")
+OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
+
+# Samples rendered between two looks at the progress bar and at Ctrl-C, per thread.
+SAMPLES_PER_BLOCK = 5e7
+
+Stages = Mapping[str, FunctionType]
+Parameters = Mapping[str, Any]
+Progress = Callable[[int, int], None]
+
+_one_image_at_a_time = threading.Lock()  # numba's simplest thread pool cannot run two kernels at once
+
+
+def link(stages: Stages, parameters: Parameters) -> Callable[..., None]:
+    """The kernel of ``render.py`` with the stage functions in place, compiled in parallel and cached on disk.
+
+    stages: kind -> scalar function; parameters: kind -> the NamedTuple that its prepare() made.
+    """
+    kernel: Callable[..., None] = compiled(render.render, stages, parameters, parallel=True, nogil=True)
+    return kernel
+
+
+def compiled(kernel: FunctionType, stages: Stages, parameters: Parameters, **options: Any) -> Any:
+    salt = ("cpu", FAST_MATH, sorted(options), [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
+    linker = Linker(njit(forceinline=True, **OPTIONS), {**stages, "nearest": nearest}, salt)
+    return njit(cache=True, **options, **OPTIONS)(linker.kernel(kernel))
+
+
+def device_function(function: FunctionType) -> Any:
+    """One stage function compiled by itself, callable from Python."""
+    return Linker(njit(**OPTIONS), {}).function(function)
+
+
+def first_sample(
+    stages: Stages, parameters: Parameters, sampling: render.Sampling, spans: NDArray[np.int64]
+) -> tuple[int, int, int] | None:
+    """(slow, fast, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
+    found = np.full(3, -1)
+    compiled(scan_order.find_first_sample, stages, parameters)(parameters["geometry"], sampling, spans, found)
+    return None if found[0] < 0 else (int(found[0]), int(found[1]), int(found[2]))
+
+
+def first_latch(
+    stages: Stages, parameters: Parameters, latch: FunctionType, sampling: render.Sampling, spans: NDArray[np.int64], fast_pixels: int
+) -> tuple[int, int, int] | None:
+    """(slow, fast, term) of the first term in scan order for which ``latch`` is 1; None if there is none."""
+    kernel = compiled(scan_order.find_latch, {**stages, "latch": latch}, parameters, parallel=True, nogil=True)
+    arguments = [parameters[kind] for kind in ("geometry", "rotation", "lattice_shape", "structure_factor")]
+    with _one_image_at_a_time:
+        for block in blocks(spans, 100_000, 64):
+            found = np.full((len(block), 3), -1)
+            kernel(*arguments, sampling, block, fast_pixels, found)
+            if (found[:, 2] >= 0).any():
+                slow, fast, term = found[np.flatnonzero(found[:, 2] >= 0)[0]]
+                return int(slow), int(fast), int(term)
+    return None
+
+
+def render_image(
+    stages: Stages,
+    parameters: Parameters,
+    sampling: render.Sampling,
+    spans: NDArray[np.int64],
+    image: NDArray[np.float64],
+    samples_per_pixel: float,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Fill the image over the spans. Every pixel is worked out alone: threads and blocks change nothing."""
+    kernel = link(stages, parameters)
+    arguments = [parameters[kind] for kind in render.ORDER]
+    with _one_image_at_a_time, use_threads(threads) as used:
+        done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
+        for block in blocks(spans, SAMPLES_PER_BLOCK * used / samples_per_pixel, 4 * used):
+            kernel(*arguments, sampling, block, image)
+            done += int((block[:, 2] - block[:, 1]).sum())
+            if progress:
+                progress(done, total)
+
+
+def blocks(spans: NDArray[np.int64], pixels: float, fewest: int) -> Iterator[NDArray[np.int64]]:
+    """The spans in blocks of about so many pixels, at least ``fewest`` spans each."""
+    count = max(fewest, int(pixels / max(1.0, float(np.mean(spans[:, 2] - spans[:, 1]))))) if len(spans) else 1
+    for start in range(0, len(spans), count):
+        yield spans[start : start + count]
+
+
+class use_threads:
+    """Context: so many threads, or all that numba has; the number before is restored."""
+
+    def __init__(self, threads: int | None) -> None:
+        most = numba.config.NUMBA_NUM_THREADS
+        if threads is not None and not 1 <= threads <= most:
+            raise ParameterError("threads", f"{threads} is not between 1 and {most}; the environment variable NUMBA_NUM_THREADS sets the most")
+        self._threads = threads
+
+    def __enter__(self) -> int:
+        self._before = numba.get_num_threads()
+        numba.set_num_threads(self._threads or self._before)
+        return self._threads or self._before
+
+    def __exit__(self, *exception: object) -> None:
+        numba.set_num_threads(self._before)

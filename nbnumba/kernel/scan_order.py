@@ -1,0 +1,75 @@
+"""Find where, in scan order, something happens for the first time: the first sample, and the first term off the table.
+
+Scan order is the reference program's: slow, fast, layer, sub-slow, sub-fast, source, phi step, mosaic domain.
+"""
+
+import numpy as np
+from numba import prange
+
+
+def geometry(p, fast, slow, layer): ...
+
+
+def rotation(p, step, is_first): ...
+
+
+def lattice_shape(p, x, y, z): ...
+
+
+def latch(p, h, k, l): ...
+
+
+def nearest(x): ...
+
+
+def scattering(gp, sampling, slow, fast, sample):
+    """Scattering vector (1/m) and its length for a sample of a pixel, numbered in scan order."""
+    n_sub, n_sources = sampling.oversample, sampling.wavelength.size
+    sub, source = sample // n_sources % (n_sub * n_sub), sample % n_sources
+    layer = sample // (n_sources * n_sub * n_sub)
+    dx, dy, dz, _, _ = geometry(gp, fast + (sub % n_sub + 0.5) / n_sub, slow + (sub // n_sub + 0.5) / n_sub, layer)
+    qx = (dx - sampling.incident[source, 0]) / sampling.wavelength[source]
+    qy = (dy - sampling.incident[source, 1]) / sampling.wavelength[source]
+    qz = (dz - sampling.incident[source, 2]) / sampling.wavelength[source]
+    return qx, qy, qz, np.sqrt(qx * qx + qy * qy + qz * qz)
+
+
+def find_first_sample(gp, sampling, spans, found):
+    """Set ``found`` to (slow, fast, sample) of the first sample that is not cut; leave it alone if all are."""
+    samples = sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
+    for j in range(spans.shape[0]):
+        for fast in range(spans[j, 1], spans[j, 2]):
+            for sample in range(samples):
+                _, _, _, length = scattering(gp, sampling, spans[j, 0], fast, sample)
+                if length <= sampling.longest:
+                    found[0] = spans[j, 0]
+                    found[1] = fast
+                    found[2] = sample
+                    return
+
+
+def find_latch(gp, rp, lp, fp, sampling, spans, fast_pixels, found):
+    """Set row j of ``found`` to (slow, fast, term) of the first term in span j for which latch() is 1 and F_latt is not 0."""
+    samples = sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
+    domains = rp.axes.shape[1]
+    for j in prange(spans.shape[0]):
+        for fast in range(spans[j, 1], spans[j, 2]):
+            if found[j, 2] >= 0:
+                break
+            for sample in range(samples):
+                qx, qy, qz, length = scattering(gp, sampling, spans[j, 0], fast, sample)
+                is_first = 0
+                if spans[j, 0] * fast_pixels + fast == sampling.first_pixel and sample == sampling.first_sample:
+                    is_first = 1
+                if length > sampling.longest or found[j, 2] >= 0:
+                    continue
+                for turn in range(rp.phi_steps * domains):
+                    row, domain = rotation(rp, turn // domains, is_first), turn % domains
+                    h = rp.axes[row, domain, 0, 0] * qx + rp.axes[row, domain, 0, 1] * qy + rp.axes[row, domain, 0, 2] * qz
+                    k = rp.axes[row, domain, 1, 0] * qx + rp.axes[row, domain, 1, 1] * qy + rp.axes[row, domain, 1, 2] * qz
+                    l = rp.axes[row, domain, 2, 0] * qx + rp.axes[row, domain, 2, 1] * qy + rp.axes[row, domain, 2, 2] * qz
+                    if latch(fp, h, k, l) and lattice_shape(lp, h - nearest(h), k - nearest(k), l - nearest(l)) != 0.0:
+                        found[j, 0] = spans[j, 0]
+                        found[j, 1] = fast
+                        found[j, 2] = sample * rp.phi_steps * domains + turn
+                        break

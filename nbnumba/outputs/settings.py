@@ -1,0 +1,25 @@
+"""What a run writes, as the user asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, quantity
+
+
+def file(default: str | None, meaning: str) -> Any:
+    return field(default=None if default is None else Path(default), metadata={"unit": "", "meaning": meaning})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(Part):
+    """Files, and the scales of the integer ones."""
+
+    float_file: Path = file("floatimage.bin", "raw image: photons per pixel, float32, row by row")
+    int_file: Path = file("intimage.img", "SMV image: 16-bit integers without noise")
+    pgm_file: Path | None = file("image.pgm", "8-bit portable greymap")
+    scale: float = quantity(0.0, "1/photon", "factor from photons to SMV counts, 0: the brightest pixel becomes 55000", NOT_NEGATIVE)
+    adc_offset: float = quantity(40.0, "", "number added to every SMV pixel", Limits(-65535, 65535))
+    pgm_scale: float = quantity(0.0, "1/photon", "factor from photons to PGM levels, 0: 50 levels per rms deviation", NOT_NEGATIVE)

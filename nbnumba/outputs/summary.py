@@ -1,0 +1,120 @@
+"""What was decided and what came out, for ``--json`` and ``nbnumba explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from nbnumba import units
+from nbnumba.outputs.centres import centres
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.outputs.image import Image
+
+
+def image_summary(image: Image) -> dict[str, Any]:
+    """Everything about a rendered image but its pixels."""
+    return {**description(image.experiment, image.provenance), "statistics": asdict(image.statistics)}
+
+
+def description(experiment: Experiment, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What the program decided before rendering: provenance, geometry, crystal, sampling, warnings."""
+    return {
+        **provenance,
+        "geometry": geometry(experiment),
+        "crystal": crystal(experiment),
+        "beam": beam(experiment),
+        "sampling": sampling(experiment),
+        "warnings": experiment.warnings,
+    }
+
+
+def geometry(experiment: Experiment) -> dict[str, Any]:
+    detector, frame, centre = experiment.detector, experiment.frame, centres(experiment)
+    slow, fast = detector.shape
+    return {
+        "convention": detector.convention,
+        "pivot": frame.pivot,
+        "pixels_fast_slow": (fast, slow),
+        "pixel_size_mm": detector.pixel_size * 1e3,
+        "distance_mm": frame.distance * 1e3,
+        "close_distance_mm": frame.close_distance * 1e3,
+        "pix0_mm": vector(frame.pix0 * 1e3),
+        "fast_axis": vector(frame.fast_axis),
+        "slow_axis": vector(frame.slow_axis),
+        "normal": vector(frame.normal),
+        "incident": vector(frame.incident),
+        "polarization_axis": vector(frame.polarization_axis),
+        "spindle_axis": vector(frame.spindle_axis),
+        "beam_center_mm": centre["beam_center"],
+        "xds_orgx_orgy_pixel": centre["xds"],
+        "dials_origin_mm": centre["dials_origin"],
+        "mosflm_center_mm": centre["mosflm"],
+        "adxv_center_mm": centre["adxv"],
+        "denzo_center_mm": centre["denzo"],
+    }
+
+
+def crystal(experiment: Experiment) -> dict[str, Any]:
+    unit_cell = experiment.unit_cell
+    lengths, angles = unit_cell.lengths_and_angles[:3], unit_cell.lengths_and_angles[3:]
+    return {
+        "cell_A_deg": (*(v * 1e10 for v in lengths), *(units.degrees(v) for v in angles)),
+        "volume_A3": unit_cell.volume * 1e30,
+        "a_A": vector(unit_cell.direct[0] * 1e10),
+        "b_A": vector(unit_cell.direct[1] * 1e10),
+        "c_A": vector(unit_cell.direct[2] * 1e10),
+        "misset_deg": tuple(units.degrees(v) for v in unit_cell.misset),
+        "cells": experiment.cells,
+        "size_um": tuple(n * v * 1e6 for n, v in zip(experiment.cells, lengths, strict=True)),
+        "mosaic_spread_deg": units.degrees(experiment.mosaic[0]),
+        "mosaic_domains": experiment.mosaic[1],
+    }
+
+
+def beam(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "wavelength_A": experiment.beam.wavelength * 1e10,
+        "fluence_photons_per_m2": experiment.beam.photons_per_area,
+        "polarization_fraction": experiment.beam.polarization_fraction,
+    }
+
+
+def sampling(experiment: Experiment) -> dict[str, Any]:
+    sweep = experiment.goniometer.sweep
+    return {
+        "phi_start_deg": units.degrees(experiment.goniometer.phi_start),
+        "oscillation_deg": units.degrees(sweep.oscillation),
+        "phi_step_deg": units.degrees(sweep.step),
+        "phi_steps": sweep.steps,
+        "oversample": experiment.oversample,
+        "oversample_recommended": experiment.recommended_oversample,
+        "interpolated": experiment.interpolated,
+        "steps": experiment.steps,
+        "roi_fast_fast_slow_slow": experiment.roi,
+        "samples": experiment.steps * (experiment.roi[1] - experiment.roi[0] + 1) * (experiment.roi[3] - experiment.roi[2] + 1),
+    }
+
+
+def vector(values: Any) -> tuple[float, ...]:
+    return tuple(float(v) for v in values)
+
+
+def as_text(summary: Mapping[str, Any], indent: str = "") -> str:
+    """A nested mapping as aligned lines, for people."""
+    lines = []
+    for name, value in summary.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{name}", as_text(value, indent + "  ")]
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], str):
+            lines += [f"{indent}{name}", *(f"{indent}  {line}" for line in value)]
+        else:
+            shown = " ".join(number(v) for v in value) if isinstance(value, list | tuple) else number(value)
+            lines.append(f"{indent}{name:<{max(1, 34 - len(indent))}} {shown or '-'}")
+    return "\n".join(lines)
+
+
+def number(value: Any) -> str:
+    return f"{value:.9g}" if isinstance(value, float) else str(value)

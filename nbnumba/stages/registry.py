@@ -1,0 +1,128 @@
+"""Which stages there are: collected from plugins, chosen by kind and name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+import pluggy
+
+from nbnumba.errors import InputFileError, NbnumbaError, ParameterError, StageError
+from nbnumba.stages import hookspecs
+from nbnumba.stages.stage import KINDS, Stage
+
+ENTRY_POINTS = "nbnumba"
+
+
+class Registry:
+    """All registered stages, by (kind, name)."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager("nbnumba")
+        self._manager.add_hookspecs(hookspecs)
+        self._stages: dict[tuple[str, str], tuple[Stage, str]] = {}
+
+    def __iter__(self) -> Iterator[tuple[Stage, str]]:
+        """Stages with their origins, by kind, then name."""
+        return iter(sorted(self._stages.values(), key=lambda entry: (KINDS.index(entry[0].kind), entry[0].name)))
+
+    def register(self, plugin: object, origin: str) -> list[Stage]:
+        """Add every stage that a plugin's hooks answer with; refuse the plugin, by name and reason, if one is wrong."""
+        try:
+            self._manager.register(plugin, name=origin)
+            answers = [
+                (kind, answer)
+                for kind in KINDS
+                for hook in getattr(self._manager.hook, kind).get_hookimpls()
+                if hook.plugin is plugin
+                for answer in hook.function()
+            ]
+        except NbnumbaError:
+            raise
+        except Exception as error:
+            raise StageError(f"plugin {origin}: {type(error).__name__}: {error}") from error
+        for kind, stage in answers:
+            self._add(kind, stage, origin)
+        return [stage for _, stage in answers]
+
+    def get(self, kind: str, name: str) -> Stage:
+        """The stage of that kind and name."""
+        if kind not in KINDS:
+            raise StageError(f"{kind!r} is not a kind of stage; kinds are {', '.join(KINDS)}")
+        if (kind, name) not in self._stages:
+            known = sorted(n for k, n in self._stages if k == kind)
+            near = difflib.get_close_matches(name, known, 1)
+            raise StageError(f"no {kind} {name!r}{f', did you mean {near[0]!r}?' if near else ''} There are: {', '.join(known) or 'none'}")
+        return self._stages[kind, name][0]
+
+    def choose(self, names: Mapping[str, str], parameters: Mapping[str, float]) -> dict[str, Stage]:
+        """kind -> stage for a full set of names; refuses parameters that no stage has."""
+        known = {p.name: p for stage, _ in self for p in stage.parameters if not p.field}
+        for name, value in parameters.items():
+            if name not in known:
+                raise ParameterError(
+                    f"model.parameters.{name}", f"no stage has this parameter; there are {', '.join(sorted(known)) or 'none'}"
+                )
+            if problem := known[name].limits.problem(value):
+                raise ParameterError(f"model.parameters.{name}", f"{value!r} {known[name].unit}".rstrip() + f": {problem}")
+        return {kind: self.get(kind, name) for kind, name in names.items()}
+
+    def _add(self, kind: str, stage: object, origin: str) -> None:
+        if not isinstance(stage, Stage):
+            raise StageError(f"plugin {origin}: hook {kind} must answer with Stage objects, not a {type(stage).__name__}")
+        problem = stage.problem() or ("" if stage.kind == kind else f"is answered by the hook {kind}")
+        if problem:
+            raise StageError(f"plugin {origin}: {stage}: {problem}")
+        if (kind, stage.name) in self._stages:
+            raise StageError(f"plugin {origin}: {stage} is already provided by {self._stages[kind, stage.name][1]}")
+        self._stages[kind, stage.name] = stage, origin
+
+
+@cache
+def installed() -> Registry:
+    """The stages of all installed packages that declare the entry-point group ``nbnumba``."""
+    registry = Registry()
+    for entry_point in metadata.entry_points(group=ENTRY_POINTS):
+        package = f"{entry_point.dist.name} {entry_point.dist.version}" if entry_point.dist else "unknown package"
+        origin = f"{package} ({entry_point.value})"
+        try:
+            plugin = entry_point.load()
+        except Exception as error:
+            raise StageError(f"plugin {origin} cannot be loaded: {type(error).__name__}: {error}") from error
+        registry.register(plugin, origin)
+    return registry
+
+
+def with_files(paths: tuple[Path, ...]) -> Registry:
+    """The installed stages and those of plugin files (``--plugin-file``)."""
+    if not paths:
+        return installed()
+    registry = Registry()
+    for stage, origin in installed():
+        registry._add(stage.kind, stage, origin)
+    for path in paths:
+        registry.register(load_file(path), str(path))
+    return registry
+
+
+def load_file(path: Path) -> ModuleType:
+    """A plugin file as a module."""
+    name = f"nbnumba_plugin_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise InputFileError(path, "no such plugin file; a plugin is a Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        raise InputFileError(path, f"{type(error).__name__}: {error}", line) from error
+    return module
+

@@ -1,0 +1,154 @@
+"""The contract between nbnumba and a physics model: the Stage."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from types import FunctionType
+from typing import Any
+
+from nbnumba.errors import StageError
+from nbnumba.experiment.part import ANY, Limits, Part, default_of
+
+# What a stage function of each kind is called with. ``p`` is what the stage's own prepare() returned.
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "geometry": ("p", "fast", "slow", "layer"),
+    "rotation": ("p", "step", "is_first"),
+    "lattice_shape": ("p", "x", "y", "z"),
+    "structure_factor": ("p", "h", "k", "l", "h0", "k0", "l0", "latched"),
+    "polarization": ("p", "ix", "iy", "iz", "dx", "dy", "dz"),
+    "scaling": ("p", "total", "term", "weight"),
+}
+
+# What it returns.
+RESULT: dict[str, str] = {
+    "geometry": "unit vector dx, dy, dz towards the sub-pixel, solid angle of the pixel (sr), fraction of photons captured",
+    "rotation": "row of p.axes that phi step `step` uses; is_first is 1 in the first sample of the image",
+    "lattice_shape": "F_latt at the fractional offsets x, y, z from the nearest lattice point; its sign does not matter",
+    "structure_factor": "F_cell (electrons) at h, k, l, whose nearest integers are h0, k0, l0; latched is 1 once latch() has fallen",
+    "polarization": "factor for a photon scattered from the unit vector i to the unit vector d",
+    "scaling": "the running total after adding term = (F_cell F_latt)^2, whose correction factors multiply to weight",
+}
+
+# Fields that the kernel itself reads from what prepare() returned.
+REQUIRED_FIELDS: dict[str, tuple[str, ...]] = {
+    "geometry": ("layers",),
+    "rotation": ("axes", "phi_steps"),
+    "lattice_shape": (),
+    "structure_factor": (),
+    "polarization": (),
+    "scaling": (
+        "background",
+        "photons",
+        "polarization_per_term",
+        "solid_angle_per_term",
+        "capture_per_term",
+        "initial_polarization",
+    ),
+}
+
+KINDS = tuple(ARGUMENTS)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number that the user can set for a stage: a line of the table in ``nbnumba plugins``.
+
+    Where ``field`` is set, the value lives in the experiment (``crystal.mosaic_spread``); else in ``model.parameters``.
+    """
+
+    name: str
+    unit: str
+    default: float | tuple[float, ...] | None
+    help: str
+    limits: Limits = ANY
+    field: str = ""
+
+
+def experiment_parameter(part: type[Part], name: str) -> Parameter:
+    """The table line of a field of the experiment that a stage reads."""
+    f = next(f for f in fields(part) if f.name == name)
+    return Parameter(
+        name=name,
+        unit=f.metadata["unit"],
+        default=default_of(f),
+        help=f.metadata["meaning"],
+        limits=f.metadata.get("limits", ANY),
+        field=part.where(name),
+    )
+
+
+@dataclass(frozen=True)
+class WorkedValue:
+    """A value worked out independently: function(parameters, *arguments) equals ``result`` to ``tolerance``, relative."""
+
+    parameters: Any
+    arguments: tuple[float, ...]
+    result: float | tuple[float, ...]
+    tolerance: float = 1e-12
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One physics model of one kind.
+
+    prepare(experiment) runs once on the host and returns a flat NamedTuple of numbers and arrays. function(p, ...) is plain
+    scalar Python, takes that NamedTuple first and then the ARGUMENTS of its kind, and returns their RESULT; the same source
+    runs in Python, in the CPU kernel and on the GPU. derivative, if there is one, returns value and partial derivatives.
+    spec names the numbered statements of specs/ that the model implements. latch(p, h, k, l), for a structure factor only,
+    returns 1 for a sample that changes how all later ones of the image, in scan order, are treated.
+    """
+
+    kind: str
+    name: str
+    summary: str
+    prepare: Callable[[Any], Any]
+    function: Callable[..., Any]
+    parameters: tuple[Parameter, ...] = ()
+    spec: tuple[str, ...] = ()
+    worked_values: tuple[WorkedValue, ...] = ()
+    derivative: Callable[..., Any] | None = None
+    latch: Callable[..., Any] | None = None
+
+    def problem(self) -> str:
+        """Why the stage cannot be registered; empty if it can."""
+        if self.kind not in KINDS:
+            return f"unknown kind {self.kind!r}; kinds are {', '.join(KINDS)}"
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", self.name):
+            return f"name {self.name!r} must be lower-case letters, digits, '-' and '_'"
+        if not callable(self.prepare) or positional_arguments(self.prepare) is None or len(positional_arguments(self.prepare) or ()) != 1:
+            return "prepare must take one argument, the experiment"
+        function = getattr(self.function, "py_func", self.function)
+        if not isinstance(function, FunctionType):
+            return f"function must be a plain Python function, not a {type(function).__name__}"
+        found, wanted = positional_arguments(function), ARGUMENTS[self.kind]
+        if found is None or len(found) != len(wanted):
+            given = ", ".join(inspect.signature(function).parameters)
+            return f"{function.__name__}({given}) must take ({', '.join(wanted)})"
+        return ""
+
+    def value_of(self, name: str, given: Any) -> float:
+        """The user's value of one of the stage's own parameters, or its default."""
+        parameter = next(p for p in self.parameters if p.name == name)
+        return float(given.get(name, parameter.default))
+
+    def require_fields(self, parameters: Any) -> None:
+        """Refuse what prepare() returned unless it is a NamedTuple with the fields that the kernel reads."""
+        names: Sequence[str] = getattr(parameters, "_fields", ())
+        if not isinstance(parameters, tuple) or not hasattr(parameters, "_fields"):
+            raise StageError(f"{self}: prepare() must return a NamedTuple, not a {type(parameters).__name__}")
+        if missing := [name for name in REQUIRED_FIELDS[self.kind] if name not in names]:
+            raise StageError(f"{self}: prepare() returned no {', '.join(missing)}; the kernel reads {'it' if len(missing) == 1 else 'them'}")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r}"
+
+
+def positional_arguments(function: Callable[..., Any]) -> tuple[str, ...] | None:
+    """Names of a function's arguments; None if any of them is starred, keyword-only or has a default."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) or p.default is not p.empty for p in parameters):
+        return None
+    return tuple(p.name for p in parameters)

@@ -1,0 +1,112 @@
+"""The test suite that every stage has to pass, ours and a stranger's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from nbnumba.errors import NbnumbaError
+from nbnumba.stages import registry
+from nbnumba.stages.stage import Stage
+
+TRIALS = 50
+
+
+def run_suite(stage: Stage) -> Iterator[tuple[str, str]]:
+    """(name of the check, what is wrong or nothing) for every check, in order."""
+    for name, check in CHECKS.items():
+        try:
+            yield name, check(stage)
+        except NbnumbaError as error:
+            yield name, str(error)
+        except Exception as error:
+            yield name, f"{type(error).__name__}: {error}"
+
+
+def contract(stage: Stage) -> str:
+    return stage.problem()
+
+
+def parameter_table(stage: Stage) -> str:
+    """Every parameter has a help line, a unit or none, and a default within its limits."""
+    for parameter in stage.parameters:
+        if not parameter.help:
+            return f"parameter {parameter.name!r} has no help"
+        if isinstance(parameter.default, float) and (problem := parameter.limits.problem(parameter.default)):
+            return f"default of {parameter.name!r}: {problem}"
+    return ""
+
+
+def worked_values(stage: Stage) -> str:
+    """The plain Python function gives the worked values."""
+    if not stage.worked_values:
+        return "has no worked values; give at least one, worked out by hand"
+    for worked in stage.worked_values:
+        found = stage.function(worked.parameters, *worked.arguments)
+        if not close(found, worked.result, worked.tolerance):
+            return f"{worked.arguments} gives {found}, not {worked.result}"
+    return ""
+
+
+def compiled(stage: Stage) -> str:
+    """The compiled function equals the plain Python one, at the worked values and around them."""
+    from nbnumba.kernel.cpu import device_function
+
+    function, random = device_function(stage.function), np.random.default_rng(0)
+    for worked in stage.worked_values:
+        for trial in range(TRIALS):
+            arguments = worked.arguments if trial == 0 else nudged(worked.arguments, random)
+            expected, found = stage.function(worked.parameters, *arguments), function(worked.parameters, *arguments)
+            if not close(found, expected, 1e-9):
+                return f"{arguments} gives {found} compiled and {expected} in Python"
+            if not np.isfinite(expected).all():
+                return f"{arguments} gives {expected}"
+    return ""
+
+
+def nudged(arguments: tuple[float, ...], random: np.random.Generator) -> tuple[float, ...]:
+    """Nearby arguments; whole numbers, which may be indices, stay."""
+    return tuple(a if float(a).is_integer() else float(a) * (1.0 + 0.01 * random.normal()) for a in arguments)
+
+
+def image(stage: Stage) -> str:
+    """A small image with this stage in place is finite, not negative, and the same on one thread as on all."""
+    from nbnumba.simulate import choose_stages, prepare, render
+
+    experiment = small_experiment(stage)
+    chosen = {**choose_stages(experiment, registry.installed()), stage.kind: stage}
+    parameters = prepare(chosen, experiment)
+    pixels = render(experiment, chosen, parameters)
+    if not np.isfinite(pixels).all():
+        return f"{np.count_nonzero(~np.isfinite(pixels))} pixels of a small image are not finite"
+    if pixels.min() < 0.0:
+        return f"a small image has a pixel of {pixels.min():g} photons"
+    return "" if np.array_equal(pixels, render(experiment, chosen, parameters, threads=1)) else "an image depends on the number of threads"
+
+
+def small_experiment(stage: Stage) -> Any:
+    """16 x 16 pixels of a small crystal, turned a little, with a few reflections."""
+    from nbnumba.options import experiment_from_options
+
+    return experiment_from_options(
+        "-default_F 10 -cell 50 60 70 80 90 100 -N 4 -misset 10 20 30 -lambda 1 -distance 50 -detpixels 16 -pixel 1 "
+        "-phi 1 -osc 1 -phisteps 2 -mosaic 0.2 -mosaic_dom 2 -oversample 1"
+    )
+
+
+CHECKS: dict[str, Callable[[Stage], str]] = {
+    "keeps the contract": contract,
+    "documents its parameters": parameter_table,
+    "gives its worked values": worked_values,
+    "compiled equals Python": compiled,
+    "renders an image": image,
+}
+
+
+def close(found: Any, expected: Any, tolerance: float) -> bool:
+    """Equal numbers, or tuples of them, to a relative tolerance (absolute below 1)."""
+    a, b = np.atleast_1d(np.asarray(found, float)), np.atleast_1d(np.asarray(expected, float))
+    return a.shape == b.shape and all(math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance) for x, y in zip(a, b, strict=True))

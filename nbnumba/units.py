@@ -1,0 +1,35 @@
+"""Conversions between what people type and the metres and radians inside. Used at the edges only."""
+
+from __future__ import annotations
+
+import math
+
+# 180 times the double nearest to 1/pi, as the reference program has it: phi angles have to come out equal to the last bit.
+DEGREES_PER_RADIAN = 180.0 * 0.31830988618379067154
+
+HC_EV_ANGSTROM = 12398.42  # energy (eV) times wavelength (A), the reference program's value
+
+
+def radians(degrees: float) -> float:
+    return degrees / DEGREES_PER_RADIAN
+
+
+def degrees(radians: float) -> float:
+    return radians * DEGREES_PER_RADIAN
+
+
+def metres_from_mm(mm: float) -> float:
+    return mm / 1000.0
+
+
+def metres_from_angstrom(angstrom: float) -> float:
+    return angstrom / 1e10
+
+
+def metres_from_um(um: float) -> float:
+    return um * 1e-6
+
+
+def wavelength_from_energy(energy_eV: float) -> float:
+    """Wavelength in m of photons of the given energy; infinite for zero."""
+    return metres_from_angstrom(HC_EV_ANGSTROM / energy_eV) if energy_eV else math.inf

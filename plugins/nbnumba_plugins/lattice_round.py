@@ -1,0 +1,63 @@
+"""Ellipsoidal crystal (LAT-3)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from nbnumba import Parameter, Stage, WorkedValue, hookimpl
+from nbnumba.experiment.crystal import Crystal
+from nbnumba.experiment.part import POSITIVE
+from nbnumba.kernel.math import sinc3
+from nbnumba.stages.stage import experiment_parameter
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+FUDGE = Parameter("fudge", "", 1.0, "widens (< 1) or narrows (> 1) the spots of round, gauss and tophat crystals", POSITIVE)
+
+# Square root of the volume ratio of a cube and its inscribed sphere's transform at equal width.
+PEAK = 0.723601254558268
+
+
+class Round(NamedTuple):
+    """Unit cells along a, b, c; F_latt at a lattice point; fudge."""
+
+    n_a: float
+    n_b: float
+    n_c: float
+    peak: float
+    fudge: float
+
+
+def prepare(experiment: Experiment) -> Round:
+    n_a, n_b, n_c = map(float, experiment.cells)
+    return Round(n_a, n_b, n_c, PEAK * n_a * n_b * n_c, STAGE.value_of("fudge", experiment.model.parameters))
+
+
+def round_(p, x, y, z):
+    """The transform of a sphere at the distance from the lattice point, each axis scaled by its number of cells."""
+    radius_squared = (p.n_a * x) ** 2 + (p.n_b * y) ** 2 + (p.n_c * z) ** 2
+    return p.peak * sinc3(math.pi * math.sqrt(radius_squared * p.fudge))
+
+
+STAGE = Stage(
+    kind="lattice_shape",
+    name="round",
+    summary="ellipsoidal crystal",
+    prepare=prepare,
+    function=round_,
+    parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
+    spec=("LAT-3",),
+    worked_values=(
+        WorkedValue(Round(2.0, 3.0, 4.0, 10.0, 1.0), (0.0, 0.0, 0.0), 10.0),
+        # At a radius of 1 / 2 the argument is pi / 2, where sinc3 = 24 / pi^3.
+        WorkedValue(Round(2.0, 3.0, 4.0, 10.0, 1.0), (0.25, 0.0, 0.0), 240.0 / math.pi**3),
+        WorkedValue(Round(2.0, 3.0, 4.0, 10.0, 4.0), (0.125, 0.0, 0.0), 240.0 / math.pi**3),
+    ),
+)
+
+
+@hookimpl
+def lattice_shape() -> list[Stage]:
+    return [STAGE]

@@ -1,0 +1,59 @@
+"""Parallelepiped crystal: the interference function of Na x Nb x Nc unit cells (LAT-1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nbnumba import Stage, WorkedValue, hookimpl
+from nbnumba.experiment.crystal import Crystal
+from nbnumba.kernel.math import distance_to_nearest, not_zero, sin_pi
+from nbnumba.stages.stage import experiment_parameter
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+
+class Square(NamedTuple):
+    """Unit cells along a, b, c."""
+
+    n_a: float
+    n_b: float
+    n_c: float
+
+
+def prepare(experiment: Experiment) -> Square:
+    return Square(*map(float, experiment.cells))
+
+
+def square(p, x, y, z):
+    """sin(pi N x) / sin(pi x), multiplied over the three axes, up to its sign."""
+    x, y, z = not_zero(x), not_zero(y), not_zero(z)
+    n_x, n_y, n_z = distance_to_nearest(p.n_a * x), distance_to_nearest(p.n_b * y), distance_to_nearest(p.n_c * z)
+    return sin_pi(n_x) * sin_pi(n_y) * sin_pi(n_z) / (sin_pi(x) * sin_pi(y) * sin_pi(z))
+
+
+STAGE = Stage(
+    kind="lattice_shape",
+    name="square",
+    summary="parallelepiped crystal, with the fringes between Bragg peaks",
+    prepare=prepare,
+    function=square,
+    parameters=(experiment_parameter(Crystal, "cells"),),
+    spec=("LAT-1", "LAT-2"),
+    worked_values=(
+        WorkedValue(Square(5.0, 7.0, 9.0), (0.0, 0.0, 0.0), 315.0),
+        WorkedValue(Square(2.0, 1.0, 1.0), (1.0 / 3.0, 0.2, 0.4), 1.0),
+        WorkedValue(Square(3.0, 1.0, 1.0), (0.25, 0.0, 0.0), 1.0),
+        WorkedValue(
+            Square(36.0, 47.0, 29.0),
+            (0.1204793975499, 0.392744160423308, 0.233701474531),
+            2.38319665299058,
+            tolerance=1e-9,
+        ),
+    ),
+)
+
+
+@hookimpl
+def lattice_shape() -> list[Stage]:
+    return [STAGE]

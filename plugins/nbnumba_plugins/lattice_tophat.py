@@ -1,0 +1,34 @@
+"""Spots with a flat top and a sharp edge (LAT-6)."""
+
+from __future__ import annotations
+
+from nbnumba import Stage, WorkedValue, hookimpl
+from nbnumba.experiment.crystal import Crystal
+from nbnumba.stages.stage import experiment_parameter
+from nbnumba_plugins.lattice_gauss import Spot, radius_squared, spot
+from nbnumba_plugins.lattice_round import FUDGE
+
+
+def tophat(p, x, y, z):
+    """The peak value inside the spot's edge, zero outside."""
+    return p.peak if radius_squared(p, x, y, z) < 0.3969 else 0.0
+
+
+STAGE = Stage(
+    kind="lattice_shape",
+    name="tophat",
+    summary="flat spots with a sharp edge, no fringes between Bragg peaks",
+    prepare=spot,
+    function=tophat,
+    parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
+    spec=("LAT-5", "LAT-6"),
+    worked_values=(
+        WorkedValue(Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0), (0.62, 0.0, 0.0), 8.0),
+        WorkedValue(Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0), (0.64, 0.0, 0.0), 0.0),
+    ),
+)
+
+
+@hookimpl
+def lattice_shape() -> list[Stage]:
+    return [STAGE]

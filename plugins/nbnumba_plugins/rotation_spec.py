@@ -1,0 +1,77 @@
+"""A fresh rotation at every phi step (ROT-1 to ROT-3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nbnumba import Stage, WorkedValue, hookimpl
+from nbnumba.experiment.crystal import Crystal
+from nbnumba.experiment.goniometer import Goniometer
+from nbnumba.experiment.ran1 import Ran1, cap_rotation
+from nbnumba.experiment.vectors import rotate_about
+from nbnumba.stages.stage import experiment_parameter
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+PARAMETERS = (
+    experiment_parameter(Goniometer, "phi_start"),
+    experiment_parameter(Goniometer, "oscillation"),
+    experiment_parameter(Goniometer, "phi_steps"),
+    experiment_parameter(Crystal, "mosaic_spread"),
+    experiment_parameter(Crystal, "mosaic_domains"),
+    experiment_parameter(Crystal, "mosaic_seed"),
+)
+
+
+class Spec(NamedTuple):
+    """axes: (phi_steps, domains, 3, 3), rows a, b, c in m."""
+
+    axes: np.ndarray
+    phi_steps: int
+
+
+def orientations(experiment: Experiment) -> np.ndarray:
+    """Rows a, b, c (m) for every phi step and mosaic domain, (phi_steps, domains, 3, 3): phi first, then the domain."""
+    frame = experiment.frame
+    turned = np.array([rotate_about(experiment.unit_cell.direct, frame.spindle_axis, phi) for phi in experiment.phi])
+    return turned[:, np.newaxis] @ mosaic_rotations(experiment).transpose(0, 2, 1)[np.newaxis]
+
+
+def mosaic_rotations(experiment: Experiment) -> np.ndarray:
+    """Rotation of every domain, (domains, 3, 3): the first is aligned, the others fill a cap at random."""
+    spread, domains = experiment.mosaic
+    if domains == 1:
+        return np.eye(3)[np.newaxis]
+    deviates = Ran1(experiment.crystal.mosaic_seed)
+    rotations = np.array([cap_rotation(spread, deviates) for _ in range(domains)])
+    rotations[0] = np.eye(3)
+    return rotations
+
+
+def prepare(experiment: Experiment) -> Spec:
+    return Spec(axes=orientations(experiment), phi_steps=len(experiment.phi))
+
+
+def spec(p, step, is_first):
+    """Every phi step uses its own orientation."""
+    return step
+
+
+STAGE = Stage(
+    kind="rotation",
+    name="spec",
+    summary="a fresh rotation about the spindle at every phi step",
+    prepare=prepare,
+    function=spec,
+    parameters=PARAMETERS,
+    spec=("ROT-1", "ROT-2", "ROT-3", "ROT-4"),
+    worked_values=(WorkedValue(parameters=Spec(np.zeros((3, 1, 3, 3)), 3), arguments=(2, 1), result=2),),
+)
+
+
+@hookimpl
+def rotation() -> list[Stage]:
+    return [STAGE]

@@ -1,0 +1,92 @@
+"""Structure factor of the nearest reflection (SF-1, SF-2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nbnumba import ParameterError, Stage, WorkedValue, hookimpl
+from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.stages.stage import experiment_parameter
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+MOST_ENTRIES = 2**31  # of the table, 16 GiB
+
+
+class Nearest(NamedTuple):
+    """A dense table of F with a border of default_F, flat; an index is clamped onto the border.
+
+    Row of (h, k, l): h * h_stride + k * k_stride + l + origin.
+    """
+
+    F: np.ndarray
+    h_low: float
+    h_high: float
+    k_low: float
+    k_high: float
+    l_low: float
+    l_high: float
+    h_stride: float
+    k_stride: float
+    origin: float
+
+
+def table(hkl: np.ndarray, F: np.ndarray, default_F: float) -> Nearest:
+    """The table of (n, 3) indices and (n,) amplitudes."""
+    low, high = hkl.min(axis=0).astype(np.int64) - 1, hkl.max(axis=0).astype(np.int64) + 1
+    shape = high - low + 1
+    if shape[0] * shape[1] * shape[2] > MOST_ENTRIES or shape.max() > MOST_ENTRIES:
+        raise ParameterError(
+            "structure_factors.hkl",
+            f"indices from {tuple(map(int, low + 1))} to {tuple(map(int, high - 1))} need a table of more than {MOST_ENTRIES} "
+            "entries; leave out the reflections far from the others",
+        )
+    dense = np.full(shape, default_F)
+    dense[tuple((hkl - low).T)] = F
+    strides = (int(shape[1] * shape[2]), int(shape[2]))
+    return Nearest(
+        dense.ravel(),
+        *map(float, (low[0], high[0], low[1], high[1], low[2], high[2], *strides)),
+        origin=-float(low[0] * strides[0] + low[1] * strides[1] + low[2]),
+    )
+
+
+def prepare(experiment: Experiment) -> Nearest:
+    factors = experiment.structure_factors
+    if factors.hkl is None or factors.F is None:
+        return table(np.zeros((1, 3), np.int32), np.array([factors.default_F]), factors.default_F)
+    return table(factors.hkl, factors.F, factors.default_F)
+
+
+def nearest_F(p, h, k, l, h0, k0, l0, latched):
+    """F of the reflection h0 k0 l0."""
+    row = min(max(h0, p.h_low), p.h_high) * p.h_stride
+    row += min(max(k0, p.k_low), p.k_high) * p.k_stride + (min(max(l0, p.l_low), p.l_high) + p.origin)
+    return p.F[np.uint32(row)]
+
+
+PAIR = table(np.array([[1, 2, 3], [-1, 0, 2]], np.int32), np.array([40.0, 50.0]), 7.0)
+
+STAGE = Stage(
+    kind="structure_factor",
+    name="nearest",
+    summary="amplitude of the nearest listed reflection",
+    prepare=prepare,
+    function=nearest_F,
+    parameters=(experiment_parameter(StructureFactors, "default_F"),),
+    spec=("SF-1", "SF-2"),
+    worked_values=(
+        WorkedValue(PAIR, (1.2, 1.9, 3.1, 1.0, 2.0, 3.0, 0), 40.0),
+        WorkedValue(PAIR, (-1.2, 0.1, 2.1, -1.0, 0.0, 2.0, 0), 50.0),
+        WorkedValue(PAIR, (0.0, 0.0, 2.0, 0.0, 0.0, 2.0, 0), 7.0),
+        WorkedValue(PAIR, (1e6, 2.0, -1e6, 1e6, 2.0, -1e6, 0), 7.0),
+    ),
+)
+
+
+@hookimpl
+def structure_factor() -> list[Stage]:
+    return [STAGE]

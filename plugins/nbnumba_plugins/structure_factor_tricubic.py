@@ -1,0 +1,103 @@
+"""Structure factors interpolated between reflections (SF-4, SF-5)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nbnumba import Stage, WorkedValue, hookimpl
+from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.stages.stage import experiment_parameter
+from nbnumba_plugins.structure_factor_nearest import nearest_F, prepare, table
+
+
+def off_table(p, h, k, l):
+    """1 where one of the 64 reflections around h, k, l may lie outside the listed range."""
+    outside = h > p.h_high - 3.0 or h < p.h_low + 3.0 or k > p.k_high - 3.0 or k < p.k_low + 3.0 or l > p.l_high - 3.0 or l < p.l_low + 3.0
+    return 1 if outside else 0
+
+
+def cubic(u, f0, f1, f2, f3):
+    """Lagrange's cubic through (-1, f0), (0, f1), (1, f2), (2, f3), at u."""
+    return (
+        -u * (u - 1.0) * (u - 2.0) / 6.0 * f0
+        + (u + 1.0) * (u - 1.0) * (u - 2.0) / 2.0 * f1
+        - (u + 1.0) * u * (u - 2.0) / 2.0 * f2
+        + (u + 1.0) * u * (u - 1.0) / 6.0 * f3
+    )
+
+
+def along_l(p, row, u):
+    """Interpolated from four neighbours along l."""
+    return cubic(u, p.F[np.uint32(row - 1.0)], p.F[np.uint32(row)], p.F[np.uint32(row + 1.0)], p.F[np.uint32(row + 2.0)])
+
+
+def along_kl(p, row, v, u):
+    """Interpolated from the 4 x 4 neighbours along k and l."""
+    step = p.k_stride
+    return cubic(v, along_l(p, row - step, u), along_l(p, row, u), along_l(p, row + step, u), along_l(p, row + 2.0 * step, u))
+
+
+def interpolated(p, h, k, l):
+    """The product of Lagrange's cubics along h, k and l through the 4 x 4 x 4 reflections around h, k, l."""
+    h1, k1, l1 = math.floor(h), math.floor(k), math.floor(l)
+    row = h1 * p.h_stride + k1 * p.k_stride + l1 + p.origin
+    u, v, w, step = l - l1, k - k1, h - h1, p.h_stride
+    return cubic(
+        w, along_kl(p, row - step, v, u), along_kl(p, row, v, u), along_kl(p, row + step, v, u), along_kl(p, row + 2.0 * step, v, u)
+    )
+
+
+def tricubic(p, h, k, l, h0, k0, l0, latched):
+    """Interpolated where all 64 neighbours are listed, the nearest reflection elsewhere."""
+    return nearest_F(p, h, k, l, h0, k0, l0, 0) if off_table(p, h, k, l) else interpolated(p, h, k, l)
+
+
+def tricubic_latch(p, h, k, l, h0, k0, l0, latched):
+    """Interpolated up to the first sample of the image that leaves the table; the nearest reflection from there on.
+
+    What is off the table before that has F_latt = 0 or is not rendered, and must only not be looked up there.
+    """
+    return nearest_F(p, h, k, l, h0, k0, l0, 0) if latched or off_table(p, h, k, l) else interpolated(p, h, k, l)
+
+
+# F = h^3 + 10 k l^2 on -3..3: a cubic in each index, hence interpolated without error.
+GRID = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+CUBIC = table(GRID, GRID[:, 0] ** 3 + 10.0 * GRID[:, 1] * GRID[:, 2] ** 2, default_F=7.0)
+
+TRICUBIC = Stage(
+    kind="structure_factor",
+    name="tricubic",
+    summary="amplitude interpolated between reflections; the nearest one where neighbours are not listed",
+    prepare=prepare,
+    function=tricubic,
+    parameters=(experiment_parameter(StructureFactors, "default_F"),),
+    spec=("SF-4",),
+    worked_values=(
+        WorkedValue(CUBIC, (0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0), 0.125 + 1.25),
+        WorkedValue(CUBIC, (-0.25, 0.75, -0.5, 0.0, 1.0, 0.0, 0), -0.015625 + 1.875),
+        WorkedValue(CUBIC, (2.25, 0.5, 0.5, 2.0, 0.0, 0.0, 0), 8.0),
+        WorkedValue(CUBIC, (9.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0), 7.0),
+    ),
+)
+
+TRICUBIC_LATCH = Stage(
+    kind="structure_factor",
+    name="tricubic-latch",
+    summary="as the reference program: interpolated until a sample of the image leaves the table, the nearest reflection from then on",
+    prepare=prepare,
+    function=tricubic_latch,
+    parameters=(experiment_parameter(StructureFactors, "default_F"),),
+    spec=("SF-5",),
+    latch=off_table,
+    worked_values=(
+        WorkedValue(CUBIC, (0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0), 0.125 + 1.25),
+        WorkedValue(CUBIC, (1.25, 0.5, 0.5, 1.0, 0.0, 0.0, 1), 1.0),
+    ),
+)
+
+
+@hookimpl
+def structure_factor() -> list[Stage]:
+    return [TRICUBIC, TRICUBIC_LATCH]
