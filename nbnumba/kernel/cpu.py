@@ -16,6 +16,7 @@ from nbnumba.errors import ParameterError
 from nbnumba.kernel import render, scan_order
 from nbnumba.kernel.linker import Linker, layout
 from nbnumba.kernel.math import nearest
+from nbnumba.kernel.startup import defer_blas
 
 FAST_MATH = ("arcp", "contract", "nsz")
 OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
@@ -40,6 +41,8 @@ def link(stages: Stages, parameters: Parameters) -> Callable[..., None]:
 
 
 def compiled(kernel: FunctionType, stages: Stages, parameters: Parameters, **options: Any) -> Any:
+    """A kernel with the stage functions in place, compiled when first called."""
+    defer_blas()
     salt = ("cpu", FAST_MATH, sorted(options), [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
     linker = Linker(njit(forceinline=True, **OPTIONS), {**stages, "nearest": nearest}, salt)
     return njit(cache=True, **options, **OPTIONS)(linker.kernel(kernel))
