@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.structure_factors import StructureFactors
     from nbnumba.inputs.hkl import read_hkl
     from nbnumba.inputs.matrix import read_matrix
-    from nbnumba.options import experiment_from_options
+    from nbnumba.options.experiment import experiment_from_options
     from nbnumba.outputs.image import Image
     from nbnumba.simulate import simulate
     from nbnumba.stages.hookspecs import hookimpl
@@ -62,7 +62,7 @@ _HOME = {
     "nbnumba.experiment.structure_factors": ("StructureFactors",),
     "nbnumba.inputs.hkl": ("read_hkl",),
     "nbnumba.inputs.matrix": ("read_matrix",),
-    "nbnumba.options": ("experiment_from_options",),
+    "nbnumba.options.experiment": ("experiment_from_options",),
     "nbnumba.outputs.image": ("Image",),
     "nbnumba.simulate": ("simulate",),
     "nbnumba.stages.hookspecs": ("hookimpl",),

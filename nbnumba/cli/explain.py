@@ -8,17 +8,16 @@ from typing import Any
 import click
 
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for
-from nbnumba.options import build
 
 
 @click.command("explain", cls=ExperimentCommand, short_help="Print what a run would decide, without rendering.")
 @experiment_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, **options: Any) -> None:
+def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """Print what a run with these options would decide: geometry in every convention, crystal, sampling, stages, warnings."""
     draft = read_draft(ctx, options)
-    experiment = build(draft)
+    experiment = draft.experiment()
     experiment.check()
 
     from nbnumba.outputs.image import provenance

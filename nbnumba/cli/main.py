@@ -20,9 +20,11 @@ class LazyGroup(click.Group):
     """Imports a subcommand's module only when it is needed, so that ``--help`` is immediate."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of COMMANDS."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(COMMANDS[cmd_name]).command
@@ -61,13 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def with_option_names(error: ParameterError) -> str:
     """The message, with the options that set the field."""
-    from nbnumba.options import OPTIONS
+    from nbnumba.options.table import OPTIONS
 
     names = " or ".join(option.name for option in OPTIONS if option.field == error.field)
     return f"{error.field}{f' ({names})' if names else ''}: {error.problem}"
 
 
 def fail(message: str) -> int:
+    """One line on stderr."""
     click.echo(f"nbnumba: error: {' '.join(message.split())}", err=True)
     return USAGE_ERROR
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,9 @@ import click
 from nbnumba.errors import OptionError
 from nbnumba.experiment.model import PRESETS
 from nbnumba.experiment.part import default_of
-from nbnumba.options import EV, OPTIONS, Draft, Option, apply_all, split_arguments, unknown_option
+from nbnumba.options.arguments import split_arguments
+from nbnumba.options.experiment import Draft, apply_all
+from nbnumba.options.table import EV, GROUPS, Option
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -25,19 +26,15 @@ class ExperimentCommand(click.Command):
     """A command that takes the options of the reference program besides its own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take out the options of the table; click sees the rest."""
         own = [name for parameter in self.get_params(ctx) for name in parameter.opts]
-        try:
-            given, others = split_arguments(args)
-        except OptionError as error:
-            word = str(error).partition(":")[0]
-            raise unknown_option(word, own) if "no such option" in str(error) else error from None
-        ctx.meta["given"] = given
-        rest = super().parse_args(ctx, others)
-        return rest
+        ctx.meta["given"], others = split_arguments(args, own)
+        return super().parse_args(ctx, others)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The command's own options, then those of the table by group."""
         super().format_options(ctx, formatter)
-        for group, options in groupby(OPTIONS, key=lambda option: option.group):
+        for group, options in GROUPS.items():
             with formatter.section(group):
                 formatter.write_dl([(usage(option), explanation(option)) for option in options])
 

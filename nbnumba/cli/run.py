@@ -13,7 +13,6 @@ import click
 
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for, report
 from nbnumba.files import check_writable, write_all
-from nbnumba.options import build
 from nbnumba.outputs.settings import Output
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ SECONDS_BEFORE_PROGRESS = 1.0
 )
 @click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Number of threads (default: all cores).")
 @click.pass_context
-def command(ctx: click.Context, **options: Any) -> None:
+def command(ctx: click.Context, /, **options: Any) -> None:
     """Render an image and write it.
 
     Takes the options of the reference program, listed below by what they describe; units and defaults stand beside them.
@@ -43,7 +42,7 @@ def command(ctx: click.Context, **options: Any) -> None:
         os.environ.setdefault("NUMBA_NUM_THREADS", str(max(options["threads"], os.cpu_count() or 1)))
     draft = read_draft(ctx, options)
     output = Output(**draft.part("output"))
-    experiment = build(draft)
+    experiment = draft.experiment()
     check_writable(targets(output, options))
     experiment.check()
     report(draft, experiment)

@@ -15,9 +15,7 @@ class Beam(Part):
 
     wavelength: float = quantity(1e-10, "m", "wavelength of the incident beam", POSITIVE)
     direction: Vector | None = quantity(None, "", "direction of the beam; given: the custom convention", size=3)
-    polarization_axis: Vector | None = quantity(
-        None, "", "direction of the beam's electric field; given: the custom convention", size=3
-    )
+    polarization_axis: Vector | None = quantity(None, "", "direction of the beam's electric field; given: the custom convention", size=3)
     polarization_fraction: float = quantity(
         0.0, "", "Kahn's polarization factor: 0 unpolarised, 1 fully polarised along the polarization axis", Limits(-1.0, 1.0)
     )

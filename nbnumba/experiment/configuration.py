@@ -30,9 +30,7 @@ from nbnumba.inputs.text import read_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PARTS: dict[str, type[Part]] = {
-    part.section(): part for part in (Beam, Crystal, Detector, Goniometer, Sampling, StructureFactors, Model)
-}
+PARTS: dict[str, type[Part]] = {part.section(): part for part in (Beam, Crystal, Detector, Goniometer, Sampling, StructureFactors, Model)}
 HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba run --config FILE` renders it.\n\n"
 
 
@@ -60,7 +58,7 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
 
 
 def same(value: Any, default: Any) -> bool:
-    return not isinstance(value, np.ndarray) and bool(value == default) or value == {}
+    return (not isinstance(value, np.ndarray) and bool(value == default)) or value == {}
 
 
 def plain(value: Any) -> Any:

@@ -35,7 +35,7 @@ class Detector(Part):
     slow_axis: Vector | None = quantity(None, "", "direction of the slow axis; given: the custom convention", size=3)
     normal: Vector | None = quantity(None, "", "direction of growing distance; given: the custom convention", size=3)
     twotheta_axis: Vector | None = quantity(None, "", "axis of the twotheta swing; given: the custom convention", size=3)
-    pix0: Vector | None = quantity(None, "m", "outer corner of the first pixel; the presets `reference` and `c-parity` do not use it", size=3)
+    pix0: Vector | None = quantity(None, "m", "outer corner of the first pixel, which the reference program does not use", size=3)
     rotations: Vector = quantity((0.0, 0.0, 0.0), "rad", "rotations of the detector about x, y and z, in that order", size=3)
     twotheta: float = quantity(0.0, "rad", "rotation of the detector about the twotheta axis")
     pivot: str = choice("beam", "point that detector rotations leave in place", ("beam", "sample"))

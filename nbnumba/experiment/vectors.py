@@ -26,7 +26,7 @@ def rotate_xyz(v: Array, angles: Sequence[float]) -> Array:
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return v @ about_x.T @ about_y.T @ about_z.T
+    return np.asarray(v @ about_x.T @ about_y.T @ about_z.T)
 
 
 def rotate_about(v: Array, axis: Array, angle: float) -> Array:

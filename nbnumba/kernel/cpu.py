@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType
 from typing import Any
 
 import numba
@@ -24,7 +23,8 @@ OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
 # Samples rendered between two looks at the progress bar and at Ctrl-C, per thread.
 SAMPLES_PER_BLOCK = 5e7
 
-Stages = Mapping[str, FunctionType]
+Function = Callable[..., Any]
+Stages = Mapping[str, Function]
 Parameters = Mapping[str, Any]
 Progress = Callable[[int, int], None]
 
@@ -40,7 +40,7 @@ def link(stages: Stages, parameters: Parameters) -> Callable[..., None]:
     return kernel
 
 
-def compiled(kernel: FunctionType, stages: Stages, parameters: Parameters, **options: Any) -> Any:
+def compiled(kernel: Function, stages: Stages, parameters: Parameters, **options: Any) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
     defer_blas()
     salt = ("cpu", FAST_MATH, sorted(options), [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
@@ -48,7 +48,7 @@ def compiled(kernel: FunctionType, stages: Stages, parameters: Parameters, **opt
     return njit(cache=True, **options, **OPTIONS)(linker.kernel(kernel))
 
 
-def device_function(function: FunctionType) -> Any:
+def device_function(function: Function) -> Any:
     """One stage function compiled by itself, callable from Python."""
     return Linker(njit(**OPTIONS), {}).function(function)
 
@@ -63,7 +63,7 @@ def first_sample(
 
 
 def first_latch(
-    stages: Stages, parameters: Parameters, latch: FunctionType, sampling: render.Sampling, spans: NDArray[np.int64], fast_pixels: int
+    stages: Stages, parameters: Parameters, latch: Function, sampling: render.Sampling, spans: NDArray[np.int64], fast_pixels: int
 ) -> tuple[int, int, int] | None:
     """(slow, fast, term) of the first term in scan order for which ``latch`` is 1; None if there is none."""
     kernel = compiled(scan_order.find_latch, {**stages, "latch": latch}, parameters, parallel=True, nogil=True)
@@ -91,7 +91,7 @@ def render_image(
     """Fill the image over the spans. Every pixel is worked out alone: threads and blocks change nothing."""
     kernel = link(stages, parameters)
     arguments = [parameters[kind] for kind in render.ORDER]
-    with _one_image_at_a_time, use_threads(threads) as used:
+    with _one_image_at_a_time, Threads(threads) as used:
         done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
         for block in blocks(spans, SAMPLES_PER_BLOCK * used / samples_per_pixel, 4 * used):
             kernel(*arguments, sampling, block, image)
@@ -107,13 +107,13 @@ def blocks(spans: NDArray[np.int64], pixels: float, fewest: int) -> Iterator[NDA
         yield spans[start : start + count]
 
 
-class use_threads:
+class Threads:
     """Context: so many threads, or all that numba has; the number before is restored."""
 
     def __init__(self, threads: int | None) -> None:
         most = numba.config.NUMBA_NUM_THREADS
         if threads is not None and not 1 <= threads <= most:
-            raise ParameterError("threads", f"{threads} is not between 1 and {most}; the environment variable NUMBA_NUM_THREADS sets the most")
+            raise ParameterError("threads", f"{threads} is not between 1 and {most}; NUMBA_NUM_THREADS in the environment sets the most")
         self._threads = threads
 
     def __enter__(self) -> int:

@@ -33,15 +33,15 @@ class Linker:
     def __init__(self, compile: Callable[[Any], Any], bind: Mapping[str, Any], salt: Iterable[object] = ()) -> None:
         self._compile, self._bind = compile, bind
         self._digest = hashlib.sha256(repr((sys.version, *salt)).encode())
-        self._compiled: dict[types.FunctionType, Any] = {}
+        self._compiled: dict[Callable[..., Any], Any] = {}
 
-    def kernel(self, function: types.FunctionType) -> types.FunctionType:
+    def kernel(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The clone of the kernel itself, named after the digest; to be compiled by the caller."""
         clone = self._clone(function)
-        clone.__qualname__ = f"{function.__name__}-{self._digest.hexdigest()[:16]}"
+        clone.__qualname__ = f"{clone.__name__}-{self._digest.hexdigest()[:16]}"
         return clone
 
-    def _clone(self, function: types.FunctionType) -> types.FunctionType:
+    def _clone(self, function: Any) -> types.FunctionType:
         reject_unlinkable(function)
         code, namespace = function.__code__, dict(function.__globals__)
         self._digest.update(repr((code.co_code, code.co_consts, code.co_names, code.co_varnames)).encode())
@@ -63,7 +63,7 @@ class Linker:
         clone.__module__, clone.__qualname__ = function.__module__, function.__qualname__
         return clone
 
-    def function(self, function: types.FunctionType) -> Any:
+    def function(self, function: Callable[..., Any]) -> Any:
         """A function compiled with everything that it calls."""
         if function not in self._compiled:
             self._compiled[function] = self._compile(self._clone(function))

@@ -50,7 +50,7 @@ def structure_factor(p, h, k, l, h0, k0, l0, latched): ...
 def polarization(p, ix, iy, iz, dx, dy, dz): ...
 
 
-def scaling(p, total, term, weight): ...
+def scaling(p, total, f_latt, f_cell, weight): ...
 
 
 def nearest(x): ...
@@ -133,8 +133,7 @@ def render(gp, rp, lp, fp, pp, sp, sampling, spans, image):
                                 h0, k0, l0 = nearest(h), nearest(k), nearest(l)
                                 f_latt = lattice_shape(lp, h - h0, k - k0, l - l0)
                                 f_cell = structure_factor(fp, h, k, l, h0, k0, l0, latched)
-                                amplitude = f_latt * f_cell
-                                total[i] = scaling(sp, total[i], amplitude * amplitude, weight[i])
+                                total[i] = scaling(sp, total[i], f_latt, f_cell, weight[i])
                     for i in range(width):
                         if length[i] > sampling.longest:
                             total[i] = before[i]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +31,7 @@ def cut(begin: int, end: int) -> list[tuple[int, int]]:
     """[begin, end) in pieces of nearly equal length, none longer than LONGEST."""
     pieces = -(-(end - begin) // LONGEST)
     edges = [begin + (end - begin) * i // pieces for i in range(pieces + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -85,10 +85,8 @@ class Image:
 
 def provenance(experiment: Experiment, chosen: Mapping[str, Stage]) -> dict[str, Any]:
     """Preset, stages and versions, for every output."""
-    import nbnumba
-
     return {
-        "program": f"nbnumba {nbnumba.__version__}",
+        "program": f"nbnumba {metadata.version('nbnumba')}",
         "preset": experiment.model.preset,
         "stages": {kind: stage.name for kind, stage in chosen.items()},
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in ("numba", "numpy")}},

@@ -53,11 +53,7 @@ def resolution_A(experiment: Experiment) -> NDArray[np.float64]:
     frame, pixel = experiment.frame, experiment.detector.pixel_size
     slow, fast = experiment.detector.shape
     s, f = np.ogrid[:slow, :fast]
-    position = (
-        frame.pix0
-        + ((f + 0.5) * pixel)[..., np.newaxis] * frame.fast_axis
-        + ((s + 0.5) * pixel)[..., np.newaxis] * frame.slow_axis
-    )
+    position = frame.pix0 + ((f + 0.5) * pixel)[..., np.newaxis] * frame.fast_axis + ((s + 0.5) * pixel)[..., np.newaxis] * frame.slow_axis
     cos_2theta = position @ frame.incident / np.linalg.norm(position, axis=-1)
     sin_theta = np.sqrt(np.clip((1.0 - cos_2theta) / 2.0, 1e-30, 1.0))
     return np.asarray(experiment.beam.wavelength * 1e10 / 2.0 / sin_theta)

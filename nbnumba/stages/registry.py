@@ -125,4 +125,3 @@ def load_file(path: Path) -> ModuleType:
         line = error.lineno if isinstance(error, SyntaxError) else None
         raise InputFileError(path, f"{type(error).__name__}: {error}", line) from error
     return module
-

@@ -19,7 +19,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "lattice_shape": ("p", "x", "y", "z"),
     "structure_factor": ("p", "h", "k", "l", "h0", "k0", "l0", "latched"),
     "polarization": ("p", "ix", "iy", "iz", "dx", "dy", "dz"),
-    "scaling": ("p", "total", "term", "weight"),
+    "scaling": ("p", "total", "f_latt", "f_cell", "weight"),
 }
 
 # What it returns.
@@ -29,7 +29,7 @@ RESULT: dict[str, str] = {
     "lattice_shape": "F_latt at the fractional offsets x, y, z from the nearest lattice point; its sign does not matter",
     "structure_factor": "F_cell (electrons) at h, k, l, whose nearest integers are h0, k0, l0; latched is 1 once latch() has fallen",
     "polarization": "factor for a photon scattered from the unit vector i to the unit vector d",
-    "scaling": "the running total after adding term = (F_cell F_latt)^2, whose correction factors multiply to weight",
+    "scaling": "the running total after a term with these F_latt and F_cell, whose correction factors multiply to weight",
 }
 
 # Fields that the kernel itself reads from what prepare() returned.
@@ -118,7 +118,7 @@ class Stage:
             return f"unknown kind {self.kind!r}; kinds are {', '.join(KINDS)}"
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", self.name):
             return f"name {self.name!r} must be lower-case letters, digits, '-' and '_'"
-        if not callable(self.prepare) or positional_arguments(self.prepare) is None or len(positional_arguments(self.prepare) or ()) != 1:
+        if not callable(self.prepare) or len(positional_arguments(self.prepare) or ()) != 1:
             return "prepare must take one argument, the experiment"
         function = getattr(self.function, "py_func", self.function)
         if not isinstance(function, FunctionType):
@@ -140,7 +140,7 @@ class Stage:
         if not isinstance(parameters, tuple) or not hasattr(parameters, "_fields"):
             raise StageError(f"{self}: prepare() must return a NamedTuple, not a {type(parameters).__name__}")
         if missing := [name for name in REQUIRED_FIELDS[self.kind] if name not in names]:
-            raise StageError(f"{self}: prepare() returned no {', '.join(missing)}; the kernel reads {'it' if len(missing) == 1 else 'them'}")
+            raise StageError(f"{self}: prepare() returned no {', '.join(missing)}, which the kernel reads")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}"

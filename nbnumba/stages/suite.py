@@ -89,7 +89,7 @@ def image(stage: Stage) -> str:
 
 def small_experiment(stage: Stage) -> Any:
     """16 x 16 pixels of a small crystal, turned a little, with a few reflections."""
-    from nbnumba.options import experiment_from_options
+    from nbnumba.options.experiment import experiment_from_options
 
     return experiment_from_options(
         "-default_F 10 -cell 50 60 70 80 90 100 -N 4 -misset 10 20 30 -lambda 1 -distance 50 -detpixels 16 -pixel 1 "

@@ -36,14 +36,15 @@ class Curved(NamedTuple):
 
 def prepare(experiment: Experiment) -> Curved:
     frame, detector = experiment.frame, experiment.detector
+    _, y0, z0 = frame.pix0.tolist()
+    fast_x, fast_y, fast_z = frame.fast_axis.tolist()
+    slow_x, slow_y, slow_z = frame.slow_axis.tolist()
+    beam_x, beam_y, beam_z = frame.incident.tolist()
+    pixel_size, point_pixel = detector.pixel_size, int(detector.point_pixel)
     return Curved(
-        *map(float, (*frame.pix0[1:], *frame.fast_axis, *frame.slow_axis, *frame.incident)),
-        pixel_size=detector.pixel_size,
-        distance=frame.distance,
-        close_distance=frame.close_distance,
-        point_pixel=int(detector.point_pixel),
-        layers=1,
-    )
+        y0, z0, fast_x, fast_y, fast_z, slow_x, slow_y, slow_z, beam_x, beam_y, beam_z,
+        pixel_size, frame.distance, frame.close_distance, point_pixel, layers=1,
+    )  # fmt: skip
 
 
 def rotated(vx, vy, vz, ax, ay, az, angle):
@@ -83,9 +84,7 @@ STAGE = Stage(
     worked_values=(
         # A quarter turn about the slow axis (0, 0, 1) carries the beam from x to y: y = distance pi / 2.
         WorkedValue(
-            parameters=Curved(
-                0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.1, 0.2, 0.2, 0, 1
-            ),
+            parameters=Curved(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.1, 0.2, 0.2, 0, 1),
             arguments=(math.pi, 0.0, 0.0),
             result=(0.0, 1.0, 0.0, 0.25, 1.0),
         ),

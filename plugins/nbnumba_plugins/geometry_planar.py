@@ -33,13 +33,13 @@ class Planar(NamedTuple):
 
 def prepare(experiment: Experiment) -> Planar:
     frame, detector = experiment.frame, experiment.detector
+    x0, y0, z0 = frame.pix0.tolist()
+    fast_x, fast_y, fast_z = frame.fast_axis.tolist()
+    slow_x, slow_y, slow_z = frame.slow_axis.tolist()
+    pixel_size, point_pixel = detector.pixel_size, int(detector.point_pixel)
     return Planar(
-        *map(float, (*frame.pix0, *frame.fast_axis, *frame.slow_axis)),
-        pixel_size=detector.pixel_size,
-        close_distance=frame.close_distance,
-        point_pixel=int(detector.point_pixel),
-        layers=1,
-    )
+        x0, y0, z0, fast_x, fast_y, fast_z, slow_x, slow_y, slow_z, pixel_size, frame.close_distance, point_pixel, layers=1
+    )  # fmt: skip
 
 
 def planar(p, fast, slow, layer):

@@ -37,7 +37,7 @@ def orientations(experiment: Experiment) -> np.ndarray:
     """Rows a, b, c (m) for every phi step and mosaic domain, (phi_steps, domains, 3, 3): phi first, then the domain."""
     frame = experiment.frame
     turned = np.array([rotate_about(experiment.unit_cell.direct, frame.spindle_axis, phi) for phi in experiment.phi])
-    return turned[:, np.newaxis] @ mosaic_rotations(experiment).transpose(0, 2, 1)[np.newaxis]
+    return np.asarray(turned[:, np.newaxis] @ mosaic_rotations(experiment).transpose(0, 2, 1)[np.newaxis])
 
 
 def mosaic_rotations(experiment: Experiment) -> np.ndarray:

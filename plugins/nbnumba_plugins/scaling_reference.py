@@ -36,9 +36,10 @@ def prepare(experiment: Experiment) -> Reference:
     )
 
 
-def reference(p, total, term, weight):
+def reference(p, total, f_latt, f_cell, weight):
     """The plain sum; the factors of the pixel's first sample multiply it at the end."""
-    return total + term
+    amplitude = f_latt * f_cell
+    return total + amplitude * amplitude
 
 
 STAGE = Stage(
@@ -54,7 +55,7 @@ STAGE = Stage(
         experiment_parameter(Beam, "size"),
     ),
     spec=("SCA-1", "SCA-2", "SCA-3"),
-    worked_values=(WorkedValue(Reference(0.0, 1.0, 0, 0, 0, 0.0), (2.0, 3.0, 0.5), 5.0),),
+    worked_values=(WorkedValue(Reference(0.0, 1.0, 0, 0, 0, 0.0), (2.0, 3.0, -2.0, 0.5), 38.0),),
 )
 
 

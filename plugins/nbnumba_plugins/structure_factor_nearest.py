@@ -46,12 +46,10 @@ def table(hkl: np.ndarray, F: np.ndarray, default_F: float) -> Nearest:
         )
     dense = np.full(shape, default_F)
     dense[tuple((hkl - low).T)] = F
-    strides = (int(shape[1] * shape[2]), int(shape[2]))
-    return Nearest(
-        dense.ravel(),
-        *map(float, (low[0], high[0], low[1], high[1], low[2], high[2], *strides)),
-        origin=-float(low[0] * strides[0] + low[1] * strides[1] + low[2]),
-    )
+    h_stride, k_stride = float(shape[1] * shape[2]), float(shape[2])
+    (h_low, k_low, l_low), (h_high, k_high, l_high) = low.astype(float).tolist(), high.astype(float).tolist()
+    origin = -(h_low * h_stride + k_low * k_stride + l_low)
+    return Nearest(dense.ravel(), h_low, h_high, k_low, k_high, l_low, l_high, h_stride, k_stride, origin)
 
 
 def prepare(experiment: Experiment) -> Nearest:

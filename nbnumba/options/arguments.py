@@ -1,0 +1,113 @@
+"""From the words of a command line to options with their values in SI units."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nbnumba.errors import NotAvailableError, OptionError
+from nbnumba.options.table import BY_NAME, EV, NOT_AVAILABLE, Option
+
+
+class Given(NamedTuple):
+    """An option as the user gave it."""
+
+    option: Option
+    name: str
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join((self.name, *self.values))
+
+
+def words(options: Mapping[str, Any] | str | Sequence[str]) -> list[str]:
+    """Options in any form as the words of a command line."""
+    if isinstance(options, str):
+        return shlex.split(options)
+    if not isinstance(options, Mapping):
+        return list(options)
+    arguments = []
+    for name, value in options.items():
+        if value is not False:
+            values = () if value is True else value if isinstance(value, list | tuple) else (value,)
+            arguments += [name if name.startswith("-") else f"-{name}", *(repr(v) if isinstance(v, float) else str(v) for v in values)]
+    return arguments
+
+
+def split_arguments(arguments: Sequence[str], other_names: Iterable[str] = ()) -> tuple[list[Given], list[str]]:
+    """Options of the table, in order, and the words that belong to none of them.
+
+    other_names: options that the caller understands, to be suggested beside those of the table.
+    """
+    given, others, rest = [], [], list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word in NOT_AVAILABLE:
+            raise NotAvailableError(f"{word}: {NOT_AVAILABLE[word]} is not available")
+        if word in BY_NAME:
+            values = take_values(word, BY_NAME[word], rest)
+            given.append(Given(BY_NAME[word], word, values))
+        elif word.startswith("-") and not word.startswith("--"):
+            near = difflib.get_close_matches(word, (*BY_NAME, *NOT_AVAILABLE, *other_names), 3, 0.5)
+            raise OptionError(f"{word}: no such option{'; the nearest are ' + ', '.join(near) if near else ''}; see --help")
+        else:
+            others.append(word)
+    return given, others
+
+
+def take_values(word: str, option: Option, rest: list[str]) -> tuple[str, ...]:
+    """The values of an option off the front of the remaining words: as many as it has to have, then numbers while they last."""
+    count = 0
+    while count < option.most and count < len(rest) and (count < option.least or is_number(rest[count])):
+        count += 1
+    values = tuple(rest[:count])
+    if count < option.least:
+        needed = f"{option.least}" if option.least == option.most else f"{option.least} to {option.most}"
+        raise OptionError(f"{' '.join((word, *values))}: needs {needed} value{'' if option.most == 1 else 's'}")
+    del rest[:count]
+    return values
+
+
+def is_number(word: str) -> bool:
+    """Whether a word reads as a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def numbers(given: Given) -> list[float]:
+    """The values of an option, each finite and whole where it has to be, in the user's unit."""
+    for word in given.values:
+        problem = (
+            "is not a number"
+            if not is_number(word)
+            else "is not a finite number"
+            if not math.isfinite(float(word))
+            else "is not a whole number"
+            if given.option.whole and not float(word).is_integer()
+            else ""
+        )
+        if problem:
+            raise OptionError(f"{given}: {word!r} {problem}")
+    return [float(word) for word in given.values]
+
+
+def in_si(given: Given) -> list[Any]:
+    """The values of an option in SI units, each within its limits; words as they are, file names as paths."""
+    option = given.option
+    if option.text:
+        return [Path(word) if option.field.endswith(("file", "path")) else word for word in given.values]
+    values = []
+    for number in numbers(given):
+        value = option.unit.to_si(number)
+        problem = option.allowed.problem(number) if option.unit is EV else option.allowed.problem(value, option.unit.per_si)
+        if problem:
+            raise OptionError(f"{given}: {problem} {option.unit.name}".rstrip())
+        values.append(int(number) if option.whole else value)
+    return values

@@ -1,0 +1,153 @@
+"""From options to the experiment they describe.
+
+Options act in the order in which they are given, since some of them change the pivot or the convention as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from nbnumba import units
+from nbnumba.errors import OptionError
+from nbnumba.experiment.experiment import Experiment
+from nbnumba.inputs.hkl import read_hkl
+from nbnumba.inputs.matrix import read_matrix
+from nbnumba.options.arguments import Given, in_si, is_number, numbers, split_arguments, words
+from nbnumba.options.table import SECTIONS, WITHOUT_EFFECT
+
+RANDOM = "random"
+
+
+def experiment_from_options(options: Mapping[str, Any] | str | Sequence[str], base: Experiment | None = None) -> Experiment:
+    """The experiment that options of the reference program describe.
+
+    options: a command line (string or words), or a mapping such as ``{"lambda": 6.2, "cell": (100, 100, 100, 90, 90, 90)}``
+    with values in the units of the command line, true for options without a value. Order matters as on the command line.
+    base: the experiment to change; default: the reference program's defaults. Options that only concern files written are
+    accepted and have no effect.
+
+    Raises OptionError, InputFileError, ParameterError.
+    """
+    given, others = split_arguments(words(options))
+    if others:
+        raise OptionError(f"{others[0]}: no such option; see nbnumba run --help")
+    return apply_all(given, base).experiment()
+
+
+class Draft:
+    """Fields of the experiment and of the output, by path (``beam.wavelength``), as options set them one after the other."""
+
+    def __init__(self, base: Experiment | None) -> None:
+        self.base = base
+        self.values: dict[str, Any] = {}
+        self.notes: list[str] = []
+
+    def apply(self, given: Given) -> None:
+        """Do what the option says."""
+        option = given.option
+        self.values.update(option.settings)
+        if option in WITHOUT_EFFECT:
+            self.notes.append(f"{given}: {option.help}")
+        elif option.name in SPECIAL:
+            self.values.update(SPECIAL[option.name](given))
+        elif option.element is not None:
+            elements = list(self.values.get(option.field) or self._before(option.field))
+            elements[option.element] = in_si(given)[0]
+            self.values[option.field] = tuple(elements)
+        elif option.field:
+            values = in_si(given)
+            self.values[option.field] = tuple(values) if option.most > 1 else values[0]
+
+    def part(self, section: str) -> dict[str, Any]:
+        """Keyword arguments for a part; keyed fields (``model.stages.rotation``) are gathered into mappings."""
+        arguments: dict[str, Any] = {}
+        for path, value in self.values.items():
+            found, _, name = path.partition(".")
+            name, _, key = name.partition(".")
+            if found == section and key:
+                arguments.setdefault(name, dict(getattr(getattr(self.base, section, None), name, {})))[key] = value
+            elif found == section:
+                arguments[name] = value
+        return arguments
+
+    def experiment(self) -> Experiment:
+        """The finished experiment; reads the structure factors."""
+        self._settle_orientation()
+        path = self.values.get("structure_factors.path")
+        if path is not None:
+            self.values["structure_factors.hkl"], self.values["structure_factors.F"] = read_hkl(path)
+        parts: dict[str, Any] = {}
+        for f in fields(Experiment):
+            base, arguments = getattr(self.base, f.name, None), self.part(f.name)
+            parts[f.name] = SECTIONS[f.name](**arguments) if base is None else replace(base, **arguments)
+        return Experiment(**parts)
+
+    def _settle_orientation(self) -> None:
+        """Misset angles and a random orientation exclude each other; the one given last counts."""
+        seeds = [self.values.pop(path, None) for path in ("crystal.misset_seed", "seed")]
+        if self.values.get("crystal.misset") == RANDOM:
+            self.values["crystal.misset"] = None
+            self.values["crystal.random_orientation_seed"] = next((s for s in seeds if s is not None), int(time.time()))
+        elif "crystal.misset" in self.values:
+            self.values["crystal.random_orientation_seed"] = None
+
+    def _before(self, path: str) -> tuple[Any, ...]:
+        """What a tuple field holds without the options."""
+        section, _, name = path.partition(".")
+        base = getattr(self.base, section, None)
+        default = next(f.default for f in fields(SECTIONS[section]) if f.name == name)
+        return tuple(default if base is None else getattr(base, name))  # type: ignore[arg-type]
+
+
+def apply_all(given: Iterable[Given], base: Experiment | None = None) -> Draft:
+    """All options, in order, over a base."""
+    draft = Draft(base)
+    for one in given:
+        draft.apply(one)
+    return draft
+
+
+def matrix(given: Given) -> dict[str, Any]:
+    return {given.option.field: read_matrix(given.values[0])}
+
+
+def cell(given: Given) -> dict[str, Any]:
+    """Unit cell in m and rad; zeros for what is left out."""
+    values = numbers(given)
+    if min(values) < 0.0 or values[0] == 0.0 or max(values[3:], default=0.0) >= 180.0:
+        raise OptionError(f"{given}: lengths (A) must be greater than 0, angles (deg) between 0 and 180")
+    lengths = [units.metres_from_angstrom(value) for value in values[:3]]
+    angles = [units.radians(value) for value in values[3:]]
+    return {given.option.field: (*lengths, *[0.0] * (3 - len(lengths)), *angles, *[0.0] * (3 - len(angles)))}
+
+
+def misset(given: Given) -> dict[str, Any]:
+    if len(given.values) == 1 and given.values[0].startswith("rand"):
+        return {given.option.field: RANDOM}
+    if len(given.values) != 3 or not all(is_number(word) for word in given.values):
+        raise OptionError(f"{given}: needs three angles in deg, or the word 'random'")
+    return {given.option.field: tuple(in_si(given))}
+
+
+def each_axis(given: Given) -> dict[str, Any]:
+    return {given.option.field: tuple(in_si(given) * 3)}
+
+
+def both_axes(given: Given) -> dict[str, Any]:
+    section, _, name = given.option.field.partition(".")
+    return {f"{section}.{axis}_{name}": in_si(given)[0] for axis in ("fast", "slow")}
+
+
+# Options whose values do not simply become those of one field.
+SPECIAL = {
+    "-mat": matrix,
+    "-cell": cell,
+    "-misset": misset,
+    "-N": each_axis,
+    "-xtalsize": each_axis,
+    "-detpixels": both_axes,
+    "-detsize": both_axes,
+}

@@ -1,0 +1,290 @@
+"""Every option of the reference program: names, unit, and the field of the experiment that it sets.
+
+One table serves the command line, its help, and ``experiment_from_options``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nbnumba import units
+from nbnumba.experiment.beam import Beam
+from nbnumba.experiment.crystal import SEED, Crystal
+from nbnumba.experiment.detector import PIXELS, Detector
+from nbnumba.experiment.goniometer import Goniometer
+from nbnumba.experiment.model import Model
+from nbnumba.experiment.part import ANY, POSITIVE, Limits, Part
+from nbnumba.experiment.sampling import Sampling
+from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.outputs.settings import Output
+
+if TYPE_CHECKING:
+    from dataclasses import Field
+
+SECTIONS: dict[str, type[Part]] = {
+    part.section(): part for part in (Beam, Crystal, Detector, Goniometer, Sampling, StructureFactors, Model, Output)
+}
+
+
+class Unit(NamedTuple):
+    """A unit that users type: its name, the conversion to SI, and how many of it make one SI unit."""
+
+    name: str
+    to_si: Callable[[float], float]
+    per_si: float
+
+
+def unchanged(value: float) -> float:
+    """What needs no conversion."""
+    return value
+
+
+NO_UNIT = Unit("", unchanged, 1.0)
+MM = Unit("mm", units.metres_from_mm, 1e3)
+METRE = Unit("m", unchanged, 1.0)
+ANGSTROM = Unit("A", units.metres_from_angstrom, 1e10)
+EV = Unit("eV", units.wavelength_from_energy, 1.0)
+DEGREE = Unit("deg", units.radians, units.DEGREES_PER_RADIAN)
+PIXEL = Unit("pixel", unchanged, 1.0)
+SECOND = Unit("s", unchanged, 1.0)
+PER_SECOND = Unit("photons/s", unchanged, 1.0)
+PER_AREA = Unit("photons/m^2", unchanged, 1.0)
+
+Setting = tuple[str, Any]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    field: ``section.name``, or ``section.name.key`` for a mapping; element: position in a tuple field, None for all of it.
+    least, most: number of values; settings: (field, value) pairs that the mere presence of the option sets.
+    """
+
+    names: tuple[str, ...]
+    help: str = ""
+    field: str = ""
+    unit: Unit = NO_UNIT
+    least: int = 1
+    most: int = 1
+    element: int | None = None
+    whole: bool = False
+    text: bool = False
+    settings: tuple[Setting, ...] = ()
+    limits: Limits | None = None
+
+    @property
+    def name(self) -> str:
+        """The first of its names."""
+        return self.names[0]
+
+    @property
+    def described(self) -> Field[Any] | None:
+        """The dataclass field that the option sets, None if it sets no single one."""
+        section, _, name = self.field.partition(".")
+        return next((f for f in fields(SECTIONS[section]) if f.name == name), None) if section in SECTIONS else None
+
+    @property
+    def allowed(self) -> Limits:
+        """Limits of its values, in SI units."""
+        described = self.described
+        return self.limits or (described.metadata.get("limits", ANY) if described else ANY)
+
+
+def number(names: str, field: str, unit: Unit = NO_UNIT, help: str = "", *settings: Setting, **more: Any) -> Option:
+    """An option with one number."""
+    return Option(tuple(names.split()), help, field, unit, settings=settings, **more)
+
+
+def whole(names: str, field: str, help: str = "", **more: Any) -> Option:
+    """An option with one whole number."""
+    return Option(tuple(names.split()), help, field, whole=True, **more)
+
+
+def vector(names: str, field: str, unit: Unit = NO_UNIT, help: str = "") -> Option:
+    """An option with three numbers; any of them switches to the custom convention."""
+    return Option(tuple(names.split()), help, field, unit, least=3, most=3, settings=(("detector.convention", "custom"),))
+
+
+def text(names: str, field: str, help: str = "", **more: Any) -> Option:
+    """An option with a word, such as a file name."""
+    return Option(tuple(names.split()), help, field, text=True, **more)
+
+
+def flag(names: str, help: str, *settings: Setting) -> Option:
+    """An option without a value."""
+    return Option(tuple(names.split()), help, least=0, most=0, settings=settings)
+
+
+def stage(kind: str, name: str) -> Setting:
+    """The choice of a stage."""
+    return f"model.stages.{kind}", name
+
+
+def convention(name: str, pivot: str, help: str) -> Option:
+    """A named convention, with the pivot that goes with it."""
+    return flag(f"-{name}", help, ("detector.convention", name), ("detector.pivot", pivot))
+
+
+BEAM_PIVOT: Setting = ("detector.pivot", "beam")
+SAMPLE_PIVOT: Setting = ("detector.pivot", "sample")
+
+CRYSTAL = (
+    text("-mat -matrix", "crystal.a_matrix", "file with a MOSFLM orientation matrix"),
+    Option(
+        ("-cell",),
+        "unit cell a b c (A) alpha beta gamma (deg); lengths left out equal a, angles left out are 90",
+        "crystal.cell",
+        most=6,
+    ),
+    Option(("-misset",), "rotations of the crystal about x, y, z in deg, or the word 'random'", "crystal.misset", DEGREE, most=3),
+    whole("-misset_seed", "crystal.misset_seed", "seed of '-misset random' (default: -seed, else the time)", limits=SEED),
+    whole("-N", "crystal.cells", "unit cells along each of a, b and c (default: 1)"),
+    *(whole(f"-N{axis}", "crystal.cells", f"unit cells along {axis} (default: 1)", element=i) for i, axis in enumerate("abc")),
+    number("-xtalsize -xtal_size -samplesize -sample_size", "crystal.size", MM, "sample size in mm, decides the cells along each axis"),
+    number("-xtal_x -xtal_thick -sample_x -sample_thick", "crystal.size", MM, "sample size along a in mm", element=0),
+    number("-xtal_y -xtal_width -sample_y -sample_width -width", "crystal.size", MM, "sample size along b in mm", element=1),
+    number("-xtal_z -xtal_height -sample_z -sample_height -height", "crystal.size", MM, "sample size along c in mm", element=2),
+    flag("-square_xtal", "parallelepiped crystal (default)", stage("lattice_shape", "square")),
+    flag("-round_xtal", "ellipsoidal crystal", stage("lattice_shape", "round")),
+    flag("-gauss_xtal", "Gaussian spots, no fringes", stage("lattice_shape", "gauss")),
+    flag("-tophat_spots -binary_spots", "flat spots, no fringes", stage("lattice_shape", "tophat")),
+    number(
+        "-fudge",
+        "model.parameters.fudge",
+        help="widens (< 1) or narrows (> 1) the spots of round, gauss and tophat crystals (default: 1)",
+        limits=POSITIVE,
+    ),
+    number("-mosaic -mosaicity -mosaic_spread", "crystal.mosaic_spread", DEGREE),
+    whole("-mosaic_dom -mosaic_domains", "crystal.mosaic_domains"),
+    whole("-mosaic_seed", "crystal.mosaic_seed"),
+)
+
+STRUCTURE_FACTORS = (
+    text("-hkl", "structure_factors.path", "text file of h k l F, one reflection a line, space group P1"),
+    number("-default_F", "structure_factors.default_F"),
+    flag(
+        "-interpolate",
+        "interpolate between reflections (default if -Na, -Nb or -Nc is 1 or 2)",
+        ("structure_factors.interpolate", True),
+    ),
+    flag("-nointerpolate", "take the nearest reflection", ("structure_factors.interpolate", False)),
+)
+
+BEAM = (
+    number("-lambda -wavelength -wave", "beam.wavelength", ANGSTROM),
+    number("-energy", "beam.wavelength", EV, "photon energy in eV, instead of -lambda", limits=POSITIVE),
+    number("-fluence", "beam.fluence", PER_AREA),
+    number("-flux", "beam.flux", PER_SECOND),
+    number("-exposure", "beam.exposure", SECOND),
+    number("-beamsize", "beam.size", MM),
+    number("-polar", "beam.polarization_fraction", NO_UNIT, "", stage("polarization", "kahn")),
+    flag("-nopolar", "no polarization correction", stage("polarization", "none")),
+    vector("-beam_vector", "beam.direction"),
+    vector("-polar_vector", "beam.polarization_axis"),
+)
+
+DETECTOR = (
+    number("-distance", "detector.distance", MM, "", BEAM_PIVOT),
+    number("-close_distance", "detector.close_distance", MM, "", SAMPLE_PIVOT),
+    number("-pixel -pixel_size", "detector.pixel_size", MM),
+    whole("-detpixels", "detector.pixels", "number of pixels along both axes", limits=PIXELS),
+    whole("-detpixels_x -detpixels_f", "detector.fast_pixels"),
+    whole("-detpixels_y -detpixels_s", "detector.slow_pixels"),
+    number("-detsize", "detector.size", MM, "detector width and height in mm, instead of -detpixels", limits=POSITIVE),
+    number("-detsize_f", "detector.fast_size", MM),
+    number("-detsize_s", "detector.slow_size", MM),
+    convention("mosflm", "beam", "MOSFLM's convention (default): beam centre from pixel centres, X along the slow axis"),
+    convention("xds", "sample", "XDS's convention: beam along z, pivot at the sample"),
+    convention("adxv", "beam", "ADXV's convention: beam centre from the lower left corner"),
+    convention("denzo", "beam", "DENZO's convention: as MOSFLM's, without the half pixel"),
+    convention("dials", "beam", "DIALS's convention: as XDS's, with spindle and twotheta axis along y"),
+    number("-Xbeam", "detector.beam_x", MM, "", BEAM_PIVOT),
+    number("-Ybeam", "detector.beam_y", MM, "", BEAM_PIVOT),
+    number("-Xclose", "detector.close_x", MM, "", SAMPLE_PIVOT),
+    number("-Yclose", "detector.close_y", MM, "", SAMPLE_PIVOT),
+    number("-ORGX", "detector.xds_orgx", PIXEL, "", SAMPLE_PIVOT),
+    number("-ORGY", "detector.xds_orgy", PIXEL, "", SAMPLE_PIVOT),
+    text("-pivot", "detector.pivot", "'beam' or 'sample': the point that rotations leave in place"),
+    *(
+        number(f"-detector_rot{axis}", "detector.rotations", DEGREE, f"rotation of the detector about {axis} in deg", element=i)
+        for i, axis in enumerate("xyz")
+    ),
+    number("-twotheta", "detector.twotheta", DEGREE, "", SAMPLE_PIVOT),
+    vector("-twotheta_axis", "detector.twotheta_axis"),
+    vector("-fdet_vector", "detector.fast_axis"),
+    vector("-sdet_vector", "detector.slow_axis"),
+    vector("-odet_vector", "detector.normal"),
+    vector("-pix0_vector", "detector.pix0", METRE),
+    vector("-pix0_vector_mm", "detector.pix0", MM),
+    flag("-curved_det", "every pixel at the same distance", stage("geometry", "curved")),
+    flag("-point_pixel", "solid angle by the inverse square alone", ("detector.point_pixel", True)),
+)
+
+GONIOMETER = (
+    number("-phi", "goniometer.phi_start", DEGREE),
+    number("-osc", "goniometer.oscillation", DEGREE),
+    number("-phistep", "goniometer.phi_step", DEGREE),
+    whole("-phisteps", "goniometer.phi_steps"),
+    vector("-spindle_axis", "goniometer.spindle_axis"),
+)
+
+SAMPLING = (
+    whole("-oversample", "sampling.oversample"),
+    Option(("-roi",), "", "sampling.roi", PIXEL, least=4, most=4, whole=True),
+    number("-dmin", "sampling.dmin", ANGSTROM),
+)
+
+OUTPUT = (
+    text("-floatfile -floatimage", "output.float_file"),
+    text("-intfile -intimage", "output.int_file"),
+    text("-pgmfile -pgmimage", "output.pgm_file"),
+    flag("-nopgm", "write no PGM file", ("output.pgm_file", None)),
+    number("-scale", "output.scale"),
+    number("-adc", "output.adc_offset"),
+    number("-pgmscale", "output.pgm_scale"),
+    flag("-nonoise", "write no image with noise (none is written in any case)"),
+    flag("-noprogress", "show no progress", ("progress", False)),
+    flag("-progress", "show progress on a terminal (default)", ("progress", True)),
+    whole("-seed", "seed", "seed of '-misset random' where -misset_seed is not given", limits=SEED),
+)
+
+NO_EFFECT = "changes nothing, as in the reference program"
+WITHOUT_EFFECT = (
+    flag("-coherent", NO_EFFECT),
+    *(text(name, "", NO_EFFECT) for name in ("-stol", "-4stol", "-Q", "-stolout", "-density", "-MW")),
+    flag("-printout", "changes nothing: pixels are not printed"),
+    text("-printout_pixel", "", "changes nothing: pixels are not printed", least=2, most=2),
+)
+
+GROUPS: dict[str, tuple[Option, ...]] = {
+    "Crystal": CRYSTAL,
+    "Structure factors": STRUCTURE_FACTORS,
+    "Beam": BEAM,
+    "Detector": DETECTOR,
+    "Goniometer": GONIOMETER,
+    "Sampling": SAMPLING,
+    "Output": OUTPUT,
+    "Without effect": WITHOUT_EFFECT,
+}
+OPTIONS: tuple[Option, ...] = tuple(option for group in GROUPS.values() for option in group)
+BY_NAME: dict[str, Option] = {name: option for option in OPTIONS for name in option.names}
+
+# Options of the reference program that are known and refused, with what they are for.
+NOT_AVAILABLE: dict[str, str] = {
+    name: purpose
+    for purpose, names in {
+        "spectral dispersion": "-dispersion -dispsteps",
+        "beam divergence": "-divergence -hdivrange -vdivrange -hdivstep -vdivstep -hdivsteps -vdivsteps -divsteps -round_div -square_div",
+        "a source file": "-sourcefile",
+        "a thick sensor": "-detector_abs -detector_absorb -detector_thick -detector_thicksteps -thicksteps",
+        "correcting every sub-pixel": "-oversample_thick -oversample_polar -oversample_omega",
+        "a water background": "-water",
+        "reading an image": "-img -mask",
+        "a structure factor dump": "-dump",
+        "noise": "-noisefile -noiseimage",
+    }.items()
+    for name in names.split()
+}

@@ -1,0 +1,600 @@
+"""The simulation of ``specs/`` once more, in plain NumPy: slow, one term after the other, every equation as it stands there.
+
+It takes an Experiment and reads nothing but the numbers that the user gave; all that follows from them it works out itself.
+Metres, radians, photons and electrons; vectors are arrays of 3; arrays of several vectors hold one vector a row.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from nbnumba import Beam, Crystal, Detector, Experiment, Goniometer, Model, Sampling, StructureFactors
+
+Array: TypeAlias = np.ndarray
+Index: TypeAlias = tuple[int, int, int]
+Shape: TypeAlias = Callable[[Array], float]
+
+SQUARED_ELECTRON_RADIUS = 7.94079248018965e-30  # m^2 (SCA-3)
+X, Y, Z = np.identity(3)
+
+
+def photons(experiment: Experiment) -> Array:
+    """Photons per pixel, float64 [slow, fast]; 0 outside the region of interest and the mask (EXP-12)."""
+    image = np.zeros(image_shape(experiment.detector))
+    exposure = Exposure.of(experiment)
+    for slow, fast in pixels_in_scan_order(experiment.sampling, image.shape):
+        image[slow, fast] = exposure.pixel(fast, slow)
+    return image
+
+
+# ----------------------------------------------------------------------------------------------------------------- the image
+
+
+@dataclass
+class Exposure:
+    """All that is known before the first pixel, and the two things that pixels leave behind: ``rotation``'s and ``amplitude``'s.
+
+    fluence: photons/m^2; shape: offsets x, y, z -> F_latt; oversample: sub-pixels along each axis; dmin: m; point_pixel, curved,
+    polarized: which variants of the equations hold.
+    """
+
+    frame: Frame
+    pixel_size: float
+    wavelength: float
+    polarization_fraction: float
+    fluence: float
+    rotation: Rotation
+    shape: Shape
+    amplitude: Amplitude
+    oversample: int
+    dmin: float
+    point_pixel: bool
+    curved: bool
+    polarized: bool
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Exposure:
+        stages = chosen_stages(experiment)
+        beam, crystal, detector = experiment.beam, experiment.crystal, experiment.detector
+        frame = detector_frame(detector, beam, experiment.goniometer)
+        cell = cell_vectors(crystal, beam.wavelength)
+        cells = cell_numbers(crystal, beam, cell)
+        return cls(
+            frame=frame,
+            pixel_size=detector.pixel_size,
+            wavelength=beam.wavelength,
+            polarization_fraction=beam.polarization_fraction,
+            fluence=fluence(beam),
+            rotation=Rotation(
+                cell=cell,
+                spindle=frame.spindle,
+                angles=spindle_angles(experiment.goniometer),
+                domains=mosaic_rotations(crystal),
+                stays_at_zero={"spec": False, "c-parity": True}[stages["rotation"]],
+            ),
+            shape=shape_transform(stages["lattice_shape"], cells, cell, experiment.model),
+            amplitude=Amplitude.of(experiment.structure_factors, stages["structure_factor"]),
+            oversample=experiment.sampling.oversample or suggested_oversample(cell, cells, frame, detector, beam),
+            dmin=experiment.sampling.dmin,
+            point_pixel=detector.point_pixel,
+            curved={"planar": False, "curved": True}[stages["geometry"]],
+            polarized={"none": False, "kahn": True}[stages["polarization"]],
+        )
+
+    def pixel(self, fast: int, slow: int) -> float:
+        """Photons in a pixel (SCA-2). There is one sensor layer, which takes everything, and one source."""
+        total, polarization = 0.0, None
+        for f, s in self.subpixels(fast, slow):
+            d, _ = self.diffracted(f, s)
+            q = (d - self.frame.beam) / self.wavelength
+            if self.is_cut(q):
+                continue
+            if polarization is None:
+                polarization = self.polarization(d)
+            total += self.sample(q)
+        solid_angle = self.solid_angle(*next(self.subpixels(fast, slow)))
+        return SQUARED_ELECTRON_RADIUS * self.fluence / self.steps * total * solid_angle * (polarization or 0.0)
+
+    def sample(self, q: Array) -> float:
+        """The sum over phi steps and domains of (F_cell F_latt)^2, electrons^2 (SCA-1)."""
+        total = 0.0
+        for cell in self.rotation.orientations():
+            hkl = cell @ q
+            F_latt = self.shape(hkl - nearest_reflection(hkl))
+            F_cell = self.amplitude(hkl, F_latt)
+            total += (F_cell * F_latt) ** 2
+        return total
+
+    def subpixels(self, fast: int, slow: int) -> Iterator[tuple[float, float]]:
+        """Pixel coordinates (f, s) of the sub-pixels of a pixel, in scan order (GEO-1)."""
+        for n, m in itertools.product(range(self.oversample), repeat=2):
+            yield fast + (m + 0.5) / self.oversample, slow + (n + 0.5) / self.oversample
+
+    def diffracted(self, f: float, s: float) -> tuple[Array, float]:
+        """The unit vector d to the pixel coordinates (f, s), and the distance |r| in m."""
+        frame = self.frame
+        r = frame.pix0 + f * self.pixel_size * frame.fast + s * self.pixel_size * frame.slow
+        if self.curved:  # GEO-4
+            d = turned(turned(frame.beam, frame.slow, r[1] / frame.distance), frame.fast, r[2] / frame.distance)
+            return d, frame.distance
+        return r / length(r), length(r)  # GEO-2
+
+    def solid_angle(self, f: float, s: float) -> float:
+        """Solid angle in sr (GEO-3, GEO-4)."""
+        _, r = self.diffracted(f, s)
+        return 1.0 / r**2 if self.point_pixel else self.pixel_size**2 / r**2 * self.frame.close_distance / r
+
+    def is_cut(self, q: Array) -> bool:
+        """Whether q, in 1/m, is beyond the resolution limit (SCA-6)."""
+        return self.dmin > 0.0 and length(q) > 1.0 / self.dmin
+
+    def polarization(self, d: Array) -> float:
+        """The polarization factor (POL-1 ... POL-3)."""
+        if not self.polarized:
+            return 1.0
+        i = self.frame.beam
+        B = unit(np.cross(self.frame.polarization, i))
+        E = np.cross(i, B)
+        cos_2theta = i @ d
+        return (1.0 + cos_2theta**2 - self.polarization_fraction * ((d @ E) ** 2 - (d @ B) ** 2)) / 2.0
+
+    @property
+    def steps(self) -> int:
+        """The number of terms in a pixel of which none is cut (SCA-4)."""
+        return len(self.rotation.domains) * len(self.rotation.angles) * self.oversample**2
+
+
+def image_shape(detector: Detector) -> tuple[int, int]:
+    """Pixels (slow, fast) (EXP-5)."""
+    slow = detector.slow_pixels or math.ceil(detector.slow_size / detector.pixel_size - 0.5)
+    fast = detector.fast_pixels or math.ceil(detector.fast_size / detector.pixel_size - 0.5)
+    return slow, fast
+
+
+def pixels_in_scan_order(sampling: Sampling, shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Pixels (slow, fast) within the region of interest, whose limits are inclusive, and within the mask (EXP-12)."""
+    fast_first, fast_last, slow_first, slow_last = sampling.roi or (0, shape[1] - 1, 0, shape[0] - 1)
+    for slow, fast in np.ndindex(*shape):
+        inside = fast_first <= fast <= fast_last and slow_first <= slow <= slow_last
+        if inside and (sampling.mask is None or sampling.mask[slow, fast]):
+            yield slow, fast
+
+
+def chosen_stages(experiment: Experiment) -> Mapping[str, str]:
+    """Stage kind -> name: the preset's, unless the user names another (PRE-1)."""
+    return {
+        "geometry": "planar",
+        "rotation": {"reference": "spec", "c-parity": "c-parity"}[experiment.model.preset],
+        "lattice_shape": "square",
+        "structure_factor": default_structure_factor(experiment.structure_factors, experiment.crystal),
+        "polarization": "kahn",
+        **experiment.model.stages,
+    }
+
+
+def fluence(beam: Beam) -> float:
+    """Photons per m^2 (EXP-2)."""
+    return beam.flux * beam.exposure / beam.size**2 if beam.flux else beam.fluence
+
+
+def suggested_oversample(cell: Array, cells: Index, frame: Frame, detector: Detector, beam: Beam) -> int:
+    """Sub-pixels along each axis where the user gives none (SCA-5). cell: a, b, c in m."""
+    L = max(N * length(axis) for N, axis in zip(cells, cell, strict=True))
+    return max(1, math.ceil(3.0 * L / (beam.wavelength * frame.distance / detector.pixel_size)))
+
+
+# ------------------------------------------------------------------------------------------------------------------ geometry
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the beam and the detector are. Unit vectors; pix0, distance and close_distance in m."""
+
+    beam: Array
+    polarization: Array
+    spindle: Array
+    fast: Array
+    slow: Array
+    pix0: Array
+    close_distance: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The axes of a convention before the detector is rotated: a row of the table in EXP-3."""
+
+    beam: Array
+    fast: Array
+    slow: Array
+    normal: Array
+    twotheta: Array
+    polarization: Array
+    spindle: Array
+    pivot: str
+
+
+CONVENTIONS = {
+    "mosflm": Axes(X, Z, -Y, X, -Z, Z, Z, "beam"),
+    "denzo": Axes(X, Z, -Y, X, -Z, Z, Z, "beam"),
+    "adxv": Axes(Z, X, -Y, Z, -X, X, X, "beam"),
+    "xds": Axes(Z, X, Y, Z, X, X, X, "sample"),
+    "dials": Axes(Z, X, Y, Z, Y, Y, Y, "sample"),
+}
+
+
+def axes_of(detector: Detector, beam: Beam, goniometer: Goniometer) -> Axes:
+    """The table of EXP-3. The axes and the pivot that the user gives count in the custom convention only."""
+    if detector.convention != "custom":
+        return CONVENTIONS[detector.convention]
+
+    def given(vector: tuple[float, float, float] | None, default: Array) -> Array:
+        return default if vector is None else unit(np.array(vector))
+
+    fast, slow = given(detector.fast_axis, Z), given(detector.slow_axis, -Y)
+    normal = X if detector.normal is None else np.array(detector.normal)
+    return Axes(
+        beam=given(beam.direction, X),
+        fast=fast,
+        slow=slow,
+        normal=normal if length(normal) == 1.0 else unit(np.cross(fast, slow)),
+        twotheta=given(detector.twotheta_axis, Y),
+        polarization=given(beam.polarization_axis, Z),
+        spindle=given(goniometer.spindle_axis, Z),
+        pivot=detector.pivot,
+    )
+
+
+def beam_and_nearest_point(detector: Detector) -> tuple[tuple[float, float], tuple[float, float]]:
+    """(F, S) in m of the direct beam, and of the point nearest to the crystal before the detector is rotated (EXP-4)."""
+    p = detector.pixel_size
+    w = detector.fast_pixels * p if detector.fast_pixels else detector.fast_size
+    h = detector.slow_pixels * p if detector.slow_pixels else detector.slow_size
+    nearest = (
+        w / 2.0 if detector.xds_orgx is None else (detector.xds_orgx - 0.5) * p,
+        h / 2.0 if detector.xds_orgy is None else (detector.xds_orgy - 0.5) * p,
+    )
+
+    def centre(default_x: float, default_y: float) -> tuple[float, float]:
+        return (
+            default_x if detector.beam_x is None else detector.beam_x,
+            default_y if detector.beam_y is None else detector.beam_y,
+        )
+
+    match detector.convention:
+        case "mosflm":
+            x, y = centre((h + p) / 2.0, (w + p) / 2.0)
+            direct = y + p / 2.0, x + p / 2.0
+        case "denzo":
+            x, y = centre((h + p) / 2.0, (w + p) / 2.0)
+            direct = y, x
+        case "adxv":
+            x, y = centre((w + p) / 2.0, (h - p) / 2.0)
+            direct = x, h - y
+        case _:
+            direct = centre(
+                nearest[0] if detector.close_x is None else detector.close_x,
+                nearest[1] if detector.close_y is None else detector.close_y,
+            )
+    return direct, direct if detector.convention == "custom" else nearest
+
+
+def detector_frame(detector: Detector, beam: Beam, goniometer: Goniometer) -> Frame:
+    """Where the detector is (EXP-4)."""
+    axes = axes_of(detector, beam, goniometer)
+    (F, S), (F_near, S_near) = beam_and_nearest_point(detector)
+
+    def rot(v: Array) -> Array:
+        return turned_about_xyz(v, detector.rotations)
+
+    def swung(v: Array) -> Array:
+        return turned(rot(v), axes.twotheta, detector.twotheta)
+
+    ratio = axes.beam @ rot(axes.normal)
+    close = abs(ratio * detector.distance) if detector.close_distance is None else detector.close_distance
+    fast, slow, normal = swung(axes.fast), swung(axes.slow), swung(axes.normal)
+    if axes.pivot == "sample":
+        pix0 = swung(-F_near * axes.fast - S_near * axes.slow + close * axes.normal)
+    else:
+        pix0 = -F * fast - S * slow + close / ratio * axes.beam
+    close = pix0 @ normal
+    return Frame(axes.beam, axes.polarization, axes.spindle, fast, slow, pix0, close, close / ratio)
+
+
+# ------------------------------------------------------------------------------------------------------------------- crystal
+
+
+def cell_vectors(crystal: Crystal, wavelength: float) -> Array:
+    """a, b, c in m at phi = 0, missetting included (EXP-7)."""
+    reciprocal, lengths, volume = reciprocal_vectors(crystal, wavelength)
+    a_star, b_star, c_star = turned_about_xyz(reciprocal, missetting_angles(crystal))
+    cell = volume * np.array([np.cross(b_star, c_star), np.cross(c_star, a_star), np.cross(a_star, b_star)])
+    return cell if lengths is None else np.array([N * unit(axis) for N, axis in zip(lengths, cell, strict=True)])
+
+
+def reciprocal_vectors(crystal: Crystal, wavelength: float) -> tuple[Array, Array | None, float]:
+    """a*, b*, c* in 1/m without missetting, the lengths of a, b, c in m where a cell gives them, and the volume in m^3 (EXP-7)."""
+    lengths, volume = None, None
+    if crystal.cell is not None:
+        # What is left out of the cell is 0 there: such a length equals a, such an angle 90 degrees.
+        lengths = np.array([axis or crystal.cell[0] for axis in crystal.cell[:3]])
+        angles = [angle or math.pi / 2.0 for angle in crystal.cell[3:]]
+        standard = standard_setting(lengths, angles)
+        volume = float(np.linalg.det(standard))
+        reciprocal = np.linalg.inv(standard).T
+    if crystal.a_matrix is not None:
+        reciprocal = np.reshape(crystal.a_matrix, (3, 3)).T / wavelength
+    if volume is None:
+        volume = 1.0 / float(np.linalg.det(reciprocal))
+    return reciprocal, lengths, volume
+
+
+def standard_setting(lengths: Array, angles: list[float]) -> Array:
+    """a, b, c with a* along x and b* in the x-y plane, lower triangular: c is normal to a* and b*, b to a*."""
+    cos_alpha, cos_beta, cos_gamma = np.cos(angles)
+    c = Z
+    b = np.array([0.0, math.sqrt(1.0 - cos_alpha**2), cos_alpha])
+    a_y = (cos_gamma - cos_alpha * cos_beta) / b[1]
+    a = np.array([math.sqrt(1.0 - cos_beta**2 - a_y**2), a_y, cos_beta])
+    return lengths[:, np.newaxis] * np.array([a, b, c])
+
+
+def missetting_angles(crystal: Crystal) -> tuple[float, float, float]:
+    """Rotations about x, y, z in rad; a random orientation takes the place of the given one (EXP-7)."""
+    if crystal.random_orientation_seed is None:
+        return crystal.misset or (0.0, 0.0, 0.0)
+    U = random_rotation(90.0, random_numbers(crystal.random_orientation_seed))
+    return (
+        math.atan2(U[2, 1], U[2, 2]),
+        math.atan2(-U[2, 0], math.hypot(U[2, 1], U[2, 2])),
+        math.atan2(U[1, 0], U[0, 0]),
+    )
+
+
+def cell_numbers(crystal: Crystal, beam: Beam, cell: Array) -> Index:
+    """Na, Nb, Nc (EXP-9). cell: a, b, c in m."""
+    along_a, along_b, along_c = crystal.size
+    sizes = along_a, min(along_b, beam.size), min(along_c, beam.size)
+    Na, Nb, Nc = (
+        max(1, math.ceil(size / length(axis)) if size else given)
+        for size, axis, given in zip(sizes, cell, crystal.cells, strict=True)
+    )
+    return Na, Nb, Nc
+
+
+# ------------------------------------------------------------------------------------------------------------------ rotation
+
+
+@dataclass
+class Rotation:
+    """The orientations of the crystal, sample after sample.
+
+    cell: a, b, c in m at phi = 0; spindle: unit vector; angles: of the phi steps, rad; domains: mosaic rotations, 3 x 3;
+    stays_at_zero: whether ROT-5 holds, which is why the orientation evaluated last, ``before``, is kept from sample to sample.
+    """
+
+    cell: Array
+    spindle: Array
+    angles: list[float]
+    domains: list[Array]
+    stays_at_zero: bool
+    before: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before = self.cell
+
+    def orientations(self) -> Iterator[Array]:
+        """a, b, c in m for every term of one sample, in scan order (ROT-1 ... ROT-5)."""
+        for phi in self.angles:
+            if not (self.stays_at_zero and phi == 0.0):
+                self.before = turned(self.cell, self.spindle, phi)
+            for domain in self.domains:
+                yield self.before @ domain.T
+
+
+def spindle_angles(goniometer: Goniometer) -> list[float]:
+    """Spindle angle of every phi step, rad (ROT-2)."""
+    steps, step = phi_sweep(goniometer)
+    return [goniometer.phi_start + n * step for n in range(steps)]
+
+
+def phi_sweep(goniometer: Goniometer) -> tuple[int, float]:
+    """The number of phi steps and the angle between them, rad (EXP-6, row by row)."""
+    match goniometer.phi_steps, goniometer.oscillation, goniometer.phi_step:
+        case None, None, None:
+            return 1, 0.0
+        case _, None, float(d):
+            return 2, d
+        case None, float(r), None:
+            return 2, r / 2.0
+        case None, float(r), float(d):
+            return math.ceil(r / d), d
+        case int(n), None, None:
+            return n, math.radians(1.0) / n
+        case int(n), float(r), None:
+            return n, r / n
+        case int(n), float(_), float(d):
+            return n, d
+    raise AssertionError(goniometer)
+
+
+def mosaic_rotations(crystal: Crystal) -> list[Array]:
+    """A 3 x 3 matrix for every mosaic domain (ROT-3, ROT-8, EXP-10)."""
+    domains = 1 if crystal.mosaic_spread is None else 10 if crystal.mosaic_domains is None else crystal.mosaic_domains
+    if domains == 1 or crystal.mosaic_spread is None:
+        return [np.identity(3)]
+    deviates = random_numbers(crystal.mosaic_seed)
+    drawn = [random_rotation(crystal.mosaic_spread, deviates) for _ in range(domains)]
+    return [np.identity(3), *drawn[1:]]
+
+
+def random_rotation(radius: float, deviates: Iterator[np.float32]) -> Array:
+    """A rotation from a cap, 3 x 3 (ROT-8). radius: rad."""
+    r1, r2, r3 = (2.0 * float(next(deviates)) - 1.0 for _ in range(3))
+    ring = math.sqrt(1.0 - r2**2)
+    axis = np.array([ring * math.sin(math.pi * r1), ring * math.cos(math.pi * r1), r2])
+    # The power of float32 numbers rounded to float32, then the product of two float32 numbers.
+    power = np.float32(float(np.float32(1.0 - r3**2)) ** float(np.float32(1.0 / 3.0)))
+    return turned(np.identity(3), axis, float(np.float32(radius) * power)).T
+
+
+def random_numbers(seed: int) -> Iterator[np.float32]:
+    """Deviates in (0, 1) (ROT-7)."""
+    modulus = 2**31 - 1
+    state = seed or 1
+
+    def advance() -> int:
+        nonlocal state
+        state = 16807 * state % modulus
+        return state
+
+    started = [advance() for _ in range(40)]
+    table = started[:7:-1]  # without the first 8; the last number comes to index 0
+    out = table[0]
+    while True:
+        number = advance()
+        slot = out // (1 + (modulus - 1) // 32)
+        out, table[slot] = table[slot], number
+        yield min(np.float32(out / modulus), np.float32(1.0 - 1.2e-7))
+
+
+# ------------------------------------------------------------------------------------------------------------- lattice shape
+
+
+def shape_transform(name: str, cells: Index, cell: Array, model: Model) -> Shape:
+    """The function from offsets x, y, z to F_latt. cell: a, b, c in m, unrotated."""
+    N = np.array(cells, dtype=np.float64)
+    volume = float(np.prod(N))
+    fudge = float(model.parameters.get("fudge", 1.0))
+    reciprocal = 1e-10 * np.linalg.inv(cell).T  # a*, b*, c* in 1/Angstrom
+
+    def squared_radius(offset: Array) -> float:
+        """LAT-5."""
+        return fudge * volume**2 * length(offset @ reciprocal) ** 2
+
+    def square(offset: Array) -> float:
+        """LAT-1, LAT-2."""
+        x = np.maximum(np.abs(offset), 1e-8)
+        return float(np.prod(np.sin(math.pi * N * x) / np.sin(math.pi * x)))
+
+    def round_(offset: Array) -> float:
+        """LAT-3."""
+        return 0.723601254558268 * volume * sinc3(math.pi * math.sqrt(fudge * float(np.sum((N * offset) ** 2))))
+
+    def gauss(offset: Array) -> float:
+        """LAT-4."""
+        return volume * math.exp(-squared_radius(offset) / 0.63)
+
+    def tophat(offset: Array) -> float:
+        """LAT-6."""
+        return volume if squared_radius(offset) < 0.3969 else 0.0
+
+    return {"square": square, "round": round_, "gauss": gauss, "tophat": tophat}[name]
+
+
+def sinc3(t: float) -> float:
+    """3 (sin t - t cos t) / t^3 (LAT-3); near 0, where the difference loses all digits, by its series."""
+    if t < 1e-2:
+        return 1.0 - t**2 / 10.0 + t**4 / 280.0
+    return 3.0 * (math.sin(t) - t * math.cos(t)) / t**3
+
+
+# ---------------------------------------------------------------------------------------------------------- structure factor
+
+
+def nearest_reflection(hkl: Array) -> Array:
+    """h0, k0, l0: the lower one at a tie."""
+    return np.ceil(hkl - 0.5)
+
+
+def default_structure_factor(factors: StructureFactors, crystal: Crystal) -> str:
+    """SF-3, SF-6 and PRE-1."""
+    if factors.hkl is None:
+        return "constant"
+    interpolated = min(crystal.cells) <= 2 if factors.interpolate is None else factors.interpolate
+    return "tricubic-latch" if interpolated else "nearest"
+
+
+@dataclass
+class Amplitude:
+    """F_cell, electrons, of fractional indices, one term after the other.
+
+    listed: Miller indices -> F; interpolating: whether the present term is interpolated where the box allows it; latched: whether
+    SF-5 holds, which is why ``interpolating`` is kept from term to term.
+    """
+
+    listed: Mapping[Index, float]
+    default_F: float
+    interpolating: bool
+    latched: bool
+
+    @classmethod
+    def of(cls, factors: StructureFactors, stage: str) -> Amplitude:
+        listed: dict[Index, float] = {}
+        if stage != "constant" and factors.hkl is not None and factors.F is not None:
+            listed = {(int(h), int(k), int(l)): float(F) for (h, k, l), F in zip(factors.hkl, factors.F, strict=True)}
+        interpolating = {"constant": False, "nearest": False, "tricubic": True, "tricubic-latch": True}[stage]
+        return cls(listed, factors.default_F, interpolating, latched=stage == "tricubic-latch")
+
+    def __call__(self, hkl: Array, F_latt: float) -> float:
+        """F_cell of the next term in scan order. hkl: fractional."""
+        if self.interpolating:
+            if self.inside(hkl):
+                return self.tricubic(hkl)
+            if self.latched and F_latt != 0.0:  # SF-5
+                self.interpolating = False
+        h0, k0, l0 = nearest_reflection(hkl)
+        return self.at((int(h0), int(k0), int(l0)))
+
+    def at(self, index: Index) -> float:
+        """SF-1, SF-2, SF-3."""
+        return self.listed.get(index, self.default_F)
+
+    def inside(self, hkl: Array) -> bool:
+        """Whether hkl is far enough from the faces of the box of listed indices (SF-4)."""
+        listed = np.array(list(self.listed))
+        return not np.any((hkl < listed.min(axis=0) + 2) | (hkl > listed.max(axis=0) - 2))
+
+    def tricubic(self, hkl: Array) -> float:
+        """SF-4."""
+        neighbours = [[math.floor(h) + shift for shift in (-1, 0, 1, 2)] for h in hkl]
+        weights = [lagrange(h, nodes) for h, nodes in zip(hkl, neighbours, strict=True)]
+        total = 0.0
+        for (h, wh), (k, wk), (l, wl) in itertools.product(*(zip(n, w, strict=True) for n, w in zip(neighbours, weights, strict=True))):
+            total += wh * wk * wl * self.at((h, k, l))
+        return total
+
+
+def lagrange(x: float, nodes: list[int]) -> list[float]:
+    """The values at x of the polynomials that are 1 at one node and 0 at the others."""
+    return [math.prod((x - other) / (node - other) for other in nodes if other != node) for node in nodes]
+
+
+# ------------------------------------------------------------------------------------------------------------------- vectors
+
+
+def length(v: Array) -> float:
+    return math.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
+
+
+def unit(v: Array) -> Array:
+    return v / length(v)
+
+
+def turned(v: Array, u: Array, phi: float) -> Array:
+    """A vector, or the rows of an array, turned right-handed about the unit vector u by phi rad (ROT-1)."""
+    along = np.multiply.outer(v @ u, u)
+    return along * (1.0 - math.cos(phi)) + v * math.cos(phi) + np.cross(u, v) * math.sin(phi)
+
+
+def turned_about_xyz(v: Array, angles: tuple[float, float, float]) -> Array:
+    """A vector, or the rows of an array, turned about x, y and z, in that order, by angles in rad (EXP-8)."""
+    for axis, angle in zip((X, Y, Z), angles, strict=True):
+        v = turned(v, axis, angle)
+    return v

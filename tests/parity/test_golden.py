@@ -1,0 +1,92 @@
+"""Images of the reference program: the subset in tests/golden, and the whole collection where it is to be found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import GOLDEN, TESTS
+from parity.gate import assert_passes_gate
+
+import nbnumba
+from nbnumba.options.table import NOT_AVAILABLE
+from nbnumba.outputs.pgm import pgm_bytes
+from nbnumba.outputs.smv import counts, header_text
+
+OWN = TESTS / "golden"
+MODES = ("spec", "c-parity")
+
+# The reference program seeds '-misset random' from its clock whatever -seed says; the image shows the seed it had.
+CLOCK_SEEDS = {"misset_random_seed": "-misset_seed 1795152918"}
+
+OUTPUT_OPTIONS = ("-noisefile",)
+
+
+def cases(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "cases.json"
+    return json.loads(file.read_text()) if file.is_file() else []
+
+
+def parameters(folder: Path) -> list[Any]:
+    """A test for every case and mode; what nbnumba does not offer is an expected failure, by option."""
+    tests = []
+    for case in cases(folder):
+        missing = [w for w in case["args"].split() if w in NOT_AVAILABLE and w not in OUTPUT_OPTIONS]
+        marks = [pytest.mark.xfail(reason=f"{missing[0]} is not available", raises=nbnumba.NotAvailableError, strict=True)] if missing else []
+        tests += [pytest.param(folder, case, mode, id=f"{case['id']}-{mode}", marks=marks) for mode in MODES]
+    reason = f"no golden images in {folder}; NBNUMBA_GOLDEN names their folder"
+    return tests or [pytest.param(folder, {}, "", marks=pytest.mark.skip(reason=reason))]
+
+
+def simulate(folder: Path, case: dict[str, Any], mode: str, tmp_path: Path) -> nbnumba.Image:
+    for name, text in case.get("files", {}).items():
+        (tmp_path / name).write_text(text)
+    words = case["args"].split() + CLOCK_SEEDS.get(case["id"], "").split()
+    words = [str(folder / w) if (folder / w).is_file() else str(tmp_path / w) if (tmp_path / w).is_file() else w for w in words]
+    for name in OUTPUT_OPTIONS:
+        if name in words:
+            del words[words.index(name) : words.index(name) + 2]
+    experiment = nbnumba.experiment_from_options(words)
+    model = replace(experiment.model, preset={"spec": "reference", "c-parity": "c-parity"}[mode])
+    return nbnumba.simulate(replace(experiment, model=model))
+
+
+def stored(folder: Path, case: dict[str, Any], mode: str, what: str) -> np.ndarray | None:
+    with np.load(folder / f"{case['id']}.npz") as arrays:
+        own = f"{mode.replace('-', '')}_{what}"
+        return arrays[own] if own in arrays else arrays.get(f"spec_{what}")
+
+
+@pytest.mark.spec("GEO-2", "ROT-4", "ROT-5", "LAT-1", "SF-1", "POL-1", "SCA-2", "SCA-3", "FMT-5", "FMT-6", "FMT-7", "FMT-8", "PRE-1")
+@pytest.mark.parametrize(("folder", "case", "mode"), [*parameters(OWN), *parameters(GOLDEN)])
+def test_image_of_the_reference_program(folder: Path, case: dict[str, Any], mode: str, tmp_path: Path) -> None:
+    image = simulate(folder, case, mode, tmp_path)
+    expected = stored(folder, case, mode, "image")
+    assert expected is not None
+    assert_passes_gate(image.pixels[image.roi], expected, tophat="tophat" in case["id"])
+
+    printed = case[mode] if mode in case else case["spec"]
+    found = image.statistics
+    for value, name in ((found.maximum, "max_I"), (found.mean, "mean"), (found.rms, "rms"), (found.rms_deviation, "rmsd")):
+        assert value == pytest.approx(printed[name], rel=1e-5)
+    assert header_keywords(image).items() >= printed["header"].items()
+
+    scale, offset = number(case, "-scale", 0.0), number(case, "-adc", 40.0)
+    if (integers := stored(folder, case, mode, "int")) is not None:
+        np.testing.assert_array_equal(counts(image, scale, offset)[image.roi], integers)
+    if (pgm := stored(folder, case, mode, "pgm")) is not None:
+        assert pgm_bytes(image, number(case, "-pgmscale", 0.0)) == pgm.tobytes()
+
+
+def header_keywords(image: nbnumba.Image) -> dict[str, str]:
+    lines = header_text(image.experiment, 512).splitlines()[1:-1]
+    return {name: value.rstrip(";") for name, _, value in (line.partition("=") for line in lines)}
+
+
+def number(case: dict[str, Any], option: str, default: float) -> float:
+    words = case["args"].split()
+    return float(words[words.index(option) + 1]) if option in words else default
