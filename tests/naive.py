@@ -63,7 +63,7 @@ class Exposure:
         stages = chosen_stages(experiment)
         beam, crystal, detector = experiment.beam, experiment.crystal, experiment.detector
         frame = detector_frame(detector, beam, experiment.goniometer)
-        cell = cell_vectors(crystal, beam.wavelength)
+        cell, reciprocal = cell_vectors(crystal, beam.wavelength)
         cells = cell_numbers(crystal, beam, cell)
         return cls(
             frame=frame,
@@ -78,7 +78,7 @@ class Exposure:
                 domains=mosaic_rotations(crystal),
                 stays_at_zero={"spec": False, "c-parity": True}[stages["rotation"]],
             ),
-            shape=shape_transform(stages["lattice_shape"], cells, cell, experiment.model),
+            shape=shape_transform(stages["lattice_shape"], cells, reciprocal, experiment.model),
             amplitude=Amplitude.of(experiment.structure_factors, stages["structure_factor"]),
             oversample=experiment.sampling.oversample or suggested_oversample(cell, cells, frame, detector, beam),
             dmin=experiment.sampling.dmin,
@@ -310,33 +310,39 @@ def detector_frame(detector: Detector, beam: Beam, goniometer: Goniometer) -> Fr
 # ------------------------------------------------------------------------------------------------------------------- crystal
 
 
-def cell_vectors(crystal: Crystal, wavelength: float) -> Array:
-    """a, b, c in m at phi = 0, missetting included (EXP-7)."""
-    reciprocal, lengths, volume = reciprocal_vectors(crystal, wavelength)
-    a_star, b_star, c_star = turned_about_xyz(reciprocal, missetting_angles(crystal))
-    cell = volume * np.array([np.cross(b_star, c_star), np.cross(c_star, a_star), np.cross(a_star, b_star)])
-    return cell if lengths is None else np.array([N * unit(axis) for N, axis in zip(lengths, cell, strict=True)])
+def cell_vectors(crystal: Crystal, wavelength: float) -> tuple[Array, Array]:
+    """a, b, c in m and a*, b*, c* in 1/m at phi = 0, missetting included (EXP-7)."""
+    reciprocal, lengths, volume = given_cell(crystal, wavelength)
+    cell = volume * cross_products(turned_about_xyz(reciprocal, missetting_angles(crystal)))
+    if lengths is not None:
+        cell = np.array([given * unit(axis) for given, axis in zip(lengths, cell, strict=True)])
+    # With a matrix and a cell that differ, a* is a little off the vector for which a* . a = 1: the volume is the cell's.
+    return cell, cross_products(cell) / volume
 
 
-def reciprocal_vectors(crystal: Crystal, wavelength: float) -> tuple[Array, Array | None, float]:
-    """a*, b*, c* in 1/m without missetting, the lengths of a, b, c in m where a cell gives them, and the volume in m^3 (EXP-7)."""
+def cross_products(vectors: Array) -> Array:
+    """b x c, c x a, a x b."""
+    a, b, c = vectors
+    return np.array([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
+
+
+def given_cell(crystal: Crystal, wavelength: float) -> tuple[Array, Array | None, float]:
+    """What the user says: a*, b*, c* in 1/m without missetting, lengths of a, b, c in m from a cell if any, volume in m^3 (EXP-7)."""
     lengths, volume = None, None
     if crystal.cell is not None:
         # What is left out of the cell is 0 there: such a length equals a, such an angle 90 degrees.
-        lengths = np.array([axis or crystal.cell[0] for axis in crystal.cell[:3]])
-        angles = [angle or math.pi / 2.0 for angle in crystal.cell[3:]]
+        lengths = np.array([given or crystal.cell[0] for given in crystal.cell[:3]])
+        angles = [given or math.pi / 2.0 for given in crystal.cell[3:]]
         standard = standard_setting(lengths, angles)
         volume = float(np.linalg.det(standard))
         reciprocal = np.linalg.inv(standard).T
     if crystal.a_matrix is not None:
         reciprocal = np.reshape(crystal.a_matrix, (3, 3)).T / wavelength
-    if volume is None:
-        volume = 1.0 / float(np.linalg.det(reciprocal))
-    return reciprocal, lengths, volume
+    return reciprocal, lengths, volume or 1.0 / float(np.linalg.det(reciprocal))
 
 
 def standard_setting(lengths: Array, angles: list[float]) -> Array:
-    """a, b, c with a* along x and b* in the x-y plane, lower triangular: c is normal to a* and b*, b to a*."""
+    """a, b, c in the units of the lengths with a* along x and b* in the x-y plane; so c is along z, b in the y-z plane (EXP-7)."""
     cos_alpha, cos_beta, cos_gamma = np.cos(angles)
     c = Z
     b = np.array([0.0, math.sqrt(1.0 - cos_alpha**2), cos_alpha])
@@ -362,8 +368,7 @@ def cell_numbers(crystal: Crystal, beam: Beam, cell: Array) -> Index:
     along_a, along_b, along_c = crystal.size
     sizes = along_a, min(along_b, beam.size), min(along_c, beam.size)
     Na, Nb, Nc = (
-        max(1, math.ceil(size / length(axis)) if size else given)
-        for size, axis, given in zip(sizes, cell, crystal.cells, strict=True)
+        max(1, math.ceil(size / length(axis)) if size else given) for size, axis, given in zip(sizes, cell, crystal.cells, strict=True)
     )
     return Na, Nb, Nc
 
@@ -467,16 +472,15 @@ def random_numbers(seed: int) -> Iterator[np.float32]:
 # ------------------------------------------------------------------------------------------------------------- lattice shape
 
 
-def shape_transform(name: str, cells: Index, cell: Array, model: Model) -> Shape:
-    """The function from offsets x, y, z to F_latt. cell: a, b, c in m, unrotated."""
+def shape_transform(name: str, cells: Index, reciprocal: Array, model: Model) -> Shape:
+    """The function from offsets x, y, z to F_latt. reciprocal: a*, b*, c* in 1/m, unrotated."""
     N = np.array(cells, dtype=np.float64)
     volume = float(np.prod(N))
     fudge = float(model.parameters.get("fudge", 1.0))
-    reciprocal = 1e-10 * np.linalg.inv(cell).T  # a*, b*, c* in 1/Angstrom
 
     def squared_radius(offset: Array) -> float:
         """LAT-5."""
-        return fudge * volume**2 * length(offset @ reciprocal) ** 2
+        return fudge * volume**2 * length(offset @ reciprocal * 1e-10) ** 2  # a*, b*, c* in 1/Angstrom
 
     def square(offset: Array) -> float:
         """LAT-1, LAT-2."""
@@ -525,11 +529,12 @@ def default_structure_factor(factors: StructureFactors, crystal: Crystal) -> str
 class Amplitude:
     """F_cell, electrons, of fractional indices, one term after the other.
 
-    listed: Miller indices -> F; interpolating: whether the present term is interpolated where the box allows it; latched: whether
-    SF-5 holds, which is why ``interpolating`` is kept from term to term.
+    listed: Miller indices -> F; box: smallest and largest listed indices; interpolating: whether the present term is interpolated
+    where the box allows it; latched: whether SF-5 holds, which is why ``interpolating`` is kept from term to term.
     """
 
     listed: Mapping[Index, float]
+    box: Array
     default_F: float
     interpolating: bool
     latched: bool
@@ -540,7 +545,9 @@ class Amplitude:
         if stage != "constant" and factors.hkl is not None and factors.F is not None:
             listed = {(int(h), int(k), int(l)): float(F) for (h, k, l), F in zip(factors.hkl, factors.F, strict=True)}
         interpolating = {"constant": False, "nearest": False, "tricubic": True, "tricubic-latch": True}[stage]
-        return cls(listed, factors.default_F, interpolating, latched=stage == "tricubic-latch")
+        indices = np.array(list(listed) or [(0, 0, 0)])
+        box = np.array([indices.min(axis=0), indices.max(axis=0)])
+        return cls(listed, box, factors.default_F, interpolating, latched=stage == "tricubic-latch")
 
     def __call__(self, hkl: Array, F_latt: float) -> float:
         """F_cell of the next term in scan order. hkl: fractional."""
@@ -558,8 +565,8 @@ class Amplitude:
 
     def inside(self, hkl: Array) -> bool:
         """Whether hkl is far enough from the faces of the box of listed indices (SF-4)."""
-        listed = np.array(list(self.listed))
-        return not np.any((hkl < listed.min(axis=0) + 2) | (hkl > listed.max(axis=0) - 2))
+        smallest, largest = self.box
+        return not any(h < low + 2 or h > high - 2 for h, low, high in zip(hkl, smallest, largest, strict=True))
 
     def tricubic(self, hkl: Array) -> float:
         """SF-4."""

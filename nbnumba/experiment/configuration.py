@@ -34,19 +34,15 @@ PARTS: dict[str, type[Part]] = {part.section(): part for part in (Beam, Crystal,
 HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba run --config FILE` renders it.\n\n"
 
 
+ARRAYS = ("hkl", "F", "path", "mask")
+
+
 def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     """The experiment as TOML; a structure factor file is named relative to ``folder``."""
     import tomli_w
 
-    tables: dict[str, dict[str, Any]] = {}
-    for section, part in PARTS.items():
-        values = getattr(experiment, section)
-        table = {f.name: getattr(values, f.name) for f in fields(part)}
-        defaults = {f.name: f.default for f in fields(part)}
-        tables[section] = {name: value for name, value in table.items() if value is not None and not same(value, defaults[name])}
+    tables = {section: changed(getattr(experiment, section)) for section in PARTS}
     factors, mask = experiment.structure_factors, experiment.sampling.mask
-    for name in ("hkl", "F", "path"):
-        tables["structure_factors"].pop(name, None)
     if factors.path is not None:
         tables["structure_factors"]["path"] = os.path.relpath(factors.path, folder)
     elif factors.hkl is not None and factors.F is not None:
@@ -54,11 +50,13 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     if mask is not None:
         packed = base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode("ascii")
         tables["sampling"]["mask"] = {"shape": list(mask.shape), "packed": packed}
-    return HEADING + tomli_w.dumps({section: plain(table) for section, table in tables.items() if table})
+    return HEADING + tomli_w.dumps({section: table for section, table in tables.items() if table})
 
 
-def same(value: Any, default: Any) -> bool:
-    return (not isinstance(value, np.ndarray) and bool(value == default)) or value == {}
+def changed(part: Part) -> dict[str, Any]:
+    """The fields of a part that differ from their defaults, as TOML has them; arrays and files are left to the caller."""
+    values = {f.name: (getattr(part, f.name), f.default) for f in fields(part) if f.name not in ARRAYS}
+    return {name: plain(value) for name, (value, default) in values.items() if value not in (None, default, {})}
 
 
 def plain(value: Any) -> Any:

@@ -84,9 +84,12 @@ def describe(function: types.FunctionType) -> str:
     return f"{function.__module__}.{function.__qualname__}"
 
 
-def layout(parameters: Any) -> tuple[str, tuple[str, ...]]:
-    """Name and field order of a NamedTuple: not in numba's cache key, hence in the digest."""
-    return type(parameters).__qualname__, type(parameters)._fields
+def layout(parameters: Any) -> tuple[str, str, tuple[str, ...]]:
+    """Home, name and field order of a NamedTuple: not in numba's cache key, hence in the digest.
+
+    A cached kernel names its argument types by module; whoever loads it has to have that module.
+    """
+    return type(parameters).__module__, type(parameters).__qualname__, type(parameters)._fields
 
 
 def reject_unlinkable(function: types.FunctionType) -> None:

@@ -34,7 +34,7 @@ def words(options: Mapping[str, Any] | str | Sequence[str]) -> list[str]:
     for name, value in options.items():
         if value is not False:
             values = () if value is True else value if isinstance(value, list | tuple) else (value,)
-            arguments += [name if name.startswith("-") else f"-{name}", *(repr(v) if isinstance(v, float) else str(v) for v in values)]
+            arguments += [name if name.startswith("-") else f"-{name}", *(repr(float(v)) if isinstance(v, float) else str(v) for v in values)]
     return arguments
 
 

@@ -28,12 +28,12 @@ def png_bytes(image: Image) -> bytes:
     experiment, frame = image.experiment, image.experiment.frame
     pixel = experiment.detector.pixel_size
     slow, fast = image.shape
-    brightest = max(float(image.pixels.max()), 1e-300)
+    brightest = float(image.pixels.max()) or 1.0
     shown = np.clip(image.pixels, brightest * 10.0**-DECADES, brightest)
     figure = Figure(figsize=(8.0, max(3.0, 6.6 * slow / fast + 0.9)), layout="constrained")
     axes = figure.add_subplot()
     picture = axes.imshow(shown, cmap="gray_r", norm=LogNorm(brightest * 10.0**-DECADES, brightest), interpolation="nearest")
-    figure.colorbar(picture, ax=axes, label="photons / pixel")
+    figure.colorbar(picture, ax=axes, label="photons / pixel", shrink=0.8)
     centre_fast, centre_slow = frame.beam_fast / pixel - 0.5, frame.beam_slow / pixel - 0.5
     if -0.5 <= centre_fast <= fast - 0.5 and -0.5 <= centre_slow <= slow - 0.5:
         axes.plot(centre_fast, centre_slow, "+", color="tab:red", markersize=10)

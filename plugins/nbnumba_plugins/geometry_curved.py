@@ -1,4 +1,4 @@
-"""Spherical detector: every pixel at the same distance (GEO-5)."""
+"""Spherical detector: every pixel at the same distance (GEO-4)."""
 
 from __future__ import annotations
 

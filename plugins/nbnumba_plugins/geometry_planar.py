@@ -1,4 +1,4 @@
-"""Flat detector: direction, solid angle and capture fraction of a sub-pixel (GEO-1 to GEO-4)."""
+"""Flat detector: direction, solid angle and capture fraction of a sub-pixel (GEO-2, GEO-3)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ STAGE = Stage(
         experiment_parameter(Detector, "rotations"),
         experiment_parameter(Detector, "twotheta"),
     ),
-    spec=("GEO-1", "GEO-2", "GEO-3"),
+    spec=("GEO-2", "GEO-3"),
     worked_values=(
         # A 0.1 m x 0.1 m "pixel" 0.3 m away, seen at its far corner: the ray (0.3, 0.4, 0) is 0.5 m long.
         WorkedValue(

@@ -1,4 +1,4 @@
-"""A fresh rotation at every phi step (ROT-1 to ROT-3)."""
+"""A fresh rotation at every phi step (ROT-1 to ROT-4)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ STAGE = Stage(
     prepare=prepare,
     function=spec,
     parameters=PARAMETERS,
-    spec=("ROT-1", "ROT-2", "ROT-3", "ROT-4"),
+    spec=("ROT-1", "ROT-2", "ROT-3", "ROT-4", "ROT-7", "ROT-8"),
     worked_values=(WorkedValue(parameters=Spec(np.zeros((3, 1, 3, 3)), 3), arguments=(2, 1), result=2),),
 )
 

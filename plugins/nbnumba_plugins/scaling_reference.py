@@ -1,4 +1,4 @@
-"""Photons as the reference program counts them (SCA-1 to SCA-4)."""
+"""Photons as the reference program counts them (SCA-1 to SCA-3)."""
 
 from __future__ import annotations
 

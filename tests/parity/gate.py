@@ -17,4 +17,3 @@ def assert_passes_gate(found: np.ndarray, expected: np.ndarray, tophat: bool = F
     found = np.where(off, expected, found)
     assert found.sum() == pytest.approx(expected.sum(), rel=TOLERANCE, abs=0.0)
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] >= 1.0 - 1e-9
-

@@ -36,7 +36,9 @@ def parameters(folder: Path) -> list[Any]:
     tests = []
     for case in cases(folder):
         missing = [w for w in case["args"].split() if w in NOT_AVAILABLE and w not in OUTPUT_OPTIONS]
-        marks = [pytest.mark.xfail(reason=f"{missing[0]} is not available", raises=nbnumba.NotAvailableError, strict=True)] if missing else []
+        marks = (
+            [pytest.mark.xfail(reason=f"{missing[0]} is not available", raises=nbnumba.NotAvailableError, strict=True)] if missing else []
+        )
         tests += [pytest.param(folder, case, mode, id=f"{case['id']}-{mode}", marks=marks) for mode in MODES]
     reason = f"no golden images in {folder}; NBNUMBA_GOLDEN names their folder"
     return tests or [pytest.param(folder, {}, "", marks=pytest.mark.skip(reason=reason))]

@@ -39,4 +39,3 @@ def test_whole_image(data: dict[str, Any], mode: str, key: str) -> None:
         assert pixels[slow, fast] == pytest.approx(photons, rel=1e-6)
     with np.load(next(SUPERVISOR.glob("crop_*.npz"))) as crops:
         assert_passes_gate(pixels[CROP], crops[f"{key}_crop"])
-

@@ -1,0 +1,102 @@
+"""Registration: what is refused, by name and reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+
+import nbnumba
+from nbnumba import ParameterError, Stage, StageError, hookimpl
+from nbnumba.stages import hookspecs
+from nbnumba.stages.registry import Registry, installed, with_files
+from nbnumba.stages.stage import ARGUMENTS, KINDS, RESULT
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "lorentz_plugin" / "lorentz.py"
+
+
+class P(NamedTuple):
+    peak: float
+
+
+def prepare(experiment):
+    return P(1.0)
+
+
+def f_latt(p, x, y, z):
+    return p.peak
+
+
+def too_few(p, x, y):
+    return p.peak
+
+
+GOOD = Stage("lattice_shape", "flat", "flat", prepare, f_latt)
+
+
+def plugin(*stages: Any, hook: str = "lattice_shape") -> object:
+    def answer() -> list[Any]:
+        return list(stages)
+
+    answer.__name__ = hook
+    return SimpleNamespace(**{hook: hookimpl(answer)})
+
+
+@pytest.mark.spec("CLI-7")
+@pytest.mark.parametrize(
+    ("answer", "hook", "reason"),
+    [
+        (Stage("lattice_shape", "short", "", prepare, too_few), "lattice_shape", r"too_few\(p, x, y\) must take \(p, x, y, z\)"),
+        (Stage("shape", "short", "", prepare, f_latt), "lattice_shape", "unknown kind 'shape'"),
+        (Stage("lattice_shape", "Not A Name", "", prepare, f_latt), "lattice_shape", "must be lower-case"),
+        (Stage("lattice_shape", "max", "", prepare, max), "lattice_shape", "plain Python function"),
+        (Stage("lattice_shape", "n", "", f_latt, f_latt), "lattice_shape", "prepare must take one argument"),
+        (GOOD, "scaling", "is answered by the hook scaling"),
+        ("flat", "lattice_shape", "must answer with Stage objects, not a str"),
+    ],
+)
+def test_a_wrong_stage_is_refused_with_its_origin_and_the_reason(answer: Any, hook: str, reason: str) -> None:
+    with pytest.raises(StageError, match=reason) as error:
+        Registry().register(plugin(answer, hook=hook), "stranger 1.0")
+    assert "stranger 1.0" in str(error.value)
+
+
+def test_two_stages_of_one_name_are_refused_with_both_origins() -> None:
+    registry = Registry()
+    registry.register(plugin(GOOD), "first 1.0")
+    with pytest.raises(StageError, match=r"second 1.0.*'flat'.*first 1.0"):
+        registry.register(plugin(GOOD), "second 1.0")
+
+
+@pytest.mark.spec("PRE-2")
+def test_an_unknown_stage_names_the_nearest_and_all_there_are() -> None:
+    with pytest.raises(StageError, match=r"'gaus'.*did you mean 'gauss'.*round"):
+        installed().get("lattice_shape", "gaus")
+    with pytest.raises(StageError, match="'shape' is not a kind"):
+        installed().get("shape", "gauss")
+
+
+def test_a_parameter_that_no_stage_has_is_refused() -> None:
+    experiment = nbnumba.experiment_from_options("-default_F 1 -cell 50")
+    names = dict.fromkeys((), "square")
+    with pytest.raises(ParameterError, match=r"model.parameters.fugde: no stage.*fudge"):
+        installed().choose(names, {"fugde": 1.0})
+    with pytest.raises(ParameterError, match="greater than 0"):
+        installed().choose(names, {"fudge": -1.0})
+    assert experiment.model.parameters == {}
+
+
+def test_every_hook_is_documented_and_has_a_contract() -> None:
+    for kind in KINDS:
+        assert getattr(hookspecs, kind).__doc__
+        assert ARGUMENTS[kind][0] == "p"
+        assert RESULT[kind]
+
+
+def test_a_plugin_file_is_a_plugin() -> None:
+    registry = with_files((EXAMPLE,))
+    assert registry.get("lattice_shape", "lorentz").kind == "lattice_shape"
+    with pytest.raises(StageError):
+        installed().get("lattice_shape", "lorentz")

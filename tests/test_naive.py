@@ -1,0 +1,610 @@
+"""The simulation against ``naive``, an independent implementation of the specification, on small images.
+
+Images are some 10 x 8 pixels wide apart, so that neighbours have nothing in common, and cells and orientations are such that no
+index falls on a tie, a limit or the edge of a spot by symmetry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbnumba import Experiment, Model, StructureFactors, experiment_from_options, simulate
+
+TOLERANCE = 1e-10  # of the brightest pixel
+
+LARGE_CELL = "-cell 50 60 70 90 105 90 -N 5 -misset 10 20 30 -default_F 100 -lambda 1.1"
+SMALL_CELL = "-cell 12 15 18 90 105 90 -N 3 -misset 11 23 37 -default_F 17 -lambda 1.1"
+DETECTOR = "-detpixels_x 10 -detpixels_y 8 -pixel 2 -distance 40 -oversample 1"
+TILTED = "-detector_rotx 5 -detector_roty 7 -detector_rotz -9"
+
+# Sweeps in which no, the first, a middle, the last and every phi step is at 0.
+SWEEPS = {
+    "away from 0": "-phi 3 -osc 6 -phisteps 3",
+    "from 0": "-phi 0 -osc 6 -phisteps 3",
+    "through 0": "-phi -2 -osc 6 -phisteps 3",
+    "to 0": "-phi -4 -osc 6 -phisteps 3",
+    "step 0 at 0": "-phi 0 -osc 6 -phistep 0 -phisteps 2",
+    "step 0": "-phi 5 -osc 6 -phistep 0 -phisteps 2",
+}
+
+
+def table(seed: int = 1, reach: int = 6, listed: float = 0.7) -> tuple[np.ndarray, np.ndarray]:
+    """Miller indices (n, 3), of which a part is left out, and amplitudes (n,) in electrons within a box that is not symmetric."""
+    random = np.random.default_rng(seed)
+    h, k, l = np.mgrid[-reach : reach + 1, -reach + 1 : reach + 1, -reach:reach]
+    hkl = np.stack([h.ravel(), k.ravel(), l.ravel()], axis=1)
+    hkl = hkl[random.random(len(hkl)) < listed]
+    return hkl, random.uniform(5.0, 100.0, len(hkl))
+
+
+def made(
+    options: str,
+    *,
+    hkl: tuple[np.ndarray, np.ndarray] | None = None,
+    mask: np.ndarray | None = None,
+    preset: str = "reference",
+    **stages: str,
+) -> Experiment:
+    """An experiment from options; stages win over those that options name."""
+    experiment = experiment_from_options(f"{DETECTOR} {options}")
+    if hkl is not None:
+        given = experiment.structure_factors
+        factors = StructureFactors(hkl=hkl[0], F=hkl[1], default_F=given.default_F, interpolate=given.interpolate)
+        experiment = replace(experiment, structure_factors=factors)
+    if mask is not None:
+        experiment = replace(experiment, sampling=replace(experiment.sampling, mask=mask))
+    return with_stages(experiment, preset, **stages)
+
+
+def with_stages(experiment: Experiment, preset: str | None = None, **stages: str) -> Experiment:
+    model = experiment.model
+    changed = Model(preset=preset or model.preset, stages={**model.stages, **stages}, parameters=model.parameters)
+    return replace(experiment, model=changed)
+
+
+def agreed(experiment: Experiment) -> np.ndarray:
+    """The image, photons [slow, fast], after comparison."""
+    image, expected = simulate(experiment).pixels, naive.photons(experiment)
+    assert image.shape == expected.shape
+    assert expected.max() > 0.0
+    assert np.abs(image - expected).max() <= TOLERANCE * expected.max()
+    return image
+
+
+def random_mask(seed: int = 3, shape: tuple[int, int] = (8, 10)) -> np.ndarray:
+    """Two thirds of the pixels; not the first one."""
+    mask = np.random.default_rng(seed).random(shape) < 2.0 / 3.0
+    mask[0, 0] = False
+    return mask
+
+
+# ------------------------------------------------------------------------------------------------------------------ geometry
+
+CENTRES = {
+    "by default": "",
+    "beam": "-Xbeam 7 -Ybeam 11.5",
+    "nearest point": "-Xclose 7.5 -Yclose 10.5",
+    "XDS": "-ORGX 4.2 -ORGY 3.3",
+    "beam and XDS": "-ORGX 4.2 -ORGY 3.3 -Xclose 7.5 -Ybeam 11.5",
+}
+
+
+@pytest.mark.spec("GEO-2", "GEO-3", "EXP-3", "EXP-4", "EXP-8")
+@pytest.mark.parametrize("centre", CENTRES.values(), ids=CENTRES)
+@pytest.mark.parametrize("convention", ["mosflm", "denzo", "adxv", "xds", "dials"])
+def test_conventions(convention: str, centre: str) -> None:
+    agreed(made(f"{LARGE_CELL} -{convention} {centre} {TILTED}"))
+
+
+@pytest.mark.spec("EXP-3", "EXP-4")
+@pytest.mark.parametrize("pivot", ["beam", "sample"])
+@pytest.mark.parametrize("convention", ["mosflm", "denzo", "adxv", "xds", "dials"])
+def test_named_conventions_have_their_own_pivot_and_axes(convention: str, pivot: str) -> None:
+    options = f"{LARGE_CELL} -beam_vector 1 1 2 -fdet_vector 1 2 0 -spindle_axis 3 1 1 -{convention} {TILTED} -twotheta 12 -phi 20"
+    image = agreed(made(f"{options} -pivot {pivot}"))
+    assert np.array_equal(image, agreed(made(f"{LARGE_CELL} -{convention} {TILTED} -twotheta 12 -phi 20")))
+
+
+@pytest.mark.spec("EXP-4")
+@pytest.mark.parametrize("convention", ["mosflm", "denzo", "adxv", "xds", "dials"])
+def test_close_distance(convention: str) -> None:
+    agreed(made(f"{LARGE_CELL} -{convention} {TILTED} -twotheta 12 -close_distance 33 -Xbeam 7"))
+
+
+CUSTOM = "-beam_vector 1 .1 .05 -fdet_vector .1 .02 2 -sdet_vector 0 -1.2 0.1 -polar_vector 0.1 .9 1 -spindle_axis 1 2 3 -polar 0.7 -phi 20"
+CUSTOM_AXES = {
+    "all": f"{CUSTOM} -odet_vector 2 0.2 0.1",
+    "normal of unit length": f"{CUSTOM} -odet_vector 0 0 1 -odet_vector 1 0 0",
+    "oblique normal of unit length": f"{CUSTOM} -odet_vector 0.75 0.6614378277661477 0",
+    "no normal": CUSTOM,
+    "beam only": "-beam_vector 1 .1 .05",
+    "fast only": "-fdet_vector 0.1 0.2 1",
+    "slow only": "-sdet_vector 0.1 -2 0.2",
+    "spindle only": "-spindle_axis 1 2 3 -phi 40",
+    "polarization only": "-polar_vector 1 2 3 -polar -0.8",
+    "twotheta only": "-twotheta_axis 0 0.6 0.8",
+}
+
+
+@pytest.mark.spec("EXP-3", "EXP-4", "ROT-1", "POL-2")
+@pytest.mark.parametrize("pivot", ["beam", "sample"])
+@pytest.mark.parametrize("axes", CUSTOM_AXES.values(), ids=CUSTOM_AXES)
+def test_custom_convention(axes: str, pivot: str) -> None:
+    agreed(made(f"{LARGE_CELL} {axes} {TILTED} -twotheta 12 -pivot {pivot}"))
+
+
+@pytest.mark.spec("EXP-4")
+@pytest.mark.parametrize("pivot", ["beam", "sample"])
+@pytest.mark.parametrize("centre", CENTRES.values(), ids=CENTRES)
+def test_centres_in_the_custom_convention(centre: str, pivot: str) -> None:
+    agreed(made(f"{LARGE_CELL} {CUSTOM} {centre} {TILTED} -pivot {pivot}"))
+
+
+@pytest.mark.spec("EXP-3")
+def test_twotheta_axis_of_any_length() -> None:
+    agreed(made(f"{LARGE_CELL} -twotheta_axis 1 1 3 -twotheta 12"))
+
+
+@pytest.mark.spec("EXP-4", "EXP-5")
+@pytest.mark.parametrize("convention", ["mosflm", "denzo", "adxv", "xds", "dials"])
+def test_detector_size_that_is_no_whole_number_of_pixels(convention: str) -> None:
+    experiment = experiment_from_options(f"{LARGE_CELL} -{convention} -detsize_f 19.3 -detsize_s 16.9 -pixel 2 -distance 40 -oversample 1")
+    assert agreed(experiment).shape == (8, 10)
+
+
+@pytest.mark.spec("GEO-4")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-mosflm",
+        "-denzo -Xbeam 7",
+        "-mosflm -point_pixel",
+        f"-mosflm {TILTED} -twotheta 12",
+        f"-xds {TILTED} -twotheta 12",
+        f"{CUSTOM} {TILTED}",
+    ],
+)
+def test_curved_detector(options: str) -> None:
+    agreed(made(f"{LARGE_CELL} -curved_det -oversample 2 {options}"))
+
+
+@pytest.mark.spec("GEO-3")
+def test_point_pixel() -> None:
+    image = agreed(made(f"{LARGE_CELL} -point_pixel {TILTED}"))
+    assert not np.allclose(image, agreed(made(f"{LARGE_CELL} {TILTED}")) / 0.002**2, rtol=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------------------------ sampling
+
+
+@pytest.mark.spec("GEO-1", "SCA-1", "SCA-2", "SCA-3", "SCA-4")
+@pytest.mark.parametrize("oversample", [1, 2, 3])
+def test_sub_pixels(oversample: int) -> None:
+    agreed(made(f"{LARGE_CELL} {TILTED} -polar 0.9 -oversample {oversample}"))
+
+
+@pytest.mark.spec("SCA-5")
+@pytest.mark.parametrize(
+    ("options", "oversample"),
+    [
+        ("-N 5", 1),
+        ("-Na 9 -Nb 9 -Nc 20", 3),
+        ("-Na 20 -Nb 3 -Nc 3", 2),
+        ("-Nb 25 -detector_roty 40 -twotheta 20", 3),
+        ("-N 5 -xtalsize 1e-4", 3),
+    ],
+)
+def test_automatic_oversampling(options: str, oversample: int) -> None:
+    scene = f"{LARGE_CELL} -pixel 0.05 -distance 30 {options}"
+    automatic = agreed(made(f"{scene} -oversample 0"))
+    assert np.array_equal(automatic, simulate(made(f"{scene} -oversample {oversample}")).pixels)
+
+
+# The beam is past the last pixel, so that the first pixels are at the highest resolution.
+FIRST_PIXELS_CUT = "-mosflm -Xbeam 16 -Ybeam 20"
+
+
+@pytest.mark.spec("SCA-2", "SCA-6")
+@pytest.mark.parametrize("oversample", [1, 2, 3])
+@pytest.mark.parametrize("options", ["-dmin 5", f"{FIRST_PIXELS_CUT} -dmin 3", f"{FIRST_PIXELS_CUT} -dmin 3 -curved_det"])
+def test_resolution_limit(options: str, oversample: int) -> None:
+    image = agreed(made(f"{LARGE_CELL} -polar 0.9 -oversample {oversample} {options}"))
+    assert image[0, 0] == 0.0 < image[4, 5]
+
+
+@pytest.mark.spec("EXP-12")
+@pytest.mark.parametrize("roi", [(2, 6, 1, 5), (0, 0, 7, 7), (9, 9, 0, 7)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_region_of_interest_and_mask(roi: tuple[int, int, int, int], masked: bool) -> None:
+    mask = random_mask() if masked else np.ones((8, 10), dtype=bool)
+    image = agreed(made(f"{LARGE_CELL} -roi {roi[0]} {roi[1]} {roi[2]} {roi[3]}", mask=mask))
+    inside = np.zeros((8, 10), dtype=bool)
+    inside[roi[2] : roi[3] + 1, roi[0] : roi[1] + 1] = True
+    assert np.array_equal(image > 0.0, inside & mask)
+
+
+@pytest.mark.spec("EXP-12")
+def test_region_of_interest_beyond_the_detector() -> None:
+    image = agreed(made(f"{LARGE_CELL} -roi 7 30 -4 2"))
+    assert np.count_nonzero(image) == 3 * 3
+
+
+@pytest.mark.spec("EXP-12")
+def test_mask() -> None:
+    mask = random_mask()
+    assert np.array_equal(agreed(made(LARGE_CELL, mask=mask)) > 0.0, mask)
+
+
+@pytest.mark.spec("SCA-7")
+def test_pixels_stand_alone() -> None:
+    options = f"{LARGE_CELL} -oversample 2 -mosaic 2 -mosaic_domains 3 {SWEEPS['from 0']}"
+    image = agreed(made(options))
+    assert np.array_equal(simulate(made(options), threads=1).pixels, image)
+    assert np.array_equal(simulate(made(f"{options} -roi 3 8 2 6")).pixels[2:7, 3:9], image[2:7, 3:9])
+    mask = random_mask()
+    assert np.array_equal(simulate(made(options, mask=mask)).pixels[mask], image[mask])
+
+
+# ------------------------------------------------------------------------------------------------------- brightness and beam
+
+
+@pytest.mark.spec("EXP-2", "SCA-2", "SCA-3")
+@pytest.mark.parametrize(
+    "options",
+    ["-fluence 1e20", "-flux 1e12", "-flux 1e12 -exposure 0.1", "-flux 1e12 -exposure 0.1 -beamsize 0.03", "-exposure 7 -beamsize 0.03"],
+)
+def test_fluence(options: str) -> None:
+    agreed(made(f"{LARGE_CELL} {options}"))
+
+
+@pytest.mark.spec("POL-1", "POL-2", "PRE-1")
+@pytest.mark.parametrize("fraction", [0.0, 0.9, -0.4, 1.0])
+@pytest.mark.parametrize("convention", ["mosflm", "xds", "dials"])
+def test_polarization(convention: str, fraction: float) -> None:
+    agreed(made(f"{LARGE_CELL} -{convention} {TILTED} -polar {fraction} -oversample 2"))
+
+
+@pytest.mark.spec("POL-3")
+def test_no_polarization() -> None:
+    image = agreed(made(f"{LARGE_CELL} {TILTED} -polar 0.9 -nopolar"))
+    assert np.all(image > agreed(made(f"{LARGE_CELL} {TILTED}")))
+
+
+# ------------------------------------------------------------------------------------------------------------------- crystal
+
+
+@pytest.mark.spec("EXP-7")
+@pytest.mark.parametrize("cell", ["50", "50 60", "50 60 70", "50 60 70 80", "50 60 70 90 100", "50 60 70 90 90 117"])
+@pytest.mark.parametrize("misset", ["0 0 0", "13 27 41"])
+def test_cells(cell: str, misset: str) -> None:
+    # Off the axis, since a crystal in its standard setting is at ties where it is symmetric about the beam.
+    agreed(made(f"{LARGE_CELL} -cell {cell} -misset {misset} -Xbeam 7.3 -Ybeam 10.9"))
+
+
+@pytest.mark.spec("EXP-7")
+@pytest.mark.parametrize("shape", ["square", "gauss"])
+@pytest.mark.parametrize("cell", ["50 60 70 80 95 105", "50 60 70 90 115 75"])
+def test_triclinic_cells(cell: str, shape: str) -> None:
+    agreed(made(f"{LARGE_CELL} -cell {cell}", lattice_shape=shape))
+
+
+def with_matrix(experiment: Experiment) -> Experiment:
+    """In the place of the orientation matrix a rotated triclinic cell's, with a volume near that of LARGE_CELL."""
+    direct = np.array([[48.0, -12.0, -4.0], [3.0, 59.0, 10.0], [-7.0, 2.0, 71.0]]) * 1e-10
+    matrix = experiment.beam.wavelength * np.linalg.inv(direct)
+    return replace(experiment, crystal=replace(experiment.crystal, a_matrix=tuple(matrix.ravel())))
+
+
+@pytest.mark.spec("EXP-7")
+@pytest.mark.parametrize("misset", ["0 0 0", "13 27 41"])
+def test_orientation_matrix(misset: str) -> None:
+    experiment = with_matrix(made(f"{LARGE_CELL} -misset {misset}"))
+    agreed(replace(experiment, crystal=replace(experiment.crystal, cell=None)))
+
+
+@pytest.mark.spec("EXP-7")
+def test_cell_beside_an_orientation_matrix_gives_lengths() -> None:
+    agreed(with_matrix(made(LARGE_CELL)))
+
+
+@pytest.mark.spec("EXP-7", "LAT-5")
+def test_spot_radius_with_a_cell_beside_an_orientation_matrix() -> None:
+    agreed(with_matrix(made(LARGE_CELL, lattice_shape="gauss")))
+
+
+@pytest.mark.spec("EXP-7", "ROT-7", "ROT-8")
+@pytest.mark.parametrize("seed", [0, 1, 7, 12345, 2147483646])
+def test_random_orientation(seed: int) -> None:
+    agreed(made(f"{LARGE_CELL} -misset random -misset_seed {seed}"))
+
+
+@pytest.mark.spec("EXP-9")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-Na 3 -Nb 4 -Nc 6",
+        "-Na 0 -Nb 4",
+        "-xtalsize 2.3e-5",
+        "-samplesize 2.3e-5 -beamsize 1.3e-5",
+        "-xtal_x 2.3e-5 -xtal_y 1e-7",
+        "-xtal_z 3.1e-5",
+    ],
+)
+def test_cell_numbers(options: str) -> None:
+    agreed(made(f"{LARGE_CELL} {options} -interpolate"))
+
+
+@pytest.mark.spec("ROT-3", "ROT-7", "ROT-8", "EXP-10")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-mosaic 2",
+        "-mosaic 2 -mosaic_domains 1",
+        "-mosaic 2 -mosaic_domains 2 -mosaic_seed 0",
+        "-mosaic 2 -mosaic_domains 2 -mosaic_seed 1",
+        "-mosaic 100 -mosaic_domains 5 -mosaic_seed 2147483646",
+        "-mosaic 0 -mosaic_domains 3",
+        "-mosaic_domains 3",
+        "-mosaic 0.7 -mosaic_domains 40 -mosaic_seed 99",
+    ],
+)
+def test_mosaic_domains(options: str) -> None:
+    agreed(made(f"{LARGE_CELL} {options} -phi 12"))
+
+
+# ------------------------------------------------------------------------------------------------------------- lattice shape
+
+
+@pytest.mark.spec("LAT-1", "LAT-2", "LAT-3", "LAT-4", "LAT-5", "LAT-6")
+@pytest.mark.parametrize("cells", ["-N 3", "-Na 2 -Nb 4 -Nc 3"])
+@pytest.mark.parametrize("fudge", [1.0, 0.3, 2.5])
+@pytest.mark.parametrize("shape", ["square_xtal", "round_xtal", "gauss_xtal", "tophat_spots"])
+def test_lattice_shapes(shape: str, fudge: float, cells: str) -> None:
+    agreed(made(f"{SMALL_CELL} {cells} -{shape} -fudge {fudge} -phi 10 -osc 8 -nointerpolate", hkl=table()))
+
+
+@pytest.mark.spec("LAT-2", "LAT-3")
+@pytest.mark.parametrize("shape", ["square_xtal", "round_xtal", "gauss_xtal", "tophat_spots"])
+def test_lattice_point(shape: str) -> None:
+    # Pixel (fast 4, slow 3) is in the direct beam: h = k = l = 0 up to rounding.
+    image = agreed(made(f"{SMALL_CELL} -{shape} -nointerpolate -denzo -Xbeam 7 -Ybeam 9", hkl=table()))
+    assert np.unravel_index(image.argmax(), image.shape) == (3, 4)
+
+
+# ---------------------------------------------------------------------------------------------------------- structure factor
+
+
+@pytest.mark.spec("SF-1", "SF-2", "PRE-1")
+@pytest.mark.parametrize("listed", [1.0, 0.5, 0.02])
+def test_nearest_reflection(listed: float) -> None:
+    agreed(made(f"{SMALL_CELL} -mosaic 3 -mosaic_domains 3", hkl=table(listed=listed)))
+
+
+@pytest.mark.spec("SF-2")
+def test_no_default_amplitude() -> None:
+    image = agreed(made(f"{SMALL_CELL} -default_F 0", hkl=table(listed=0.5)))
+    assert 0 < np.count_nonzero(image) < image.size
+
+
+@pytest.mark.spec("SF-3")
+def test_default_amplitude_without_a_table() -> None:
+    image = agreed(made(f"{SMALL_CELL} -Na 2 -default_F 17"))
+    assert np.allclose(agreed(made(f"{SMALL_CELL} -Na 2 -default_F 34")), 4.0 * image)
+
+
+@pytest.mark.spec("SF-4")
+@pytest.mark.parametrize("listed", [1.0, 0.5])
+@pytest.mark.parametrize("reach", [4, 5, 9])
+def test_tricubic(reach: int, listed: float) -> None:
+    agreed(made(f"{SMALL_CELL} -oversample 2", hkl=table(reach=reach, listed=listed), structure_factor="tricubic"))
+
+
+@pytest.mark.spec("SF-4")
+def test_tricubic_in_a_box_that_is_too_small() -> None:
+    experiment = made(SMALL_CELL, hkl=table(reach=1), structure_factor="tricubic")
+    assert np.array_equal(agreed(experiment), agreed(with_stages(experiment, structure_factor="nearest")))
+
+
+@pytest.mark.spec("SF-6", "EXP-9")
+@pytest.mark.parametrize(
+    ("options", "stage"),
+    [
+        ("-N 3", "nearest"),
+        ("-N 3 -interpolate", "tricubic-latch"),
+        ("-Nb 2", "tricubic-latch"),
+        ("-Nc 1", "tricubic-latch"),
+        ("-Nb 2 -nointerpolate", "nearest"),
+        ("-N 3 -xtalsize 2e-6", "nearest"),
+        ("-N 2 -xtalsize 5e-6", "tricubic-latch"),
+    ],
+)
+def test_choice_of_interpolation(options: str, stage: str) -> None:
+    experiment = made(f"{SMALL_CELL} {options}", hkl=table(reach=9))
+    assert np.array_equal(agreed(experiment), simulate(with_stages(experiment, structure_factor=stage)).pixels)
+
+
+@pytest.mark.spec("SF-3", "SF-6")
+def test_no_interpolation_without_a_table() -> None:
+    agreed(made(f"{SMALL_CELL} -N 2 -interpolate"))
+
+
+def latched_at(experiment: Experiment) -> tuple[int, bool]:
+    """Scan order's number of the pixel in which interpolation ends, and whether it ends within the pixel, after its first term.
+
+    Up to there the image is that of ``tricubic``, after it that of ``nearest``.
+    """
+    latch = naive.photons(experiment).ravel()
+    tricubic = naive.photons(with_stages(experiment, structure_factor="tricubic")).ravel()
+    nearest = naive.photons(with_stages(experiment, structure_factor="nearest")).ravel()
+    until = int(np.argmax(latch != tricubic))
+    assert np.array_equal(latch[until + 1 :], nearest[until + 1 :])
+    assert np.any(tricubic[:until] != nearest[:until])
+    assert np.any(tricubic[until:] != nearest[until:])
+    return until, bool(latch[until] != nearest[until])
+
+
+LATCHED = f"{SMALL_CELL} -interpolate -mosflm -Xbeam 2.3 -Ybeam 9.1"
+
+
+@pytest.mark.spec("SF-5")
+@pytest.mark.parametrize(
+    "options",
+    ["", SWEEPS["from 0"], "-mosaic 6 -mosaic_domains 4", "-oversample 3", "-oversample 2 -mosaic 6 -mosaic_domains 3 -phi 9 -osc 9"],
+)
+def test_latch(options: str) -> None:
+    experiment = made(f"{LATCHED} {options}", hkl=table(reach=6))
+    agreed(experiment)
+    until, within = latched_at(experiment)
+    assert 10 <= until < 70
+    assert within == bool(options)
+
+
+@pytest.mark.spec("SF-5")
+@pytest.mark.parametrize("options", ["-roi 2 7 1 6", "-roi 0 4 0 7 -dmin 2.5"])
+@pytest.mark.parametrize("preset", ["reference", "c-parity"])
+def test_latch_with_region_mask_and_resolution_limit(preset: str, options: str) -> None:
+    options = f"{LATCHED} -mosaic 6 -mosaic_domains 3 {SWEEPS['from 0']} {options}"
+    agreed(made(options, hkl=table(reach=6), preset=preset))
+    agreed(made(options, hkl=table(reach=6), mask=random_mask(), preset=preset))
+
+
+@pytest.mark.spec("SF-5", "LAT-6")
+@pytest.mark.parametrize("options", ["", "-oversample 2 -mosaic 6 -mosaic_domains 3"])
+def test_latch_passes_terms_without_a_spot(options: str) -> None:
+    experiment = made(f"{LATCHED} {options}", hkl=table(reach=6), lattice_shape="tophat")
+    agreed(experiment)
+    assert latched_at(experiment)[0] > latched_at(with_stages(experiment, lattice_shape="square"))[0]
+
+
+# ------------------------------------------------------------------------------------------------------------------ rotation
+
+
+@pytest.mark.spec("ROT-1", "ROT-2", "ROT-4", "EXP-6")
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        "",
+        "-phi 30",
+        "-phi 30 -phistep 2",
+        "-phi 30 -phistep 2 -phisteps 5",
+        "-phi 30 -osc 5",
+        "-phi 30 -osc 5 -phistep 2",
+        "-phi 30 -phisteps 4",
+        "-phi 30 -osc 5 -phisteps 3",
+        "-phi 30 -osc 5 -phisteps 3 -phistep 7",
+        "-phi -200 -osc 0",
+    ],
+)
+def test_sweeps(sweep: str) -> None:
+    agreed(made(f"{LARGE_CELL} {sweep}"))
+
+
+@pytest.mark.spec("ROT-4", "PRE-1")
+@pytest.mark.parametrize("sweep", SWEEPS.values(), ids=SWEEPS)
+def test_every_step_at_its_own_angle(sweep: str) -> None:
+    agreed(made(f"{LARGE_CELL} {sweep} -mosaic 2 -mosaic_domains 2"))
+
+
+FIRSTS = {
+    "image": "",
+    "sub-pixels": "-oversample 2",
+    "region": "-roi 3 8 2 6",
+    "resolution limit": f"{FIRST_PIXELS_CUT} -dmin 3",
+    "region, resolution limit and sub-pixels": f"-roi 1 9 1 7 {FIRST_PIXELS_CUT} -dmin 2.5 -oversample 2",
+}
+
+
+@pytest.mark.spec("ROT-3", "ROT-5", "ROT-6", "PRE-1")
+@pytest.mark.parametrize("masked", [False, True], ids=["", "masked"])
+@pytest.mark.parametrize("first", FIRSTS.values(), ids=FIRSTS)
+@pytest.mark.parametrize("sweep", SWEEPS.values(), ids=SWEEPS)
+def test_steps_at_zero_stay(sweep: str, first: str, masked: bool) -> None:
+    mask = random_mask() if masked else None
+    agreed(made(f"{LARGE_CELL} {sweep} -mosaic 2 -mosaic_domains 2 {first}", mask=mask, preset="c-parity"))
+
+
+@pytest.mark.spec("ROT-5", "ROT-6")
+def test_first_sample_only_is_unrotated() -> None:
+    options = f"{LARGE_CELL} {SWEEPS['from 0']}"
+    spec, parity = agreed(made(options)).ravel(), agreed(made(options, preset="c-parity")).ravel()
+    assert parity[0] == pytest.approx(spec[0])
+    assert not np.any(np.isclose(parity[1:], spec[1:], rtol=1e-6))
+
+
+@pytest.mark.spec("ROT-5")
+def test_several_leading_steps_at_zero() -> None:
+    # Both steps of the first sample are unrotated, and so are those of every later one.
+    options = f"{LARGE_CELL} {SWEEPS['step 0 at 0']} -oversample 2"
+    assert np.allclose(agreed(made(options, preset="c-parity")), agreed(made(f"{LARGE_CELL} -oversample 2")), rtol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------------ all of it, at random
+
+# Only combinations that are tested above, since each has to be compiled, and one of everything.
+STAGES = [
+    {"structure_factor": "constant"},
+    {"structure_factor": "nearest"},
+    {"structure_factor": "tricubic"},
+    {"structure_factor": "tricubic-latch"},
+    {"structure_factor": "nearest", "lattice_shape": "round"},
+    {"structure_factor": "nearest", "lattice_shape": "gauss"},
+    {"structure_factor": "nearest", "lattice_shape": "tophat"},
+    {"structure_factor": "tricubic-latch", "lattice_shape": "tophat"},
+    {"structure_factor": "tricubic-latch", "rotation": "c-parity"},
+    {"structure_factor": "constant", "rotation": "c-parity"},
+    {"structure_factor": "constant", "geometry": "curved"},
+    {"structure_factor": "constant", "polarization": "none"},
+    {
+        "structure_factor": "tricubic-latch",
+        "geometry": "curved",
+        "rotation": "c-parity",
+        "lattice_shape": "gauss",
+        "polarization": "none",
+    },
+]
+
+
+@st.composite
+def experiments(draw: st.DrawFn) -> Experiment:
+    def one_of(*options: str) -> str:
+        return draw(st.sampled_from(options))
+
+    def number(low: float, high: float) -> str:
+        """Never a round one: those make ties."""
+        return f"{draw(st.integers(0, 1000)) / 1000.0 * (high - low) + low + 0.000123:.6f}"
+
+    options = [
+        SMALL_CELL,
+        f"-Na {draw(st.integers(1, 5))} -Nb {draw(st.integers(1, 5))} -Nc {draw(st.integers(1, 5))}",
+        one_of(
+            f"-misset {number(-180, 180)} {number(-90, 90)} {number(-180, 180)}", f"-misset random -misset_seed {draw(st.integers(0, 99))}"
+        ),
+        one_of("-mosflm", "-denzo", "-adxv", "-xds", "-dials", CUSTOM),
+        one_of("", f"-Xbeam {number(0, 20)}", f"-Xbeam {number(0, 20)} -Ybeam {number(0, 20)}", f"-ORGX {number(0, 10)}"),
+        one_of("", f"-detector_rotx {number(-20, 20)}", f"-detector_roty {number(-20, 20)} -detector_rotz {number(-180, 180)}"),
+        one_of("", f"-twotheta {number(-20, 20)}"),
+        one_of("", "-pivot sample", f"-close_distance {number(30, 50)}"),
+        one_of("", "-point_pixel"),
+        one_of("", f"-phi {number(0, 360)}", *SWEEPS.values()),
+        one_of("", f"-mosaic {number(0, 5)} -mosaic_domains {draw(st.integers(1, 4))} -mosaic_seed {draw(st.integers(0, 99))}"),
+        f"-oversample {draw(st.integers(1, 2))} -polar {number(-1, 0.99)} -fudge {number(0.2, 2)}",
+        one_of("", f"-dmin {number(1, 4)}"),
+        one_of("", "-roi 2 8 1 6", "-roi 0 9 3 7"),
+        one_of("", "-flux 1e12 -exposure 0.1 -beamsize 0.03"),
+    ]
+    mask = random_mask(draw(st.integers(0, 99))) if draw(st.booleans()) else None
+    stages = draw(st.sampled_from(STAGES))
+    return made(" ".join(options), hkl=table(seed=draw(st.integers(0, 9)), reach=draw(st.integers(3, 8))), mask=mask, **stages)
+
+
+@settings(derandomize=True, max_examples=40, deadline=None)
+@given(experiments())
+def test_any_experiment(experiment: Experiment) -> None:
+    image, expected = simulate(experiment).pixels, naive.photons(experiment)
+    assert np.abs(image - expected).max() <= TOLERANCE * expected.max()
