@@ -41,5 +41,9 @@ class StageError(NbnumbaError):
     """A plugin stage that cannot be registered, found or linked."""
 
 
+class NotFiniteError(NbnumbaError):
+    """An image with pixels that are not numbers, or too large for its files."""
+
+
 class NotAvailableError(NbnumbaError):
     """Something that nbnumba knows of but does not offer."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbnumba.errors import NbnumbaError, NotFiniteError, StageError
 from nbnumba.kernel import cpu
 from nbnumba.kernel.render import NEVER, Sampling
 from nbnumba.kernel.spans import isolate, make_spans, unmasked
@@ -30,7 +31,8 @@ def simulate(
     """Render an experiment.
 
     stages: where to look stages up; default: those of all installed packages. threads: default all. progress(done, total) is
-    called now and then with numbers of pixels.
+    called now and then with numbers of
+    pixels, the first time with done = 0 when all checks have passed.
 
     Returns an Image: photons per pixel, float64, [slow, fast], zero outside the region of interest and the mask, with
     statistics and provenance. Raises ParameterError and StageError before any work is done.
@@ -39,6 +41,7 @@ def simulate(
     chosen = choose_stages(experiment, stages or registry.installed())
     parameters = prepare(chosen, experiment)
     pixels = render(experiment, chosen, parameters, threads, progress)
+    refuse_overflow(pixels)
     return Image(pixels=pixels, experiment=experiment, provenance=provenance(experiment, chosen))
 
 
@@ -60,8 +63,14 @@ def suited_to(experiment: Experiment) -> dict[str, str]:
 
 def prepare(chosen: Mapping[str, Stage], experiment: Experiment) -> dict[str, Any]:
     """kind -> the NamedTuple that the stage's function reads."""
-    parameters = {kind: stage.prepare(experiment) for kind, stage in chosen.items()}
+    parameters = {}
     for kind, stage in chosen.items():
+        try:
+            parameters[kind] = stage.prepare(experiment)
+        except NbnumbaError:
+            raise
+        except Exception as error:
+            raise StageError(f"{stage}: prepare() failed: {type(error).__name__}: {error}") from error
         stage.require_fields(parameters[kind])
     return parameters
 
@@ -83,6 +92,16 @@ def render(
     if mask is not None:
         image[~mask] = 0.0
     return image
+
+
+def refuse_overflow(pixels: NDArray[np.float64]) -> None:
+    """Refuse an image that is not finite in the float32 of its files."""
+    if not np.abs(pixels).max(initial=0.0) <= np.finfo(np.float32).max:
+        bad = np.argwhere(~(np.abs(pixels) <= np.finfo(np.float32).max))[0]
+        raise NotFiniteError(
+            f"pixel slow {bad[0]}, fast {bad[1]} has {pixels[tuple(bad)]:g} photons, which no image file holds; check fluence, structure "
+            "factors and stages"
+        )
 
 
 def sampling_of(experiment: Experiment, parameters: Mapping[str, Any]) -> Sampling:

@@ -142,7 +142,7 @@ class Exposure:
         B = unit(np.cross(self.frame.polarization, i))
         E = np.cross(i, B)
         cos_2theta = i @ d
-        return (1.0 + cos_2theta**2 - self.polarization_fraction * ((d @ E) ** 2 - (d @ B) ** 2)) / 2.0
+        return float(1.0 + cos_2theta**2 - self.polarization_fraction * ((d @ E) ** 2 - (d @ B) ** 2)) / 2.0
 
     @property
     def steps(self) -> int:

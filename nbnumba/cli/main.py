@@ -49,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(with_option_names(error))
     except NbnumbaError as error:
         return fail(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "")
+        return 0
     except click.ClickException as error:
         return fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
@@ -57,15 +60,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return fail("not enough memory; render a smaller region (-roi) or a smaller detector (-detpixels)")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         return 1
+    except OSError as error:
+        silence_stdout()
+        return fail(f"standard output cannot be written: {error.strerror or error}")
+
+
+def silence_stdout() -> None:
+    """Let Python flush the rest of stdout into nothing when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def with_option_names(error: ParameterError) -> str:
     """The message, with the options that set the field."""
     from nbnumba.options.table import OPTIONS
 
-    names = " or ".join(option.name for option in OPTIONS if option.field == error.field)
+    field = {"structure_factors.hkl": "structure_factors.path", "structure_factors.F": "structure_factors.path"}.get(
+        error.field, error.field
+    )
+    names = " or ".join(option.name for option in OPTIONS if option.field == field)
     return f"{error.field}{f' ({names})' if names else ''}: {error.problem}"
 
 

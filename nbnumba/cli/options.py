@@ -27,7 +27,11 @@ class ExperimentCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take out the options of the table; click sees the rest."""
-        own = [name for parameter in self.get_params(ctx) for name in parameter.opts]
+        own = {
+            name: 0 if getattr(parameter, "is_flag", False) or parameter.name == "help" else 1
+            for parameter in self.get_params(ctx)
+            for name in parameter.opts
+        }
         ctx.meta["given"], others = split_arguments(args, own)
         return super().parse_args(ctx, others)
 

@@ -6,12 +6,14 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for, report
+from nbnumba.errors import OptionError
 from nbnumba.files import check_writable, write_all
 from nbnumba.outputs.settings import Output
 
@@ -38,18 +40,16 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     \b
       nbnumba run -default_F 100 -cell 100 100 100 90 90 90 -lambda 6.2 -N 5 -detpixels 256 --png image.png
     """
-    if options["threads"]:  # numba reads it once, when it is imported
-        os.environ.setdefault("NUMBA_NUM_THREADS", str(max(options["threads"], os.cpu_count() or 1)))
+    prepare_threads(options["threads"])
     draft = read_draft(ctx, options)
     output = Output(**draft.part("output"))
     experiment = draft.experiment()
-    check_writable(targets(output, options))
+    check_writable(targets(output, options), (*draft.files_read, *options["plugin_files"]))
     experiment.check()
-    report(draft, experiment)
 
     from nbnumba.simulate import simulate
 
-    with Progress(draft.values.get("progress", True)) as progress:
+    with Progress(draft.values.get("progress", True), lambda: report(draft, experiment)) as progress:
         image = simulate(experiment, stages=registry_for(options["plugin_files"]), threads=options["threads"], progress=progress.update)
     write_all(contents(image, output, options))
     found = image.statistics
@@ -57,6 +57,15 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         f"maximum {found.maximum:g} photons at fast {found.maximum_fast}, slow {found.maximum_slow}; "
         f"mean {found.mean:g}; wrote {', '.join(str(path) for path in targets(output, options))}"
     )
+
+
+def prepare_threads(threads: int | None) -> None:
+    """Numba reads the most threads that it may use once, when it is imported."""
+    most = os.environ.get("NUMBA_NUM_THREADS")
+    if most is not None and not (most.isdecimal() and int(most) > 0):
+        raise OptionError(f"NUMBA_NUM_THREADS={most} in the environment: must be a whole number greater than 0")
+    if threads:
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(max(threads, os.cpu_count() or 1)))
 
 
 def targets(output: Output, options: dict[str, Any]) -> list[Path]:
@@ -96,8 +105,9 @@ def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path
 class Progress:
     """A progress bar on a terminal for work that takes longer than a second; nothing elsewhere."""
 
-    def __init__(self, wanted: bool) -> None:
+    def __init__(self, wanted: bool, at_start: Callable[[], None]) -> None:
         self._wanted = wanted and sys.stderr.isatty()
+        self._at_start = at_start
         self._bar: Any = None
         self._done = 0
 
@@ -106,7 +116,9 @@ class Progress:
         return self
 
     def update(self, done: int, total: int) -> None:
-        """Called by the renderer with pixels done and in all."""
+        """Called by the renderer with pixels done and in all; the first time when all checks have passed."""
+        if done == 0:
+            self._at_start()
         if not self._wanted or time.monotonic() - self._began < SECONDS_BEFORE_PROGRESS:
             return
         if self._bar is None:

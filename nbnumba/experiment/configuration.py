@@ -78,7 +78,7 @@ def load_experiment(path: str | Path) -> Experiment:
     path = Path(path)
     try:
         tables = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputFileError(path, f"is not TOML: {error}") from None
     if unknown := sorted(set(tables) - set(PARTS)):
         raise InputFileError(path, f"unknown table [{unknown[0]}]; there are {', '.join(PARTS)}")
@@ -103,11 +103,14 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
         if section == "sampling" and "mask" in table:
             arguments["mask"] = unpacked(table["mask"])
         if section == "structure_factors" and "path" in table:
-            source = path.parent / str(table["path"])
+            if not isinstance(table["path"], str) or not table["path"]:
+                raise ParameterError("structure_factors.path", f"{table['path']!r} is not a file name")
+            source = path.parent / table["path"]
             hkl, F = read_hkl(source)
             arguments |= {"path": source, "hkl": hkl, "F": F}
         elif section == "structure_factors" and "hkl" in table:
-            arguments |= {"hkl": np.array(table["hkl"]), "F": np.array(table.get("F"), dtype=np.float64)}
+            arguments["hkl"] = np.array(table["hkl"])
+            arguments["F"] = None if "F" not in table else np.array(table["F"], dtype=np.float64)
         return part(**arguments)
     except InputFileError:
         raise
@@ -122,6 +125,8 @@ def unpacked(table: Any) -> NDArray[np.bool_]:
     try:
         slow, fast = (int(n) for n in table["shape"])
         bits = np.frombuffer(zlib.decompress(base64.b64decode(table["packed"], validate=True)), np.uint8)
+        if len(bits) != -(-slow * fast // 8):
+            raise ValueError
         return np.unpackbits(bits, count=slow * fast).reshape(slow, fast).astype(bool)
     except (KeyError, TypeError, ValueError, zlib.error):
         raise ParameterError("sampling.mask", "is damaged; save the experiment again") from None

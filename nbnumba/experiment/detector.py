@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
-from nbnumba.experiment.part import POSITIVE, Limits, Part, choice, quantity
+from nbnumba.experiment.part import POSITIVE, Limits, Part, choice, flag, quantity
 
 CONVENTIONS = ("mosflm", "xds", "adxv", "denzo", "dials", "custom")
 PIXELS = Limits(1, 100_000)
@@ -39,7 +39,7 @@ class Detector(Part):
     rotations: Vector = quantity((0.0, 0.0, 0.0), "rad", "rotations of the detector about x, y and z, in that order", size=3)
     twotheta: float = quantity(0.0, "rad", "rotation of the detector about the twotheta axis")
     pivot: str = choice("beam", "point that detector rotations leave in place", ("beam", "sample"))
-    point_pixel: bool = field(default=False, metadata={"unit": "", "meaning": "solid angle by the inverse square alone"})
+    point_pixel: bool = flag(False, "solid angle by the inverse square alone")
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -52,13 +52,10 @@ class Detector(Part):
     @property
     def shape(self) -> tuple[int, int]:
         """Pixels as (slow, fast)."""
+        most = max(self.extent) / self.pixel_size
+        if not most <= PIXELS.high:
+            raise ParameterError(
+                self.where("pixel_size"), f"{self.pixel_size:g} m makes an image {most:.6g} pixels wide; {PIXELS.high} is the most"
+            )
         height, width = (max(1, math.ceil(edge / self.pixel_size - 0.5)) for edge in self.extent)
         return height, width
-
-    def check(self) -> None:
-        """Refuse an image that no machine holds."""
-        slow, fast = self.shape
-        if max(slow, fast) > PIXELS.high:
-            raise ParameterError(
-                self.where("pixel_size"), f"{self.pixel_size:g} m makes an image of {fast} x {slow} pixels; {PIXELS.high} is the most"
-            )

@@ -136,7 +136,6 @@ class Experiment:
 
     def check(self) -> None:
         """Resolve everything once, so that a contradiction is found before any work is done."""
-        self.detector.check()
         rendered = (self.roi[1] - self.roi[0] + 1) * (self.roi[3] - self.roi[2] + 1)
         if not math.isfinite(self.beam.photons_per_area):
             raise ParameterError("beam.flux", "times the exposure, over the beam's area, is not a finite fluence")

@@ -44,6 +44,9 @@ AXES["denzo"] = AXES["mosflm"]
 PIVOT = {"mosflm": "beam", "adxv": "beam", "denzo": "beam", "xds": "sample", "dials": "sample"}
 
 
+PARALLEL = 1e-9  # cosine between the beam and the detector's normal
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
     """Resolved geometry: unit vectors (3,), lengths in m; all detector vectors after its rotations."""
@@ -91,8 +94,9 @@ def resolve_frame(beam: Beam, detector: Detector, goniometer: Goniometer) -> Fra
 
     # How far the (rotated) detector plane is along the beam, against its nearest point.
     ratio = float(incident @ rotate_xyz(normal, detector.rotations))
-    if ratio == 0.0:
-        raise ParameterError("detector.rotations", "turn the detector plane parallel to the beam; no distance is defined")
+    if abs(ratio) < PARALLEL:
+        field = "detector.rotations" if any(detector.rotations) else "beam.direction"
+        raise ParameterError(field, "puts the beam parallel to the detector plane; no distance along it is defined")
     close_distance = abs(ratio * detector.distance) if detector.close_distance is None else detector.close_distance
 
     def swing(v: Array) -> Array:
@@ -146,12 +150,12 @@ def given_axes(beam: Beam, detector: Detector, goniometer: Goniometer) -> dict[s
             if length(vector) == 0.0 and name != "normal":
                 raise ParameterError(field, "is a zero vector; give a direction")
             axes[name] = np.array(vector) if name == "twotheta" else unit(vector)
+    across = np.cross(axes["fast"], axes["slow"])
+    if length(across) < PARALLEL:
+        raise ParameterError("detector.fast_axis", "is parallel to detector.slow_axis (-sdet_vector); give two different directions")
     # A normal that is not of unit length to the last bit is replaced by fast x slow, as in the reference program.
     if detector.normal is not None and length(detector.normal) != 1.0:
-        axes["normal"] = np.cross(axes["fast"], axes["slow"])
-        if length(axes["normal"]) == 0.0:
-            raise ParameterError("detector.fast_axis", "is parallel to detector.slow_axis; give two different directions")
-        axes["normal"] = unit(axes["normal"])
+        axes["normal"] = unit(across)
     return axes
 
 

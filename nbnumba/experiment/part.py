@@ -24,9 +24,9 @@ class Limits:
         if not math.isfinite(value):
             return "must be a finite number"
         if value < self.low or (self.open_low and value == self.low):
-            return f"must be {'greater than' if self.open_low else 'at least'} {self.low * scale:g}"
+            return f"must be {'greater than' if self.open_low else 'at least'} {self.low * scale:.10g}"
         if value > self.high or (self.open_high and value == self.high):
-            return f"must be {'less than' if self.open_high else 'at most'} {self.high * scale:g}"
+            return f"must be {'less than' if self.open_high else 'at most'} {self.high * scale:.10g}"
         return ""
 
 
@@ -38,6 +38,11 @@ ANY = Limits()
 def quantity(default: Any, unit: str, meaning: str, limits: Limits = ANY, size: int = 0, whole: bool = False) -> Any:
     """A dataclass field for a number (``size`` 0) or a tuple of ``size`` numbers; None stands for "not given"."""
     return field(default=default, metadata={"unit": unit, "meaning": meaning, "limits": limits, "size": size, "whole": whole})
+
+
+def flag(default: bool | None, meaning: str) -> Any:
+    """A dataclass field that is true or false; None stands for "not given" where it is the default."""
+    return field(default=default, metadata={"unit": "", "meaning": meaning, "flag": True})
 
 
 def choice(default: str, meaning: str, allowed: Sequence[str]) -> Any:
@@ -56,6 +61,8 @@ class Part:
             elif "allowed" in f.metadata and getattr(self, f.name) not in f.metadata["allowed"]:
                 given, allowed = getattr(self, f.name), ", ".join(f.metadata["allowed"])
                 raise ParameterError(self.where(f.name), f"{given!r} is not one of {allowed}")
+            elif "flag" in f.metadata and getattr(self, f.name) not in (True, False, f.default):
+                raise ParameterError(self.where(f.name), f"{getattr(self, f.name)!r} must be true or false")
 
     @classmethod
     def where(cls, name: str) -> str:
@@ -71,12 +78,14 @@ class Part:
         given, size, kind = getattr(self, f.name), f.metadata["size"], int if f.metadata["whole"] else float
         if given is None and f.default is None:
             return
-        values = list(given) if size and isinstance(given, Sequence | tuple) else [given]
+        values = list(given) if size and isinstance(given, Sequence) and not isinstance(given, str) else [given]
         if size and len(values) != size:
             raise ParameterError(self.where(f.name), f"needs {size} numbers, got {given!r}")
         numbers = []
         for value in values:
             try:
+                if isinstance(value, str | bytes | bool):
+                    raise TypeError
                 number = kind(value)
                 exact = number == value or not math.isfinite(value)
             except (TypeError, ValueError, OverflowError):

@@ -19,7 +19,12 @@ class Sampling(Part):
 
     oversample: int | None = quantity(None, "", "sub-pixels along each axis of a pixel; 0: chosen", Limits(0, 1000), whole=True)
     roi: Roi | None = quantity(
-        None, "pixel", "region to render: first and last fast, first and last slow pixel, all included", size=4, whole=True
+        None,
+        "pixel",
+        "region to render: first and last fast, first and last slow pixel, all included",
+        Limits(-1e9, 1e9),
+        size=4,
+        whole=True,
     )
     dmin: float = quantity(0.0, "m", "resolution limit; samples beyond it are skipped, 0: none", NOT_NEGATIVE)
     mask: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "[slow, fast], true where to render"})

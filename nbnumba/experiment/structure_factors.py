@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import Part, quantity
+from nbnumba.experiment.part import Part, flag, quantity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +23,7 @@ class StructureFactors(Part):
     hkl: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "Miller indices, (n, 3)"})
     F: np.ndarray | None = field(default=None, metadata={"unit": "electrons", "meaning": "amplitudes, (n,)"})
     default_F: float = quantity(0.0, "electrons", "amplitude of every reflection that is not listed")
-    interpolate: bool | None = field(
-        default=None, metadata={"unit": "", "meaning": "interpolate between reflections; None: if a crystal is 1 or 2 cells wide"}
-    )
+    interpolate: bool | None = flag(None, "interpolate between reflections; None: if a crystal is 1 or 2 cells wide")
     path: Path | None = field(default=None, metadata={"unit": "", "meaning": "file that the amplitudes come from"})
 
     def __post_init__(self) -> None:
@@ -41,6 +39,8 @@ class StructureFactors(Part):
     def _check_table(self) -> None:
         import numpy as np
 
+        from nbnumba.inputs.hkl import LARGEST_INDEX, contradiction
+
         hkl, F = np.asarray(self.hkl), np.asarray(self.F, dtype=np.float64)
         if hkl.ndim != 2 or hkl.shape[1] != 3 or F.shape != hkl.shape[:1] or not len(F):
             raise ParameterError(self.where("hkl"), f"needs n indices (n, 3) and n amplitudes; got {hkl.shape} and {F.shape}")
@@ -48,5 +48,13 @@ class StructureFactors(Part):
             raise ParameterError(self.where("hkl"), f"indices must be integers, got {hkl.dtype}")
         if not np.isfinite(F).all():
             raise ParameterError(self.where("F"), f"amplitude {F[~np.isfinite(F)][0]} is not a finite number")
+        if np.abs(hkl).max() > LARGEST_INDEX:
+            raise ParameterError(self.where("hkl"), f"index {np.abs(hkl).max()} is larger than {LARGEST_INDEX}")
+        if self.path is None and (pair := contradiction(hkl, F)) is not None:
+            first, second = pair
+            index = " ".join(str(v) for v in hkl[first])
+            raise ParameterError(
+                self.where("hkl"), f"reflection {index} has F = {F[first]:g} (row {first}) and {F[second]:g} (row {second})"
+            )
         object.__setattr__(self, "hkl", hkl.astype(np.int32))
         object.__setattr__(self, "F", F)

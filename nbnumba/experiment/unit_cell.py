@@ -12,6 +12,8 @@ from nbnumba.experiment.crystal import CellParameters, Crystal
 from nbnumba.experiment.ran1 import Ran1, cap_rotation
 from nbnumba.experiment.vectors import Array, length, rotate_xyz
 
+SHORTEST, LONGEST = 1e-12, 1e-3  # m, of a cell's edges
+
 
 @dataclass(frozen=True, eq=False)
 class UnitCell:
@@ -51,14 +53,15 @@ def resolve_unit_cell(crystal: Crystal, wavelength: float) -> UnitCell:
         misset = random_misset(crystal.random_orientation_seed)
     reciprocal = rotate_xyz(reciprocal, misset)
 
-    across = np.array([np.cross(reciprocal[i], reciprocal[j]) for i, j in ((1, 2), (2, 0), (0, 1))])
+    with np.errstate(all="ignore"):
+        across = np.array([np.cross(reciprocal[i], reciprocal[j]) for i, j in ((1, 2), (2, 0), (0, 1))])
+        inverse = float(reciprocal[0] @ across[0])
+    if not math.isfinite(inverse) or inverse == 0.0:
+        raise ParameterError("crystal.a_matrix", "its three columns do not span a unit cell")
     if cell is not None:
         volume = cell_volume(cell)
         across *= [[cell[i] / volume / (length(across[i]) or 1.0)] for i in range(3)]
     else:
-        inverse = float(reciprocal[0] @ across[0])
-        if not math.isfinite(inverse) or inverse == 0.0:
-            raise ParameterError("crystal.a_matrix", "its three columns do not span a unit cell")
         volume = 1.0 / inverse
     direct = across * volume
     reciprocal = np.array([np.cross(direct[i], direct[j]) for i, j in ((1, 2), (2, 0), (0, 1))]) / volume
@@ -68,10 +71,13 @@ def resolve_unit_cell(crystal: Crystal, wavelength: float) -> UnitCell:
 def complete_cell(cell: CellParameters) -> CellParameters:
     """Zeros stand for "as a" (lengths) and 90 degrees (angles)."""
     a, b, c, *angles = cell
-    if a <= 0.0:
-        raise ParameterError("crystal.cell", "the length of a must be greater than 0")
     alpha, beta, gamma = (value or math.pi / 2 for value in angles)
     complete = (a, b or a, c or a, alpha, beta, gamma)
+    for length_m in complete[:3]:
+        if not SHORTEST <= length_m <= LONGEST:
+            raise ParameterError(
+                "crystal.cell", f"a length of {length_m * 1e10:g} A is not between {SHORTEST * 1e10:g} and {LONGEST * 1e10:g} A"
+            )
     if not cell_volume(complete) > 0.0:
         in_degrees = " ".join(f"{math.degrees(v):g}" for v in (alpha, beta, gamma))
         raise ParameterError("crystal.cell", f"angles {in_degrees} degrees do not close a unit cell")

@@ -6,12 +6,13 @@ import math
 import warnings
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
-from nbnumba.inputs.text import read_text
+from nbnumba.inputs.text import lines, number, read_text
 
 LARGEST_INDEX = 100_000
 
@@ -49,35 +50,43 @@ def acceptable(values: NDArray[np.float64]) -> bool:
 
 def first_problem(path: str | Path, text: str) -> InputFileError:
     """The first line that is no reflection, and why."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for row, line in enumerate(lines(text), 1):
         words = line.partition("#")[0].split()
         if not words:
             continue
         if len(words) != 4:
-            return InputFileError(path, f"expected h k l F, found {len(words)} columns: {line.strip()[:60]!r}", number)
+            return InputFileError(path, f"expected h k l F, found {len(words)} columns: {line.strip()[:60]!r}", row)
         for name, word in zip("hklF", words, strict=True):
             try:
-                value = float(word)
+                value = number(word)
             except ValueError:
-                return InputFileError(path, f"{name} = {word[:60]!r} is not a number", number)
+                return InputFileError(path, f"{name} = {word[:60]!r} is not a number", row)
             if not math.isfinite(value):
-                return InputFileError(path, f"{name} = {word} is not a finite number", number)
+                return InputFileError(path, f"{name} = {word} is not a finite number", row)
             if name != "F" and value != int(value):
-                return InputFileError(path, f"{name} = {word} is not a whole number", number)
+                return InputFileError(path, f"{name} = {word} is not a whole number", row)
             if name != "F" and abs(value) > LARGEST_INDEX:
-                return InputFileError(path, f"{name} = {word} is larger than {LARGEST_INDEX}", number)
+                return InputFileError(path, f"{name} = {word} is larger than {LARGEST_INDEX}", row)
     return InputFileError(path, "holds no reflections; expected lines of h k l F")
 
 
 def refuse_contradictions(path: str | Path, text: str, hkl: NDArray[np.int32], F: NDArray[np.float64]) -> None:
     """One reflection, one amplitude."""
-    order = np.lexsort(hkl.T[::-1])
-    same = (np.diff(hkl[order], axis=0) == 0).all(axis=1) & (np.diff(F[order]) != 0.0)
-    if same.any():
-        at = int(np.flatnonzero(same)[0])
-        rows = sorted(order[at : at + 2])
-        lines = [n for n, line in enumerate(text.splitlines(), 1) if line.partition("#")[0].strip()]
-        index = " ".join(str(v) for v in hkl[rows[0]])
+    if (pair := contradiction(hkl, F)) is not None:
+        first, second = pair
+        rows = [n for n, line in enumerate(lines(text), 1) if line.partition("#")[0].strip()]
+        index = " ".join(str(v) for v in hkl[first])
         raise InputFileError(
-            path, f"reflection {index} has F = {F[rows[1]]:g} here and F = {F[rows[0]]:g} in line {lines[rows[0]]}", lines[rows[1]]
+            path, f"reflection {index} has F = {F[second]:g} here and F = {F[first]:g} in line {rows[first]}", rows[second]
         )
+
+
+def contradiction(hkl: NDArray[Any], F: NDArray[np.float64]) -> tuple[int, int] | None:
+    """Two places where one reflection has different amplitudes, if there are any."""
+    order = np.lexsort(hkl.T[::-1])
+    differs = (np.diff(hkl[order], axis=0) == 0).all(axis=1) & (np.diff(F[order]) != 0.0)
+    if not differs.any():
+        return None
+    at = int(np.flatnonzero(differs)[0])
+    first, second = sorted(order[at : at + 2].tolist())
+    return first, second

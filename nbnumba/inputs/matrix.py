@@ -6,20 +6,20 @@ import math
 from pathlib import Path
 
 from nbnumba.errors import InputFileError
-from nbnumba.inputs.text import read_text
+from nbnumba.inputs.text import lines, number, read_text
 
 
 def read_matrix(path: str | Path) -> tuple[float, ...]:
     """The first nine numbers, row by row: columns a*, b*, c* times the wavelength. Raises InputFileError."""
     numbers: list[float] = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for row, line in enumerate(lines(read_text(path)), 1):
         for word in line.split():
             try:
-                value = float(word)
+                value = number(word)
             except ValueError:
-                raise InputFileError(path, f"{word[:60]!r} is not a number", number) from None
+                raise InputFileError(path, f"{word[:60]!r} is not a number", row) from None
             if not math.isfinite(value):
-                raise InputFileError(path, f"{word} is not a finite number", number)
+                raise InputFileError(path, f"{word} is not a finite number", row)
             numbers.append(value)
             if len(numbers) == 9:
                 return tuple(numbers)

@@ -27,3 +27,15 @@ def read_bytes(path: str | Path) -> bytes:
         raise InputFileError(path, f"cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise InputFileError(repr(str(path)), "is not a file name") from None
+
+
+def lines(text: str) -> list[str]:
+    """Lines as editors and other programs count them: ended by a line feed alone."""
+    return text.split("\n")
+
+
+def number(word: str) -> float:
+    """A number as everybody writes it; ValueError for what only Python takes for one (1_000, digits of other scripts)."""
+    if "_" in word or not word.isascii():
+        raise ValueError(word)
+    return float(word)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numba
 import numpy as np
 from numba import njit
+from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
-from nbnumba.errors import ParameterError
+from nbnumba.errors import ParameterError, StageError
 from nbnumba.kernel import render, scan_order
 from nbnumba.kernel.linker import Linker, layout
 from nbnumba.kernel.math import nearest
@@ -58,7 +61,8 @@ def first_sample(
 ) -> tuple[int, int, int] | None:
     """(slow, fast, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
     found = np.full(3, -1)
-    compiled(scan_order.find_first_sample, stages, parameters)(parameters["geometry"], sampling, spans, found)
+    with stage_errors(stages, parameters):
+        compiled(scan_order.find_first_sample, stages, parameters)(parameters["geometry"], sampling, spans, found)
     return None if found[0] < 0 else (int(found[0]), int(found[1]), int(found[2]))
 
 
@@ -71,7 +75,8 @@ def first_latch(
     with _one_image_at_a_time:
         for block in blocks(spans, 100_000, 64):
             found = np.full((len(block), 3), -1)
-            kernel(*arguments, sampling, block, fast_pixels, found)
+            with stage_errors(stages, parameters):
+                kernel(*arguments, sampling, block, fast_pixels, found)
             if (found[:, 2] >= 0).any():
                 slow, fast, term = found[np.flatnonzero(found[:, 2] >= 0)[0]]
                 return int(slow), int(fast), int(term)
@@ -93,11 +98,50 @@ def render_image(
     arguments = [parameters[kind] for kind in render.ORDER]
     with _one_image_at_a_time, Threads(threads) as used:
         done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
+        if progress:
+            progress(done, total)
         for block in blocks(spans, SAMPLES_PER_BLOCK * used / samples_per_pixel, 4 * used):
-            kernel(*arguments, sampling, block, image)
+            with stage_errors(stages, parameters):
+                kernel(*arguments, sampling, block, image)
             done += int((block[:, 2] - block[:, 1]).sum())
             if progress:
                 progress(done, total)
+
+
+@contextmanager
+def stage_errors(stages: Stages, parameters: Parameters) -> Iterator[None]:
+    """Turn numba's pages about a function that it cannot compile into one line that names the stage."""
+    try:
+        yield
+    except (NumbaError, TypeError, NotImplementedError) as error:
+        culprit = next((kind for kind in stages if not compiles(stages[kind], parameters[kind])), "")
+        reason = next((line for line in reversed(str(error).splitlines()) if line.strip() and not line.startswith("During")), str(error))
+        name = f"{culprit} function {stages[culprit].__name__}()" if culprit else "the chosen stages"
+        raise StageError(f"{name} cannot be compiled: {first_reason(str(error)) or reason}") from error
+
+
+def compiles(function: Function, parameters: Any) -> bool:
+    """Whether numba compiles a stage function by itself, for numbers as the kernel passes them."""
+    try:
+        count = len(inspect.signature(getattr(function, "py_func", function)).parameters) - 1
+        device_function(function).compile((numba.typeof(parameters), *[numba.float64] * count))
+    except (NumbaError, ValueError, TypeError, NotImplementedError):
+        return False
+    return True
+
+
+def first_reason(text: str) -> str:
+    """The line of numba's message that says what is wrong."""
+    telling = (
+        "NameError",
+        "Unknown attribute",
+        "Untyped global",
+        "Cannot unify",
+        "No implementation",
+        "Cannot determine",
+        "cannot determine",
+    )
+    return next((line.strip() for line in text.splitlines() if any(word in line for word in telling)), "")
 
 
 def blocks(spans: NDArray[np.int64], pixels: float, fewest: int) -> Iterator[NDArray[np.int64]]:

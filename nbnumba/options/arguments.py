@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbnumba.errors import NotAvailableError, OptionError
+from nbnumba.inputs.text import number
 from nbnumba.options.table import BY_NAME, EV, NOT_AVAILABLE, Option
 
 
@@ -34,29 +35,45 @@ def words(options: Mapping[str, Any] | str | Sequence[str]) -> list[str]:
     for name, value in options.items():
         if value is not False:
             values = () if value is True else value if isinstance(value, list | tuple) else (value,)
-            arguments += [name if name.startswith("-") else f"-{name}", *(repr(float(v)) if isinstance(v, float) else str(v) for v in values)]
+            typed = [repr(float(v)) if isinstance(v, float) else str(v) for v in values]
+            arguments += [name if name.startswith("-") else f"-{name}", *typed]
     return arguments
 
 
-def split_arguments(arguments: Sequence[str], other_names: Iterable[str] = ()) -> tuple[list[Given], list[str]]:
-    """Options of the table, in order, and the words that belong to none of them.
+def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None = None) -> tuple[list[Given], list[str]]:
+    """Options of the table, in order, and the words of the caller's own options.
 
-    other_names: options that the caller understands, to be suggested beside those of the table.
+    others: the caller's options, with the number of values that each takes.
     """
-    given, others, rest = [], [], list(arguments)
+    others = others or {}
+    given: list[Given] = []
+    left: list[str] = []
+    rest, before = list(arguments), ""
     while rest:
         word = rest.pop(0)
-        if word in NOT_AVAILABLE:
-            raise NotAvailableError(f"{word}: {NOT_AVAILABLE[word]} is not available")
-        if word in BY_NAME:
-            values = take_values(word, BY_NAME[word], rest)
-            given.append(Given(BY_NAME[word], word, values))
-        elif word.startswith("-") and not word.startswith("--"):
-            near = difflib.get_close_matches(word, (*BY_NAME, *NOT_AVAILABLE, *other_names), 3, 0.5)
-            raise OptionError(f"{word}: no such option{'; the nearest are ' + ', '.join(near) if near else ''}; see --help")
+        name = word.partition("=")[0] if word.startswith("--") else word
+        if name in NOT_AVAILABLE:
+            raise NotAvailableError(f"{word}: {NOT_AVAILABLE[name]} is not available")
+        if name in BY_NAME:
+            given.append(Given(BY_NAME[name], name, take_values(name, BY_NAME[name], rest)))
+            before = str(given[-1])
+        elif name in others:
+            count = 0 if "=" in word else others[name]
+            left += [word, *rest[:count]]
+            before = " ".join((word, *rest[:count]))
+            del rest[:count]
+        elif word.startswith("-") and not is_number(word):
+            raise no_such_option(word, others)
         else:
-            others.append(word)
-    return given, others
+            raise OptionError(f"{word!r}: is not an option{f'; {before} takes no more values' if before else ''}; see --help")
+    return given, left
+
+
+def no_such_option(word: str, others: Iterable[str]) -> OptionError:
+    """The error for an unknown option, with the nearest names."""
+    known = {name.lower().lstrip("-"): name for name in (*others, *NOT_AVAILABLE, *BY_NAME)}
+    near = [known[name] for name in difflib.get_close_matches(word.lower().lstrip("-"), known, 3, 0.5)]
+    return OptionError(f"{word}: no such option{'; the nearest are ' + ', '.join(near) if near else ''}; see --help")
 
 
 def take_values(word: str, option: Option, rest: list[str]) -> tuple[str, ...]:
@@ -75,7 +92,7 @@ def take_values(word: str, option: Option, rest: list[str]) -> tuple[str, ...]:
 def is_number(word: str) -> bool:
     """Whether a word reads as a number."""
     try:
-        float(word)
+        number(word)
     except ValueError:
         return False
     return True
@@ -102,12 +119,16 @@ def in_si(given: Given) -> list[Any]:
     """The values of an option in SI units, each within its limits; words as they are, file names as paths."""
     option = given.option
     if option.text:
+        if "" in given.values:
+            raise OptionError(f"{given.name}: needs a name, got an empty one")
         return [Path(word) if option.field.endswith(("file", "path")) else word for word in given.values]
     values = []
-    for number in numbers(given):
-        value = option.unit.to_si(number)
-        problem = option.allowed.problem(number) if option.unit is EV else option.allowed.problem(value, option.unit.per_si)
+    for typed in numbers(given):
+        value = option.unit.to_si(typed)
+        problem = option.allowed.problem(typed) if option.unit is EV else option.allowed.problem(value, option.unit.per_si)
         if problem:
             raise OptionError(f"{given}: {problem} {option.unit.name}".rstrip())
-        values.append(int(number) if option.whole else value)
+        if not math.isfinite(value):
+            raise OptionError(f"{given}: is too small to be converted")
+        values.append(int(typed) if option.whole else value)
     return values

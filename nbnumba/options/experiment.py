@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from nbnumba import units
@@ -31,9 +32,7 @@ def experiment_from_options(options: Mapping[str, Any] | str | Sequence[str], ba
 
     Raises OptionError, InputFileError, ParameterError.
     """
-    given, others = split_arguments(words(options))
-    if others:
-        raise OptionError(f"{others[0]}: no such option; see nbnumba run --help")
+    given, _ = split_arguments(words(options))
     return apply_all(given, base).experiment()
 
 
@@ -44,11 +43,14 @@ class Draft:
         self.base = base
         self.values: dict[str, Any] = {}
         self.notes: list[str] = []
+        self.files_read: list[Path] = []
 
     def apply(self, given: Given) -> None:
         """Do what the option says."""
         option = given.option
         self.values.update(option.settings)
+        if option.name in INPUT_FILES:
+            self.files_read.append(Path(given.values[0]))
         if option in WITHOUT_EFFECT:
             self.notes.append(f"{given}: {option.help}")
         elif option.name in SPECIAL:
@@ -140,6 +142,8 @@ def both_axes(given: Given) -> dict[str, Any]:
     section, _, name = given.option.field.partition(".")
     return {f"{section}.{axis}_{name}": in_si(given)[0] for axis in ("fast", "slow")}
 
+
+INPUT_FILES = ("-mat", "-hkl")
 
 # Options whose values do not simply become those of one field.
 SPECIAL = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import metadata
@@ -14,6 +14,7 @@ from types import ModuleType
 import pluggy
 
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError, StageError
+from nbnumba.inputs.text import read_text
 from nbnumba.stages import hookspecs
 from nbnumba.stages.stage import KINDS, Stage
 
@@ -36,6 +37,7 @@ class Registry:
         """Add every stage that a plugin's hooks answer with; refuse the plugin, by name and reason, if one is wrong."""
         try:
             self._manager.register(plugin, name=origin)
+            self._manager.check_pending()
             answers = [
                 (kind, answer)
                 for kind in KINDS
@@ -45,8 +47,10 @@ class Registry:
             ]
         except NbnumbaError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise StageError(f"plugin {origin}: {type(error).__name__}: {error}") from error
+        if not answers:
+            raise StageError(f"plugin {origin}: provides no stage; mark a function named {', '.join(KINDS)} with nbnumba.hookimpl")
         for kind, stage in answers:
             self._add(kind, stage, origin)
         return [stage for _, stage in answers]
@@ -93,7 +97,7 @@ def installed() -> Registry:
         origin = f"{package} ({entry_point.value})"
         try:
             plugin = entry_point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise StageError(f"plugin {origin} cannot be loaded: {type(error).__name__}: {error}") from error
         registry.register(plugin, origin)
     return registry
@@ -112,16 +116,17 @@ def with_files(paths: tuple[Path, ...]) -> Registry:
 
 
 def load_file(path: Path) -> ModuleType:
-    """A plugin file as a module."""
-    name = f"nbnumba_plugin_file_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise InputFileError(path, "no such plugin file; a plugin is a Python file (.py)")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    """A plugin file as a module; nothing is written beside it."""
+    module = ModuleType(f"nbnumba_plugin_file_{path.stem}")
+    module.__file__ = str(path)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        line = error.lineno if isinstance(error, SyntaxError) else None
+        source = compile(read_text(path), str(path), "exec", dont_inherit=True)
+        sys.modules[module.__name__] = module
+        exec(source, module.__dict__)
+    except NbnumbaError:
+        raise
+    except (Exception, SystemExit) as error:
+        frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else frames[-1] if frames else None
         raise InputFileError(path, f"{type(error).__name__}: {error}", line) from error
     return module

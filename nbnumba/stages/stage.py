@@ -114,6 +114,17 @@ class Stage:
 
     def problem(self) -> str:
         """Why the stage cannot be registered; empty if it can."""
+        for part, wanted in (
+            (self.kind, str),
+            (self.name, str),
+            (self.summary, str),
+            (self.parameters, tuple),
+            (self.worked_values, tuple),
+        ):
+            if not isinstance(part, wanted):
+                return f"{part!r} must be a {wanted.__name__}"
+        if strange := [p for p in self.parameters if not isinstance(p, Parameter)]:
+            return f"parameter {strange[0]!r} must be a Parameter"
         if self.kind not in KINDS:
             return f"unknown kind {self.kind!r}; kinds are {', '.join(KINDS)}"
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", self.name):
@@ -148,7 +159,10 @@ class Stage:
 
 def positional_arguments(function: Callable[..., Any]) -> tuple[str, ...] | None:
     """Names of a function's arguments; None if any of them is starred, keyword-only or has a default."""
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some builtins have none
+        return None
     if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) or p.default is not p.empty for p in parameters):
         return None
     return tuple(p.name for p in parameters)
