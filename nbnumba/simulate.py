@@ -87,8 +87,11 @@ def render(
     sampling, mask = sampling_of(experiment, parameters), experiment.sampling.mask
     image = np.zeros(experiment.detector.shape)
     spans = make_spans(experiment.roi, mask)
-    sampling, spans = mark_scan_order(chosen, functions, parameters, sampling, spans, mask, image.shape[1])
-    cpu.render_image(functions, parameters, sampling, spans, image, experiment.steps * sampling.layers, threads, progress)
+    try:
+        sampling, spans = mark_scan_order(chosen, functions, parameters, sampling, spans, mask, image.shape[1])
+        cpu.render_image(functions, parameters, sampling, spans, image, experiment.steps * sampling.layers, threads, progress)
+    except cpu.CompileError as error:
+        raise StageError(f"{chosen.get(error.kind, 'the chosen stages')}: cannot be compiled: {error}") from error
     if mask is not None:
         image[~mask] = 0.0
     return image
@@ -99,8 +102,8 @@ def refuse_overflow(pixels: NDArray[np.float64]) -> None:
     if not np.abs(pixels).max(initial=0.0) <= np.finfo(np.float32).max:
         bad = np.argwhere(~(np.abs(pixels) <= np.finfo(np.float32).max))[0]
         raise NotFiniteError(
-            f"pixel slow {bad[0]}, fast {bad[1]} has {pixels[tuple(bad)]:g} photons, which no image file holds; check fluence, structure "
-            "factors and stages"
+            f"pixel slow {bad[0]}, fast {bad[1]} has {pixels[tuple(bad)]:g} photons: not finite, or too many for an image file; check "
+            "fluence, structure factors and stages"
         )
 
 

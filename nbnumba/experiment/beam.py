@@ -13,7 +13,7 @@ Vector = tuple[float, float, float]
 class Beam(Part):
     """Wavelength, direction, polarization and brightness of the beam."""
 
-    wavelength: float = quantity(1e-10, "m", "wavelength of the incident beam", POSITIVE)
+    wavelength: float = quantity(1e-10, "m", "wavelength of the incident beam", Limits(1e-14, 1e-6))
     direction: Vector | None = quantity(None, "", "direction of the beam; given: the custom convention", size=3)
     polarization_axis: Vector | None = quantity(None, "", "direction of the beam's electric field; given: the custom convention", size=3)
     polarization_fraction: float = quantity(

@@ -109,8 +109,8 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
             hkl, F = read_hkl(source)
             arguments |= {"path": source, "hkl": hkl, "F": F}
         elif section == "structure_factors" and "hkl" in table:
-            arguments["hkl"] = np.array(table["hkl"])
-            arguments["F"] = None if "F" not in table else np.array(table["F"], dtype=np.float64)
+            arguments["hkl"] = rectangular("hkl", table["hkl"])
+            arguments["F"] = None if "F" not in table else rectangular("F", table["F"]).astype(np.float64)
         return part(**arguments)
     except InputFileError:
         raise
@@ -118,6 +118,14 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
         raise InputFileError(path, f"{error}") from None
     except (TypeError, ValueError) as error:
         raise InputFileError(path, f"[{section}]: {error}") from None
+
+
+def rectangular(name: str, values: Any) -> NDArray[Any]:
+    """A list of numbers, or of lists of one length, as an array."""
+    try:
+        return np.array(values)
+    except ValueError:
+        raise ParameterError(f"structure_factors.{name}", "its rows must all have the same length") from None
 
 
 def unpacked(table: Any) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from numba import njit
 from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
-from nbnumba.errors import ParameterError, StageError
+from nbnumba.errors import ParameterError
 from nbnumba.kernel import render, scan_order
 from nbnumba.kernel.linker import Linker, layout
 from nbnumba.kernel.math import nearest
@@ -61,7 +61,7 @@ def first_sample(
 ) -> tuple[int, int, int] | None:
     """(slow, fast, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
     found = np.full(3, -1)
-    with stage_errors(stages, parameters):
+    with compile_errors(stages, parameters):
         compiled(scan_order.find_first_sample, stages, parameters)(parameters["geometry"], sampling, spans, found)
     return None if found[0] < 0 else (int(found[0]), int(found[1]), int(found[2]))
 
@@ -75,7 +75,7 @@ def first_latch(
     with _one_image_at_a_time:
         for block in blocks(spans, 100_000, 64):
             found = np.full((len(block), 3), -1)
-            with stage_errors(stages, parameters):
+            with compile_errors(stages, parameters):
                 kernel(*arguments, sampling, block, fast_pixels, found)
             if (found[:, 2] >= 0).any():
                 slow, fast, term = found[np.flatnonzero(found[:, 2] >= 0)[0]]
@@ -101,47 +101,50 @@ def render_image(
         if progress:
             progress(done, total)
         for block in blocks(spans, SAMPLES_PER_BLOCK * used / samples_per_pixel, 4 * used):
-            with stage_errors(stages, parameters):
+            with compile_errors(stages, parameters):
                 kernel(*arguments, sampling, block, image)
             done += int((block[:, 2] - block[:, 1]).sum())
             if progress:
                 progress(done, total)
 
 
+class CompileError(Exception):
+    """Numba cannot compile a stage function; ``kind`` is the stage's, empty if none of them fails by itself."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
 @contextmanager
-def stage_errors(stages: Stages, parameters: Parameters) -> Iterator[None]:
-    """Turn numba's pages about a function that it cannot compile into one line that names the stage."""
+def compile_errors(stages: Stages, parameters: Parameters) -> Iterator[None]:
+    """Turn numba's pages about a function that it cannot compile into one line, and find whose function it is."""
     try:
         yield
     except (NumbaError, TypeError, NotImplementedError) as error:
-        culprit = next((kind for kind in stages if not compiles(stages[kind], parameters[kind])), "")
-        reason = next((line for line in reversed(str(error).splitlines()) if line.strip() and not line.startswith("During")), str(error))
-        name = f"{culprit} function {stages[culprit].__name__}()" if culprit else "the chosen stages"
-        raise StageError(f"{name} cannot be compiled: {first_reason(str(error)) or reason}") from error
+        failures = ((kind, why_not_compiled(stages[kind], parameters[kind])) for kind in render.ORDER)
+        kind, reason = next(((kind, reason) for kind, reason in failures if reason), ("", one_line(error)))
+        raise CompileError(kind, reason) from error
 
 
-def compiles(function: Function, parameters: Any) -> bool:
-    """Whether numba compiles a stage function by itself, for numbers as the kernel passes them."""
+def why_not_compiled(function: Function, parameters: Any) -> str:
+    """Why a stage function does not compile by itself, for numbers as the kernel passes them; empty if it does."""
+    count = len(inspect.signature(getattr(function, "py_func", function)).parameters) - 1
     try:
-        count = len(inspect.signature(getattr(function, "py_func", function)).parameters) - 1
-        device_function(function).compile((numba.typeof(parameters), *[numba.float64] * count))
-    except (NumbaError, ValueError, TypeError, NotImplementedError):
-        return False
-    return True
+        compiled = device_function(function)
+        compiled.compile((numba.typeof(parameters), *[numba.float64] * count))
+    except (NumbaError, ValueError, TypeError, NotImplementedError) as error:
+        return one_line(error)
+    result = compiled.nopython_signatures[0].return_type
+    parts = getattr(result, "types", (result,))
+    return "" if all(isinstance(part, numba.types.Number | numba.types.Boolean) for part in parts) else f"it returns {result}, not numbers"
 
 
-def first_reason(text: str) -> str:
+def one_line(error: Exception) -> str:
     """The line of numba's message that says what is wrong."""
-    telling = (
-        "NameError",
-        "Unknown attribute",
-        "Untyped global",
-        "Cannot unify",
-        "No implementation",
-        "Cannot determine",
-        "cannot determine",
-    )
-    return next((line.strip() for line in text.splitlines() if any(word in line for word in telling)), "")
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
+    telling = ("NameError", "Unknown attribute", "Untyped global", "Cannot unify", "No implementation", "annot determine")
+    return next((line for line in lines if any(word in line for word in telling)), lines[-1] if lines else type(error).__name__)
 
 
 def blocks(spans: NDArray[np.int64], pixels: float, fewest: int) -> Iterator[NDArray[np.int64]]:

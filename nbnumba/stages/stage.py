@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from types import FunctionType
 from typing import Any
 
+import numpy as np
+
 from nbnumba.errors import StageError
 from nbnumba.experiment.part import ANY, Limits, Part, default_of
 
@@ -114,15 +116,15 @@ class Stage:
 
     def problem(self) -> str:
         """Why the stage cannot be registered; empty if it can."""
-        for part, wanted in (
+        for part, kind_of in (
             (self.kind, str),
             (self.name, str),
             (self.summary, str),
             (self.parameters, tuple),
             (self.worked_values, tuple),
         ):
-            if not isinstance(part, wanted):
-                return f"{part!r} must be a {wanted.__name__}"
+            if not isinstance(part, kind_of):
+                return f"{part!r} must be a {kind_of.__name__}"
         if strange := [p for p in self.parameters if not isinstance(p, Parameter)]:
             return f"parameter {strange[0]!r} must be a Parameter"
         if self.kind not in KINDS:
@@ -150,6 +152,9 @@ class Stage:
         names: Sequence[str] = getattr(parameters, "_fields", ())
         if not isinstance(parameters, tuple) or not hasattr(parameters, "_fields"):
             raise StageError(f"{self}: prepare() must return a NamedTuple, not a {type(parameters).__name__}")
+        for name, value in zip(names, parameters, strict=True):
+            if not isinstance(value, int | float | np.number | np.bool_ | np.ndarray):
+                raise StageError(f"{self}: prepare() returned a {type(value).__name__} as {name}; numbers and arrays are possible")
         if missing := [name for name in REQUIRED_FIELDS[self.kind] if name not in names]:
             raise StageError(f"{self}: prepare() returned no {', '.join(missing)}, which the kernel reads")
 

@@ -65,7 +65,7 @@ def test_arrays_without_a_file_are_saved_too(tmp_path: Path) -> None:
         ("[lamp]\nwatts = 5\n", r"unknown table \[lamp\]; there are beam"),
         ("[beam]\nwatts = 5\n", r"\[beam\] has no 'watts'; it has wavelength"),
         ("beam = 5\n", r"beam = 5 must be a table"),
-        ("[beam]\nwavelength = -1\n", r"beam.wavelength: -1 m: must be greater than 0"),
+        ("[beam]\nwavelength = -1\n", r"beam.wavelength: -1 m: must be at least 1e-14"),
         ("[structure_factors]\npath = 'none.hkl'\n", r"none.hkl: cannot be read"),
         ("[structure_factors]\ndefault_F = 1\n[sampling]\nmask = 3\n", "sampling.mask: is damaged"),
     ],

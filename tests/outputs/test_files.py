@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +124,22 @@ def test_either_all_files_are_written_or_none(tmp_path: Path, monkeypatch: pytes
         write_all({tmp_path / "old": b"new", tmp_path / "second": b"2"})
     assert [p.name for p in tmp_path.iterdir()] == ["old"]
     assert (tmp_path / "old").read_bytes() == b"old"
+
+
+@pytest.mark.spec("FMT-3")
+def test_pipes_and_devices_are_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    check_writable([pipe, Path(os.devnull)])
+    write_all({pipe: b"photons", Path(os.devnull): b"nothing", tmp_path / "file": b"more"})
+    reader.join(timeout=10)
+    assert read == [b"photons"]
+    assert pipe.is_fifo()
+    assert Path(os.devnull).is_char_device()
+    assert (tmp_path / "file").read_bytes() == b"more"
 
 
 @pytest.mark.spec("FMT-3")
