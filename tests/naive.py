@@ -312,12 +312,19 @@ def detector_frame(detector: Detector, beam: Beam, goniometer: Goniometer) -> Fr
 
 def cell_vectors(crystal: Crystal, wavelength: float) -> tuple[Array, Array]:
     """a, b, c in m and a*, b*, c* in 1/m at phi = 0, missetting included (EXP-7)."""
-    reciprocal, lengths, volume = given_cell(crystal, wavelength)
-    cell = volume * cross_products(turned_about_xyz(reciprocal, missetting_angles(crystal)))
-    if lengths is not None:
-        cell = np.array([given * unit(axis) for given, axis in zip(lengths, cell, strict=True)])
-    # With a matrix and a cell that differ, a* is a little off the vector for which a* . a = 1: the volume is the cell's.
-    return cell, cross_products(cell) / volume
+    if crystal.a_matrix is not None:
+        reciprocal = np.reshape(crystal.a_matrix, (3, 3)).T / wavelength
+    else:
+        reciprocal = standard_setting(*cell_parameters(crystal))
+    normals = cross_products(turned_about_xyz(reciprocal, missetting_angles(crystal)))
+    if crystal.cell is not None:
+        lengths, angles = cell_parameters(crystal)
+        V = cell_volume(lengths, angles)
+        normals = np.array([given / V * unit(normal) for given, normal in zip(lengths, normals, strict=True)])
+    else:
+        V = 1.0 / float(np.linalg.det(reciprocal))
+    cell = normals * V
+    return cell, cross_products(cell) / V
 
 
 def cross_products(vectors: Array) -> Array:
@@ -326,29 +333,42 @@ def cross_products(vectors: Array) -> Array:
     return np.array([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
 
 
-def given_cell(crystal: Crystal, wavelength: float) -> tuple[Array, Array | None, float]:
-    """What the user says: a*, b*, c* in 1/m without missetting, lengths of a, b, c in m from a cell if any, volume in m^3 (EXP-7)."""
-    lengths, volume = None, None
-    if crystal.cell is not None:
-        # What is left out of the cell is 0 there: such a length equals a, such an angle 90 degrees.
-        lengths = np.array([given or crystal.cell[0] for given in crystal.cell[:3]])
-        angles = [given or math.pi / 2.0 for given in crystal.cell[3:]]
-        standard = standard_setting(lengths, angles)
-        volume = float(np.linalg.det(standard))
-        reciprocal = np.linalg.inv(standard).T
-    if crystal.a_matrix is not None:
-        reciprocal = np.reshape(crystal.a_matrix, (3, 3)).T / wavelength
-    return reciprocal, lengths, volume or 1.0 / float(np.linalg.det(reciprocal))
+def cell_parameters(crystal: Crystal) -> tuple[Array, Array]:
+    """a, b, c in m and alpha, beta, gamma in rad. What is left out is 0 in the cell: such a length equals a, such an angle 90 degrees."""
+    assert crystal.cell is not None
+    lengths = np.array([given or crystal.cell[0] for given in crystal.cell[:3]])
+    angles = np.array([given or math.pi / 2.0 for given in crystal.cell[3:]])
+    return lengths, angles
 
 
-def standard_setting(lengths: Array, angles: list[float]) -> Array:
-    """a, b, c in the units of the lengths with a* along x and b* in the x-y plane; so c is along z, b in the y-z plane (EXP-7)."""
+def cell_volume(lengths: Array, angles: Array) -> float:
+    """V in the cube of the unit of the lengths."""
+    cosines = np.cos(angles)
+    return float(np.prod(lengths)) * math.sqrt(1.0 - float(np.sum(cosines**2)) + 2.0 * float(np.prod(cosines)))
+
+
+def standard_setting(lengths: Array, angles: Array) -> Array:
+    """a*, b*, c* of a cell, in the inverse unit of the lengths, with a* along x and b* in the x-y plane (EXP-7)."""
+    a, b, c = lengths
     cos_alpha, cos_beta, cos_gamma = np.cos(angles)
-    c = Z
-    b = np.array([0.0, math.sqrt(1.0 - cos_alpha**2), cos_alpha])
-    a_y = (cos_gamma - cos_alpha * cos_beta) / b[1]
-    a = np.array([math.sqrt(1.0 - cos_beta**2 - a_y**2), a_y, cos_beta])
-    return lengths[:, np.newaxis] * np.array([a, b, c])
+    sin_alpha, sin_beta, sin_gamma = np.sin(angles)
+    V = cell_volume(lengths, angles)
+    a_star, b_star, c_star = b * c * sin_alpha / V, c * a * sin_beta / V, a * b * sin_gamma / V
+    cos_alpha_star = (cos_beta * cos_gamma - cos_alpha) / (sin_beta * sin_gamma)
+    cos_beta_star = (cos_gamma * cos_alpha - cos_beta) / (sin_gamma * sin_alpha)
+    cos_gamma_star = (cos_alpha * cos_beta - cos_gamma) / (sin_alpha * sin_beta)
+    sin_gamma_star = c / (V * a_star * b_star)
+    return np.array(
+        [
+            [a_star, 0.0, 0.0],
+            [b_star * cos_gamma_star, b_star * sin_gamma_star, 0.0],
+            [
+                c_star * cos_beta_star,
+                c_star * (cos_alpha_star - cos_beta_star * cos_gamma_star) / sin_gamma_star,
+                c_star * V / (a * b * c * sin_gamma_star),
+            ],
+        ]
+    )
 
 
 def missetting_angles(crystal: Crystal) -> tuple[float, float, float]:

@@ -294,7 +294,7 @@ def test_cells(cell: str, misset: str) -> None:
 @pytest.mark.parametrize("shape", ["square", "gauss"])
 @pytest.mark.parametrize("cell", ["50 60 70 80 95 105", "50 60 70 90 115 75"])
 def test_triclinic_cells(cell: str, shape: str) -> None:
-    agreed(made(f"{LARGE_CELL} -cell {cell}", lattice_shape=shape))
+    agreed(made(f"{LARGE_CELL} -cell {cell}", hkl=table(), lattice_shape=shape))
 
 
 def with_matrix(experiment: Experiment) -> Experiment:
@@ -318,7 +318,7 @@ def test_cell_beside_an_orientation_matrix_gives_lengths() -> None:
 
 @pytest.mark.spec("EXP-7", "LAT-5")
 def test_spot_radius_with_a_cell_beside_an_orientation_matrix() -> None:
-    agreed(with_matrix(made(LARGE_CELL, lattice_shape="gauss")))
+    agreed(with_matrix(made(LARGE_CELL, hkl=table(), lattice_shape="gauss")))
 
 
 @pytest.mark.spec("EXP-7", "ROT-7", "ROT-8")
