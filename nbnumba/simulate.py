@@ -14,7 +14,7 @@ from nbnumba.kernel.render import NEVER, Sampling
 from nbnumba.kernel.spans import isolate, make_spans, unmasked
 from nbnumba.outputs.image import Image, provenance
 from nbnumba.stages import registry
-from nbnumba.stages.presets import INTERPOLATION, PRESETS
+from nbnumba.stages.presets import INTERPOLATION, PRESETS, RUNNING_PRODUCT
 from nbnumba.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -53,12 +53,15 @@ def choose_stages(experiment: Experiment, stages: registry.Registry) -> dict[str
 
 
 def suited_to(experiment: Experiment) -> dict[str, str]:
-    """Stages that the kind of data decides (SF-3, SF-6)."""
+    """Stages that the kind of data and of sampling decides (SF-3, SF-6, SCA-9)."""
+    suited = {}
     if experiment.structure_factors.hkl is None:
-        return {"structure_factor": "constant"}
-    if experiment.interpolated:
-        return {"structure_factor": INTERPOLATION[experiment.model.preset]}
-    return {}
+        suited["structure_factor"] = "constant"
+    elif experiment.interpolated:
+        suited["structure_factor"] = INTERPOLATION[experiment.model.preset]
+    if experiment.sampling.corrects_subpixels and experiment.model.preset in RUNNING_PRODUCT:
+        suited["scaling"] = RUNNING_PRODUCT[experiment.model.preset]
+    return suited
 
 
 def prepare(chosen: Mapping[str, Stage], experiment: Experiment) -> dict[str, Any]:
@@ -109,14 +112,14 @@ def refuse_overflow(pixels: NDArray[np.float64]) -> None:
 
 def sampling_of(experiment: Experiment, parameters: Mapping[str, Any]) -> Sampling:
     """What the kernel sums over."""
-    dmin = experiment.sampling.dmin
+    dmin, sources = experiment.sampling.dmin, experiment.source_list
     return Sampling(
         oversample=experiment.oversample,
         layers=parameters["geometry"].layers,
         longest=1.0 / dmin if dmin > 0.0 else np.inf,
-        incident=experiment.frame.incident[np.newaxis],
-        wavelength=np.array([experiment.beam.wavelength]),
-        brightness=np.ones(1),
+        incident=sources.incident,
+        wavelength=sources.wavelength,
+        brightness=np.ones(len(sources.wavelength)),
         first_pixel=-1,
         first_sample=0,
         latch_pixel=NEVER,

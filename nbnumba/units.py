@@ -30,6 +30,14 @@ def metres_from_um(um: float) -> float:
     return um * 1e-6
 
 
+def radians_from_mrad(mrad: float) -> float:
+    return mrad / 1000.0
+
+
+def fraction_from_percent(percent: float) -> float:
+    return percent / 100.0
+
+
 def wavelength_from_energy(energy_eV: float) -> float:
     """Wavelength in m of photons of the given energy; infinite for zero."""
     return metres_from_angstrom(HC_EV_ANGSTROM / energy_eV) if energy_eV else math.inf

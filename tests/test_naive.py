@@ -200,7 +200,7 @@ def test_sub_pixels(oversample: int) -> None:
         ("-Nc 5", 2),
         ("-Na 12", 3),
         ("-Nb 10 -detector_roty 30 -twotheta 40", 4),
-        ("-N 5 -xtalsize 5e-5", 3),
+        ("-N 5 -xtalsize 4.7e-5", 3),
     ],
 )
 def test_automatic_oversampling(options: str, oversample: int) -> None:

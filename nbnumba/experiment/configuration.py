@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError
+from nbnumba.experiment.background import Background
 from nbnumba.experiment.beam import Beam
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.experiment.detector import Detector
@@ -22,6 +23,7 @@ from nbnumba.experiment.goniometer import Goniometer
 from nbnumba.experiment.model import Model
 from nbnumba.experiment.part import Part
 from nbnumba.experiment.sampling import Sampling
+from nbnumba.experiment.sources import Sources
 from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.files import check_writable, write_all
 from nbnumba.inputs.hkl import read_hkl
@@ -30,11 +32,13 @@ from nbnumba.inputs.text import read_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PARTS: dict[str, type[Part]] = {part.section(): part for part in (Beam, Crystal, Detector, Goniometer, Sampling, StructureFactors, Model)}
+PARTS: dict[str, type[Part]] = {
+    part.section(): part for part in (Beam, Crystal, Detector, Goniometer, Sampling, Sources, Background, StructureFactors, Model)
+}
 HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba run --config FILE` renders it.\n\n"
 
 
-ARRAYS = ("hkl", "F", "path", "mask")
+ARRAYS = ("hkl", "F", "path", "mask", "positions", "weights", "wavelengths")
 
 
 def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
@@ -47,6 +51,9 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
         tables["structure_factors"]["path"] = os.path.relpath(factors.path, folder)
     elif factors.hkl is not None and factors.F is not None:
         tables["structure_factors"] |= {"hkl": factors.hkl.tolist(), "F": factors.F.tolist()}
+    sources = experiment.sources
+    if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
+        tables["sources"] |= {name: getattr(sources, name).tolist() for name in ("positions", "weights", "wavelengths")}
     if mask is not None:
         packed = base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode("ascii")
         tables["sampling"]["mask"] = {"shape": list(mask.shape), "packed": packed}
@@ -108,9 +115,13 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
             source = path.parent / table["path"]
             hkl, F = read_hkl(source)
             arguments |= {"path": source, "hkl": hkl, "F": F}
+        elif section == "sources":
+            for name in ("positions", "weights", "wavelengths"):
+                if name in table:
+                    arguments[name] = rectangular(section, name, table[name]).astype(np.float64)
         elif section == "structure_factors" and "hkl" in table:
-            arguments["hkl"] = rectangular("hkl", table["hkl"])
-            arguments["F"] = None if "F" not in table else rectangular("F", table["F"]).astype(np.float64)
+            arguments["hkl"] = rectangular(section, "hkl", table["hkl"])
+            arguments["F"] = None if "F" not in table else rectangular(section, "F", table["F"]).astype(np.float64)
         return part(**arguments)
     except InputFileError:
         raise
@@ -120,12 +131,12 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
         raise InputFileError(path, f"[{section}]: {error}") from None
 
 
-def rectangular(name: str, values: Any) -> NDArray[Any]:
+def rectangular(section: str, name: str, values: Any) -> NDArray[Any]:
     """A list of numbers, or of lists of one length, as an array."""
     try:
         return np.array(values)
     except ValueError:
-        raise ParameterError(f"structure_factors.{name}", "its rows must all have the same length") from None
+        raise ParameterError(f"{section}.{name}", "its rows must all have the same length") from None
 
 
 def unpacked(table: Any) -> NDArray[np.bool_]:

@@ -8,18 +8,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nbnumba.errors import ParameterError
+from nbnumba.experiment.background import Background
 from nbnumba.experiment.beam import Beam
 from nbnumba.experiment.crystal import Cells, Crystal
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.goniometer import Goniometer
 from nbnumba.experiment.model import Model
 from nbnumba.experiment.sampling import Roi, Sampling
+from nbnumba.experiment.sources import Sources
 from nbnumba.experiment.structure_factors import StructureFactors
 
 if TYPE_CHECKING:
     import numpy as np
 
     from nbnumba.experiment.frame import Frame
+    from nbnumba.experiment.source_list import SourceList
     from nbnumba.experiment.unit_cell import UnitCell
 
 MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
@@ -39,6 +42,8 @@ class Experiment:
     detector: Detector = field(default_factory=Detector)
     goniometer: Goniometer = field(default_factory=Goniometer)
     sampling: Sampling = field(default_factory=Sampling)
+    sources: Sources = field(default_factory=Sources)
+    background: Background = field(default_factory=Background)
     model: Model = field(default_factory=Model)
 
     @cached_property
@@ -47,6 +52,13 @@ class Experiment:
         from nbnumba.experiment.frame import resolve_frame
 
         return resolve_frame(self.beam, self.detector, self.goniometer)
+
+    @cached_property
+    def source_list(self) -> SourceList:
+        """Direction, wavelength and weight of every source."""
+        from nbnumba.experiment.source_list import resolve_sources
+
+        return resolve_sources(self.sources, self.beam, self.frame)
 
     @cached_property
     def unit_cell(self) -> UnitCell:
@@ -117,7 +129,7 @@ class Experiment:
     @cached_property
     def steps(self) -> int:
         """Terms summed in every pixel, sensor layers not counted (SCA-4)."""
-        return self.mosaic[1] * self.goniometer.sweep.steps * self.oversample**2
+        return len(self.source_list.wavelength) * self.mosaic[1] * self.goniometer.sweep.steps * self.oversample**2
 
     @cached_property
     def roi(self) -> Roi:
@@ -139,8 +151,9 @@ class Experiment:
         rendered = (self.roi[1] - self.roi[0] + 1) * (self.roi[3] - self.roi[2] + 1)
         if not math.isfinite(self.beam.photons_per_area):
             raise ParameterError("beam.flux", "times the exposure, over the beam's area, is not a finite fluence")
-        if rendered * self.steps > MOST_SAMPLES:
-            raise ParameterError("sampling.oversample", f"{rendered * self.steps:.1e} samples to render; {MOST_SAMPLES:.0e} is the most")
+        samples = rendered * self.steps * self.detector.layers[0]
+        if samples > MOST_SAMPLES:
+            raise ParameterError("sampling.oversample", f"{samples:.1e} samples to render; {MOST_SAMPLES:.0e} is the most")
         mask = self.sampling.mask
         if mask is not None and mask.shape != self.detector.shape:
             raise ParameterError("sampling.mask", f"has shape {mask.shape}, the image (slow, fast) {self.detector.shape}")
@@ -155,6 +168,8 @@ class Experiment:
                 notes.append(f"sample {name} of {given * 1e3:g} mm clipped to the beam size of {clipped * 1e3:g} mm")
         if spread and not domains:
             notes.append(f"mosaic spread without a number of domains: {self.mosaic[1]} domains are rendered")
+        if self.detector.sensor_thickness and self.detector.sensor_attenuation is None:
+            notes.append(f"attenuation depth of the sensor not given: taken as its thickness, {self.detector.sensor_thickness * 1e6:g} um")
         if domains and domains > 1 and not spread:
             notes.append(f"{domains} mosaic domains without a mosaic spread: one domain is rendered")
         if self.oversample < self.recommended_oversample:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, quantity
+from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, flag, quantity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,4 +27,12 @@ class Sampling(Part):
         whole=True,
     )
     dmin: float = quantity(0.0, "m", "resolution limit; samples beyond it are skipped, 0: none", NOT_NEGATIVE)
+    capture_per_subpixel: bool = flag(False, "work out the capture fraction for every sub-pixel")
+    polarization_per_subpixel: bool = flag(False, "work out the polarization factor for every sub-pixel")
+    solid_angle_per_subpixel: bool = flag(False, "work out the solid angle for every sub-pixel")
     mask: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "[slow, fast], true where to render"})
+
+    @property
+    def corrects_subpixels(self) -> bool:
+        """Whether any correction factor is worked out for every sub-pixel."""
+        return self.capture_per_subpixel or self.polarization_per_subpixel or self.solid_angle_per_subpixel

@@ -16,6 +16,7 @@ from nbnumba.errors import OptionError
 from nbnumba.experiment.experiment import Experiment
 from nbnumba.inputs.hkl import read_hkl
 from nbnumba.inputs.matrix import read_matrix
+from nbnumba.inputs.source_table import read_sources
 from nbnumba.options.arguments import Given, in_si, is_number, numbers, split_arguments, words
 from nbnumba.options.table import SECTIONS, WITHOUT_EFFECT
 
@@ -140,10 +141,31 @@ def each_axis(given: Given) -> dict[str, Any]:
 
 def both_axes(given: Given) -> dict[str, Any]:
     section, _, name = given.option.field.partition(".")
-    return {f"{section}.{axis}_{name}": in_si(given)[0] for axis in ("fast", "slow")}
+    axes = ("fast", "slow") if section == "detector" else ("horizontal", "vertical")
+    return {f"{section}.{axis}_{name}": in_si(given)[0] for axis in axes}
 
 
-INPUT_FILES = ("-mat", "-hkl")
+def attenuation(given: Given) -> dict[str, Any]:
+    """An infinite depth (or 0) makes the sensor a surface again."""
+    if "inf" in given.values[0].lower() or numbers(given) == [0.0]:
+        return {given.option.field: 0.0, "detector.sensor_thickness": 0.0}
+    if not numbers(given)[0] > 0.0:
+        raise OptionError(f"{given}: must be greater than 0 um, or 'inf'")
+    return {given.option.field: units.metres_from_um(numbers(given)[0])}
+
+
+def sources(given: Given) -> dict[str, Any]:
+    table = read_sources(given.values[0])
+    section = given.option.field.partition(".")[0]
+    return {
+        given.option.field: Path(given.values[0]),
+        f"{section}.positions": table[:, :3],
+        f"{section}.weights": table[:, 3],
+        f"{section}.wavelengths": table[:, 4],
+    }
+
+
+INPUT_FILES = ("-mat", "-hkl", "-sourcefile")
 
 # Options whose values do not simply become those of one field.
 SPECIAL = {
@@ -154,4 +176,8 @@ SPECIAL = {
     "-xtalsize": each_axis,
     "-detpixels": both_axes,
     "-detsize": both_axes,
+    "-divergence": both_axes,
+    "-divsteps": both_axes,
+    "-detector_abs": attenuation,
+    "-sourcefile": sources,
 }

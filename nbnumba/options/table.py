@@ -10,13 +10,15 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbnumba import units
+from nbnumba.experiment.background import Background
 from nbnumba.experiment.beam import Beam
 from nbnumba.experiment.crystal import SEED, Crystal
 from nbnumba.experiment.detector import PIXELS, Detector
 from nbnumba.experiment.goniometer import Goniometer
 from nbnumba.experiment.model import Model
-from nbnumba.experiment.part import ANY, POSITIVE, Limits, Part
+from nbnumba.experiment.part import ANY, NOT_NEGATIVE, POSITIVE, Limits, Part
 from nbnumba.experiment.sampling import Sampling
+from nbnumba.experiment.sources import Sources
 from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.outputs.settings import Output
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
 SECTIONS: dict[str, type[Part]] = {
-    part.section(): part for part in (Beam, Crystal, Detector, Goniometer, Sampling, StructureFactors, Model, Output)
+    part.section(): part for part in (Beam, Sources, Crystal, Background, Detector, Goniometer, Sampling, StructureFactors, Model, Output)
 }
 
 
@@ -43,6 +45,9 @@ def unchanged(value: float) -> float:
 
 NO_UNIT = Unit("", unchanged, 1.0)
 MM = Unit("mm", units.metres_from_mm, 1e3)
+UM = Unit("um", units.metres_from_um, 1e6)
+MRAD = Unit("mrad", units.radians_from_mrad, 1e3)
+PERCENT = Unit("%", units.fraction_from_percent, 1e2)
 METRE = Unit("m", unchanged, 1.0)
 ANGSTROM = Unit("A", units.metres_from_angstrom, 1e10)
 EV = Unit("eV", units.wavelength_from_energy, 1.0)
@@ -186,6 +191,22 @@ BEAM = (
     vector("-polar_vector", "beam.polarization_axis"),
 )
 
+SOURCES = (
+    number("-dispersion", "sources.dispersion", PERCENT),
+    whole("-dispsteps", "sources.dispersion_steps"),
+    number("-divergence", "sources.range", MRAD, "divergence in both directions in mrad", limits=NOT_NEGATIVE),
+    number("-hdivrange", "sources.horizontal_range", MRAD),
+    number("-vdivrange", "sources.vertical_range", MRAD),
+    number("-hdivstep", "sources.horizontal_step", MRAD),
+    number("-vdivstep", "sources.vertical_step", MRAD),
+    whole("-divsteps", "sources.steps", "number of sources in both directions", limits=Limits(0, 100_000)),
+    whole("-hdivsteps", "sources.horizontal_steps"),
+    whole("-vdivsteps", "sources.vertical_steps"),
+    flag("-round_div", "leave out the corners of the divergence grid (default)", ("sources.round", True)),
+    flag("-square_div", "use the whole divergence grid", ("sources.round", False)),
+    text("-sourcefile", "sources.path", "text file of X Y Z (m) weight wavelength (m), one source a line"),
+)
+
 DETECTOR = (
     number("-distance", "detector.distance", MM, "", BEAM_PIVOT),
     number("-close_distance", "detector.close_distance", MM, "", SAMPLE_PIVOT),
@@ -219,6 +240,9 @@ DETECTOR = (
     vector("-odet_vector", "detector.normal"),
     vector("-pix0_vector", "detector.pix0", METRE),
     vector("-pix0_vector_mm", "detector.pix0", MM),
+    text("-detector_abs -detector_absorb", "detector.sensor_attenuation", "attenuation depth of the sensor in um, or 'inf'"),
+    number("-detector_thick", "detector.sensor_thickness", UM),
+    whole("-detector_thicksteps -thicksteps", "detector.sensor_layers"),
     flag("-curved_det", "every pixel at the same distance", stage("geometry", "curved")),
     flag("-point_pixel", "solid angle by the inverse square alone", ("detector.point_pixel", True)),
 )
@@ -235,6 +259,10 @@ SAMPLING = (
     whole("-oversample", "sampling.oversample"),
     Option(("-roi",), "", "sampling.roi", PIXEL, least=4, most=4, whole=True),
     number("-dmin", "sampling.dmin", ANGSTROM),
+    flag("-oversample_thick", "work out the capture fraction for every sub-pixel", ("sampling.capture_per_subpixel", True)),
+    flag("-oversample_polar", "work out the polarization factor for every sub-pixel", ("sampling.polarization_per_subpixel", True)),
+    flag("-oversample_omega", "work out the solid angle for every sub-pixel", ("sampling.solid_angle_per_subpixel", True)),
+    number("-water", "background.water_size", UM),
 )
 
 OUTPUT = (
@@ -263,6 +291,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Crystal": CRYSTAL,
     "Structure factors": STRUCTURE_FACTORS,
     "Beam": BEAM,
+    "Sources": SOURCES,
     "Detector": DETECTOR,
     "Goniometer": GONIOMETER,
     "Sampling": SAMPLING,
@@ -276,12 +305,6 @@ BY_NAME: dict[str, Option] = {name: option for option in OPTIONS for name in opt
 NOT_AVAILABLE: dict[str, str] = {
     name: purpose
     for purpose, names in {
-        "spectral dispersion": "-dispersion -dispsteps",
-        "beam divergence": "-divergence -hdivrange -vdivrange -hdivstep -vdivstep -hdivsteps -vdivsteps -divsteps -round_div -square_div",
-        "a source file": "-sourcefile",
-        "a thick sensor": "-detector_abs -detector_absorb -detector_thick -detector_thicksteps -thicksteps",
-        "correcting every sub-pixel": "-oversample_thick -oversample_polar -oversample_omega",
-        "a water background": "-water",
         "reading an image": "-img -mask",
         "a structure factor dump": "-dump",
         "noise": "-noisefile -noiseimage",

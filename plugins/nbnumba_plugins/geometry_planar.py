@@ -25,10 +25,15 @@ class Planar(NamedTuple):
     slow_x: float
     slow_y: float
     slow_z: float
+    normal_x: float
+    normal_y: float
+    normal_z: float
     pixel_size: float
     close_distance: float
     point_pixel: int
     layers: int
+    layer_thickness: float
+    absorption: float
 
 
 def prepare(experiment: Experiment) -> Planar:
@@ -36,26 +41,40 @@ def prepare(experiment: Experiment) -> Planar:
     x0, y0, z0 = frame.pix0.tolist()
     fast_x, fast_y, fast_z = frame.fast_axis.tolist()
     slow_x, slow_y, slow_z = frame.slow_axis.tolist()
-    pixel_size, point_pixel = detector.pixel_size, int(detector.point_pixel)
+    normal_x, normal_y, normal_z = frame.normal.tolist()
+    layers, thickness = detector.layers
     return Planar(
-        x0, y0, z0, fast_x, fast_y, fast_z, slow_x, slow_y, slow_z, pixel_size, frame.close_distance, point_pixel, layers=1
+        x0, y0, z0, fast_x, fast_y, fast_z, slow_x, slow_y, slow_z, normal_x, normal_y, normal_z,
+        detector.pixel_size, frame.close_distance, int(detector.point_pixel), layers, thickness, detector.absorption,
     )  # fmt: skip
+
+
+def captured(p, layer, cosine):
+    """Fraction of the photons that a sensor layer absorbs, of rays at this cosine to the detector's normal; 1 without a sensor."""
+    if p.layer_thickness == 0.0:
+        return 1.0
+    depth = p.layer_thickness * p.absorption / cosine
+    return math.exp(-layer * depth) - math.exp(-(layer + 1.0) * depth)
 
 
 def planar(p, fast, slow, layer):
     """The ray from the crystal to pixel coordinates (fast, slow), counted from the outer corner of the first pixel."""
     f = fast * p.pixel_size
     s = slow * p.pixel_size
-    x = p.x0 + f * p.fast_x + s * p.slow_x
-    y = p.y0 + f * p.fast_y + s * p.slow_y
-    z = p.z0 + f * p.fast_z + s * p.slow_z
+    o = layer * p.layer_thickness
+    x = p.x0 + f * p.fast_x + s * p.slow_x + o * p.normal_x
+    y = p.y0 + f * p.fast_y + s * p.slow_y + o * p.normal_y
+    z = p.z0 + f * p.fast_z + s * p.slow_z + o * p.normal_z
     distance_squared = x * x + y * y + z * z
     distance = math.sqrt(distance_squared)
+    dx, dy, dz = x / distance, y / distance, z / distance
     solid_angle = p.pixel_size * p.pixel_size / distance_squared * p.close_distance / distance
     if p.point_pixel:
         solid_angle = 1.0 / distance_squared
-    return x / distance, y / distance, z / distance, solid_angle, 1.0
+    return dx, dy, dz, solid_angle, captured(p, layer, dx * p.normal_x + dy * p.normal_y + dz * p.normal_z)
 
+
+FACING = Planar(0.3, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.1, 0.3, 0, 1, 0.0, 0.0)
 
 STAGE = Stage(
     kind="geometry",
@@ -69,18 +88,16 @@ STAGE = Stage(
         experiment_parameter(Detector, "rotations"),
         experiment_parameter(Detector, "twotheta"),
     ),
-    spec=("GEO-2", "GEO-3"),
+    spec=("GEO-2", "GEO-3", "GEO-5", "GEO-6"),
     worked_values=(
         # A 0.1 m x 0.1 m "pixel" 0.3 m away, seen at its far corner: the ray (0.3, 0.4, 0) is 0.5 m long.
+        WorkedValue(FACING, (4.0, 0.0, 0), (0.6, 0.8, 0.0, 0.01 * 0.3 / 0.125, 1.0)),
+        WorkedValue(FACING._replace(point_pixel=1), (4.0, 0.0, 0), (0.6, 0.8, 0.0, 4.0, 1.0)),
+        # Two layers of one attenuation depth each, 0.15 m apart; the second is met by the ray (0.45, 0.6, 0).
         WorkedValue(
-            parameters=Planar(0.3, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.1, 0.3, 0, 1),
-            arguments=(4.0, 0.0, 0.0),
-            result=(0.6, 0.8, 0.0, 0.01 * 0.3 / 0.125, 1.0),
-        ),
-        WorkedValue(
-            parameters=Planar(0.3, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.1, 0.3, 1, 1),
-            arguments=(4.0, 0.0, 0.0),
-            result=(0.6, 0.8, 0.0, 4.0, 1.0),
+            FACING._replace(layers=2, layer_thickness=0.15, absorption=1.0 / 0.15),
+            (6.0, 0.0, 1),
+            (0.6, 0.8, 0.0, 0.01 * 0.3 / 0.75**3, math.exp(-1.0 / 0.6) - math.exp(-2.0 / 0.6)),
         ),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nbnumba import Stage, WorkedValue, hookimpl
+from nbnumba.experiment.background import Background
 from nbnumba.experiment.beam import Beam
 from nbnumba.stages.stage import experiment_parameter
 
@@ -12,10 +13,12 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
 THOMSON = 7.94079248018965e-30  # m^2, squared classical electron radius
+AVOGADRO = 6.02214179e23
+WATER_F, WATER_MOLAR_MASS, WATER_DENSITY = 2.57, 18.0, 1e6  # electrons per molecule in the forward direction, g/mol, g/m^3
 
 
 class Reference(NamedTuple):
-    """photons: r_e^2 fluence / steps. Correction factors are those of a pixel's first sample unless they go with every term."""
+    """photons: r_e^2 fluence / steps. A correction factor that is not per term is that of the pixel's first sample."""
 
     background: float
     photons: float
@@ -23,16 +26,25 @@ class Reference(NamedTuple):
     solid_angle_per_term: int
     capture_per_term: int
     initial_polarization: float
+    has_background: int
+
+
+def water_molecules(experiment: Experiment) -> float:
+    """In the cube of water."""
+    return experiment.background.water_size**3 * WATER_DENSITY * AVOGADRO / WATER_MOLAR_MASS
 
 
 def prepare(experiment: Experiment) -> Reference:
+    photons = THOMSON * experiment.beam.photons_per_area
+    sampling = experiment.sampling
     return Reference(
-        background=0.0,
-        photons=THOMSON * experiment.beam.photons_per_area / experiment.steps,
-        polarization_per_term=0,
-        solid_angle_per_term=0,
-        capture_per_term=0,
-        initial_polarization=0.0,
+        background=WATER_F**2 * water_molecules(experiment) * photons,
+        photons=photons / experiment.steps,
+        polarization_per_term=int(sampling.polarization_per_subpixel),
+        solid_angle_per_term=int(sampling.solid_angle_per_subpixel),
+        capture_per_term=int(sampling.capture_per_subpixel),
+        initial_polarization=1.0 if experiment.model.stages.get("polarization") == "none" else 0.0,
+        has_background=int(experiment.background.water_size > 0.0),
     )
 
 
@@ -42,23 +54,50 @@ def reference(p, total, f_latt, f_cell, weight):
     return total + amplitude * amplitude
 
 
-STAGE = Stage(
+def running_product(p, total, f_latt, f_cell, weight):
+    """The running sum, multiplied by the factors of every term; without background, a term without a spot changes nothing."""
+    if f_latt == 0.0 and p.has_background == 0:
+        return total
+    amplitude = f_latt * f_cell
+    return (total + amplitude * amplitude) * weight
+
+
+PLAIN = Reference(0.0, 1.0, 0, 0, 0, 0.0, 0)
+PARAMETERS = (
+    experiment_parameter(Beam, "fluence"),
+    experiment_parameter(Beam, "flux"),
+    experiment_parameter(Beam, "exposure"),
+    experiment_parameter(Beam, "size"),
+    experiment_parameter(Background, "water_size"),
+)
+
+REFERENCE = Stage(
     kind="scaling",
     name="reference",
     summary="absolute photons, with the correction factors of each pixel's first sample",
     prepare=prepare,
     function=reference,
-    parameters=(
-        experiment_parameter(Beam, "fluence"),
-        experiment_parameter(Beam, "flux"),
-        experiment_parameter(Beam, "exposure"),
-        experiment_parameter(Beam, "size"),
+    parameters=PARAMETERS,
+    spec=("SCA-1", "SCA-2", "SCA-3", "SCA-8"),
+    worked_values=(WorkedValue(PLAIN, (2.0, 3.0, -2.0, 0.5), 38.0),),
+)
+
+RUNNING_PRODUCT = Stage(
+    kind="scaling",
+    name="running-product",
+    summary="as the reference program with -oversample_thick, _polar or _omega: factors multiply the running sum after every term",
+    prepare=prepare,
+    function=running_product,
+    parameters=PARAMETERS,
+    spec=("SCA-9",),
+    worked_values=(
+        WorkedValue(PLAIN, (2.0, 3.0, -2.0, 0.5), 19.0),
+        WorkedValue(PLAIN, (2.0, 0.0, -2.0, 0.5), 2.0),
+        WorkedValue(PLAIN._replace(has_background=1), (2.0, 0.0, -2.0, 0.5), 1.0),
     ),
-    spec=("SCA-1", "SCA-2", "SCA-3"),
-    worked_values=(WorkedValue(Reference(0.0, 1.0, 0, 0, 0, 0.0), (2.0, 3.0, -2.0, 0.5), 38.0),),
 )
 
 
 @hookimpl
 def scaling() -> list[Stage]:
-    return [STAGE]
+    return [REFERENCE, RUNNING_PRODUCT]

@@ -1,0 +1,83 @@
+"""The sources one by one, as the kernel sums over them (EXP-13, EXP-14)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nbnumba.errors import ParameterError
+from nbnumba.experiment.vectors import Array, rotate_about, unit
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.beam import Beam
+    from nbnumba.experiment.frame import Frame
+    from nbnumba.experiment.sources import Grid, Sources
+
+MOST_SOURCES = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class SourceList:
+    """incident: (n, 3) unit vectors; wavelength: (n,) m; weight: (n,) as given, 1 for a grid."""
+
+    incident: Array
+    wavelength: Array
+    weight: Array
+
+
+def resolve_sources(sources: Sources, beam: Beam, frame: Frame) -> SourceList:
+    """Listed sources, or the grid over divergence and dispersion."""
+    if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
+        return listed(sources.positions, sources.weights, sources.wavelengths, beam, frame)
+    return gridded(sources, beam, frame)
+
+
+def listed(positions: Array, weights: Array, wavelengths: Array, beam: Beam, frame: Frame) -> SourceList:
+    positions = np.where(np.isnan(positions), -SOURCE_DISTANCE * frame.incident, positions)
+    if not (np.linalg.norm(positions, axis=1) > 0.0).all():
+        raise ParameterError("sources.positions", "a source sits at the crystal, so that its beam has no direction")
+    return SourceList(
+        incident=-positions / np.linalg.norm(positions, axis=1, keepdims=True),
+        wavelength=np.where(np.isnan(wavelengths), beam.wavelength, wavelengths),
+        weight=np.where(np.isnan(weights), 1.0, weights),
+    )
+
+
+SOURCE_DISTANCE = 10.0  # m, of sources whose position is not given
+
+
+def gridded(sources: Sources, beam: Beam, frame: Frame) -> SourceList:
+    horizontal, vertical, spectrum = sources.horizontal, sources.vertical, sources.spectrum
+    if horizontal.steps * vertical.steps * spectrum.steps > MOST_SOURCES:
+        raise ParameterError("sources", f"{horizontal.steps} x {vertical.steps} x {spectrum.steps} sources; {MOST_SOURCES} are the most")
+    across = unit(np.cross(frame.incident, frame.polarization_axis))
+    wavelengths = beam.wavelength * (1.0 + values(spectrum))
+    directions = [
+        rotate_about(rotate_about(frame.incident, frame.polarization_axis, v), across, h)
+        for h in values(horizontal)
+        for v in values(vertical)
+        if not (sources.round and outside_ellipse(horizontal, vertical, h, v))
+    ]
+    if not directions:
+        raise ParameterError("sources.round", "leaves no source of the divergence grid; use the whole grid")
+    return SourceList(
+        incident=np.repeat(np.array(directions), len(wavelengths), axis=0),
+        wavelength=np.tile(wavelengths, len(directions)),
+        weight=np.ones(len(wavelengths) * len(directions)),
+    )
+
+
+def values(grid: Grid) -> Array:
+    return grid.step * np.arange(grid.steps) - grid.span / 2.0
+
+
+def outside_ellipse(horizontal: Grid, vertical: Grid, h: float, v: float) -> bool:
+    """Whether a point is in the corners of the grid; a grid of one row or column has none."""
+    if not horizontal.span or not vertical.span:
+        return False
+    radii = [
+        (x * x - grid.step * grid.step / 4.0 * (1 - grid.steps % 2)) / grid.span / grid.span for grid, x in ((horizontal, h), (vertical, v))
+    ]
+    return sum(radii) * 4.0 > 1.1

@@ -1,0 +1,88 @@
+"""Where the beam comes from: divergence, dispersion, or a list of sources."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from nbnumba.errors import ParameterError
+from nbnumba.experiment.part import Limits, Part, flag, quantity
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST_STEPS = 100_000
+
+
+class Grid(NamedTuple):
+    """Evenly spaced values from -span / 2 on."""
+
+    span: float
+    step: float
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sources(Part):
+    """Points that the beam comes from, and their wavelengths.
+
+    A grid over divergence and dispersion, or a list: positions (n, 3) in m from the crystal, weights (n,), wavelengths (n,) in m;
+    NaN in a list stands for the beam's own direction, weight 1, the beam's own wavelength.
+    """
+
+    horizontal_range: float | None = quantity(None, "rad", "divergence in the plane of polarization", Limits(0.0, math.pi))
+    horizontal_step: float | None = quantity(None, "rad", "angle between sources in that plane", Limits(0.0, math.pi))
+    horizontal_steps: int | None = quantity(None, "", "number of sources in that plane", Limits(0, MOST_STEPS), whole=True)
+    vertical_range: float | None = quantity(None, "rad", "divergence across the plane of polarization", Limits(0.0, math.pi))
+    vertical_step: float | None = quantity(None, "rad", "angle between sources across that plane", Limits(0.0, math.pi))
+    vertical_steps: int | None = quantity(None, "", "number of sources across that plane", Limits(0, MOST_STEPS), whole=True)
+    round: bool = flag(True, "leave out the corners of the divergence grid")
+    dispersion: float = quantity(0.0, "", "width of the spectrum, as a fraction of the wavelength", Limits(0.0, 2.0, open_high=True))
+    dispersion_steps: int | None = quantity(None, "", "number of wavelengths in the spectrum", Limits(0, MOST_STEPS), whole=True)
+    positions: np.ndarray | None = field(default=None, metadata={"unit": "m", "meaning": "positions of listed sources, (n, 3)"})
+    weights: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "weights of listed sources, (n,)"})
+    wavelengths: np.ndarray | None = field(default=None, metadata={"unit": "m", "meaning": "wavelengths of listed sources, (n,)"})
+    path: Path | None = field(default=None, metadata={"unit": "", "meaning": "file that the list comes from"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = [self.positions, self.weights, self.wavelengths]
+        if any(v is not None for v in given) and any(v is None for v in given):
+            raise ParameterError(self.where("positions"), "positions, weights and wavelengths have to be given together")
+
+    @property
+    def horizontal(self) -> Grid:
+        """Divergence in the plane of polarization (EXP-13)."""
+        return angular_grid(self.horizontal_range, self.horizontal_step, self.horizontal_steps)
+
+    @property
+    def vertical(self) -> Grid:
+        """Divergence across the plane of polarization (EXP-13)."""
+        return angular_grid(self.vertical_range, self.vertical_step, self.vertical_steps)
+
+    @property
+    def spectrum(self) -> Grid:
+        """Dispersion (EXP-13)."""
+        return angular_grid(self.dispersion, None, self.dispersion_steps)
+
+
+def angular_grid(span: float | None, step: float | None, steps: int | None) -> Grid:
+    """What is not given follows from what is; nothing given, or a zero, is a single value (EXP-13)."""
+    step = step or None
+    if span is None and step is None:
+        span, step, steps = (1.0, 1.0 / steps, steps) if steps else (0.0, 0.0, 1)
+    elif span is None:
+        span, steps = step, 2
+    elif step is None:
+        steps = max(steps or 2, 2)
+        step = span / (steps - 1)
+    elif not steps:
+        steps = math.ceil(min(span / step, 2.0 * MOST_STEPS))
+    assert span is not None
+    assert step is not None
+    assert steps is not None
+    if steps > MOST_STEPS:
+        raise ParameterError("sources", f"a step of {step:g} rad divides {span:g} rad into more than {MOST_STEPS} sources")
+    return Grid(span, step, steps) if span > 0.0 and step > 0.0 and steps > 0 else Grid(0.0, 0.0, 1)
