@@ -46,4 +46,4 @@ class NotFiniteError(NbnumbaError):
 
 
 class NotAvailableError(NbnumbaError):
-    """Something that nbnumba knows of but does not offer."""
+    """Something that needs a package that is not installed."""

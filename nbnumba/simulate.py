@@ -14,7 +14,7 @@ from nbnumba.kernel.render import NEVER, Sampling
 from nbnumba.kernel.spans import isolate, make_spans, unmasked
 from nbnumba.outputs.image import Image, provenance
 from nbnumba.stages import registry
-from nbnumba.stages.presets import INTERPOLATION, PRESETS, RUNNING_PRODUCT
+from nbnumba.stages.presets import PRESETS
 from nbnumba.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -53,14 +53,17 @@ def choose_stages(experiment: Experiment, stages: registry.Registry) -> dict[str
 
 
 def suited_to(experiment: Experiment) -> dict[str, str]:
-    """Stages that the kind of data and of sampling decides (SF-3, SF-6, SCA-9)."""
-    suited = {}
+    """Stages that the kind of data, the sampling and the quirks decide (SF-3, SF-6, SCA-9, SCA-10)."""
+    quirks = experiment.quirks
+    suited = {"rotation": "c-parity" if "phi-carryover" in quirks else "spec"}
     if experiment.structure_factors.hkl is None:
         suited["structure_factor"] = "constant"
     elif experiment.interpolated:
-        suited["structure_factor"] = INTERPOLATION[experiment.model.preset]
-    if experiment.sampling.corrects_subpixels and experiment.model.preset in RUNNING_PRODUCT:
-        suited["scaling"] = RUNNING_PRODUCT[experiment.model.preset]
+        suited["structure_factor"] = "tricubic-latch" if "interpolation-latch" in quirks else "tricubic"
+    if experiment.sampling.corrects_subpixels and "running-product" in quirks:
+        suited["scaling"] = "running-product"
+    elif experiment.sampling.corrects_subpixels or not quirks >= {"first-sample-factors", "last-layer-capture", "water-squared"}:
+        suited["scaling"] = "per-term"
     return suited
 
 
@@ -119,7 +122,7 @@ def sampling_of(experiment: Experiment, parameters: Mapping[str, Any]) -> Sampli
         longest=1.0 / dmin if dmin > 0.0 else np.inf,
         incident=sources.incident,
         wavelength=sources.wavelength,
-        brightness=np.ones(len(sources.wavelength)),
+        brightness=np.ones_like(sources.weight) if "source-weights" in experiment.quirks else sources.weight / sources.weight.mean(),
         first_pixel=-1,
         first_sample=0,
         latch_pixel=NEVER,

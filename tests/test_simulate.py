@@ -92,12 +92,6 @@ def test_progress_counts_every_pixel(experiment: nbnumba.Experiment) -> None:
     assert seen[-1] == (9000, 9000)
 
 
-@pytest.mark.spec("PRE-2")
-def test_a_preset_without_its_stage_says_which(experiment: nbnumba.Experiment) -> None:
-    with pytest.raises(nbnumba.StageError, match="no scaling 'physics'"):
-        nbnumba.simulate(replace(experiment, model=nbnumba.Model(preset="physics")))
-
-
 def test_too_many_threads_are_refused(experiment: nbnumba.Experiment) -> None:
     with pytest.raises(nbnumba.ParameterError, match=r"threads: 5000 is not between 1 and \d+; NUMBA_NUM_THREADS"):
         nbnumba.simulate(experiment, threads=5000)

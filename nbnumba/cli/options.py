@@ -88,6 +88,10 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--plugin-file", "plugin_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.py",
                 help="Load stages from a Python file. Repeatable.",
             ),
+            click.option(
+                "--quirk", "quirks", multiple=True, metavar="NAME=on|off",
+                help="Follow a quirk of the reference program or not; see specs/presets.md. Repeatable.",
+            ),
             click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of a stage. Repeatable."),
         ]
     ):  # fmt: skip
@@ -102,14 +106,17 @@ def read_draft(ctx: click.Context, options: dict[str, Any]) -> Draft:
         from nbnumba.experiment.configuration import load_experiment
 
         base = load_experiment(options["config"])
-    draft = apply_all(ctx.meta["given"], base)
-    if options["preset"]:
-        draft.values["model.preset"] = options["preset"]
+    draft = apply_all(ctx.meta["given"], base, options["preset"])
     if options["phi_carryover_mode"]:
         draft.values["model.stages.rotation"] = options["phi_carryover_mode"]
     for text in options["plugins"]:
         kind, name = key_and_value("--plugin", text, "KIND=NAME")
         draft.values[f"model.stages.{kind}"] = name
+    for text in options["quirks"]:
+        name, value = key_and_value("--quirk", text, "NAME=on or NAME=off")
+        if value not in ("on", "off"):
+            raise OptionError(f"--quirk {text}: must have the form NAME=on or NAME=off")
+        draft.values[f"model.quirks.{name}"] = value == "on"
     for text in options["settings"]:
         name, value = key_and_value("--set", text, "NAME=VALUE")
         try:
@@ -134,5 +141,5 @@ def registry_for(plugin_files: tuple[Path, ...]) -> Registry:
 
 def report(draft: Draft, experiment: Experiment) -> None:
     """What the user should know before the work begins, on stderr."""
-    for note in (*draft.notes, *experiment.warnings):
+    for note in (*draft.notes, *experiment.warnings, *experiment.quirk_notes):
         click.echo(f"nbnumba: warning: {note}", err=True)

@@ -15,6 +15,7 @@ import click
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError
 from nbnumba.files import check_writable, write_all
+from nbnumba.inputs.dump import dump_bytes
 from nbnumba.outputs.settings import Output
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def prepare_threads(threads: int | None) -> None:
 
 def targets(output: Output, options: dict[str, Any]) -> list[Path]:
     """Every file that the run writes."""
-    files = (output.float_file, output.int_file, output.pgm_file, options["png"], options["json_file"], options["save_config"])
-    return [path for path in files if path is not None]
+    files = (output.float_file, output.int_file, output.pgm_file, output.noise_file, output.dump_file)
+    return [path for path in (*files, options["png"], options["json_file"], options["save_config"]) if path is not None]
 
 
 def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path, bytes]:
@@ -83,6 +84,14 @@ def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path
         output.float_file: image.float32.tobytes(),
         output.int_file: smv_bytes(image.experiment, counts(image, scale, output.adc_offset)),
     }
+    if output.noise_file is not None:
+        from nbnumba.outputs.noise import noisy_counts
+
+        seed = int(time.time()) if output.seed is None else output.seed
+        files[output.noise_file] = smv_bytes(image.experiment, noisy_counts(image, seed, output.adc_offset))
+    factors = image.experiment.structure_factors
+    if output.dump_file is not None and factors.hkl is not None and factors.F is not None:
+        files[output.dump_file] = dump_bytes(factors.hkl, factors.F, factors.default_F)
     if output.pgm_file is not None:
         from nbnumba.outputs.pgm import pgm_bytes
 

@@ -38,23 +38,13 @@ class Detector(Part):
     pix0: Vector | None = quantity(None, "m", "outer corner of the first pixel, which the reference program does not use", size=3)
     rotations: Vector = quantity((0.0, 0.0, 0.0), "rad", "rotations of the detector about x, y and z, in that order", size=3)
     twotheta: float = quantity(0.0, "rad", "rotation of the detector about the twotheta axis")
-    pivot: str = choice("beam", "point that detector rotations leave in place", ("beam", "sample"))
+    pivot: str | None = choice(None, "point that detector rotations leave in place; None: the convention's own", (None, "beam", "sample"))
     sensor_thickness: float = quantity(0.0, "m", "thickness of the sensor; 0: a surface that captures every photon", NOT_NEGATIVE)
     sensor_attenuation: float | None = quantity(
         None, "m", "attenuation depth of the sensor's material, 0: infinite; default: the sensor's thickness", NOT_NEGATIVE
     )
     sensor_layers: int | None = quantity(None, "", "number of layers that the sensor is divided into", Limits(0, 10_000), whole=True)
     point_pixel: bool = flag(False, "solid angle by the inverse square alone")
-
-    @property
-    def layers(self) -> tuple[int, float]:
-        """Number of sensor layers, and the thickness of one in m (EXP-15)."""
-        if self.sensor_thickness == 0.0:
-            return 1, 0.0
-        if not self.sensor_layers:
-            return 2, self.sensor_thickness / 2.0
-        layers = max(self.sensor_layers, 2)
-        return layers, self.sensor_thickness / (layers - 1)
 
     @property
     def absorption(self) -> float:

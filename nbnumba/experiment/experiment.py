@@ -14,6 +14,7 @@ from nbnumba.experiment.crystal import Cells, Crystal
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.goniometer import Goniometer
 from nbnumba.experiment.model import Model
+from nbnumba.experiment.quirks import BY_NAME, QUIRKS, SAID_ANYWAY
 from nbnumba.experiment.sampling import Roi, Sampling
 from nbnumba.experiment.sources import Sources
 from nbnumba.experiment.structure_factors import StructureFactors
@@ -47,11 +48,16 @@ class Experiment:
     model: Model = field(default_factory=Model)
 
     @cached_property
+    def quirks(self) -> frozenset[str]:
+        """Names of the reference program's quirks that are followed."""
+        return self.model.active_quirks
+
+    @cached_property
     def frame(self) -> Frame:
         """Beam, axes and detector origin in the laboratory."""
         from nbnumba.experiment.frame import resolve_frame
 
-        return resolve_frame(self.beam, self.detector, self.goniometer)
+        return resolve_frame(self.beam, self.detector, self.goniometer, self.quirks)
 
     @cached_property
     def source_list(self) -> SourceList:
@@ -65,7 +71,7 @@ class Experiment:
         """Cell vectors at phi = 0."""
         from nbnumba.experiment.unit_cell import resolve_unit_cell
 
-        return resolve_unit_cell(self.crystal, self.beam.wavelength)
+        return resolve_unit_cell(self.crystal, self.beam.wavelength, self.quirks)
 
     @cached_property
     def phi(self) -> np.ndarray:
@@ -98,10 +104,23 @@ class Experiment:
     def interpolated(self) -> bool:
         """Whether amplitudes between reflections are interpolated: by wish, else for crystals 1 or 2 cells wide (SF-6).
 
-        Cells that follow from a sample size do not count, as in the reference program.
+        Cells that follow from a sample size count only without the quirk ``interpolation-cells``.
         """
         wish = self.structure_factors.interpolate
-        return self.structure_factors.hkl is not None and (min(self.crystal.cells) <= 2 if wish is None else wish)
+        cells = self.crystal.cells if "interpolation-cells" in self.quirks else self.cells
+        return self.structure_factors.hkl is not None and (min(cells) <= 2 if wish is None else wish)
+
+    @cached_property
+    def layers(self) -> tuple[int, float]:
+        """Number of sensor layers, and the thickness of one in m (EXP-15)."""
+        thickness, layers = self.detector.sensor_thickness, self.detector.sensor_layers
+        if thickness == 0.0:
+            return 1, 0.0
+        if not layers:
+            return 2, thickness / 2.0
+        if "layer-spacing" in self.quirks:
+            return max(layers, 2), thickness / (max(layers, 2) - 1)
+        return layers, thickness / layers
 
     @cached_property
     def mosaic(self) -> tuple[float, int]:
@@ -151,12 +170,23 @@ class Experiment:
         rendered = (self.roi[1] - self.roi[0] + 1) * (self.roi[3] - self.roi[2] + 1)
         if not math.isfinite(self.beam.photons_per_area):
             raise ParameterError("beam.flux", "times the exposure, over the beam's area, is not a finite fluence")
-        samples = rendered * self.steps * self.detector.layers[0]
+        samples = rendered * self.steps * self.layers[0]
         if samples > MOST_SAMPLES:
             raise ParameterError("sampling.oversample", f"{samples:.1e} samples to render; {MOST_SAMPLES:.0e} is the most")
         mask = self.sampling.mask
         if mask is not None and mask.shape != self.detector.shape:
             raise ParameterError("sampling.mask", f"has shape {mask.shape}, the image (slow, fast) {self.detector.shape}")
+
+    @cached_property
+    def quirks_met(self) -> list[str]:
+        """Names of the quirks that change this experiment's image, whether they are followed or not."""
+        return [quirk.name for quirk in QUIRKS if quirk.bites(self)]
+
+    @property
+    def quirk_notes(self) -> list[str]:
+        """A line for every quirk that is followed and changes the image, with the switch that puts it right."""
+        followed = [BY_NAME[name] for name in self.quirks_met if name in self.quirks or name in SAID_ANYWAY]
+        return [f"quirk {q.name}: {q.effect} (--quirk {q.name}=off: {q.instead})" for q in followed]
 
     @property
     def warnings(self) -> list[str]:

@@ -82,15 +82,16 @@ class Centre:
     close_slow: float
 
 
-def resolve_frame(beam: Beam, detector: Detector, goniometer: Goniometer) -> Frame:
+def resolve_frame(beam: Beam, detector: Detector, goniometer: Goniometer, quirks: frozenset[str]) -> Frame:
     """Axes, origin and centres of the detector in its final position."""
     axes = {name: np.array(vector, dtype=np.float64) for name, vector in AXES[detector.convention].items()}
     if detector.convention == "custom":
-        axes |= given_axes(beam, detector, goniometer)
+        axes |= given_axes(beam, detector, goniometer, quirks)
     incident = axes["incident"]
     fast, slow, normal = axes["fast"], axes["slow"], axes["normal"]
-    centre = beam_centre(detector)
-    pivot = PIVOT.get(detector.convention, detector.pivot)
+    centre = beam_centre(detector, quirks)
+    own = PIVOT.get(detector.convention, "beam")
+    pivot = own if "forced-pivot" in quirks and detector.convention in PIVOT else detector.pivot or own
 
     # How far the (rotated) detector plane is along the beam, against its nearest point.
     ratio = float(incident @ rotate_xyz(normal, detector.rotations))
@@ -108,6 +109,9 @@ def resolve_frame(beam: Beam, detector: Detector, goniometer: Goniometer) -> Fra
         pix0 = swing(unrotated_pix0)
     else:
         pix0 = -centre.beam_fast * fast - centre.beam_slow * slow + close_distance / ratio * incident
+
+    if detector.pix0 is not None and "pix0-unused" not in quirks:
+        pix0 = np.array(detector.pix0)
 
     close_distance = float(pix0 @ normal)
     distance = close_distance / ratio
@@ -133,7 +137,7 @@ def resolve_frame(beam: Beam, detector: Detector, goniometer: Goniometer) -> Fra
     )
 
 
-def given_axes(beam: Beam, detector: Detector, goniometer: Goniometer) -> dict[str, Array]:
+def given_axes(beam: Beam, detector: Detector, goniometer: Goniometer, quirks: frozenset[str]) -> dict[str, Array]:
     """Unit vectors that the user gave, and the detector normal that goes with them."""
     given = {
         "incident": ("beam.direction", beam.direction),
@@ -153,13 +157,13 @@ def given_axes(beam: Beam, detector: Detector, goniometer: Goniometer) -> dict[s
     across = np.cross(axes["fast"], axes["slow"])
     if length(across) < PARALLEL:
         raise ParameterError("detector.fast_axis", "is parallel to detector.slow_axis (-sdet_vector); give two different directions")
-    # A normal that is not of unit length to the last bit is replaced by fast x slow, as in the reference program.
-    if detector.normal is not None and length(detector.normal) != 1.0:
+    replaced = length(detector.normal or AXES["custom"]["normal"]) != 1.0
+    if replaced and ("normal-replaced" in quirks or length(detector.normal or ()) == 0.0):
         axes["normal"] = unit(across)
     return axes
 
 
-def beam_centre(detector: Detector) -> Centre:
+def beam_centre(detector: Detector, quirks: frozenset[str]) -> Centre:
     """Direct beam and nearest point as the convention understands the numbers given (EXP-4)."""
     pixel, (height, width) = detector.pixel_size, detector.extent
     close_fast = width / 2.0 if detector.xds_orgx is None else (detector.xds_orgx - 0.5) * pixel
@@ -168,6 +172,8 @@ def beam_centre(detector: Detector) -> Centre:
     def given(value: float | None, default: float) -> float:
         return default if value is None else value
 
+    if "forced-pivot" not in quirks:
+        close_fast, close_slow = given(detector.close_x, close_fast), given(detector.close_y, close_slow)
     match detector.convention:
         case "adxv":
             x, y = given(detector.beam_x, (width + pixel) / 2.0), given(detector.beam_y, (height - pixel) / 2.0)

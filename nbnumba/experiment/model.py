@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.part import Part, choice
+from nbnumba.experiment.quirks import NAMES
 
 PRESETS = ("reference", "c-parity", "physics")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Part):
-    """preset: a named choice of stages; stages: kind -> name, over the preset; parameters: stage parameter -> value."""
+    """preset: a named choice of stages and quirks; over it, stages: kind -> name, quirks: name -> whether it is on.
+
+    parameters: stage parameter -> value.
+    """
 
     preset: str = choice("reference", "named choice of stages and switches", PRESETS)
     stages: Mapping[str, str] = field(default_factory=dict, metadata={"unit": "", "meaning": "stage kind -> name"})
     parameters: Mapping[str, float] = field(default_factory=dict, metadata={"unit": "", "meaning": "stage parameter -> value"})
+    quirks: Mapping[str, bool] = field(default_factory=dict, metadata={"unit": "", "meaning": "quirk -> on or off"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, kind, wanted in (("stages", str, "kind = name"), ("parameters", int | float, "name = number")):
+        contents = (("stages", str, "kind = name"), ("parameters", int | float, "name = number"), ("quirks", bool, "name = true or false"))
+        for name, kind, wanted in contents:
             entries = getattr(self, name)
             if not isinstance(entries, Mapping):
                 raise ParameterError(self.where(name), f"{entries!r} must be a table of {wanted}")
             for key, value in entries.items():
-                if not isinstance(value, kind) or isinstance(value, bool):
-                    raise ParameterError(self.where(f"{name}.{key}"), f"{value!r} must be a {'name' if kind is str else 'number'}")
+                if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                    raise ParameterError(self.where(f"{name}.{key}"), f"{value!r} does not fit; {name} has the form {wanted}")
+        if unknown := sorted(set(self.quirks) - set(NAMES)):
+            near = difflib.get_close_matches(unknown[0], NAMES, 3)
+            raise ParameterError(
+                self.where("quirks"), f"no quirk {unknown[0]!r}; {'the nearest are' if near else 'there are'} {', '.join(near or NAMES)}"
+            )
+
+    @property
+    def active_quirks(self) -> frozenset[str]:
+        """Quirks of the reference program that are followed."""
+        return frozenset(name for name in NAMES if self.quirks.get(name, self._has_by_default(name)))
+
+    def _has_by_default(self, name: str) -> bool:
+        if name == "phi-carryover":
+            return self.stages.get("rotation", self.preset) == "c-parity"
+        return self.preset != "physics"

@@ -45,7 +45,7 @@ def flag(default: bool | None, meaning: str) -> Any:
     return field(default=default, metadata={"unit": "", "meaning": meaning, "flag": True})
 
 
-def choice(default: str, meaning: str, allowed: Sequence[str]) -> Any:
+def choice(default: str | None, meaning: str, allowed: Sequence[str | None]) -> Any:
     """A dataclass field for one of a few words."""
     return field(default=default, metadata={"unit": "", "meaning": meaning, "allowed": tuple(allowed)})
 
@@ -59,7 +59,7 @@ class Part:
             if "limits" in f.metadata:
                 self._check_numbers(f)
             elif "allowed" in f.metadata and getattr(self, f.name) not in f.metadata["allowed"]:
-                given, allowed = getattr(self, f.name), ", ".join(f.metadata["allowed"])
+                given, allowed = getattr(self, f.name), ", ".join(word for word in f.metadata["allowed"] if word)
                 raise ParameterError(self.where(f.name), f"{given!r} is not one of {allowed}")
             elif "flag" in f.metadata and getattr(self, f.name) not in (True, False, f.default):
                 raise ParameterError(self.where(f.name), f"{getattr(self, f.name)!r} must be true or false")

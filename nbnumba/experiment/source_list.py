@@ -39,7 +39,7 @@ def listed(positions: Array, weights: Array, wavelengths: Array, beam: Beam, fra
     if not (np.linalg.norm(positions, axis=1) > 0.0).all():
         raise ParameterError("sources.positions", "a source sits at the crystal, so that its beam has no direction")
     return SourceList(
-        incident=-positions / np.linalg.norm(positions, axis=1, keepdims=True),
+        incident=(-positions / np.linalg.norm(positions, axis=1, keepdims=True)).astype(np.float64),
         wavelength=np.where(np.isnan(wavelengths), beam.wavelength, wavelengths),
         weight=np.where(np.isnan(weights), 1.0, weights),
     )
@@ -63,14 +63,14 @@ def gridded(sources: Sources, beam: Beam, frame: Frame) -> SourceList:
     if not directions:
         raise ParameterError("sources.round", "leaves no source of the divergence grid; use the whole grid")
     return SourceList(
-        incident=np.repeat(np.array(directions), len(wavelengths), axis=0),
+        incident=np.repeat(np.array(directions, np.float64), len(wavelengths), axis=0),
         wavelength=np.tile(wavelengths, len(directions)),
         weight=np.ones(len(wavelengths) * len(directions)),
     )
 
 
 def values(grid: Grid) -> Array:
-    return grid.step * np.arange(grid.steps) - grid.span / 2.0
+    return np.asarray(grid.step * np.arange(grid.steps) - grid.span / 2.0, np.float64)
 
 
 def outside_ellipse(horizontal: Grid, vertical: Grid, h: float, v: float) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.crystal import CellParameters, Crystal
-from nbnumba.experiment.ran1 import Ran1, cap_rotation
+from nbnumba.experiment.ran1 import Ran1, cap_rotation, uniform_rotation
 from nbnumba.experiment.vectors import Array, length, rotate_xyz
 
 SHORTEST, LONGEST = 1e-12, 1e-3  # m, of a cell's edges
@@ -35,7 +35,7 @@ def angle(u: Array, v: Array) -> float:
     return math.atan2(length(np.cross(u, v)), float(u @ v))
 
 
-def resolve_unit_cell(crystal: Crystal, wavelength: float) -> UnitCell:
+def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str]) -> UnitCell:
     """Orientation from the matrix if there is one, else the standard setting; then the missetting rotations.
 
     With both a matrix and a cell, the cell decides lengths and volume, the matrix the directions.
@@ -47,10 +47,10 @@ def resolve_unit_cell(crystal: Crystal, wavelength: float) -> UnitCell:
         reciprocal = np.array(crystal.a_matrix).reshape(3, 3).T / wavelength
     else:
         assert cell is not None
-        reciprocal = standard_setting(cell)
+        reciprocal = standard_setting(cell, keep_angles="triclinic-setting" not in quirks)
     misset = crystal.misset or (0.0, 0.0, 0.0)
     if crystal.random_orientation_seed is not None:
-        misset = random_misset(crystal.random_orientation_seed)
+        misset = random_misset(crystal.random_orientation_seed, uniform="misset-cap" not in quirks)
     reciprocal = rotate_xyz(reciprocal, misset)
 
     with np.errstate(all="ignore"):
@@ -91,8 +91,8 @@ def cell_volume(cell: CellParameters) -> float:
     return 2.0 * a * b * c * math.sqrt(skew) if skew > 1e-15 else 0.0
 
 
-def standard_setting(cell: CellParameters) -> Array:
-    """Rows a*, b*, c* with a* along x and b* in the x-y plane."""
+def standard_setting(cell: CellParameters, keep_angles: bool) -> Array:
+    """Rows a*, b*, c* with a* along x and b* in the x-y plane; with the reference program's height of c* unless the angles are kept."""
     a, b, c, alpha, beta, gamma = cell
     volume = cell_volume(cell)
     a_star, b_star, c_star = b * c * math.sin(alpha) / volume, c * a * math.sin(beta) / volume, a * b * math.sin(gamma) / volume
@@ -107,15 +107,16 @@ def standard_setting(cell: CellParameters) -> Array:
             [
                 c_star * cos_beta_star,
                 c_star * (cos_alpha_star - cos_beta_star * cos_gamma_star) / sin_gamma_star,
-                c_star * volume / (a * b * c * sin_gamma_star),
+                1.0 / c if keep_angles else c_star * volume / (a * b * c * sin_gamma_star),
             ],
         ]
     )
 
 
-def random_misset(seed: int) -> tuple[float, float, float]:
-    """Missetting angles of a random orientation. The cap radius is 90 rad, the reference program's, hence not uniform."""
-    rotation = cap_rotation(90.0, Ran1(seed))
+def random_misset(seed: int, uniform: bool) -> tuple[float, float, float]:
+    """Missetting angles of a random orientation: uniform over all rotations, or the reference program's cap of 90 rad."""
+    deviates = Ran1(seed)
+    rotation = uniform_rotation(deviates) if uniform else cap_rotation(90.0, deviates)
     return (
         math.atan2(rotation[2, 1], rotation[2, 2]),
         math.atan2(-rotation[2, 0], math.hypot(rotation[2, 1], rotation[2, 2])),

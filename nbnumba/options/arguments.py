@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nbnumba.errors import NotAvailableError, OptionError
+from nbnumba.errors import OptionError
 from nbnumba.inputs.text import number
-from nbnumba.options.table import BY_NAME, EV, NOT_AVAILABLE, Option
+from nbnumba.options.table import BY_NAME, EV, Option
 
 
 class Given(NamedTuple):
@@ -52,8 +52,6 @@ def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None =
     while rest:
         word = rest.pop(0)
         name = word.partition("=")[0] if word.startswith("--") else word
-        if name in NOT_AVAILABLE:
-            raise NotAvailableError(f"{word}: {NOT_AVAILABLE[name]} is not available")
         if name in BY_NAME:
             given.append(Given(BY_NAME[name], name, take_values(name, BY_NAME[name], rest)))
             before = str(given[-1])
@@ -71,7 +69,7 @@ def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None =
 
 def no_such_option(word: str, others: Iterable[str]) -> OptionError:
     """The error for an unknown option, with the nearest names."""
-    known = {name.lower().lstrip("-"): name for name in (*others, *NOT_AVAILABLE, *BY_NAME)}
+    known = {name.lower().lstrip("-"): name for name in (*others, *BY_NAME)}
     near = [known[name] for name in difflib.get_close_matches(word.lower().lstrip("-"), known, 3, 0.5)]
     return OptionError(f"{word}: no such option{'; the nearest are ' + ', '.join(near) if near else ''}; see --help")
 

@@ -6,16 +6,20 @@ Options act in the order in which they are given, since some of them change the 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from nbnumba import units
 from nbnumba.errors import OptionError
+from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.experiment import Experiment
+from nbnumba.experiment.model import Model
+from nbnumba.inputs.dump import read_dump
 from nbnumba.inputs.hkl import read_hkl
 from nbnumba.inputs.matrix import read_matrix
+from nbnumba.inputs.smv import SmvImage, read_smv
 from nbnumba.inputs.source_table import read_sources
 from nbnumba.options.arguments import Given, in_si, is_number, numbers, split_arguments, words
 from nbnumba.options.table import SECTIONS, WITHOUT_EFFECT
@@ -38,10 +42,14 @@ def experiment_from_options(options: Mapping[str, Any] | str | Sequence[str], ba
 
 
 class Draft:
-    """Fields of the experiment and of the output, by path (``beam.wavelength``), as options set them one after the other."""
+    """Fields of the experiment and of the output, by path (``beam.wavelength``), as options set them one after the other.
 
-    def __init__(self, base: Experiment | None) -> None:
+    preset: overrides the base's; it decides how headers are read.
+    """
+
+    def __init__(self, base: Experiment | None, preset: str | None = None) -> None:
         self.base = base
+        self.preset = preset or (base.model.preset if base else Model().preset)
         self.values: dict[str, Any] = {}
         self.notes: list[str] = []
         self.files_read: list[Path] = []
@@ -64,6 +72,15 @@ class Draft:
             values = in_si(given)
             self.values[option.field] = tuple(values) if option.most > 1 else values[0]
 
+    def apply_header(self, given: Given) -> None:
+        """Defaults from the header of an image (-img), or of a mask (-mask) and the mask itself."""
+        image = read_smv(given.values[0])
+        as_reference = self.preset != "physics"
+        self.files_read.append(image.path)
+        self.values.update(header_values(image, flip_y=as_reference and given.option.name == "-mask", as_reference=as_reference))
+        if given.option.name == "-mask":
+            self.values["sampling.mask"] = (image.swapped if as_reference else image.pixels) != 0
+
     def part(self, section: str) -> dict[str, Any]:
         """Keyword arguments for a part; keyed fields (``model.stages.rotation``) are gathered into mappings."""
         arguments: dict[str, Any] = {}
@@ -79,18 +96,30 @@ class Draft:
     def experiment(self) -> Experiment:
         """The finished experiment; reads the structure factors."""
         self._settle_orientation()
-        path = self.values.get("structure_factors.path")
-        if path is not None:
-            self.values["structure_factors.hkl"], self.values["structure_factors.F"] = read_hkl(path)
+        self._read_structure_factors()
+        self.values["model.preset"] = self.preset
         parts: dict[str, Any] = {}
         for f in fields(Experiment):
             base, arguments = getattr(self.base, f.name, None), self.part(f.name)
             parts[f.name] = SECTIONS[f.name](**arguments) if base is None else replace(base, **arguments)
         return Experiment(**parts)
 
+    def _read_structure_factors(self) -> None:
+        """From the list, else from a dump that is named."""
+        path, dump = self.values.get("structure_factors.path"), self.values.get("output.dump_file")
+        if path is not None:
+            hkl, F = read_hkl(path)
+        elif dump is not None:
+            (hkl, F), path = read_dump(dump), None
+            self.files_read.append(dump)
+            self.values["output.dump_file"] = None
+        else:
+            return
+        self.values |= {"structure_factors.path": path, "structure_factors.hkl": hkl, "structure_factors.F": F}
+
     def _settle_orientation(self) -> None:
         """Misset angles and a random orientation exclude each other; the one given last counts."""
-        seeds = [self.values.pop(path, None) for path in ("crystal.misset_seed", "seed")]
+        seeds = [self.values.pop("crystal.misset_seed", None), self.values.get("output.seed")]
         if self.values.get("crystal.misset") == RANDOM:
             self.values["crystal.misset"] = None
             self.values["crystal.random_orientation_seed"] = next((s for s in seeds if s is not None), int(time.time()))
@@ -105,12 +134,48 @@ class Draft:
         return tuple(default if base is None else getattr(base, name))  # type: ignore[arg-type]
 
 
-def apply_all(given: Iterable[Given], base: Experiment | None = None) -> Draft:
-    """All options, in order, over a base."""
-    draft = Draft(base)
+def apply_all(given: Sequence[Given], base: Experiment | None = None, preset: str | None = None) -> Draft:
+    """Headers first, a mask's before an image's, then all options in order, over a base."""
+    draft = Draft(base, preset)
+    for name in HEADERS:
+        for one in [one for one in given if one.option.name == name][-1:]:
+            draft.apply_header(one)
     for one in given:
-        draft.apply(one)
+        if one.option.name not in HEADERS:
+            draft.apply(one)
     return draft
+
+
+HEADERS = ("-mask", "-img")
+
+
+def header_values(image: SmvImage, flip_y: bool, as_reference: bool) -> dict[str, Any]:
+    """What a header says of the experiment, by field (FMT-13)."""
+    slow, fast = image.pixels.shape
+    found: dict[str, Any] = {"detector.fast_pixels": fast, "detector.slow_pixels": slow}
+    for keyword, field, convert in HEADER_FIELDS:
+        value = image.value(keyword, exact=not as_reference)
+        if value is not None:
+            found[field] = convert(value)
+    if not as_reference and (twotheta := image.value("TWOTHETA", exact=True)) is not None:
+        found["detector.twotheta"] = units.radians(twotheta)
+    if flip_y and "detector.beam_y" in found:
+        found["detector.beam_y"] = slow * found.get("detector.pixel_size", Detector().pixel_size) - found["detector.beam_y"]
+    return found
+
+
+HEADER_FIELDS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
+    ("PIXEL_SIZE", "detector.pixel_size", units.metres_from_mm),
+    ("DISTANCE", "detector.distance", units.metres_from_mm),
+    ("CLOSE_DISTANCE", "detector.close_distance", units.metres_from_mm),
+    ("WAVELENGTH", "beam.wavelength", units.metres_from_angstrom),
+    ("BEAM_CENTER_X", "detector.beam_x", units.metres_from_mm),
+    ("BEAM_CENTER_Y", "detector.beam_y", units.metres_from_mm),
+    ("ORGX", "detector.xds_orgx", float),
+    ("ORGY", "detector.xds_orgy", float),
+    ("PHI", "goniometer.phi_start", units.radians),
+    ("OSC_RANGE", "goniometer.oscillation", units.radians),
+)
 
 
 def matrix(given: Given) -> dict[str, Any]:

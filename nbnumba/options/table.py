@@ -170,6 +170,7 @@ CRYSTAL = (
 STRUCTURE_FACTORS = (
     text("-hkl", "structure_factors.path", "text file of h k l F, one reflection a line, space group P1"),
     number("-default_F", "structure_factors.default_F"),
+    text("-dump", "output.dump_file", "structure factor dump file: written with -hkl, read without"),
     flag(
         "-interpolate",
         "interpolate between reflections (default if -Na, -Nb or -Nc is 1 or 2)",
@@ -208,6 +209,7 @@ SOURCES = (
 )
 
 DETECTOR = (
+    text("-img", "header", "SMV file whose header gives defaults for all other options"),
     number("-distance", "detector.distance", MM, "", BEAM_PIVOT),
     number("-close_distance", "detector.close_distance", MM, "", SAMPLE_PIVOT),
     number("-pixel -pixel_size", "detector.pixel_size", MM),
@@ -263,6 +265,7 @@ SAMPLING = (
     flag("-oversample_polar", "work out the polarization factor for every sub-pixel", ("sampling.polarization_per_subpixel", True)),
     flag("-oversample_omega", "work out the solid angle for every sub-pixel", ("sampling.solid_angle_per_subpixel", True)),
     number("-water", "background.water_size", UM),
+    text("-mask", "sampling.mask", "SMV file whose pixels of 0 are not rendered; its header gives defaults for all other options"),
 )
 
 OUTPUT = (
@@ -273,10 +276,11 @@ OUTPUT = (
     number("-scale", "output.scale"),
     number("-adc", "output.adc_offset"),
     number("-pgmscale", "output.pgm_scale"),
-    flag("-nonoise", "write no image with noise (none is written in any case)"),
+    text("-noisefile -noiseimage", "output.noise_file"),
+    flag("-nonoise", "write no image with noise", ("output.noise_file", None)),
     flag("-noprogress", "show no progress", ("progress", False)),
     flag("-progress", "show progress on a terminal (default)", ("progress", True)),
-    whole("-seed", "seed", "seed of '-misset random' where -misset_seed is not given", limits=SEED),
+    whole("-seed", "output.seed"),
 )
 
 NO_EFFECT = "changes nothing, as in the reference program"
@@ -300,14 +304,3 @@ GROUPS: dict[str, tuple[Option, ...]] = {
 }
 OPTIONS: tuple[Option, ...] = tuple(option for group in GROUPS.values() for option in group)
 BY_NAME: dict[str, Option] = {name: option for option in OPTIONS for name in option.names}
-
-# Options of the reference program that are known and refused, with what they are for.
-NOT_AVAILABLE: dict[str, str] = {
-    name: purpose
-    for purpose, names in {
-        "reading an image": "-img -mask",
-        "a structure factor dump": "-dump",
-        "noise": "-noisefile -noiseimage",
-    }.items()
-    for name in names.split()
-}

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbnumba.experiment.quirks import NAMES
+
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.stages.stage import Stage
@@ -89,5 +91,7 @@ def provenance(experiment: Experiment, chosen: Mapping[str, Stage]) -> dict[str,
         "program": f"nbnumba {metadata.version('nbnumba')}",
         "preset": experiment.model.preset,
         "stages": {kind: stage.name for kind, stage in chosen.items()},
+        "quirks": {name: name in experiment.quirks for name in NAMES},
+        "quirks_met": experiment.quirks_met,
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in ("numba", "numpy")}},
     }

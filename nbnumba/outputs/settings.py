@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nbnumba.experiment.crystal import SEED
 from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, quantity
 
 
@@ -20,6 +21,9 @@ class Output(Part):
     float_file: Path = file("floatimage.bin", "raw image: photons per pixel, float32, row by row")
     int_file: Path = file("intimage.img", "SMV image: 16-bit integers without noise")
     pgm_file: Path | None = file("image.pgm", "8-bit portable greymap")
+    noise_file: Path | None = file("noiseimage.img", "SMV image: 16-bit integers with counting noise")
+    dump_file: Path | None = file(None, "structure factor dump")
+    seed: int | None = quantity(None, "", "seed of the noise; default: the time", SEED, whole=True)
     scale: float = quantity(0.0, "1/photon", "factor from photons to SMV counts, 0: the brightest pixel becomes 55000", NOT_NEGATIVE)
     adc_offset: float = quantity(40.0, "", "number added to every SMV pixel", Limits(-65535, 65535))
     pgm_scale: float = quantity(0.0, "1/photon", "factor from photons to PGM levels, 0: 50 levels per rms deviation", NOT_NEGATIVE)

@@ -49,6 +49,7 @@ def header_text(experiment: Experiment, size: int) -> str:
     detector, frame, sweep = experiment.detector, experiment.frame, experiment.goniometer.sweep
     slow, fast = detector.shape
     centre = centres(experiment)
+    beam_center = centre["beam_center"] if "header-centre" in experiment.quirks else centre["denzo"]
     phi = units.degrees(experiment.goniometer.phi_start)
     keywords: dict[str, object] = {
         "HEADER_BYTES": size,
@@ -60,8 +61,8 @@ def header_text(experiment: Experiment, size: int) -> str:
         "PIXEL_SIZE": detector.pixel_size * 1e3,
         "DISTANCE": frame.distance * 1e3,
         "WAVELENGTH": experiment.beam.wavelength * 1e10,
-        "BEAM_CENTER_X": centre["beam_center"][0],
-        "BEAM_CENTER_Y": centre["beam_center"][1],
+        "BEAM_CENTER_X": beam_center[0],
+        "BEAM_CENTER_Y": beam_center[1],
         "ADXV_CENTER_X": centre["adxv"][0],
         "ADXV_CENTER_Y": centre["adxv"][1],
         "MOSFLM_CENTER_X": centre["mosflm"][0],

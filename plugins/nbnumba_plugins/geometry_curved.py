@@ -38,6 +38,9 @@ class Curved(NamedTuple):
     layers: int
     layer_thickness: float
     absorption: float
+    own_frame: int
+    beam_fast: float
+    beam_slow: float
 
 
 def prepare(experiment: Experiment) -> Curved:
@@ -47,10 +50,11 @@ def prepare(experiment: Experiment) -> Curved:
     slow_x, slow_y, slow_z = frame.slow_axis.tolist()
     beam_x, beam_y, beam_z = frame.incident.tolist()
     normal_x, normal_y, normal_z = frame.normal.tolist()
-    layers, thickness = detector.layers
+    layers, thickness = experiment.layers
     return Curved(
         y0, z0, fast_x, fast_y, fast_z, slow_x, slow_y, slow_z, beam_x, beam_y, beam_z, normal_x, normal_y, normal_z,
         detector.pixel_size, frame.distance, frame.close_distance, int(detector.point_pixel), layers, thickness, detector.absorption,
+        int("curved-axes" not in experiment.quirks), frame.beam_fast, frame.beam_slow,
     )  # fmt: skip
 
 
@@ -66,20 +70,45 @@ def rotated(vx, vy, vz, ax, ay, az, angle):
 
 
 def curved(p, fast, slow, layer):
-    """The beam turned about the slow axis by y / distance, then about the fast axis by z / distance."""
+    """The ray to pixel coordinates (fast, slow), and what a pixel at the detector's distance covers."""
     f = fast * p.pixel_size
     s = slow * p.pixel_size
-    o = layer * p.layer_thickness
-    y = p.y0 + f * p.fast_y + s * p.slow_y + o * p.normal_y
-    z = p.z0 + f * p.fast_z + s * p.slow_z + o * p.normal_z
-    x1, y1, z1 = rotated(p.beam_x, p.beam_y, p.beam_z, p.slow_x, p.slow_y, p.slow_z, y / p.distance)
-    dx, dy, dz = rotated(x1, y1, z1, p.fast_x, p.fast_y, p.fast_z, z / p.distance)
+    if p.own_frame:
+        dx, dy, dz = on_own_sphere(p, (f - p.beam_fast) / p.distance, (s - p.beam_slow) / p.distance)
+    else:
+        dx, dy, dz = by_laboratory_axes(p, f, s, layer * p.layer_thickness)
     distance = abs(p.distance)
     solid_angle = p.pixel_size * p.pixel_size / (distance * distance) * p.close_distance / distance
     if p.point_pixel:
         solid_angle = 1.0 / (distance * distance)
     return dx, dy, dz, solid_angle, captured(p, layer, dx * p.normal_x + dy * p.normal_y + dz * p.normal_z)
 
+
+def by_laboratory_axes(p, f, s, o):
+    """The beam turned about the slow axis by y / distance, then about the fast axis by z / distance (GEO-4)."""
+    y = p.y0 + f * p.fast_y + s * p.slow_y + o * p.normal_y
+    z = p.z0 + f * p.fast_z + s * p.slow_z + o * p.normal_z
+    x1, y1, z1 = rotated(p.beam_x, p.beam_y, p.beam_z, p.slow_x, p.slow_y, p.slow_z, y / p.distance)
+    return rotated(x1, y1, z1, p.fast_x, p.fast_y, p.fast_z, z / p.distance)
+
+
+def on_own_sphere(p, along, across):
+    """Longitude along the fast and latitude along the slow axis, from the beam spot (GEO-7)."""
+    ix, iy, iz = p.beam_x, p.beam_y, p.beam_z
+    fast_i = p.fast_x * ix + p.fast_y * iy + p.fast_z * iz
+    fx, fy, fz = p.fast_x - fast_i * ix, p.fast_y - fast_i * iy, p.fast_z - fast_i * iz
+    size = math.sqrt(fx * fx + fy * fy + fz * fz)
+    fx, fy, fz = fx / size, fy / size, fz / size
+    sx, sy, sz = iy * fz - iz * fy, iz * fx - ix * fz, ix * fy - iy * fx
+    if sx * p.slow_x + sy * p.slow_y + sz * p.slow_z < 0.0:
+        sx, sy, sz = -sx, -sy, -sz
+    i, f, s = math.cos(across) * math.cos(along), math.cos(across) * math.sin(along), math.sin(across)
+    return i * ix + f * fx + s * sx, i * iy + f * fy + s * sy, i * iz + f * fz + s * sz
+
+
+LYING = Curved(
+    0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.1, 0.2, 0.2, 0, 1, 0.0, 0.0, 0, 0.0, 0.0
+)  # fmt: skip
 
 STAGE = Stage(
     kind="geometry",
@@ -88,14 +117,13 @@ STAGE = Stage(
     prepare=prepare,
     function=curved,
     parameters=(experiment_parameter(Detector, "pixel_size"), experiment_parameter(Detector, "distance")),
-    spec=("GEO-4",),
+    spec=("GEO-4", "GEO-7"),
     worked_values=(
         # A quarter turn about the slow axis (0, 0, 1) carries the beam from x to y: y = distance pi / 2.
-        WorkedValue(
-            parameters=Curved(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.1, 0.2, 0.2, 0, 1, 0.0, 0.0),
-            arguments=(math.pi, 0.0, 0),
-            result=(0.0, 1.0, 0.0, 0.25, 1.0),
-        ),
+        WorkedValue(LYING, (math.pi, 0.0, 0), (0.0, 1.0, 0.0, 0.25, 1.0)),
+        WorkedValue(LYING._replace(own_frame=1), (math.pi, 0.0, 0), (0.0, 1.0, 0.0, 0.25, 1.0)),
+        WorkedValue(LYING._replace(own_frame=1), (0.0, -math.pi / 3.0, 0), (math.sqrt(0.75), 0.0, -0.5, 0.25, 1.0)),
+        WorkedValue(LYING._replace(own_frame=1, beam_fast=0.3), (3.0, 0.0, 0), (1.0, 0.0, 0.0, 0.25, 1.0)),
     ),
 )
 

@@ -42,7 +42,7 @@ def prepare(experiment: Experiment) -> Planar:
     fast_x, fast_y, fast_z = frame.fast_axis.tolist()
     slow_x, slow_y, slow_z = frame.slow_axis.tolist()
     normal_x, normal_y, normal_z = frame.normal.tolist()
-    layers, thickness = detector.layers
+    layers, thickness = experiment.layers
     return Planar(
         x0, y0, z0, fast_x, fast_y, fast_z, slow_x, slow_y, slow_z, normal_x, normal_y, normal_z,
         detector.pixel_size, frame.close_distance, int(detector.point_pixel), layers, thickness, detector.absorption,

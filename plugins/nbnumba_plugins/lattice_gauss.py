@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.stages.stage import experiment_parameter
@@ -29,11 +31,12 @@ class Spot(NamedTuple):
 
 
 def spot(experiment: Experiment) -> Spot:
-    """Squared reciprocal distance in 1/A^2 times (Na Nb Nc)^2 times fudge, from the unrotated a*, b*, c* (LAT-4)."""
-    n_a, n_b, n_c = map(float, experiment.cells)
-    peak = n_a * n_b * n_c
+    """Offsets scaled by the cells along each axis (LAT-7), or the reference program's radius from the unrotated a*, b*, c* (LAT-5)."""
+    cells = np.array(experiment.cells, np.float64)
+    peak = float(cells.prod())
     reciprocal = experiment.unit_cell.reciprocal * ANGSTROM
-    m = reciprocal @ reciprocal.T * peak**2 * STAGE.value_of("fudge", experiment.model.parameters)
+    m = reciprocal @ reciprocal.T * peak**2 if "spot-width" in experiment.quirks else np.diag(cells**2)
+    m *= STAGE.value_of("fudge", experiment.model.parameters)
     return Spot(peak, *map(float, (m[0, 0], m[1, 1], m[2, 2], 2 * m[0, 1], 2 * m[1, 2], 2 * m[2, 0])))
 
 
@@ -54,7 +57,7 @@ STAGE = Stage(
     prepare=spot,
     function=gauss,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
-    spec=("LAT-4", "LAT-5"),
+    spec=("LAT-4", "LAT-5", "LAT-7"),
     worked_values=(
         WorkedValue(Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 8.0),
         WorkedValue(Spot(8.0, 0.63, 0.0, 0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0), 8.0 / math.e),

@@ -34,10 +34,15 @@ class Spec(NamedTuple):
 
 
 def orientations(experiment: Experiment) -> np.ndarray:
-    """Rows a, b, c (m) for every phi step and mosaic domain, (phi_steps, domains, 3, 3): phi first, then the domain."""
+    """Rows a, b, c (m) for every phi step and mosaic domain, (phi_steps, domains, 3, 3)."""
+    return turned_by(experiment, mosaic_rotations(experiment))
+
+
+def turned_by(experiment: Experiment, rotations: np.ndarray) -> np.ndarray:
+    """The cell turned by phi first, then by every domain's rotation (domains, 3, 3)."""
     frame = experiment.frame
     turned = np.array([rotate_about(experiment.unit_cell.direct, frame.spindle_axis, phi) for phi in experiment.phi])
-    return np.asarray(turned[:, np.newaxis] @ mosaic_rotations(experiment).transpose(0, 2, 1)[np.newaxis])
+    return np.asarray(turned[:, np.newaxis] @ rotations.transpose(0, 2, 1)[np.newaxis])
 
 
 def mosaic_rotations(experiment: Experiment) -> np.ndarray:

@@ -21,6 +21,7 @@ class Reference(NamedTuple):
     """photons: r_e^2 fluence / steps. A correction factor that is not per term is that of the pixel's first sample."""
 
     background: float
+    background_per_term: float
     photons: float
     polarization_per_term: int
     solid_angle_per_term: int
@@ -35,14 +36,17 @@ def water_molecules(experiment: Experiment) -> float:
 
 
 def prepare(experiment: Experiment) -> Reference:
-    photons = THOMSON * experiment.beam.photons_per_area
-    sampling = experiment.sampling
+    photons, sampling, quirks = THOMSON * experiment.beam.photons_per_area, experiment.sampling, experiment.quirks
+    first_sample, last_layer = "first-sample-factors" in quirks, "last-layer-capture" in quirks
+    # The kernel multiplies by photons / steps at the end; the reference program's background has been multiplied by photons before.
+    water = WATER_F**2 * water_molecules(experiment) * (photons if "water-squared" in quirks else 1.0)
     return Reference(
-        background=WATER_F**2 * water_molecules(experiment) * photons,
+        background=water if "water-squared" in quirks else 0.0,
+        background_per_term=0.0 if "water-squared" in quirks else water,
         photons=photons / experiment.steps,
-        polarization_per_term=int(sampling.polarization_per_subpixel),
-        solid_angle_per_term=int(sampling.solid_angle_per_subpixel),
-        capture_per_term=int(sampling.capture_per_subpixel),
+        polarization_per_term=int(sampling.polarization_per_subpixel or not first_sample),
+        solid_angle_per_term=int(sampling.solid_angle_per_subpixel or not first_sample),
+        capture_per_term=int(sampling.capture_per_subpixel or not last_layer),
         initial_polarization=1.0 if experiment.model.stages.get("polarization") == "none" else 0.0,
         has_background=int(experiment.background.water_size > 0.0),
     )
@@ -54,6 +58,12 @@ def reference(p, total, f_latt, f_cell, weight):
     return total + amplitude * amplitude
 
 
+def per_term(p, total, f_latt, f_cell, weight):
+    """Every term with its own factors, and with its share of the background."""
+    amplitude = f_latt * f_cell
+    return total + (amplitude * amplitude + p.background_per_term) * weight
+
+
 def running_product(p, total, f_latt, f_cell, weight):
     """The running sum, multiplied by the factors of every term; without background, a term without a spot changes nothing."""
     if f_latt == 0.0 and p.has_background == 0:
@@ -62,7 +72,7 @@ def running_product(p, total, f_latt, f_cell, weight):
     return (total + amplitude * amplitude) * weight
 
 
-PLAIN = Reference(0.0, 1.0, 0, 0, 0, 0.0, 0)
+PLAIN = Reference(0.0, 0.0, 1.0, 0, 0, 0, 0.0, 0)
 PARAMETERS = (
     experiment_parameter(Beam, "fluence"),
     experiment_parameter(Beam, "flux"),
@@ -97,7 +107,21 @@ RUNNING_PRODUCT = Stage(
     ),
 )
 
+PER_TERM = Stage(
+    kind="scaling",
+    name="per-term",
+    summary="absolute photons, every term with its own correction factors",
+    prepare=prepare,
+    function=per_term,
+    parameters=PARAMETERS,
+    spec=("SCA-10",),
+    worked_values=(
+        WorkedValue(PLAIN, (2.0, 3.0, -2.0, 0.5), 20.0),
+        WorkedValue(PLAIN._replace(background_per_term=4.0), (2.0, 3.0, -2.0, 0.5), 22.0),
+    ),
+)
+
 
 @hookimpl
 def scaling() -> list[Stage]:
-    return [REFERENCE, RUNNING_PRODUCT]
+    return [REFERENCE, RUNNING_PRODUCT, PER_TERM]

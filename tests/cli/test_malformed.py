@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from nbnumba.cli.main import main
-from nbnumba.options.table import NOT_AVAILABLE, OPTIONS, Option
+from nbnumba.options.table import OPTIONS, Option
 from nbnumba.stages.stage import ARGUMENTS
 
 pytestmark = pytest.mark.spec("CLI-3")
@@ -656,13 +656,6 @@ def test_misspelt_option(typed: str, nearest: str, refused: Refused) -> None:
 def test_unknown_option(case: Case, refused: Refused) -> None:
     """Words that mean nothing are refused as they are."""
     refused(f"run {GOOD}", case)
-
-
-@pytest.mark.spec("CLI-2")
-@pytest.mark.parametrize("name", sorted(NOT_AVAILABLE))
-def test_option_not_available(name: str, refused: Refused) -> None:
-    """Options of the reference program that are not offered are refused by name, with what they are for."""
-    refused(f"run {GOOD}", case(name, (name, "1"), f"{name}: ", NOT_AVAILABLE[name], "not available"))
 
 
 @table(

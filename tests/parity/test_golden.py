@@ -13,7 +13,7 @@ from conftest import GOLDEN, TESTS
 from parity.gate import assert_passes_gate
 
 import nbnumba
-from nbnumba.options.table import NOT_AVAILABLE
+from nbnumba.outputs.noise import noisy_counts
 from nbnumba.outputs.pgm import pgm_bytes
 from nbnumba.outputs.smv import counts, header_text
 
@@ -23,8 +23,6 @@ MODES = ("spec", "c-parity")
 # The reference program seeds '-misset random' from its clock whatever -seed says; the image shows the seed it had.
 CLOCK_SEEDS = {"misset_random_seed": "-misset_seed 1795152918"}
 
-OUTPUT_OPTIONS = ("-noisefile",)
-
 
 def cases(folder: Path) -> list[dict[str, Any]]:
     file = folder / "cases.json"
@@ -32,14 +30,8 @@ def cases(folder: Path) -> list[dict[str, Any]]:
 
 
 def parameters(folder: Path) -> list[Any]:
-    """A test for every case and mode; what nbnumba does not offer is an expected failure, by option."""
-    tests = []
-    for case in cases(folder):
-        missing = [w for w in case["args"].split() if w in NOT_AVAILABLE and w not in OUTPUT_OPTIONS]
-        marks = (
-            [pytest.mark.xfail(reason=f"{missing[0]} is not available", raises=nbnumba.NotAvailableError, strict=True)] if missing else []
-        )
-        tests += [pytest.param(folder, case, mode, id=f"{case['id']}-{mode}", marks=marks) for mode in MODES]
+    """A test for every case and mode."""
+    tests = [pytest.param(folder, case, mode, id=f"{case['id']}-{mode}") for case in cases(folder) for mode in MODES]
     reason = f"no golden images in {folder}; NBNUMBA_GOLDEN names their folder"
     return tests or [pytest.param(folder, {}, "", marks=pytest.mark.skip(reason=reason))]
 
@@ -49,9 +41,6 @@ def simulate(folder: Path, case: dict[str, Any], mode: str, tmp_path: Path) -> n
         (tmp_path / name).write_text(text)
     words = case["args"].split() + CLOCK_SEEDS.get(case["id"], "").split()
     words = [str(folder / w) if (folder / w).is_file() else str(tmp_path / w) if (tmp_path / w).is_file() else w for w in words]
-    for name in OUTPUT_OPTIONS:
-        if name in words:
-            del words[words.index(name) : words.index(name) + 2]
     experiment = nbnumba.experiment_from_options(words)
     model = replace(experiment.model, preset={"spec": "reference", "c-parity": "c-parity"}[mode])
     return nbnumba.simulate(replace(experiment, model=model))
@@ -63,7 +52,28 @@ def stored(folder: Path, case: dict[str, Any], mode: str, what: str) -> np.ndarr
         return arrays[own] if own in arrays else arrays.get(f"spec_{what}")
 
 
-@pytest.mark.spec("GEO-2", "ROT-4", "ROT-5", "LAT-1", "SF-1", "POL-1", "SCA-2", "SCA-3", "FMT-5", "FMT-6", "FMT-7", "FMT-8", "PRE-1")
+@pytest.mark.spec(
+    "GEO-2",
+    "ROT-4",
+    "ROT-5",
+    "LAT-1",
+    "SF-1",
+    "POL-1",
+    "SCA-2",
+    "SCA-3",
+    "FMT-5",
+    "FMT-6",
+    "FMT-7",
+    "FMT-8",
+    "FMT-11",
+    "PRE-1",
+    "SCA-8",
+    "SCA-9",
+    "EXP-13",
+    "EXP-14",
+    "EXP-15",
+    "GEO-6",
+)
 @pytest.mark.parametrize(("folder", "case", "mode"), [*parameters(OWN), *parameters(GOLDEN)])
 def test_image_of_the_reference_program(folder: Path, case: dict[str, Any], mode: str, tmp_path: Path) -> None:
     image = simulate(folder, case, mode, tmp_path)
@@ -80,6 +90,8 @@ def test_image_of_the_reference_program(folder: Path, case: dict[str, Any], mode
     scale, offset = number(case, "-scale", 0.0), number(case, "-adc", 40.0)
     if (integers := stored(folder, case, mode, "int")) is not None:
         np.testing.assert_array_equal(counts(image, scale, offset)[image.roi], integers)
+    if (noise := stored(folder, case, mode, "noise")) is not None:
+        np.testing.assert_array_equal(noisy_counts(image, int(number(case, "-seed", 0)), offset)[image.roi], noise)
     if (pgm := stored(folder, case, mode, "pgm")) is not None:
         assert pgm_bytes(image, number(case, "-pgmscale", 0.0)) == pgm.tobytes()
 

@@ -1,0 +1,189 @@
+"""What the reference program does where one would not expect it, as switches (specs/presets.md).
+
+The preset ``c-parity`` has all of them on, ``reference`` all but ``phi-carryover``, ``physics`` none; ``model.quirks`` and
+``--quirk`` switch single ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """name; what the reference program does; what is done without the quirk; whether it changes a given experiment's image."""
+
+    name: str
+    effect: str
+    instead: str
+    bites: Callable[[Experiment], bool]
+
+
+def divides_pixels(experiment: Experiment) -> bool:
+    """Whether a pixel has samples whose correction factors differ."""
+    return experiment.oversample > 1 or experiment.detector.sensor_thickness > 0.0
+
+
+def is_triclinic(experiment: Experiment) -> bool:
+    """Whether the standard setting is used for a cell whose angles it does not keep: more than one is not 90 degrees."""
+    from math import cos
+
+    cell = experiment.crystal.cell
+    return cell is not None and experiment.crystal.a_matrix is None and sum(abs(cos(a)) > 1e-9 for a in cell[3:] if a) > 1
+
+
+def uses_shape(experiment: Experiment, *names: str) -> bool:
+    return experiment.model.stages.get("lattice_shape") in names
+
+
+def has_unused_close_point(experiment: Experiment) -> bool:
+    detector = experiment.detector
+    return detector.convention != "custom" and (detector.close_x is not None or detector.close_y is not None)
+
+
+def pivot_is_forced(experiment: Experiment) -> bool:
+    from nbnumba.experiment.frame import PIVOT
+
+    detector = experiment.detector
+    forced = PIVOT.get(detector.convention)
+    turned = any(detector.rotations) or detector.twotheta != 0.0
+    return bool(forced and detector.pivot and detector.pivot != forced and (turned or has_unused_close_point(experiment)))
+
+
+def normal_is_replaced(experiment: Experiment) -> bool:
+    from nbnumba.experiment.vectors import length
+
+    normal = experiment.detector.normal
+    return experiment.detector.convention == "custom" and normal is not None and length(normal) != 1.0
+
+
+QUIRKS: tuple[Quirk, ...] = (
+    Quirk(
+        "phi-carryover",
+        "a phi step at 0 keeps the orientation of the step before, which may be another pixel's",
+        "the crystal is turned at every step",
+        lambda e: len(e.phi) > 1 and bool((e.phi == 0.0).any()),
+    ),
+    Quirk(
+        "running-product",
+        "-oversample_thick, _polar and _omega multiply the running sum after every term",
+        "they multiply the term",
+        lambda e: e.sampling.corrects_subpixels and e.steps * e.layers[0] > 1,
+    ),
+    Quirk(
+        "first-sample-factors",
+        "solid angle and polarization are those of the pixel's first sample",
+        "every term has its own",
+        lambda e: divides_pixels(e) or len(e.source_list.wavelength) > 1,
+    ),
+    Quirk(
+        "last-layer-capture",
+        "the capture fraction of the last sensor layer multiplies the sum over all layers",
+        "every layer has its own",
+        lambda e: e.detector.sensor_thickness > 0.0,
+    ),
+    Quirk(
+        "layer-spacing",
+        "a sensor of n layers is n / (n - 1) times too thick, and one layer means two",
+        "layers divide the thickness",
+        lambda e: e.detector.sensor_thickness > 0.0 and bool(e.detector.sensor_layers),
+    ),
+    Quirk(
+        "water-squared",
+        "the water background grows with the square of the fluence",
+        "it is proportional to the fluence",
+        lambda e: e.background.water_size > 0.0,
+    ),
+    Quirk(
+        "interpolation-latch",
+        "the first sample outside the table ends interpolation for the rest of the image",
+        "every sample is decided by itself",
+        lambda e: e.interpolated,
+    ),
+    Quirk(
+        "interpolation-cells",
+        "cells that follow from a sample size do not count when interpolation is chosen",
+        "they count",
+        lambda e: (
+            e.structure_factors.hkl is not None
+            and e.structure_factors.interpolate is None
+            and (min(e.crystal.cells) <= 2) != (min(e.cells) <= 2)
+        ),
+    ),
+    Quirk(
+        "misset-cap",
+        "random orientations are not uniform: a cap of 90 rad stands for 90 degrees",
+        "they are uniform over all rotations",
+        lambda e: e.crystal.random_orientation_seed is not None,
+    ),
+    Quirk(
+        "source-weights",
+        "weights of a source list are ignored",
+        "they are used, normalised to a mean of 1",
+        lambda e: bool((e.source_list.weight != e.source_list.weight[0]).any()),
+    ),
+    Quirk(
+        "spot-width",
+        "the width of gauss and tophat spots depends on the cell's volume times the number of cells",
+        "offsets are scaled by the number of cells along each axis",
+        lambda e: uses_shape(e, "gauss", "tophat"),
+    ),
+    Quirk(
+        "forced-pivot",
+        "a named convention has its own pivot, whatever -pivot says, and no use for -Xclose and -Yclose",
+        "the pivot is the user's, and the nearest point is where it is put",
+        lambda e: pivot_is_forced(e) or has_unused_close_point(e),
+    ),
+    Quirk(
+        "custom-centre",
+        "a direction given as a vector switches to the custom convention: X and Y are fast and slow, without MOSFLM's half pixel",
+        "the same, and it is said",
+        lambda e: e.detector.convention == "custom",
+    ),
+    Quirk(
+        "pix0-unused",
+        "-pix0_vector is not used; the origin is computed from beam centre and distance",
+        "it is the origin",
+        lambda e: e.detector.pix0 is not None,
+    ),
+    Quirk(
+        "normal-replaced",
+        "an -odet_vector that is not of unit length to the last bit is replaced by fast x slow",
+        "it is used, made unit length",
+        normal_is_replaced,
+    ),
+    Quirk(
+        "curved-axes",
+        "a curved detector takes the laboratory's y and z for its own axes",
+        "it is a sphere in the detector's own frame",
+        lambda e: e.model.stages.get("geometry") == "curved",
+    ),
+    Quirk(
+        "triclinic-setting",
+        "the standard setting of a triclinic cell does not keep its angles",
+        "it keeps them",
+        is_triclinic,
+    ),
+    Quirk(
+        "header-centre",
+        "BEAM_CENTER_X and _Y of an SMV header are the numbers given, in whatever convention",
+        "they are MOSFLM's X and Y from the corner, as readers of SMV expect",
+        lambda e: e.detector.convention not in ("mosflm", "denzo"),
+    ),
+    Quirk(
+        "sequential-noise",
+        "noise comes from one stream, so that a pixel depends on all before it",
+        "noise depends on seed and pixel alone",
+        lambda e: False,  # known to the writer of noise, not to the experiment
+    ),
+)
+BY_NAME = {quirk.name: quirk for quirk in QUIRKS}
+NAMES = tuple(BY_NAME)
+
+# What remains surprising without the quirk.
+SAID_ANYWAY = ("custom-centre",)
