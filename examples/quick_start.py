@@ -1,6 +1,7 @@
 """Quick start: make a crystal of random atoms, render its diffraction, look at the picture.
 
-Writes quick_start.hkl, quick_start.bin (raw photons), quick_start.img (SMV) and quick_start.png into the working folder.
+Writes quick_start.hkl, quick_start.bin (raw photons), quick_start.img (SMV), quick_start_noise.img (SMV with
+counting noise) and quick_start.png into the working folder.
 """
 
 import subprocess
@@ -32,7 +33,7 @@ def main() -> None:
         f"-hkl quick_start.hkl -cell {' '.join(map(str, CELL_A))} 90 90 90 -misset 10 25 40 -N 25 "
         "-lambda 1 -distance 150 -pixel 0.2 -detpixels 768 -flux 1e13 -exposure 1 -beamsize 0.001 "
         "-mosaic 0.5 -mosaic_dom 40 -osc 1 -phisteps 10 -oversample 1 "
-        "-floatfile quick_start.bin -intfile quick_start.img -nopgm --png quick_start.png"
+        "-floatfile quick_start.bin -intfile quick_start.img -noisefile quick_start_noise.img -seed 1 -nopgm --png quick_start.png"
     )
     subprocess.run([sys.executable, "-m", "nbnumba.cli.main", "run", *options.split()], check=True)
 

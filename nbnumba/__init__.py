@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ParameterError,
         StageError,
     )
+    from nbnumba.experiment.background import Background
     from nbnumba.experiment.beam import Beam
     from nbnumba.experiment.configuration import load_experiment, save_experiment
     from nbnumba.experiment.crystal import Crystal
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.model import Model
     from nbnumba.experiment.part import Limits
     from nbnumba.experiment.sampling import Sampling
+    from nbnumba.experiment.sources import Sources
     from nbnumba.experiment.structure_factors import StructureFactors
     from nbnumba.inputs.hkl import read_hkl
     from nbnumba.inputs.matrix import read_matrix
@@ -50,6 +52,7 @@ _HOME = {
         "ParameterError",
         "StageError",
     ),
+    "nbnumba.experiment.background": ("Background",),
     "nbnumba.experiment.beam": ("Beam",),
     "nbnumba.experiment.configuration": ("load_experiment", "save_experiment"),
     "nbnumba.experiment.crystal": ("Crystal",),
@@ -59,6 +62,7 @@ _HOME = {
     "nbnumba.experiment.model": ("Model",),
     "nbnumba.experiment.part": ("Limits",),
     "nbnumba.experiment.sampling": ("Sampling",),
+    "nbnumba.experiment.sources": ("Sources",),
     "nbnumba.experiment.structure_factors": ("StructureFactors",),
     "nbnumba.inputs.hkl": ("read_hkl",),
     "nbnumba.inputs.matrix": ("read_matrix",),
@@ -71,6 +75,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "Background",
     "Beam",
     "Crystal",
     "Detector",
@@ -87,6 +92,7 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "Sampling",
+    "Sources",
     "Stage",
     "StageError",
     "StructureFactors",

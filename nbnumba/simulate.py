@@ -52,6 +52,10 @@ def choose_stages(experiment: Experiment, stages: registry.Registry) -> dict[str
     return stages.choose(names, model.parameters)
 
 
+# Quirks without which terms differ in their weights.
+TERM_QUIRKS = {"first-sample-factors", "last-layer-capture", "water-squared", "source-weights"}
+
+
 def suited_to(experiment: Experiment) -> dict[str, str]:
     """Stages that the kind of data, the sampling and the quirks decide (SF-3, SF-6, SCA-9, SCA-10)."""
     quirks = experiment.quirks
@@ -62,7 +66,7 @@ def suited_to(experiment: Experiment) -> dict[str, str]:
         suited["structure_factor"] = "tricubic-latch" if "interpolation-latch" in quirks else "tricubic"
     if experiment.sampling.corrects_subpixels and "running-product" in quirks:
         suited["scaling"] = "running-product"
-    elif experiment.sampling.corrects_subpixels or not quirks >= {"first-sample-factors", "last-layer-capture", "water-squared"}:
+    elif experiment.sampling.corrects_subpixels or not quirks >= TERM_QUIRKS:
         suited["scaling"] = "per-term"
     return suited
 

@@ -9,18 +9,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
 
 from nbnumba import Beam, Crystal, Detector, Experiment, Goniometer, Model, Sampling, StructureFactors
+from nbnumba.experiment.sources import Sources
 
 Array: TypeAlias = np.ndarray
 Index: TypeAlias = tuple[int, int, int]
 Shape: TypeAlias = Callable[[Array], float]
+Quirks: TypeAlias = frozenset[str]
 
 SQUARED_ELECTRON_RADIUS = 7.94079248018965e-30  # m^2 (SCA-3)
+ELECTRONS_OF_WATER = 2.57  # per molecule (SCA-8)
 X, Y, Z = np.identity(3)
 
 
@@ -41,104 +44,138 @@ class Exposure:
     """All that is known before the first pixel, and the two things that pixels leave behind: ``rotation``'s and ``amplitude``'s.
 
     fluence: photons/m^2; shape: offsets x, y, z -> F_latt; oversample: sub-pixels along each axis; dmin: m; point_pixel, curved,
-    polarized: which variants of the equations hold.
+    polarized, quirks: which variants of the equations hold.
     """
 
     frame: Frame
+    sources: list[Source]
+    sensor: Sensor
     pixel_size: float
-    wavelength: float
     polarization_fraction: float
     fluence: float
     rotation: Rotation
     shape: Shape
     amplitude: Amplitude
+    scaling: Scaling
     oversample: int
     dmin: float
     point_pixel: bool
     curved: bool
     polarized: bool
+    quirks: Quirks
 
     @classmethod
     def of(cls, experiment: Experiment) -> Exposure:
-        stages = chosen_stages(experiment)
+        quirks, stages = followed_quirks(experiment.model), chosen_stages(experiment)
         beam, crystal, detector = experiment.beam, experiment.crystal, experiment.detector
-        frame = detector_frame(detector, beam, experiment.goniometer)
-        cell, reciprocal = cell_vectors(crystal, beam.wavelength)
+        frame = detector_frame(detector, beam, experiment.goniometer, quirks)
+        cell, reciprocal = cell_vectors(crystal, beam.wavelength, quirks)
         cells = cell_numbers(crystal, beam, cell)
         return cls(
             frame=frame,
+            sources=list_of_sources(experiment.sources, beam, frame, quirks),
+            sensor=Sensor.of(detector, quirks),
             pixel_size=detector.pixel_size,
-            wavelength=beam.wavelength,
             polarization_fraction=beam.polarization_fraction,
             fluence=fluence(beam),
             rotation=Rotation(
                 cell=cell,
                 spindle=frame.spindle,
                 angles=spindle_angles(experiment.goniometer),
-                domains=mosaic_rotations(crystal),
-                stays_at_zero={"spec": False, "c-parity": True}[stages["rotation"]],
+                domains=gaussian_rotations(crystal) if stages["rotation"] == "gaussian" else mosaic_rotations(crystal),
+                stays_at_zero={"spec": False, "c-parity": True, "gaussian": False}[stages["rotation"]],
             ),
-            shape=shape_transform(stages["lattice_shape"], cells, reciprocal, experiment.model),
+            shape=shape_transform(stages["lattice_shape"], cells, reciprocal, experiment.model, quirks),
             amplitude=Amplitude.of(experiment.structure_factors, stages["structure_factor"]),
+            scaling=Scaling.of(stages["scaling"], experiment, quirks),
             oversample=experiment.sampling.oversample or suggested_oversample(cell, cells, frame, detector, beam),
             dmin=experiment.sampling.dmin,
             point_pixel=detector.point_pixel,
             curved={"planar": False, "curved": True}[stages["geometry"]],
             polarized={"none": False, "kahn": True}[stages["polarization"]],
+            quirks=quirks,
         )
 
     def pixel(self, fast: int, slow: int) -> float:
-        """Photons in a pixel (SCA-2). There is one sensor layer, which takes everything, and one source."""
-        total, polarization = 0.0, None
-        for f, s in self.subpixels(fast, slow):
-            d, _ = self.diffracted(f, s)
-            q = (d - self.frame.beam) / self.wavelength
-            if self.is_cut(q):
-                continue
-            if polarization is None:
-                polarization = self.polarization(d)
-            total += self.sample(q)
-        solid_angle = self.solid_angle(*next(self.subpixels(fast, slow)))
-        return SQUARED_ELECTRON_RADIUS * self.fluence / self.steps * total * solid_angle * (polarization or 0.0)
+        """Photons in a pixel (SCA-2)."""
+        total = self.scaling.background
+        first = None if self.polarized else 1.0  # polarization factor of the first sample that is not cut
+        for layer in range(self.sensor.layers):
+            for f, s in self.subpixels(fast, slow):
+                d, r = self.diffracted(f, s, layer)
+                for source in self.sources:
+                    q = (d - source.beam) / source.wavelength
+                    if self.is_cut(q):
+                        continue
+                    factors = Factors(self.solid_angle(r), self.polarization(d, source), self.captured(d, layer))
+                    first = factors.polarization if first is None else first
+                    for intensity, has_spot in self.terms(q):
+                        total = self.scaling.sum(total, intensity, has_spot, source.weight, factors)
+        return (
+            SQUARED_ELECTRON_RADIUS * self.fluence / self.steps * self.scaling.scaled(total, self.pixel_factors(fast, slow, first or 0.0))
+        )
 
-    def sample(self, q: Array) -> float:
-        """The sum over phi steps and domains of (F_cell F_latt)^2, electrons^2 (SCA-1)."""
-        total = 0.0
+    def terms(self, q: Array) -> Iterator[tuple[float, bool]]:
+        """(F_cell F_latt)^2 in electrons^2 (SCA-1), and whether F_latt is not 0, for every phi step and domain."""
         for cell in self.rotation.orientations():
             hkl = cell @ q
             F_latt = self.shape(hkl - nearest_reflection(hkl))
             F_cell = self.amplitude(hkl, F_latt)
-            total += (F_cell * F_latt) ** 2
-        return total
+            yield (F_cell * F_latt) ** 2, F_latt != 0.0
+
+    def pixel_factors(self, fast: int, slow: int, polarization: float) -> Factors:
+        """The factors that stand for all terms of a pixel (SCA-2)."""
+        f, s = next(self.subpixels(fast, slow))
+        _, r = self.diffracted(f, s, 0)
+        last = self.sensor.layers - 1
+        d, _ = self.diffracted(f, s, last)
+        return Factors(self.solid_angle(r), polarization, self.captured(d, last))
 
     def subpixels(self, fast: int, slow: int) -> Iterator[tuple[float, float]]:
         """Pixel coordinates (f, s) of the sub-pixels of a pixel, in scan order (GEO-1)."""
         for n, m in itertools.product(range(self.oversample), repeat=2):
             yield fast + (m + 0.5) / self.oversample, slow + (n + 0.5) / self.oversample
 
-    def diffracted(self, f: float, s: float) -> tuple[Array, float]:
-        """The unit vector d to the pixel coordinates (f, s), and the distance |r| in m."""
+    def diffracted(self, f: float, s: float, layer: int) -> tuple[Array, float]:
+        """The unit vector d to the pixel coordinates (f, s) in a sensor layer, and the distance |r| in m."""
         frame = self.frame
-        r = frame.pix0 + f * self.pixel_size * frame.fast + s * self.pixel_size * frame.slow
-        if self.curved:  # GEO-4
+        F, S, T = f * self.pixel_size, s * self.pixel_size, layer * self.sensor.spacing
+        r = frame.pix0 + F * frame.fast + S * frame.slow + T * frame.normal
+        if not self.curved:
+            return r / length(r), length(r)  # GEO-2
+        if "curved-axes" in self.quirks:  # GEO-4
             d = turned(turned(frame.beam, frame.slow, r[1] / frame.distance), frame.fast, r[2] / frame.distance)
-            return d, frame.distance
-        return r / length(r), length(r)  # GEO-2
+        else:
+            d = self.on_a_sphere(F, S)
+        return d, frame.distance
 
-    def solid_angle(self, f: float, s: float) -> float:
-        """Solid angle in sr (GEO-3, GEO-4)."""
-        _, r = self.diffracted(f, s)
+    def on_a_sphere(self, F: float, S: float) -> Array:
+        """The unit vector d to the point F along fast, S along slow, in m, of a curved detector (GEO-7)."""
+        i, (F_beam, S_beam) = self.frame.beam, self.frame.direct_beam
+        A, B = (F - F_beam) / self.frame.distance, (S - S_beam) / self.frame.distance
+        f, s = (unit(axis - (axis @ i) * i) for axis in (self.frame.fast, self.frame.slow))
+        return math.cos(B) * math.cos(A) * i + math.cos(B) * math.sin(A) * f + math.sin(B) * s
+
+    def solid_angle(self, r: float) -> float:
+        """Solid angle in sr of a pixel at the distance r in m (GEO-3)."""
         return 1.0 / r**2 if self.point_pixel else self.pixel_size**2 / r**2 * self.frame.close_distance / r
+
+    def captured(self, d: Array, layer: int) -> float:
+        """The fraction of the photons along d that a sensor layer captures (GEO-6)."""
+        if not self.sensor.thick:
+            return 1.0
+        u = self.sensor.spacing * self.sensor.absorption / float(d @ self.frame.normal)
+        return math.exp(-layer * u) - math.exp(-(layer + 1) * u)
 
     def is_cut(self, q: Array) -> bool:
         """Whether q, in 1/m, is beyond the resolution limit (SCA-6)."""
         return self.dmin > 0.0 and length(q) > 1.0 / self.dmin
 
-    def polarization(self, d: Array) -> float:
+    def polarization(self, d: Array, source: Source) -> float:
         """The polarization factor (POL-1 ... POL-3)."""
         if not self.polarized:
             return 1.0
-        i = self.frame.beam
+        i = source.beam
         B = unit(np.cross(self.frame.polarization, i))
         E = np.cross(i, B)
         cos_2theta = i @ d
@@ -146,8 +183,8 @@ class Exposure:
 
     @property
     def steps(self) -> int:
-        """The number of terms in a pixel of which none is cut (SCA-4)."""
-        return len(self.rotation.domains) * len(self.rotation.angles) * self.oversample**2
+        """The number of terms in a layer of a pixel of which none is cut (SCA-4)."""
+        return len(self.sources) * len(self.rotation.domains) * len(self.rotation.angles) * self.oversample**2
 
 
 def image_shape(detector: Detector) -> tuple[int, int]:
@@ -166,14 +203,31 @@ def pixels_in_scan_order(sampling: Sampling, shape: tuple[int, ...]) -> Iterator
             yield slow, fast
 
 
+QUIRKS: Quirks = frozenset(
+    """
+    phi-carryover running-product first-sample-factors last-layer-capture layer-spacing water-squared interpolation-latch
+    interpolation-cells misset-cap source-weights spot-width forced-pivot custom-centre pix0-unused normal-replaced curved-axes
+    triclinic-setting header-centre sequential-noise
+    """.split()
+)
+
+
+def followed_quirks(model: Model) -> Quirks:
+    """The preset's quirks, and the user's over them (PRE-1)."""
+    by_default = {"reference": QUIRKS - {"phi-carryover"}, "c-parity": QUIRKS, "physics": frozenset[str]()}[model.preset]
+    return frozenset(name for name in QUIRKS if model.quirks.get(name, name in by_default))
+
+
 def chosen_stages(experiment: Experiment) -> Mapping[str, str]:
     """Stage kind -> name: the preset's, unless the user names another (PRE-1)."""
+    quirks = followed_quirks(experiment.model)
     return {
         "geometry": "planar",
-        "rotation": {"reference": "spec", "c-parity": "c-parity"}[experiment.model.preset],
+        "rotation": "c-parity" if "phi-carryover" in quirks else "spec",
         "lattice_shape": "square",
-        "structure_factor": default_structure_factor(experiment.structure_factors, experiment.crystal),
+        "structure_factor": default_structure_factor(experiment, quirks),
         "polarization": "kahn",
+        "scaling": default_scaling(experiment, quirks),
         **experiment.model.stages,
     }
 
@@ -189,19 +243,218 @@ def suggested_oversample(cell: Array, cells: Index, frame: Frame, detector: Dete
     return max(1, math.ceil(3.0 * L / (beam.wavelength * frame.distance / detector.pixel_size)))
 
 
+# ------------------------------------------------------------------------------------------------------------------- scaling
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What turns electrons^2 into photons. solid_angle: sr; polarization; capture: a fraction."""
+
+    solid_angle: float
+    polarization: float
+    capture: float
+
+    def product(self, names: frozenset[str]) -> float:
+        return math.prod(getattr(self, name) for name in names)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How terms become the sum of a pixel.
+
+    for_terms: names of the factors that multiply terms (SCA-10), or where ``running`` the sum after every term (SCA-9);
+    background: what the sum begins with, electrons^2; water: what every term contributes, electrons^2; wet: whether there is water.
+    """
+
+    for_terms: frozenset[str]
+    running: bool
+    background: float
+    water: float
+    wet: bool
+
+    @classmethod
+    def of(cls, stage: str, experiment: Experiment, quirks: Quirks) -> Scaling:
+        edge = experiment.background.water_size
+        water = ELECTRONS_OF_WATER**2 * water_molecules(edge)
+        squared = "water-squared" in quirks
+        return cls(
+            for_terms={
+                "reference": frozenset[str](),
+                "running-product": factors_of_subpixels(experiment.sampling),
+                "per-term": factors_of_subpixels(experiment.sampling) | factors_of_terms(quirks),
+            }[stage],
+            running=stage == "running-product",
+            background=water * SQUARED_ELECTRON_RADIUS * fluence(experiment.beam) if squared else 0.0,
+            water=0.0 if squared else water,
+            wet=edge > 0.0,
+        )
+
+    def sum(self, total: float, intensity: float, has_spot: bool, weight: float, factors: Factors) -> float:
+        """The sum after one more term (SCA-8, SCA-9, SCA-10), which has F_latt != 0 if it ``has_spot``."""
+        factor, term = factors.product(self.for_terms), weight * (intensity + self.water)
+        if not self.running:
+            return total + term * factor
+        return (total + term) * factor if has_spot or self.wet else total
+
+    def scaled(self, total: float, factors: Factors) -> float:
+        """The sum times the factors that terms have not been multiplied by."""
+        return total * factors.product(FACTORS - self.for_terms)
+
+
+FACTORS = frozenset({"solid_angle", "polarization", "capture"})
+
+
+def factors_of_subpixels(sampling: Sampling) -> frozenset[str]:
+    """Factors that the user wants worked out for every sub-pixel."""
+    wanted = {
+        "solid_angle": sampling.solid_angle_per_subpixel,
+        "polarization": sampling.polarization_per_subpixel,
+        "capture": sampling.capture_per_subpixel,
+    }
+    return frozenset(name for name in FACTORS if wanted[name])
+
+
+def factors_of_terms(quirks: Quirks) -> frozenset[str]:
+    """Factors that belong to every term because a quirk is off (SCA-10)."""
+    quirk = {"solid_angle": "first-sample-factors", "polarization": "first-sample-factors", "capture": "last-layer-capture"}
+    return frozenset(name for name in FACTORS if quirk[name] not in quirks)
+
+
+def default_scaling(experiment: Experiment, quirks: Quirks) -> str:
+    """PRE-1, SCA-10."""
+    per_subpixel = bool(factors_of_subpixels(experiment.sampling))
+    if experiment.model.preset == "physics" or not {"first-sample-factors", "last-layer-capture", "water-squared"} <= quirks:
+        return "per-term"
+    if per_subpixel:
+        return "running-product" if "running-product" in quirks else "per-term"
+    return "reference"
+
+
+def water_molecules(edge: float) -> float:
+    """Molecules in a cube of water. edge: m (SCA-8)."""
+    return edge**3 * 1e6 * 6.02214179e23 / 18.0
+
+
+# ------------------------------------------------------------------------------------------------------------------- sources
+
+
+@dataclass(frozen=True)
+class Source:
+    """beam: unit vector of the incident beam; wavelength: m."""
+
+    beam: Array
+    wavelength: float
+    weight: float = 1.0
+
+
+def list_of_sources(sources: Sources, beam: Beam, frame: Frame, quirks: Quirks) -> list[Source]:
+    """The sources in scan order: a list, or the grid whose place it takes (EXP-14)."""
+    if sources.positions is not None:
+        return listed_sources(sources, beam, frame, weighted="source-weights" not in quirks)
+    return list(grid_of_sources(sources, beam, frame))
+
+
+def listed_sources(sources: Sources, beam: Beam, frame: Frame, weighted: bool) -> list[Source]:
+    """EXP-14. NaN stands for what is left out."""
+    positions = np.asarray(sources.positions, dtype=np.float64)
+    unknown = np.full(len(positions), math.nan)
+    weights = unknown if sources.weights is None else np.asarray(sources.weights, dtype=np.float64)
+    wavelengths = unknown if sources.wavelengths is None else np.asarray(sources.wavelengths, dtype=np.float64)
+    positions = np.where(np.isnan(positions), -10.0 * frame.beam, positions)
+    weights = np.where(np.isnan(weights), 1.0, weights)
+    wavelengths = np.where(np.isnan(wavelengths), beam.wavelength, wavelengths)
+    weights = weights / np.mean(weights) if weighted else np.ones(len(weights))
+    return [Source(unit(-p), float(l), float(w)) for p, l, w in zip(positions, wavelengths, weights, strict=True)]
+
+
+def grid_of_sources(sources: Sources, beam: Beam, frame: Frame) -> Iterator[Source]:
+    """EXP-13."""
+    horizontal = grid(sources.horizontal_steps, sources.horizontal_range, sources.horizontal_step)
+    vertical = grid(sources.vertical_steps, sources.vertical_range, sources.vertical_step)
+    spectrum = grid(sources.dispersion_steps, sources.dispersion, None)
+    across = unit(np.cross(frame.beam, frame.polarization))
+    for h, v, t in itertools.product(values(*horizontal), values(*vertical), values(*spectrum)):
+        if not (sources.round and in_a_corner(h, v, horizontal, vertical)):
+            direction = turned(turned(frame.beam, frame.polarization, v), across, h)
+            yield Source(direction, beam.wavelength * (1.0 + t))
+
+
+def grid(steps: int | None, span: float | None, step: float | None) -> tuple[int, float, float]:
+    """Number of values, range, and distance between them (EXP-13, row by row)."""
+    if span == 0.0:
+        return 1, 0.0, 0.0
+    match steps or None, span, step or None:
+        case None, None, None:
+            return 1, 0.0, 0.0
+        case _, None, float(d):
+            return 2, d, d
+        case int(n), None, None:
+            return n, 1.0, 1.0 / n
+        case None, float(r), None:
+            return 2, r, r
+        case int(n), float(r), None:
+            return max(n, 2), r, r / (max(n, 2) - 1)
+        case None, float(r), float(d):
+            return math.ceil(r / d), r, d
+        case int(n), float(r), float(d):
+            return n, r, d
+    raise AssertionError((steps, span, step))
+
+
+def values(steps: int, span: float, step: float) -> list[float]:
+    return [-span / 2.0 + n * step for n in range(steps)]
+
+
+def in_a_corner(h: float, v: float, horizontal: tuple[int, float, float], vertical: tuple[int, float, float]) -> bool:
+    """Whether a round grid leaves out the point (EXP-13)."""
+    (h_steps, H, h_step), (v_steps, V, v_step) = horizontal, vertical
+    if H == 0.0 or V == 0.0:
+        return False
+    e = h_step**2 / 4.0 if h_steps % 2 == 0 else 0.0
+    e_ = v_step**2 / 4.0 if v_steps % 2 == 0 else 0.0
+    return 4.0 * ((h**2 - e) / H**2 + (v**2 - e_) / V**2) > 1.1
+
+
+# -------------------------------------------------------------------------------------------------------------------- sensor
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """Layers of a sensor (EXP-15, GEO-5). spacing: m; absorption: 1/m; thick: whether there is one at all."""
+
+    layers: int
+    spacing: float
+    absorption: float
+    thick: bool
+
+    @classmethod
+    def of(cls, detector: Detector, quirks: Quirks) -> Sensor:
+        T, n, depth = detector.sensor_thickness, detector.sensor_layers, detector.sensor_attenuation
+        if T == 0.0:
+            return cls(1, 0.0, 0.0, thick=False)
+        absorption = 1.0 / T if depth is None else 1.0 / depth if depth > 0.0 else 0.0
+        if not n:
+            return cls(2, T / 2.0, absorption, thick=True)
+        if "layer-spacing" in quirks:
+            return cls(max(n, 2), T / (max(n, 2) - 1), absorption, thick=True)
+        return cls(n, T / n, absorption, thick=True)
+
+
 # ------------------------------------------------------------------------------------------------------------------ geometry
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the beam and the detector are. Unit vectors; pix0, distance and close_distance in m."""
+    """Where the beam and the detector are. Unit vectors; pix0, direct_beam (along fast, slow), distance, close_distance in m."""
 
     beam: Array
     polarization: Array
     spindle: Array
     fast: Array
     slow: Array
+    normal: Array
     pix0: Array
+    direct_beam: tuple[float, float]
     close_distance: float
     distance: float
 
@@ -229,10 +482,11 @@ CONVENTIONS = {
 }
 
 
-def axes_of(detector: Detector, beam: Beam, goniometer: Goniometer) -> Axes:
-    """The table of EXP-3. The axes and the pivot that the user gives count in the custom convention only."""
+def axes_of(detector: Detector, beam: Beam, goniometer: Goniometer, quirks: Quirks) -> Axes:
+    """The table of EXP-3. The axes that the user gives count in the custom convention only, and so does the pivot by a quirk."""
     if detector.convention != "custom":
-        return CONVENTIONS[detector.convention]
+        axes = CONVENTIONS[detector.convention]
+        return axes if "forced-pivot" in quirks else replace(axes, pivot=detector.pivot or axes.pivot)
 
     def given(vector: tuple[float, float, float] | None, default: Array) -> Array:
         return default if vector is None else unit(np.array(vector))
@@ -243,15 +497,15 @@ def axes_of(detector: Detector, beam: Beam, goniometer: Goniometer) -> Axes:
         beam=given(beam.direction, X),
         fast=fast,
         slow=slow,
-        normal=normal if length(normal) == 1.0 else unit(np.cross(fast, slow)),
-        twotheta=given(detector.twotheta_axis, Y),
+        normal=unit(np.cross(fast, slow)) if length(normal) != 1.0 and "normal-replaced" in quirks else unit(normal),
+        twotheta=Y if detector.twotheta_axis is None else np.array(detector.twotheta_axis),
         polarization=given(beam.polarization_axis, Z),
         spindle=given(goniometer.spindle_axis, Z),
-        pivot=detector.pivot,
+        pivot=detector.pivot or "beam",
     )
 
 
-def beam_and_nearest_point(detector: Detector) -> tuple[tuple[float, float], tuple[float, float]]:
+def beam_and_nearest_point(detector: Detector, quirks: Quirks) -> tuple[tuple[float, float], tuple[float, float]]:
     """(F, S) in m of the direct beam, and of the point nearest to the crystal before the detector is rotated (EXP-4)."""
     p = detector.pixel_size
     w = detector.fast_pixels * p if detector.fast_pixels else detector.fast_size
@@ -260,6 +514,12 @@ def beam_and_nearest_point(detector: Detector) -> tuple[tuple[float, float], tup
         w / 2.0 if detector.xds_orgx is None else (detector.xds_orgx - 0.5) * p,
         h / 2.0 if detector.xds_orgy is None else (detector.xds_orgy - 0.5) * p,
     )
+    closest = (
+        nearest[0] if detector.close_x is None else detector.close_x,
+        nearest[1] if detector.close_y is None else detector.close_y,
+    )
+    if "forced-pivot" not in quirks:
+        nearest = closest
 
     def centre(default_x: float, default_y: float) -> tuple[float, float]:
         return (
@@ -278,17 +538,14 @@ def beam_and_nearest_point(detector: Detector) -> tuple[tuple[float, float], tup
             x, y = centre((w + p) / 2.0, (h - p) / 2.0)
             direct = x, h - y
         case _:
-            direct = centre(
-                nearest[0] if detector.close_x is None else detector.close_x,
-                nearest[1] if detector.close_y is None else detector.close_y,
-            )
+            direct = centre(*closest)
     return direct, direct if detector.convention == "custom" else nearest
 
 
-def detector_frame(detector: Detector, beam: Beam, goniometer: Goniometer) -> Frame:
+def detector_frame(detector: Detector, beam: Beam, goniometer: Goniometer, quirks: Quirks) -> Frame:
     """Where the detector is (EXP-4)."""
-    axes = axes_of(detector, beam, goniometer)
-    (F, S), (F_near, S_near) = beam_and_nearest_point(detector)
+    axes = axes_of(detector, beam, goniometer, quirks)
+    (F, S), (F_near, S_near) = beam_and_nearest_point(detector, quirks)
 
     def rot(v: Array) -> Array:
         return turned_about_xyz(v, detector.rotations)
@@ -303,20 +560,22 @@ def detector_frame(detector: Detector, beam: Beam, goniometer: Goniometer) -> Fr
         pix0 = swung(-F_near * axes.fast - S_near * axes.slow + close * axes.normal)
     else:
         pix0 = -F * fast - S * slow + close / ratio * axes.beam
+    if detector.pix0 is not None and "pix0-unused" not in quirks:
+        pix0 = np.array(detector.pix0)
     close = pix0 @ normal
-    return Frame(axes.beam, axes.polarization, axes.spindle, fast, slow, pix0, close, close / ratio)
+    return Frame(axes.beam, axes.polarization, axes.spindle, fast, slow, normal, pix0, (F, S), close, close / ratio)
 
 
 # ------------------------------------------------------------------------------------------------------------------- crystal
 
 
-def cell_vectors(crystal: Crystal, wavelength: float) -> tuple[Array, Array]:
+def cell_vectors(crystal: Crystal, wavelength: float, quirks: Quirks) -> tuple[Array, Array]:
     """a, b, c in m and a*, b*, c* in 1/m at phi = 0, missetting included (EXP-7)."""
     if crystal.a_matrix is not None:
         reciprocal = np.reshape(crystal.a_matrix, (3, 3)).T / wavelength
     else:
-        reciprocal = standard_setting(*cell_parameters(crystal))
-    normals = cross_products(turned_about_xyz(reciprocal, missetting_angles(crystal)))
+        reciprocal = standard_setting(*cell_parameters(crystal), keeps_angles="triclinic-setting" not in quirks)
+    normals = cross_products(turned_about_xyz(reciprocal, missetting_angles(crystal, quirks)))
     if crystal.cell is not None:
         lengths, angles = cell_parameters(crystal)
         V = cell_volume(lengths, angles)
@@ -347,8 +606,11 @@ def cell_volume(lengths: Array, angles: Array) -> float:
     return float(np.prod(lengths)) * math.sqrt(1.0 - float(np.sum(cosines**2)) + 2.0 * float(np.prod(cosines)))
 
 
-def standard_setting(lengths: Array, angles: Array) -> Array:
-    """a*, b*, c* of a cell, in the inverse unit of the lengths, with a* along x and b* in the x-y plane (EXP-7)."""
+def standard_setting(lengths: Array, angles: Array, keeps_angles: bool) -> Array:
+    """a*, b*, c* of a cell, in the inverse unit of the lengths, with a* along x and b* in the x-y plane (EXP-7).
+
+    keeps_angles: whether c* has the component that leaves the cell its angles.
+    """
     a, b, c = lengths
     cos_alpha, cos_beta, cos_gamma = np.cos(angles)
     sin_alpha, sin_beta, sin_gamma = np.sin(angles)
@@ -365,17 +627,18 @@ def standard_setting(lengths: Array, angles: Array) -> Array:
             [
                 c_star * cos_beta_star,
                 c_star * (cos_alpha_star - cos_beta_star * cos_gamma_star) / sin_gamma_star,
-                c_star * V / (a * b * c * sin_gamma_star),
+                c_star * V / (a * b * c * (sin_gamma if keeps_angles else sin_gamma_star)),
             ],
         ]
     )
 
 
-def missetting_angles(crystal: Crystal) -> tuple[float, float, float]:
+def missetting_angles(crystal: Crystal, quirks: Quirks) -> tuple[float, float, float]:
     """Rotations about x, y, z in rad; a random orientation takes the place of the given one (EXP-7)."""
     if crystal.random_orientation_seed is None:
         return crystal.misset or (0.0, 0.0, 0.0)
-    U = random_rotation(90.0, random_numbers(crystal.random_orientation_seed))
+    deviates = random_numbers(crystal.random_orientation_seed)
+    U = random_rotation(90.0, deviates) if "misset-cap" in quirks else uniform_rotation(deviates)
     return (
         math.atan2(U[2, 1], U[2, 2]),
         math.atan2(-U[2, 0], math.hypot(U[2, 1], U[2, 2])),
@@ -451,22 +714,51 @@ def phi_sweep(goniometer: Goniometer) -> tuple[int, float]:
 
 def mosaic_rotations(crystal: Crystal) -> list[Array]:
     """A 3 x 3 matrix for every mosaic domain (ROT-3, ROT-8, EXP-10)."""
-    domains = 1 if crystal.mosaic_spread is None else 10 if crystal.mosaic_domains is None else crystal.mosaic_domains
-    if domains == 1 or crystal.mosaic_spread is None:
+    if not crystal.mosaic_spread:
         return [np.identity(3)]
     deviates = random_numbers(crystal.mosaic_seed)
-    drawn = [random_rotation(crystal.mosaic_spread, deviates) for _ in range(domains)]
+    drawn = [random_rotation(crystal.mosaic_spread, deviates) for _ in range(crystal.mosaic_domains or 10)]
     return [np.identity(3), *drawn[1:]]
+
+
+def gaussian_rotations(crystal: Crystal) -> list[Array]:
+    """A 3 x 3 matrix for every mosaic domain (ROT-9, EXP-10)."""
+    if not crystal.mosaic_spread:
+        return [np.identity(3)]
+    deviates = random_numbers(crystal.mosaic_seed)
+    return [gaussian_rotation(crystal.mosaic_spread, deviates) for _ in range(crystal.mosaic_domains or 10)]
+
+
+def gaussian_rotation(spread: float, deviates: Iterator[np.float32]) -> Array:
+    """A rotation by a normal deviate about a random axis, 3 x 3 (ROT-9). spread: rad."""
+    t1, t2, t3, t4 = (float(next(deviates)) for _ in range(4))
+    normal_deviate = math.sqrt(-2.0 * math.log(t3)) * math.cos(math.pi * (2.0 * t4 - 1.0))
+    return turned(np.identity(3), random_axis(2.0 * t1 - 1.0, 2.0 * t2 - 1.0), spread * normal_deviate).T
+
+
+def uniform_rotation(deviates: Iterator[np.float32]) -> Array:
+    """A rotation, 3 x 3, uniform over all (EXP-7): Shoemake's quaternion."""
+    u1, u2, u3 = (float(next(deviates)) for _ in range(3))
+    x = math.sqrt(1.0 - u1) * math.sin(2.0 * math.pi * u2)
+    y = math.sqrt(1.0 - u1) * math.cos(2.0 * math.pi * u2)
+    z = math.sqrt(u1) * math.sin(2.0 * math.pi * u3)
+    w = math.sqrt(u1) * math.cos(2.0 * math.pi * u3)
+    axis = np.array([x, y, z])
+    return turned(np.identity(3), unit(axis), 2.0 * math.atan2(length(axis), w)).T
 
 
 def random_rotation(radius: float, deviates: Iterator[np.float32]) -> Array:
     """A rotation from a cap, 3 x 3 (ROT-8). radius: rad."""
     r1, r2, r3 = (2.0 * float(next(deviates)) - 1.0 for _ in range(3))
-    ring = math.sqrt(1.0 - r2**2)
-    axis = np.array([ring * math.sin(math.pi * r1), ring * math.cos(math.pi * r1), r2])
     # The power of float32 numbers rounded to float32, then the product of two float32 numbers.
     power = np.float32(float(np.float32(1.0 - r3**2)) ** float(np.float32(1.0 / 3.0)))
-    return turned(np.identity(3), axis, float(np.float32(radius) * power)).T
+    return turned(np.identity(3), random_axis(r1, r2), float(np.float32(radius) * power)).T
+
+
+def random_axis(r1: float, r2: float) -> Array:
+    """A unit vector from two numbers in (-1, 1) (ROT-8)."""
+    ring = math.sqrt(1.0 - r2**2)
+    return np.array([ring * math.sin(math.pi * r1), ring * math.cos(math.pi * r1), r2])
 
 
 def random_numbers(seed: int) -> Iterator[np.float32]:
@@ -492,14 +784,16 @@ def random_numbers(seed: int) -> Iterator[np.float32]:
 # ------------------------------------------------------------------------------------------------------------- lattice shape
 
 
-def shape_transform(name: str, cells: Index, reciprocal: Array, model: Model) -> Shape:
+def shape_transform(name: str, cells: Index, reciprocal: Array, model: Model, quirks: Quirks) -> Shape:
     """The function from offsets x, y, z to F_latt. reciprocal: a*, b*, c* in 1/m, unrotated."""
     N = np.array(cells, dtype=np.float64)
     volume = float(np.prod(N))
     fudge = float(model.parameters.get("fudge", 1.0))
 
     def squared_radius(offset: Array) -> float:
-        """LAT-5."""
+        """LAT-5, LAT-7."""
+        if "spot-width" not in quirks:
+            return fudge * float(np.sum((N * offset) ** 2))
         return fudge * volume**2 * length(offset @ reciprocal * 1e-10) ** 2  # a*, b*, c* in 1/Angstrom
 
     def square(offset: Array) -> float:
@@ -537,12 +831,16 @@ def nearest_reflection(hkl: Array) -> Array:
     return np.ceil(hkl - 0.5)
 
 
-def default_structure_factor(factors: StructureFactors, crystal: Crystal) -> str:
+def default_structure_factor(experiment: Experiment, quirks: Quirks) -> str:
     """SF-3, SF-6 and PRE-1."""
+    factors, crystal, beam = experiment.structure_factors, experiment.crystal, experiment.beam
     if factors.hkl is None:
         return "constant"
-    interpolated = min(crystal.cells) <= 2 if factors.interpolate is None else factors.interpolate
-    return "tricubic-latch" if interpolated else "nearest"
+    cell, _ = cell_vectors(crystal, beam.wavelength, quirks)
+    cells = crystal.cells if "interpolation-cells" in quirks else cell_numbers(crystal, beam, cell)
+    if not (min(cells) <= 2 if factors.interpolate is None else factors.interpolate):
+        return "nearest"
+    return "tricubic-latch" if "interpolation-latch" in quirks else "tricubic"
 
 
 @dataclass
@@ -615,7 +913,10 @@ def unit(v: Array) -> Array:
 
 
 def turned(v: Array, u: Array, phi: float) -> Array:
-    """A vector, or the rows of an array, turned right-handed about the unit vector u by phi rad (ROT-1)."""
+    """A vector, or the rows of an array, turned right-handed about the unit vector u by phi rad (ROT-1).
+
+    One axis need not be of unit length: the formula takes it as it is (EXP-3).
+    """
     along = np.multiply.outer(v @ u, u)
     return along * (1.0 - math.cos(phi)) + v * math.cos(phi) + np.cross(u, v) * math.sin(phi)
 

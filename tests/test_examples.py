@@ -14,7 +14,10 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.mark.parametrize(
     ("script", "files"),
-    [("quick_start.py", {"quick_start.hkl", "quick_start.bin", "quick_start.img", "quick_start.png"}), ("api.py", set())],
+    [
+        ("quick_start.py", {"quick_start.hkl", "quick_start.bin", "quick_start.img", "quick_start_noise.img", "quick_start.png"}),
+        ("api.py", set()),
+    ],
 )
 def test_example(tmp_path: Path, script: str, files: set[str]) -> None:
     done = subprocess.run([sys.executable, str(EXAMPLES / script)], cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -84,6 +84,10 @@ def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path
         output.float_file: image.float32.tobytes(),
         output.int_file: smv_bytes(image.experiment, counts(image, scale, output.adc_offset)),
     }
+    if output.pgm_file is not None:
+        from nbnumba.outputs.pgm import pgm_bytes
+
+        files[output.pgm_file] = pgm_bytes(image, output.pgm_scale, scale)
     if output.noise_file is not None:
         from nbnumba.outputs.noise import noisy_counts
 
@@ -92,10 +96,6 @@ def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path
     factors = image.experiment.structure_factors
     if output.dump_file is not None and factors.hkl is not None and factors.F is not None:
         files[output.dump_file] = dump_bytes(factors.hkl, factors.F, factors.default_F)
-    if output.pgm_file is not None:
-        from nbnumba.outputs.pgm import pgm_bytes
-
-        files[output.pgm_file] = pgm_bytes(image, output.pgm_scale, scale)
     if options["png"] is not None:
         from nbnumba.outputs.png import png_bytes
 

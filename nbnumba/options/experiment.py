@@ -51,6 +51,7 @@ class Draft:
         self.base = base
         self.preset = preset or (base.model.preset if base else Model().preset)
         self.values: dict[str, Any] = {}
+        self.pivot: str | None = None  # where -pivot itself puts it
         self.notes: list[str] = []
         self.files_read: list[Path] = []
 
@@ -58,6 +59,8 @@ class Draft:
         """Do what the option says."""
         option = given.option
         self.values.update(option.settings)
+        if option.name == "-pivot":
+            self.pivot = given.values[0]
         if option.name in INPUT_FILES:
             self.files_read.append(Path(given.values[0]))
         if option in WITHOUT_EFFECT:
@@ -96,6 +99,7 @@ class Draft:
     def experiment(self) -> Experiment:
         """The finished experiment; reads the structure factors."""
         self._settle_orientation()
+        self._settle_pivot()
         self._read_structure_factors()
         self.values["model.preset"] = self.preset
         parts: dict[str, Any] = {}
@@ -103,6 +107,14 @@ class Draft:
             base, arguments = getattr(self.base, f.name, None), self.part(f.name)
             parts[f.name] = SECTIONS[f.name](**arguments) if base is None else replace(base, **arguments)
         return Experiment(**parts)
+
+    def _settle_pivot(self) -> None:
+        """In a named convention only -pivot itself speaks of the pivot, not the options that imply one."""
+        convention = self.values.get(
+            "detector.convention", getattr(getattr(self.base, "detector", None), "convention", Detector().convention)
+        )
+        if "detector.pivot" in self.values and convention != "custom":
+            self.values["detector.pivot"] = self.pivot
 
     def _read_structure_factors(self) -> None:
         """From the list, else from a dump that is named."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nbnumba.outputs.image import Image
 
 TABLE = 32
+BRIGHT = 1e6  # photons beyond which a normal deviate stands for a Poisson one
 LOCKS_UP = np.float32(1e6)  # the rejection method does not end for more photons than that
 GAMMA = (
     76.18009172947146, -86.50532032941677, 24.01409824083091, -1.231739572450155, 0.1208650973866179e-2, -0.5395239384953e-5,
@@ -44,13 +45,15 @@ def counter_noise(photons: NDArray[np.float32], seed: int, image: int = 0) -> ND
 
     photons: [slow, fast] of the whole detector. The same for any order of work and any region of interest.
     """
-    from scipy.special import pdtr, pdtrik
+    from scipy.special import ndtri, pdtr, pdtrik
 
     raw = np.random.Philox(key=np.array([seed, image], np.uint64)).random_raw(photons.size)
     uniform = (np.asarray(raw, np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     mean = photons.ravel().astype(np.float64)
     drawn = np.zeros(photons.size)
-    lit = mean > 0.0
+    bright = mean > BRIGHT
+    drawn[bright] = np.rint(mean[bright] + np.sqrt(mean[bright]) * ndtri(np.maximum(uniform[bright], 2.0**-54)))
+    lit = (mean > 0.0) & ~bright
     above = np.ceil(pdtrik(uniform[lit], mean[lit]))
     below = np.maximum(above - 1.0, 0.0)
     drawn[lit] = np.where(pdtr(below, mean[lit]) >= uniform[lit], below, above)

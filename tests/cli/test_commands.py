@@ -21,7 +21,7 @@ from nbnumba.cli.options import explanation, usage
 from nbnumba.experiment.part import default_of
 from nbnumba.options.table import GROUPS, OPTIONS
 
-SMALL = "-default_F 100 -cell 50 60 70 80 90 100 -lambda 1 -N 4 -detpixels 16 -pixel 0.1 -oversample 1".split()
+SMALL = "-default_F 100 -cell 50 60 70 -lambda 1 -N 4 -detpixels 16 -pixel 0.1 -oversample 1".split()
 
 
 def run(*words: str) -> int:
@@ -76,7 +76,16 @@ def test_presets_options_and_plugins_choose_stages(words: str, stages: dict[str,
 def test_explain_prints_what_run_would_decide(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", *SMALL, "-mosaic", "1", "-xds"]) == 0
     out = capsys.readouterr().out
-    for expected in ("convention                       xds", "xds_orgx_orgy_pixel", "mosaic_domains", "10 domains are rendered", "preset"):
+    for expected in (
+        "convention                       xds",
+        "xds_orgx_orgy_pixel",
+        "mosaic_domains",
+        "10 domains are rendered",
+        "preset",
+        "memory_MB",
+        "sources   ",
+        "quirks",
+    ):
         assert expected in out
     assert list(in_tmp_path.iterdir()) == []
 
@@ -85,15 +94,16 @@ def test_explain_prints_what_run_would_decide(in_tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("words", "pivot", "convention"),
     [
-        ("-distance 100 -Xclose 5", "sample", "mosflm"),
-        ("-Xclose 5 -distance 100", "beam", "mosflm"),
-        ("-xds -Xbeam 5", "beam", "xds"),
+        ("-fdet_vector 0 0 1 -distance 100 -Xclose 5", "sample", "custom"),
+        ("-fdet_vector 0 0 1 -Xclose 5 -distance 100", "beam", "custom"),
+        ("-fdet_vector 0 0 1 -pivot sample -distance 100", "beam", "custom"),
         ("-twotheta 0 -fdet_vector 0 0 1", "sample", "custom"),
-        ("-fdet_vector 0 0 1 -adxv", "beam", "adxv"),
-        ("-twotheta 5 -pivot beam", "beam", "mosflm"),
+        ("-xds -Xbeam 5", None, "xds"),
+        ("-fdet_vector 0 0 1 -adxv", None, "adxv"),
+        ("-pivot sample -distance 100", "sample", "mosflm"),
     ],
 )
-def test_the_last_option_decides(words: str, pivot: str, convention: str) -> None:
+def test_the_last_option_decides(words: str, pivot: str | None, convention: str) -> None:
     detector = nbnumba.experiment_from_options([*SMALL, *words.split()]).detector
     assert (detector.pivot, detector.convention) == (pivot, convention)
 

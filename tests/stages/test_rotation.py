@@ -170,3 +170,14 @@ def test_ran1_gives_the_published_sequence_properties() -> None:
 @pytest.mark.spec("ROT-8")
 def test_a_cap_of_no_radius_turns_nothing() -> None:
     np.testing.assert_allclose(cap_rotation(0.0, Ran1(5)), np.eye(3), atol=1e-15)
+
+
+@pytest.mark.spec("ROT-9")
+def test_gaussian_domains_have_the_spread() -> None:
+    from nbnumba_plugins.rotation_gaussian import normal_domains
+
+    experiment = nbnumba.experiment_from_options("-default_F 1 -cell 50 -mosaic 0.5 -mosaic_dom 4000")
+    rotations = normal_domains(experiment)
+    angles = np.degrees(np.arccos(np.clip((np.trace(rotations, axis1=1, axis2=2) - 1) / 2, -1, 1)))
+    assert np.sqrt((angles**2).mean()) == pytest.approx(0.5, rel=0.03)
+    assert angles[0] > 0.0
