@@ -31,6 +31,7 @@ Stages = Mapping[str, Function]
 Parameters = Mapping[str, Any]
 Progress = Callable[[int, int], None]
 
+_compiled: dict[str, Any] = {}
 _one_image_at_a_time = threading.Lock()  # numba's simplest thread pool cannot run two kernels at once
 
 
@@ -48,7 +49,11 @@ def compiled(kernel: Function, stages: Stages, parameters: Parameters, **options
     defer_blas()
     salt = ("cpu", FAST_MATH, sorted(options), [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
     linker = Linker(njit(forceinline=True, **OPTIONS), {**stages, "nearest": nearest}, salt)
-    return njit(cache=True, **options, **OPTIONS)(linker.kernel(kernel))
+    linked = linker.kernel(kernel)
+    # The name holds a digest of everything that went in: equal names are equal kernels.
+    if linked.__qualname__ not in _compiled:
+        _compiled[linked.__qualname__] = njit(cache=True, **options, **OPTIONS)(linked)
+    return _compiled[linked.__qualname__]
 
 
 def device_function(function: Function) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.detector import Detector
+from nbnumba.kernel.math import exp
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def captured(p, layer, cosine):
     if p.layer_thickness == 0.0:
         return 1.0
     depth = p.layer_thickness * p.absorption / cosine
-    return math.exp(-layer * depth) - math.exp(-(layer + 1.0) * depth)
+    return exp(-layer * depth) - exp(-(layer + 1.0) * depth)
 
 
 def planar(p, fast, slow, layer):

@@ -9,6 +9,7 @@ import numpy as np
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
+from nbnumba.kernel.math import exp
 from nbnumba.stages.stage import experiment_parameter
 from nbnumba_plugins.lattice_round import FUDGE
 
@@ -47,7 +48,7 @@ def radius_squared(p, x, y, z):
 
 def gauss(p, x, y, z):
     """A Gaussian of the distance from the lattice point."""
-    return p.peak * math.exp(-radius_squared(p, x, y, z) / 0.63)
+    return p.peak * exp(-radius_squared(p, x, y, z) / 0.63)
 
 
 STAGE = Stage(

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from nbnumba.kernel.math import TINY, distance_to_nearest, nearest, not_zero, sin_pi, sinc3
+from nbnumba.kernel.math import TINY, distance_to_nearest, exp, nearest, not_zero, sin_pi, sinc3
 
 
 def exact_sin_pi(x: float) -> float:
@@ -38,6 +38,16 @@ def test_sinc3_is_smooth_across_the_switch_to_its_series() -> None:
         assert sinc3(t) == pytest.approx(exact, rel=1e-12)
     assert sinc3(0.0) == 1.0
     assert sinc3(math.pi) == pytest.approx(3.0 / math.pi**2, rel=1e-14)
+
+
+@pytest.mark.spec("LAT-4", "GEO-6")
+def test_exp_is_within_its_bound_over_its_whole_range() -> None:
+    x = np.concatenate([np.linspace(-708.0, 709.0, 20001), np.linspace(-2.0, 2.0, 4001), -np.logspace(-300, 0, 50)])
+    worst = max(abs(Fraction(exp(v)) / Fraction(math.exp(v)) - 1) for v in x.tolist())
+    assert worst <= 6e-16  # 4e-16 and what math.exp itself is off
+    assert exp(-746.0) == exp(-1e300) == 0.0
+    assert exp(0.0) == 1.0
+    assert exp(1e300) == exp(709.0)
 
 
 @pytest.mark.parametrize(("x", "integer"), [(0.5, 0), (-0.5, -1), (1.5, 1), (0.51, 1), (-0.49, 0), (2.0, 2)])
