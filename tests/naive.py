@@ -153,7 +153,8 @@ class Exposure:
         """The unit vector d to the point F along fast, S along slow, in m, of a curved detector (GEO-7)."""
         i, (F_beam, S_beam) = self.frame.beam, self.frame.direct_beam
         A, B = (F - F_beam) / self.frame.distance, (S - S_beam) / self.frame.distance
-        f, s = (unit(axis - (axis @ i) * i) for axis in (self.frame.fast, self.frame.slow))
+        f = unit(self.frame.fast - (self.frame.fast @ i) * i)
+        s = unit(self.frame.slow - (self.frame.slow @ i) * i - (self.frame.slow @ f) * f)  # across f too, else d is no unit vector
         return math.cos(B) * math.cos(A) * i + math.cos(B) * math.sin(A) * f + math.sin(B) * s
 
     def solid_angle(self, r: float) -> float:
@@ -246,6 +247,9 @@ def suggested_oversample(cell: Array, cells: Index, frame: Frame, detector: Dete
 # ------------------------------------------------------------------------------------------------------------------- scaling
 
 
+FACTORS = frozenset({"solid_angle", "polarization", "capture"})
+
+
 @dataclass(frozen=True)
 class Factors:
     """What turns electrons^2 into photons. solid_angle: sr; polarization; capture: a fraction."""
@@ -299,9 +303,6 @@ class Scaling:
     def scaled(self, total: float, factors: Factors) -> float:
         """The sum times the factors that terms have not been multiplied by."""
         return total * factors.product(FACTORS - self.for_terms)
-
-
-FACTORS = frozenset({"solid_angle", "polarization", "capture"})
 
 
 def factors_of_subpixels(sampling: Sampling) -> frozenset[str]:
@@ -445,7 +446,7 @@ class Sensor:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the beam and the detector are. Unit vectors; pix0, direct_beam (along fast, slow), distance, close_distance in m."""
+    """Where the beam and the detector are. Unit vectors; pix0, distance and close_distance in m."""
 
     beam: Array
     polarization: Array
@@ -454,9 +455,14 @@ class Frame:
     slow: Array
     normal: Array
     pix0: Array
-    direct_beam: tuple[float, float]
     close_distance: float
     distance: float
+
+    @property
+    def direct_beam(self) -> tuple[float, float]:
+        """(F, S) in m of the point where the beam meets the detector plane: pix0 + F f + S s is along the beam."""
+        F, S, _ = np.linalg.solve(np.array([self.fast, self.slow, -self.beam]).T, -self.pix0)
+        return float(F), float(S)
 
 
 @dataclass(frozen=True)
@@ -563,7 +569,7 @@ def detector_frame(detector: Detector, beam: Beam, goniometer: Goniometer, quirk
     if detector.pix0 is not None and "pix0-unused" not in quirks:
         pix0 = np.array(detector.pix0)
     close = pix0 @ normal
-    return Frame(axes.beam, axes.polarization, axes.spindle, fast, slow, normal, pix0, (F, S), close, close / ratio)
+    return Frame(axes.beam, axes.polarization, axes.spindle, fast, slow, normal, pix0, close, close / ratio)
 
 
 # ------------------------------------------------------------------------------------------------------------------- crystal
@@ -694,7 +700,11 @@ def spindle_angles(goniometer: Goniometer) -> list[float]:
 
 def phi_sweep(goniometer: Goniometer) -> tuple[int, float]:
     """The number of phi steps and the angle between them, rad (EXP-6, row by row)."""
-    match goniometer.phi_steps, goniometer.oscillation, goniometer.phi_step:
+    steps = None if goniometer.phi_steps is None else goniometer.phi_steps or 1
+    match steps, goniometer.oscillation, goniometer.phi_step:
+        case int(n), float(_), float(d):  # the last row, in which a step of 0 is one
+            return n, d
+    match steps, goniometer.oscillation, goniometer.phi_step or None:
         case None, None, None:
             return 1, 0.0
         case _, None, float(d):
@@ -707,8 +717,6 @@ def phi_sweep(goniometer: Goniometer) -> tuple[int, float]:
             return n, math.radians(1.0) / n
         case int(n), float(r), None:
             return n, r / n
-        case int(n), float(_), float(d):
-            return n, d
     raise AssertionError(goniometer)
 
 
@@ -722,8 +730,8 @@ def mosaic_rotations(crystal: Crystal) -> list[Array]:
 
 
 def gaussian_rotations(crystal: Crystal) -> list[Array]:
-    """A 3 x 3 matrix for every mosaic domain (ROT-9, EXP-10)."""
-    if not crystal.mosaic_spread:
+    """A 3 x 3 matrix for every mosaic domain (ROT-9, EXP-10); one domain alone is not turned (ROT-3)."""
+    if not crystal.mosaic_spread or crystal.mosaic_domains == 1:
         return [np.identity(3)]
     deviates = random_numbers(crystal.mosaic_seed)
     return [gaussian_rotation(crystal.mosaic_spread, deviates) for _ in range(crystal.mosaic_domains or 10)]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbnumba import Experiment, Model, StructureFactors, experiment_from_options, simulate
+from nbnumba import Experiment, StructureFactors, experiment_from_options, simulate
 
 Table: TypeAlias = tuple[np.ndarray, np.ndarray]
 
@@ -67,8 +67,16 @@ def made(
 
 def with_stages(experiment: Experiment, preset: str | None = None, **stages: str) -> Experiment:
     model = experiment.model
-    changed = Model(preset=preset or model.preset, stages={**model.stages, **stages}, parameters=model.parameters)
-    return replace(experiment, model=changed)
+    return replace(experiment, model=replace(model, preset=preset or model.preset, stages={**model.stages, **stages}))
+
+
+def switched(experiment: Experiment, on: bool, *quirks: str) -> Experiment:
+    model = experiment.model
+    return replace(experiment, model=replace(model, quirks={**model.quirks, **dict.fromkeys(quirks, on)}))
+
+
+def without(experiment: Experiment, *quirks: str) -> Experiment:
+    return switched(experiment, False, *quirks)
 
 
 def agreed(experiment: Experiment) -> np.ndarray:
@@ -150,8 +158,11 @@ def test_centres_in_the_custom_convention(centre: str, pivot: str) -> None:
 
 
 @pytest.mark.spec("EXP-3")
-def test_twotheta_axis_of_any_length() -> None:
-    agreed(made(f"{LARGE_CELL} -twotheta_axis 1 1 3 -twotheta 12"))
+@pytest.mark.parametrize("pivot", ["beam", "sample"])
+def test_twotheta_axis_of_any_length(pivot: str) -> None:
+    image = agreed(made(f"{LARGE_CELL} -twotheta_axis 0 0.3 0.9 -twotheta 12 -pivot {pivot}"))
+    unit_axis = agreed(made(f"{LARGE_CELL} -twotheta_axis 0 {0.1**0.5} {0.9**0.5} -twotheta 12 -pivot {pivot}"))
+    assert not np.allclose(image, unit_axis, rtol=1e-3)
 
 
 @pytest.mark.spec("EXP-4", "EXP-5")

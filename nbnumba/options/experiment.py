@@ -6,7 +6,7 @@ Options act in the order in which they are given, since some of them change the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from nbnumba.experiment.model import Model
 from nbnumba.inputs.dump import read_dump
 from nbnumba.inputs.hkl import read_hkl
 from nbnumba.inputs.matrix import read_matrix
-from nbnumba.inputs.smv import SmvImage, read_smv
+from nbnumba.inputs.smv import read_smv
 from nbnumba.inputs.source_table import read_sources
 from nbnumba.options.arguments import Given, in_si, is_number, numbers, split_arguments, words
+from nbnumba.options.headers import header_values
 from nbnumba.options.table import SECTIONS, WITHOUT_EFFECT
 
 RANDOM = "random"
+HEADERS = ("-mask", "-img")  # in the order in which they act
 
 
 def experiment_from_options(options: Mapping[str, Any] | str | Sequence[str], base: Experiment | None = None) -> Experiment:
@@ -156,38 +158,6 @@ def apply_all(given: Sequence[Given], base: Experiment | None = None, preset: st
         if one.option.name not in HEADERS:
             draft.apply(one)
     return draft
-
-
-HEADERS = ("-mask", "-img")
-
-
-def header_values(image: SmvImage, flip_y: bool, as_reference: bool) -> dict[str, Any]:
-    """What a header says of the experiment, by field (FMT-13)."""
-    slow, fast = image.pixels.shape
-    found: dict[str, Any] = {"detector.fast_pixels": fast, "detector.slow_pixels": slow}
-    for keyword, field, convert in HEADER_FIELDS:
-        value = image.value(keyword, exact=not as_reference)
-        if value is not None:
-            found[field] = convert(value)
-    if not as_reference and (twotheta := image.value("TWOTHETA", exact=True)) is not None:
-        found["detector.twotheta"] = units.radians(twotheta)
-    if flip_y and "detector.beam_y" in found:
-        found["detector.beam_y"] = slow * found.get("detector.pixel_size", Detector().pixel_size) - found["detector.beam_y"]
-    return found
-
-
-HEADER_FIELDS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
-    ("PIXEL_SIZE", "detector.pixel_size", units.metres_from_mm),
-    ("DISTANCE", "detector.distance", units.metres_from_mm),
-    ("CLOSE_DISTANCE", "detector.close_distance", units.metres_from_mm),
-    ("WAVELENGTH", "beam.wavelength", units.metres_from_angstrom),
-    ("BEAM_CENTER_X", "detector.beam_x", units.metres_from_mm),
-    ("BEAM_CENTER_Y", "detector.beam_y", units.metres_from_mm),
-    ("ORGX", "detector.xds_orgx", float),
-    ("ORGY", "detector.xds_orgy", float),
-    ("PHI", "goniometer.phi_start", units.radians),
-    ("OSC_RANGE", "goniometer.oscillation", units.radians),
-)
 
 
 def matrix(given: Given) -> dict[str, Any]:

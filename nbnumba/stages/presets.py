@@ -1,6 +1,11 @@
-"""Named choices of stages (specs/presets.md)."""
+"""Which stage of each kind an experiment takes (specs/presets.md)."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
 
 REFERENCE = {
     "geometry": "planar",
@@ -16,3 +21,28 @@ PRESETS: dict[str, dict[str, str]] = {
     "c-parity": {**REFERENCE, "rotation": "c-parity"},
     "physics": {**REFERENCE, "scaling": "per-term"},
 }
+
+
+def stage_names(experiment: Experiment) -> dict[str, str]:
+    """kind -> name: the preset's, then what the experiment calls for, then what the user names."""
+    model = experiment.model
+    return {**PRESETS[model.preset], **suited_to(experiment), **model.stages}
+
+
+# Quirks without which terms differ in their weights.
+TERM_QUIRKS = {"first-sample-factors", "last-layer-capture", "water-squared", "source-weights"}
+
+
+def suited_to(experiment: Experiment) -> dict[str, str]:
+    """Stages that the kind of data, the sampling and the quirks decide (SF-3, SF-6, SCA-9, SCA-10)."""
+    quirks = experiment.quirks
+    suited = {"rotation": "c-parity" if "phi-carryover" in quirks else "spec"}
+    if experiment.structure_factors.hkl is None:
+        suited["structure_factor"] = "constant"
+    elif experiment.interpolated:
+        suited["structure_factor"] = "tricubic-latch" if "interpolation-latch" in quirks else "tricubic"
+    if experiment.sampling.corrects_subpixels and "running-product" in quirks:
+        suited["scaling"] = "running-product"
+    elif experiment.sampling.corrects_subpixels or not quirks >= TERM_QUIRKS:
+        suited["scaling"] = "per-term"
+    return suited

@@ -75,7 +75,8 @@ def nudged(arguments: tuple[float, ...], random: np.random.Generator) -> tuple[f
 
 def image(stage: Stage) -> str:
     """A small image with this stage in place is finite, not negative, and the same on one thread as on all."""
-    from nbnumba.simulate import choose_stages, prepare, render
+    from nbnumba.render import render
+    from nbnumba.simulate import choose_stages, prepare
 
     experiment = small_experiment(stage)
     chosen = {**choose_stages(experiment, registry.installed()), stage.kind: stage}

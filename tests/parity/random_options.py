@@ -129,7 +129,8 @@ def cell(draw: Draw, files: dict[str, bytes]) -> list[Chunk]:
     """A cell of one to six numbers, an orientation matrix, or both."""
     chunks: list[Chunk] = []
     kind = draw(one_of("cell", "matrix", "both"))
-    lengths = [draw(number(8.0, 60.0)) for _ in range(3)]
+    longest = draw(st.sampled_from([14.0, 60.0]))
+    lengths = [draw(number(8.0, longest)) for _ in range(3)]
     if kind != "matrix":
         angles = [draw(number(75.0, 108.0)) for _ in range(3)]
         shape = draw(st.sampled_from(["cubic", "orthorhombic", "monoclinic", "hexagonal", "triclinic", "left out", "zeros"]))
@@ -171,7 +172,7 @@ def size(draw: Draw) -> list[Chunk]:
         x, y, z = (["-xtal_x", "-sample_x", "-xtal_thick"], ["-xtal_y", "-width", "-sample_width"], ["-xtal_z", "-height", "-sample_z"])
         one = [[draw(st.sampled_from(names)), draw(size)] for names in (x, y, z) if chance(draw, 40)]
         return [*one, [draw(one_of("-xtalsize", "-samplesize", "-sample_size", "-xtal_size")), draw(size)]]
-    most = draw(st.sampled_from([3, 8, 30]))
+    most = draw(st.sampled_from([3, 6, 30]))
     chunks = [[f"-N{axis}", draw(whole(0, most))] for axis in "abc" if chance(draw, 50)]
     return [*chunks, ["-N", draw(whole(1, most))]] if chance(draw, 60) else chunks
 
@@ -190,7 +191,7 @@ def structure_factors(draw: Draw, files: dict[str, bytes]) -> list[Chunk]:
             chunks.append(["-dump", "f.bin"])
         if chance(draw, 60):
             chunks.append([draw(one_of("-interpolate", "-nointerpolate"))])
-    if kind == "default" or chance(draw, 60):
+    if kind == "default" or chance(draw, 75):
         chunks.append(["-default_F", draw(number(1.0, 300.0))])
     return chunks
 
@@ -198,7 +199,8 @@ def structure_factors(draw: Draw, files: dict[str, bytes]) -> list[Chunk]:
 @st.composite
 def reflections(draw: Draw) -> dict[tuple[int, int, int], float]:
     """A box of indices about the origin, of which some or all are listed."""
-    limits = [range(-draw(st.integers(1, 9)), draw(st.integers(1, 9)) + 1) for _ in range(3)]
+    least, most = draw(st.sampled_from([(1, 9), (12, 15)]))
+    limits = [range(-draw(st.integers(least, most)), draw(st.integers(least, most)) + 1) for _ in range(3)]
     listed = draw(st.sampled_from([1.0, 0.5, 0.02]))
     chosen = random.Random(draw(st.integers(0, 9999)))
     box = [(h, k, l) for h in limits[0] for k in limits[1] for l in limits[2]]
@@ -529,7 +531,8 @@ def first_difference(
         if np.isfinite(reference.float32).all():
             return Difference("float image", "finite", True, error)
         return None
-    return float_image(options, reference, image) or header(reference, image) or integers(options, reference, image)
+    same = replace(image, pixels=reference.float32.astype(np.float64))
+    return float_image(reference, image) or header(reference, image) or statistics(reference, same) or integers(options, reference, same)
 
 
 def close(theirs: Any, ours: Any, slack: float) -> bool:
@@ -631,7 +634,7 @@ def sampling_steps(printed: str, experiment: nbnumba.Experiment) -> Iterator[Com
     )
 
 
-def float_image(options: OptionSet, reference: Reference, image: nbnumba.Image) -> Difference | None:
+def float_image(reference: Reference, image: nbnumba.Image) -> Difference | None:
     """By the gate; an image of one value, or nearly so, has no correlation worth the name."""
     theirs, ours = reference.float32.astype(np.float64), image.float32.astype(np.float64)
     if theirs.shape != ours.shape:
@@ -673,9 +676,21 @@ def same_numbers(theirs: str, ours: str) -> bool:
     return all(close(a, b, 1e-8) for a, b in pairs)
 
 
-def integers(options: OptionSet, reference: Reference, image: nbnumba.Image) -> Difference | None:
+def statistics(reference: Reference, same: nbnumba.Image) -> Difference | None:
+    """Of the reference program's own photons."""
+    ours = same.statistics
+    values = [ours.maximum, ours.mean, ours.rms, ours.rms_deviation]
+    pattern = r"max_I = # at \S+ \S+ mean= # rms= # rmsd= #"
+    for name, (_, their, our, _) in zip(
+        ("maximum", "mean", "rms", "rms deviation"), compare(reference.printed, "", pattern, values, 0.0), strict=True
+    ):
+        if not close(their, our, 1e-6 * ours.rms):
+            return Difference("statistics", name, their, our)
+    return None
+
+
+def integers(options: OptionSet, reference: Reference, same: nbnumba.Image) -> Difference | None:
     """Of the reference program's own photons, so that they have to be the same to the last count."""
-    same = replace(image, pixels=reference.float32.astype(np.float64))
     scale, offset = options.number("-scale", 0.0), options.number("-adc", 40.0)
     for what, theirs, ours in (
         ("integers", reference.integers, counts(same, scale, offset)),

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, note, seed, settings
 from parity.random_options import (
     OUTPUTS,
+    NoImagesError,
     OptionSet,
     Reference,
-    NoImagesError,
     blackened,
     compare_programs,
     experiment_of,
@@ -125,8 +125,9 @@ OPTIONS = OptionSet(
 )
 
 
-def printed(experiment: nbnumba.Experiment) -> str:
-    """What the reference program would print of an experiment in MOSFLM's convention."""
+def printed(image: nbnumba.Image) -> str:
+    """What the reference program would print of an image in MOSFLM's convention."""
+    experiment, photons = image.experiment, image.statistics
     frame, cell, sources, sweep = experiment.frame, experiment.unit_cell, experiment.source_list, experiment.goniometer.sweep
     x, y, z = frame.pix0 * 1e3
 
@@ -168,6 +169,8 @@ def printed(experiment: nbnumba.Experiment) -> str:
         f"  2 mosaic domains over mosaic spread of {degrees(experiment.mosaic[0]):g} degrees",
         f"  {sweep.steps} phi steps from 3 to 4 degrees",
         "  1x1 pixel oversample steps",
+        f"max_I = {photons.maximum:g}  at 0.001 0.002",
+        f"mean= {photons.mean:g} rms= {photons.rms:g} rmsd= {photons.rms_deviation:g}",
     ]
     return "\n".join([*lines, ""])
 
@@ -183,7 +186,7 @@ def imitation(image: nbnumba.Image, edit: Callable[[str], str] = str, factor: fl
     changed = replace(image, pixels=image.pixels * factor)
     keywords = dict(line.rstrip(";").split("=") for line in header_text(experiment, 512).splitlines()[1:-1])
     answer = Reference(
-        printed=edit(printed(experiment)),
+        printed=edit(printed(changed)),
         header=keywords,
         float32=changed.float32,
         integers=counts(changed, 0.0, 10.0),
@@ -245,6 +248,7 @@ def test_headers_and_counts_that_differ(image: nbnumba.Image) -> None:
     noise[0, 7] += 1
     for stage, answer in (
         ("header", replace(same, header={**same.header, "DISTANCE": "20.1"}, integers=integers)),
+        ("statistics", replace(same, printed=same.printed.replace("rms= ", "rms= 1"), integers=integers)),
         ("integers", replace(same, integers=integers, noise=noise)),
         ("noise", replace(same, noise=noise, pgm=b"")),
         ("pgm", replace(same, pgm=same.pgm[:-1] + b"\x01")),
@@ -278,11 +282,11 @@ def program(folder: Path, image: nbnumba.Image, text: str, status: int = 0) -> s
 
 
 def test_a_program_that_agrees(tmp_path: Path, image: nbnumba.Image) -> None:
-    assert compare_programs(OPTIONS, program(tmp_path, image, printed(image.experiment)), tmp_path) is None
+    assert compare_programs(OPTIONS, program(tmp_path, image, printed(image)), tmp_path) is None
 
 
 def test_a_program_that_differs_is_reported_with_options_to_paste(tmp_path: Path, image: nbnumba.Image) -> None:
-    text = edited("oversample", "oversample")(printed(image.experiment)).replace("4x4x4", "4x4x3")
+    text = edited("oversample", "oversample")(printed(image)).replace("4x4x4", "4x4x3")
     report = compare_programs(replace(OPTIONS, files={"a.mat": b""}), program(tmp_path, image, text), tmp_path)
     assert report is not None
     lines = report.splitlines()
