@@ -111,9 +111,8 @@ class Exposure:
                     first = factors.polarization if first is None else first
                     for intensity, has_spot in self.terms(q):
                         total = self.scaling.sum(total, intensity, has_spot, source.weight, factors)
-        return (
-            SQUARED_ELECTRON_RADIUS * self.fluence / self.steps * self.scaling.scaled(total, self.pixel_factors(fast, slow, first or 0.0))
-        )
+        scaled = self.scaling.scaled(total, self.pixel_factors(fast, slow, first or 0.0))
+        return SQUARED_ELECTRON_RADIUS * self.fluence / self.steps * scaled
 
     def terms(self, q: Array) -> Iterator[tuple[float, bool]]:
         """(F_cell F_latt)^2 in electrons^2 (SCA-1), and whether F_latt is not 0, for every phi step and domain."""

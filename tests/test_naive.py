@@ -290,6 +290,207 @@ def test_no_polarization() -> None:
     assert np.all(image > agreed(made(f"{LARGE_CELL} {TILTED}")))
 
 
+# ------------------------------------------------------------------------------------------------------------------- sources
+
+NAN = float("nan")
+# X Y Z in m, weight, wavelength in m. NaN is left out.
+SOURCES = {
+    "positions": [[-9.0, 0.1, -0.2, NAN, NAN], [-3.0, -0.05, 0.1, NAN, NAN], [-0.1, 0.002, 0.001, NAN, NAN]],
+    "wavelengths": [[NAN, NAN, NAN, NAN, 0.9e-10], [NAN, NAN, NAN, NAN, NAN], [NAN, NAN, NAN, NAN, 1.7e-10]],
+    "parts of positions": [[NAN, 0.2, NAN, 1.0, NAN], [-4.0, NAN, NAN, 1.0, 1e-10], [NAN, NAN, -0.3, 1.0, NAN]],
+    "weights": [[NAN, 0.2, 0.1, 2.0, 1e-10], [NAN, NAN, NAN, NAN, NAN], [-5.0, NAN, 0.1, 0.3, 1.2e-10], [NAN, -0.3, NAN, 0.0, NAN]],
+    "one": [[-5.0, 0.3, 0.2, 7.0, 1.2e-10]],
+}
+
+
+def listed(experiment: Experiment, rows: list[list[float]]) -> Experiment:
+    columns = np.array(rows)
+    return replace(experiment, sources=Sources(positions=columns[:, :3], weights=columns[:, 3], wavelengths=columns[:, 4]))
+
+
+@pytest.mark.spec("EXP-13")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-hdivrange 30 -vdivrange 40",
+        "-hdivsteps 3 -hdivrange 40",
+        "-hdivsteps 1 -hdivrange 40",
+        "-hdivstep 30",
+        "-hdivstep 30 -hdivsteps 5",
+        "-vdivstep 10 -vdivrange 35",
+        "-vdivsteps 2",
+        "-vdivsteps 1",
+        "-hdivsteps 3 -hdivrange 0",
+        "-divergence 0 -divsteps 3",
+        "-hdivsteps 4 -hdivrange 30 -hdivstep 7 -vdivsteps 0",
+        "-hdivstep 0 -hdivsteps 2 -hdivrange 30 -vdivstep 20 -vdivsteps 5",
+        "-dispersion 9",
+        "-dispersion 9 -dispsteps 1",
+        "-dispersion 9 -dispsteps 4",
+        "-dispsteps 4",
+        "-hdivrange 30 -hdivsteps 3 -dispersion 9 -dispsteps 3",
+        "-divergence 40 -divsteps 2 -dispersion 9",
+    ],
+)
+def test_grids_of_sources(options: str) -> None:
+    agreed(made(f"{LARGE_CELL} {options} -polar 0.7"))
+
+
+@pytest.mark.spec("EXP-13", "SCA-4")
+@pytest.mark.parametrize(("steps", "left"), [("3", 5), ("4", 12), ("5", 13), ("6", 32)])
+def test_corners_of_the_grid(steps: str, left: int) -> None:
+    options = f"{LARGE_CELL} -divergence 40 -divsteps {steps}"
+    exposure = naive.Exposure.of(made(options))
+    assert len(exposure.sources) == left
+    round_, square = agreed(made(f"{options} -round_div")), agreed(made(f"{options} -square_div"))
+    assert not np.allclose(round_, square, rtol=1e-3)
+
+
+@pytest.mark.spec("EXP-13")
+def test_corners_of_an_oblong_grid() -> None:
+    agreed(made(f"{LARGE_CELL} -hdivrange 40 -hdivsteps 5 -vdivrange 20 -vdivsteps 4"))
+    agreed(made(f"{LARGE_CELL} -hdivrange 40 -hdivstep 9 -vdivrange 20 -vdivsteps 2 -dispersion 3"))
+
+
+@pytest.mark.spec("EXP-13", "POL-2")
+@pytest.mark.parametrize("convention", ["denzo", "adxv", "xds", "dials", "custom"])
+def test_divergence_in_all_conventions(convention: str) -> None:
+    axes = CUSTOM if convention == "custom" else f"-{convention} -polar 0.7"
+    agreed(made(f"{LARGE_CELL} {axes} {TILTED} -hdivrange 50 -vdivrange 20 -vdivsteps 3 -dispersion 2"))
+
+
+@pytest.mark.spec("EXP-14")
+@pytest.mark.parametrize("rows", SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize("convention", ["mosflm", "xds", "custom"])
+def test_lists_of_sources(convention: str, rows: list[list[float]]) -> None:
+    rows = [[z, y, x, *more] for x, y, z, *more in rows] if convention == "xds" else rows
+    if convention == "xds":
+        rows = [[x, y, -z if z < 0.0 else z, *more] for x, y, z, *more in rows]
+        rows = [[x, y, -abs(z), *more] for x, y, z, *more in rows]
+    axes = CUSTOM if convention == "custom" else f"-{convention} -polar 0.7"
+    experiment = listed(made(f"{LARGE_CELL} {axes} -oversample 2"), rows)
+    image = agreed(experiment)
+    weights = [row[3] for row in rows]
+    assert np.array_equal(image, agreed(listed(experiment, [[*row[:3], 1.0, row[4]] for row in rows])))
+    weighted = agreed(without(experiment, "source-weights"))
+    assert np.allclose(image, weighted, rtol=1e-3) == (len(set(map(str, weights))) == 1)
+
+
+@pytest.mark.spec("EXP-14", "EXP-13")
+def test_list_takes_the_place_of_the_grid() -> None:
+    experiment = made(f"{LARGE_CELL} -divergence 40 -divsteps 3 -dispersion 2")
+    columns = np.array(SOURCES["weights"])
+    lists = replace(experiment.sources, positions=columns[:, :3], weights=columns[:, 3], wavelengths=columns[:, 4])
+    agreed(replace(experiment, sources=lists))
+
+
+# Of a pixel's sources the first, with its short wavelength, is beyond the limit where others are not.
+PARTLY_CUT = [[NAN, NAN, NAN, 2.0, 0.9e-10], [NAN, 1.0, NAN, 0.5, 1.1e-10], [NAN, NAN, NAN, 1.0, 1.6e-10]]
+
+
+def cut_sources(experiment: Experiment, fast: int, slow: int) -> list[bool]:
+    """Which samples of a pixel, in scan order, are beyond the resolution limit."""
+    exposure = naive.Exposure.of(experiment)
+    places = [exposure.diffracted(f, s, layer)[0] for layer in range(exposure.sensor.layers) for f, s in exposure.subpixels(fast, slow)]
+    return [exposure.is_cut((d - source.beam) / source.wavelength) for d in places for source in exposure.sources]
+
+
+@pytest.mark.spec("SCA-6", "SCA-2", "EXP-14")
+@pytest.mark.parametrize(
+    "options", ["", "-oversample 2", "-oversample 2 -detector_thick 900 -thicksteps 2", "-oversample 2 -oversample_polar"]
+)
+@pytest.mark.parametrize("preset", ["reference", "c-parity", "physics"])
+def test_resolution_limit_between_sources(preset: str, options: str) -> None:
+    experiment = listed(made(f"{LARGE_CELL} {FIRST_PIXELS_CUT} -dmin 2.4 -polar 0.9 {options}", preset=preset), PARTLY_CUT)
+    first = cut_sources(experiment, 0, 0)
+    assert first[0]
+    assert not all(first)
+    agreed(experiment)
+
+
+# -------------------------------------------------------------------------------------------- sensor, water and the factors
+
+FACTOR_OPTIONS = {
+    "none": "",
+    "thick": "-oversample_thick",
+    "polar": "-oversample_polar",
+    "omega": "-oversample_omega",
+    "thick and polar": "-oversample_thick -oversample_polar",
+    "all": "-oversample_thick -oversample_polar -oversample_omega",
+}
+# Directions as in DETECTOR, but a solid angle near 1: products of many factors stay between the first and the last digit.
+FAR = "-distance 1000 -pixel 50 -point_pixel"
+SENSOR = "-detector_thick 600 -thicksteps 2 -detector_abs 450 -detector_roty 25 -twotheta 10"
+SPOTS = {"square": "-square_xtal", "tophat": "-tophat_spots -fudge 0.0001 -mosaic 6 -mosaic_domains 3"}
+
+
+@pytest.mark.spec("GEO-2", "GEO-5", "GEO-6", "EXP-15")
+@pytest.mark.parametrize("depth", ["", "-detector_abs 150", "-detector_abs 2000"])
+@pytest.mark.parametrize("layers", ["", "-thicksteps 1", "-thicksteps 2", "-thicksteps 3", "-thicksteps 4"])
+@pytest.mark.parametrize("off", [(), ("layer-spacing",), ("layer-spacing", "last-layer-capture")], ids=["", "spacing", "spacing, capture"])
+def test_sensor_layers(off: tuple[str, ...], layers: str, depth: str) -> None:
+    agreed(without(made(f"{LARGE_CELL} -detector_thick 900 {layers} {depth} {TILTED} -twotheta 20"), *off))
+
+
+@pytest.mark.spec("GEO-5")
+def test_layers_without_a_sensor() -> None:
+    assert np.array_equal(agreed(made(f"{LARGE_CELL} -thicksteps 3 -detector_abs 100")), agreed(made(LARGE_CELL)))
+
+
+@pytest.mark.spec("GEO-4", "GEO-6")
+@pytest.mark.parametrize("preset", ["reference", "physics"])
+def test_sensor_layers_of_a_curved_detector(preset: str) -> None:
+    agreed(made(f"{LARGE_CELL} -curved_det -detector_thick 5000 -thicksteps 3 -detector_rotx 4", preset=preset))
+
+
+@pytest.mark.spec("SCA-2", "SCA-8", "SCA-9", "SCA-10", "PRE-1")
+@pytest.mark.parametrize("spots", SPOTS.values(), ids=SPOTS)
+@pytest.mark.parametrize("water", ["", "-water 0.02"], ids=["dry", "wet"])
+@pytest.mark.parametrize("factors", FACTOR_OPTIONS.values(), ids=FACTOR_OPTIONS)
+@pytest.mark.parametrize("preset", ["reference", "physics"])
+def test_factors(preset: str, factors: str, water: str, spots: str) -> None:
+    options = f"{SMALL_CELL} {FAR} {SENSOR} {spots} {factors} {water} -oversample 2 -polar 0.8 -divergence 20 -divsteps 2 -fluence 1e22"
+    agreed(made(options, hkl=table(), preset=preset))
+
+
+@pytest.mark.spec("SCA-9", "SCA-10")
+@pytest.mark.parametrize("water", ["", "-water 0.02"], ids=["dry", "wet"])
+@pytest.mark.parametrize("factors", FACTOR_OPTIONS.values(), ids=FACTOR_OPTIONS)
+def test_factors_of_terms_in_the_reference(factors: str, water: str) -> None:
+    options = f"{SMALL_CELL} {FAR} {SENSOR} {factors} {water} -oversample 2 -polar 0.8 -dispersion 3 -fluence 1e22"
+    agreed(without(made(options, hkl=table()), "running-product"))
+
+
+@pytest.mark.spec("SCA-9")
+@pytest.mark.parametrize("options", [SENSOR, f"{SENSOR} -thicksteps 3 -oversample 1", "-dispersion 3 -dispsteps 3", "-phi 10 -osc 20"])
+@pytest.mark.parametrize("factors", ["-oversample_thick", "-oversample_omega", "-oversample_polar"])
+def test_running_product_is_the_readers_surprise(factors: str, options: str) -> None:
+    experiment = made(f"{SMALL_CELL} {FAR} -oversample 2 {options} {factors}", hkl=table())
+    agreed(experiment)
+
+
+@pytest.mark.spec("SCA-2", "SCA-6", "SCA-8")
+@pytest.mark.parametrize("polarization", ["-polar 0.9", "-nopolar"])
+@pytest.mark.parametrize("factors", ["", "-oversample_polar", "-oversample_omega"])
+@pytest.mark.parametrize("preset", ["reference", "physics"])
+def test_water_beyond_the_resolution_limit(preset: str, factors: str, polarization: str) -> None:
+    options = f"{LARGE_CELL} {FIRST_PIXELS_CUT} -dmin 3 -water 0.02 -fluence 1e22 -oversample 2 {factors} {polarization}"
+    image = agreed(made(options, preset=preset))
+    # The polarization factor of a pixel without a sample is 0, but it is not asked for where every term has its own.
+    assert (image[0, 0] > 0.0) == (preset == "reference" and (polarization == "-nopolar" or factors == "-oversample_polar"))
+
+
+@pytest.mark.spec("SCA-8")
+@pytest.mark.parametrize("options", ["", "-mosaic 2 -mosaic_domains 3", "-mosaic 0 -mosaic_domains 3", SENSOR, "-oversample 2 -osc 3"])
+def test_water(options: str) -> None:
+    experiment = made(f"{LARGE_CELL} -water 30 -fluence 1e24 -default_F 1 {options}")
+    once, twice = agreed(experiment), agreed(replace(experiment, beam=replace(experiment.beam, fluence=2e24)))
+    assert np.allclose(twice, 4.0 * once, rtol=1e-3)
+    experiment = without(experiment, "water-squared")
+    once, twice = agreed(experiment), agreed(replace(experiment, beam=replace(experiment.beam, fluence=2e24)))
+    assert np.allclose(twice, 2.0 * once, rtol=1e-12)
+
+
 # ------------------------------------------------------------------------------------------------------------------- crystal
 
 
@@ -504,6 +705,26 @@ def test_latch_passes_terms_without_a_spot(options: str) -> None:
     assert latched_at(experiment)[0] > latched_at(with_stages(experiment, lattice_shape="square"))[0]
 
 
+@pytest.mark.spec("SF-5", "SCA-6")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-divergence 30 -divsteps 2",
+        "-detector_thick 900 -thicksteps 2",
+        "-oversample 2 -dispersion 9 -detector_thick 900 -thicksteps 2",
+        "-oversample 2 -dispersion 9 -dmin 2.9",
+        "-dispersion 9 -dispsteps 3 -oversample_polar",
+    ],
+)
+@pytest.mark.parametrize("preset", ["reference", "c-parity"])
+def test_latch_with_sources_and_layers(preset: str, options: str) -> None:
+    experiment = made(f"{LATCHED} {options}", hkl=table(reach=6), preset=preset)
+    agreed(experiment)
+    number, within = latched_at(experiment)
+    assert number > 5
+    agreed(made(f"{LATCHED} {options} -phi 0 -osc 6 -phisteps 2", hkl=table(reach=6), preset=preset))
+
+
 # ------------------------------------------------------------------------------------------------------------------ rotation
 
 
@@ -564,6 +785,209 @@ def test_several_leading_steps_at_zero() -> None:
     # Both steps of the first sample are unrotated, and so are those of every later one.
     options = f"{LARGE_CELL} {SWEEPS['step 0 at 0']} -oversample 2"
     assert np.allclose(agreed(made(options, preset="c-parity")), agreed(made(f"{LARGE_CELL} -oversample 2")), rtol=1e-12)
+
+
+@pytest.mark.spec("ROT-9", "ROT-3", "ROT-4")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "-mosaic 2",
+        "-mosaic 2 -mosaic_domains 1",
+        "-mosaic 2 -mosaic_domains 2 -mosaic_seed 0",
+        "-mosaic 100 -mosaic_domains 5 -mosaic_seed 2147483646",
+        "-mosaic 0 -mosaic_domains 3",
+        "-mosaic 3 -mosaic_domains 4 -phi 0 -osc 8 -phisteps 3 -oversample 2",
+    ],
+)
+def test_gaussian_mosaic_domains(options: str) -> None:
+    agreed(made(f"{LARGE_CELL} {options}", rotation="gaussian"))
+
+
+# Several samples in every pixel, and a first pixel whose first samples are cut.
+SAMPLES = {
+    "sources": "-divergence 60 -divsteps 2",
+    "layers": "-detector_thick 900 -thicksteps 2",
+    "sub-pixels and sources": "-oversample 2 -dispersion 9",
+    "all": "-oversample 2 -dispersion 9 -hdivrange 30 -detector_thick 900 -thicksteps 2",
+    "all, with factors": "-oversample 2 -dispersion 9 -detector_thick 900 -thicksteps 2 -oversample_polar -oversample_thick",
+}
+
+
+@pytest.mark.spec("ROT-5", "ROT-6", "EXP-13")
+@pytest.mark.parametrize("cut", [False, True], ids=["", "cut"])
+@pytest.mark.parametrize("samples", SAMPLES.values(), ids=SAMPLES)
+@pytest.mark.parametrize("sweep", SWEEPS.values(), ids=SWEEPS)
+def test_steps_at_zero_stay_from_source_to_source(sweep: str, samples: str, cut: bool) -> None:
+    limit = f"{FIRST_PIXELS_CUT} -dmin 2.7" if cut else ""
+    agreed(made(f"{LARGE_CELL} {sweep} {samples} {limit} -roi 1 6 1 4", preset="c-parity"))
+
+
+@pytest.mark.spec("ROT-5", "ROT-6", "EXP-14")
+@pytest.mark.parametrize("sweep", SWEEPS.values(), ids=SWEEPS)
+def test_first_sample_is_of_the_first_source_that_is_not_cut(sweep: str) -> None:
+    options = f"{LARGE_CELL} {sweep} {FIRST_PIXELS_CUT} -dmin 2.4 -mosaic 2 -mosaic_domains 2"
+    experiment = listed(made(options, preset="c-parity"), PARTLY_CUT)
+    assert cut_sources(experiment, 0, 0) == [True, False, False] or sum(cut_sources(experiment, 0, 0)) == 2
+    agreed(experiment)
+
+
+# -------------------------------------------------------------------------------------------------------- presets and quirks
+
+CURVED = "-xds -curved_det -detector_rotz 40 -Xclose 6 -Yclose 12"
+# Options in which the quirk bites; those that need more are below.
+QUIRKS = {
+    "running-product": f"{LARGE_CELL} -oversample 2 -oversample_polar {TILTED}",
+    "first-sample-factors": f"{LARGE_CELL} -oversample 2 {TILTED} -divergence 20 -divsteps 2",
+    "last-layer-capture": f"{LARGE_CELL} {SENSOR}",
+    "layer-spacing": f"{LARGE_CELL} -detector_thick 600 -thicksteps 3 -detector_abs 450",
+    "water-squared": f"{LARGE_CELL} -water 5",
+    "misset-cap": f"{LARGE_CELL} -misset random -misset_seed 5",
+    "forced-pivot": f"{LARGE_CELL} -xds {TILTED} -twotheta 12 -pivot beam",
+    "pix0-unused": f"{LARGE_CELL} -pix0_vector_mm 45 -9 8 {TILTED}",
+    "normal-replaced": f"{LARGE_CELL} -odet_vector 2 0.3 0.1 {TILTED}",
+    "curved-axes": f"{LARGE_CELL} {CURVED}",
+    "triclinic-setting": f"{LARGE_CELL} -cell 50 60 70 80 95 105",
+}
+
+
+@pytest.mark.spec("PRE-4", "PRE-1")
+@pytest.mark.parametrize("quirk", QUIRKS)
+def test_quirk(quirk: str) -> None:
+    experiment = made(QUIRKS[quirk])
+    assert bites(experiment, quirk)
+    agreed(switched(made(QUIRKS[quirk], preset="physics"), True, quirk))
+
+
+def bites(experiment: Experiment, quirk: str) -> bool:
+    """Whether the image is another one without the quirk."""
+    return not np.allclose(agreed(experiment), agreed(without(experiment, quirk)), rtol=1e-4)
+
+
+@pytest.mark.spec("PRE-4", "ROT-4", "ROT-5")
+def test_quirk_phi_carryover() -> None:
+    experiment = made(f"{LARGE_CELL} {SWEEPS['through 0']} -oversample 2")
+    carried = agreed(switched(experiment, True, "phi-carryover"))
+    assert not np.allclose(carried, agreed(experiment), rtol=1e-4)
+    assert np.array_equal(carried, agreed(with_stages(experiment, preset="c-parity")))
+    assert np.array_equal(agreed(without(with_stages(experiment, preset="c-parity"), "phi-carryover")), agreed(experiment))
+
+
+@pytest.mark.spec("PRE-4", "SF-4", "SF-5")
+@pytest.mark.parametrize("options", ["", "-oversample 2 -dispersion 5"])
+def test_quirk_interpolation_latch(options: str) -> None:
+    assert bites(made(f"{LATCHED} {options}", hkl=table(reach=6)), "interpolation-latch")
+
+
+@pytest.mark.spec("PRE-4", "SF-6", "EXP-9")
+@pytest.mark.parametrize(("options", "differs"), [("-N 3 -xtalsize 2.1e-6", True), ("-N 2 -xtalsize 6.1e-6", True), ("-N 2", False)])
+def test_quirk_interpolation_cells(options: str, differs: bool) -> None:
+    assert bites(made(f"{SMALL_CELL} {options}", hkl=table(reach=9)), "interpolation-cells") == differs
+
+
+@pytest.mark.spec("PRE-4", "LAT-5", "LAT-7")
+@pytest.mark.parametrize("fudge", [0.3, 1.0])
+@pytest.mark.parametrize("shape", ["gauss", "tophat"])
+def test_quirk_spot_width(shape: str, fudge: float) -> None:
+    options = f"{SMALL_CELL} -Na 2 -Nb 4 -Nc 3 -fudge {fudge} -mosaic 6 -mosaic_domains 4 -nointerpolate"
+    assert bites(made(options, hkl=table(), lattice_shape=shape), "spot-width")
+
+
+@pytest.mark.spec("PRE-4", "EXP-14")
+@pytest.mark.parametrize("options", ["", "-oversample 2", "-oversample 2 -oversample_polar -water 1"])
+def test_quirk_source_weights(options: str) -> None:
+    experiment = listed(made(f"{LARGE_CELL} {options}"), SOURCES["weights"])
+    assert bites(experiment, "source-weights")
+
+
+@pytest.mark.spec("EXP-7")
+@pytest.mark.parametrize("seed", [0, 1, 7, 12345, 2147483646])
+def test_uniform_orientation(seed: int) -> None:
+    agreed(without(made(f"{LARGE_CELL} -misset random -misset_seed {seed}"), "misset-cap"))
+
+
+@pytest.mark.spec("EXP-7")
+@pytest.mark.parametrize("misset", ["0 0 0", "13 27 41"])
+@pytest.mark.parametrize("cell", ["50 60 70 80 95 105", "50 60 70 90 115 75", "50 60 70 90 100"])
+def test_cell_that_keeps_its_angles(cell: str, misset: str) -> None:
+    agreed(without(made(f"{LARGE_CELL} -cell {cell} -misset {misset} -Xbeam 7.3 -Ybeam 10.9"), "triclinic-setting"))
+
+
+@pytest.mark.spec("EXP-3", "EXP-4")
+@pytest.mark.parametrize("pivot", ["", "-pivot beam", "-pivot sample"])
+@pytest.mark.parametrize("centre", CENTRES.values(), ids=CENTRES)
+@pytest.mark.parametrize("convention", ["mosflm", "denzo", "adxv", "xds", "dials"])
+def test_pivot_and_nearest_point_of_the_user(convention: str, centre: str, pivot: str) -> None:
+    agreed(without(made(f"{LARGE_CELL} -{convention} {centre} {TILTED} -twotheta 12 {pivot}"), "forced-pivot"))
+
+
+@pytest.mark.spec("EXP-3", "EXP-4", "GEO-2", "GEO-3")
+@pytest.mark.parametrize("off", [("normal-replaced",), ("pix0-unused",), ("normal-replaced", "pix0-unused", "forced-pivot")], ids=str)
+@pytest.mark.parametrize("pivot", ["beam", "sample"])
+@pytest.mark.parametrize("axes", CUSTOM_AXES.values(), ids=CUSTOM_AXES)
+def test_custom_convention_without_quirks(axes: str, pivot: str, off: tuple[str, ...]) -> None:
+    options = f"{LARGE_CELL} {axes} {TILTED} -twotheta 12 -pivot {pivot} -pix0_vector 0.05 -0.01 0.012 -detector_thick 500"
+    agreed(without(made(options), *off))
+
+
+@pytest.mark.spec("EXP-4")
+def test_origin_in_a_named_convention() -> None:
+    assert bites(made(f"{LARGE_CELL} -pix0_vector 0.01 0.01 0.05 -xds {TILTED}"), "pix0-unused")
+
+
+@pytest.mark.spec("GEO-7", "EXP-3", "EXP-4")
+@pytest.mark.parametrize("options", ["", "-oversample 2 -point_pixel", f"{TILTED} -detector_thick 900", "-Xbeam 7 -Ybeam 11"])
+@pytest.mark.parametrize("convention", ["mosflm", "denzo", "adxv", "xds", "dials"])
+def test_sphere_in_the_detectors_own_frame(convention: str, options: str) -> None:
+    experiment = made(f"{LARGE_CELL} -curved_det -{convention} {options}")
+    agreed(without(experiment, "curved-axes"))
+    agreed(with_stages(experiment, preset="physics"))
+
+
+@pytest.mark.spec("GEO-7")
+@pytest.mark.parametrize("options", ["-mosflm -twotheta 12", "-xds -twotheta 12", f"-xds {TILTED} -twotheta 8 -ORGX 3", CUSTOM])
+def test_sphere_meets_the_direct_beam_where_the_plane_does(options: str) -> None:
+    agreed(without(made(f"{LARGE_CELL} -curved_det {options}"), "curved-axes"))
+
+
+# A direct beam off the nearest point, detector and crystal turned, several of everything.
+RICH = (
+    "-cell 12 15 18 80 95 105 -N 3 -fudge 0.8 -misset random -misset_seed 3 -default_F 17 -lambda 1.1 -interpolate -xds -pivot beam "
+    f"{TILTED} -twotheta 12 -Xbeam 9 -Yclose 7 -phi -2 -osc 4 -phisteps 3 -mosaic 2 -mosaic_domains 2 -oversample 2 -polar 0.8 "
+    "-detector_thick 600 -thicksteps 2 -detector_abs 450 -water 0.5 -dmin 1.2 -roi 1 8 1 5"
+)
+
+
+@pytest.mark.spec("PRE-1", "PRE-3", "SCA-10", "SF-4", "EXP-14", "EXP-15")
+@pytest.mark.parametrize("factors", ["", "-oversample_thick -oversample_omega"])
+@pytest.mark.parametrize("shape", ["square", "gauss"])
+def test_physics(shape: str, factors: str) -> None:
+    experiment = listed(made(f"{RICH} {factors}", hkl=table(reach=7), preset="physics", lattice_shape=shape), SOURCES["weights"][:2])
+    image = agreed(experiment)
+    reference = with_stages(experiment, preset="reference")
+    assert not np.allclose(image, agreed(reference), rtol=1e-2)
+    assert np.array_equal(image, simulate(without(reference, *naive.QUIRKS)).pixels)
+    agreed(switched(experiment, True, *naive.QUIRKS - {"phi-carryover", "running-product"}))
+
+
+@pytest.mark.spec("PRE-1", "SCA-10")
+@pytest.mark.parametrize("factors", ["-oversample_thick", "-oversample_polar", "-oversample_thick -oversample_polar -oversample_omega"])
+@pytest.mark.parametrize("quirk", ["first-sample-factors", "last-layer-capture", "water-squared"])
+def test_per_term_without_another_quirk(quirk: str, factors: str) -> None:
+    agreed(without(made(f"{LARGE_CELL} {SENSOR} -water 5 -oversample 2 {factors}"), quirk))
+
+
+@pytest.mark.spec("SCA-8")
+@pytest.mark.parametrize("stage", ["reference", "running-product", "per-term"])
+def test_water_in_every_scaling(stage: str) -> None:
+    agreed(without(made(f"{LARGE_CELL} -water 5", scaling=stage), "water-squared"))
+
+
+@pytest.mark.spec("SCA-2", "SCA-9", "SCA-10")
+@pytest.mark.parametrize("factors", FACTOR_OPTIONS.values(), ids=FACTOR_OPTIONS)
+@pytest.mark.parametrize("stage", ["reference", "running-product", "per-term"])
+def test_scaling_of_the_user(stage: str, factors: str) -> None:
+    agreed(made(f"{LARGE_CELL} {SENSOR} -water 5 -oversample 2 {factors}", scaling=stage))
 
 
 # ------------------------------------------------------------------------------------------------------ all of it, at random

@@ -114,6 +114,9 @@ def resolve_frame(beam: Beam, detector: Detector, goniometer: Goniometer, quirks
         pix0 = np.array(detector.pix0)
 
     close_distance = float(pix0 @ normal)
+    if not abs(close_distance) > PARALLEL * length(pix0):
+        field = "detector.pix0" if detector.pix0 is not None else "detector.twotheta"
+        raise ParameterError(field, "puts the detector plane through the crystal")
     distance = close_distance / ratio
     direct_beam = distance * incident - pix0
     return Frame(

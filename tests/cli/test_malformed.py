@@ -560,6 +560,8 @@ BARE = f"-default_F 100 {CELL} -lambda 6.2 -N 5 -distance 100"  # the detector l
     case("sample infinitely large", f"run {GOOD} -cell 1e-90 1e-90 1e-90 90 90 90 -xtal_x 1e300", "-xtal_x 1e300", "at most 1000 mm"),
     case("too many sub-pixels for the crystal", f"run {GOOD} -N 1000000", "-oversample", "1000"),
     case("hopelessly many samples", f"run {GOOD} -oversample 1000 -phisteps 1e6 -mosaic 1 -mosaic_dom 1e6", "-oversample", "1e+15"),
+    case("origin at the crystal", f"run {GOOD} --preset physics -pix0_vector 0 0 0", "-pix0_vector", "through the crystal"),
+    case("plane through the crystal", f"run {GOOD} -mosflm -twotheta 90", "-twotheta", "through the crystal"),
     case("explain without a crystal", "explain -default_F 100", "no unit cell", "-cell", "-mat"),
     case("explain with impossible angles", "explain -default_F 1 -cell 9 9 9 10 10 170", "-cell", "10 10 170", "do not close"),
 )

@@ -88,7 +88,10 @@ def check(seed: int, inputs: Path, capfd: pytest.CaptureFixture[str]) -> bool:
     """Run one command; whether it rendered."""
     words = command(random.Random(seed))
     before = {name: (inputs / name).read_bytes() for name in os.listdir(inputs)}
-    code = main(words)
+    try:
+        code = main(words)
+    except Exception as error:
+        pytest.fail(f"seed {seed}: nbnumba {' '.join(words)}\n{type(error).__name__}: {error}")
     _, err = capfd.readouterr()
     errors = [line for line in err.splitlines() if not line.startswith("nbnumba: warning: ")]
     said = f"seed {seed}: nbnumba {' '.join(words)}\n{err}"

@@ -291,30 +291,40 @@ def pixels(draw: Draw, files: dict[str, bytes]) -> list[Chunk]:
     if kind == "sizes" or (kind == "mixed" and chance(draw, 50)):
         chunks += [["-detsize_f", sized[0]], ["-detsize_s", sized[1]]]
     if kind == "header":
-        fast, slow, distance = draw(edge), draw(edge), draw(number(6.0, 60.0))
-        keywords = {
-            "PIXEL_SIZE": pixel,
-            "DISTANCE": distance,
-            "WAVELENGTH": draw(number(0.5, 3.0)),
-            "BEAM_CENTER_X": draw(number(-2.0, 8.0)),
-            "BEAM_CENTER_Y": draw(number(-2.0, 8.0)),
-            "PHI": draw(number(-90.0, 90.0)),
-            "OSC_RANGE": draw(number(0.1, 4.0)),
-        }
-        given = {name: value for name, value in keywords.items() if chance(draw, 60)}
-        name = draw(one_of("-mask", "-img"))
-        files["h.img"] = smv(fast, slow, given, draw(st.integers(0, 9999)))
-        chunks.append([name, "h.img"])
+        fast, slow = draw(edge), draw(edge)
+        for name in draw(st.sampled_from([("-mask",), ("-img",), ("-mask", "-img")])):
+            files[f"{name[1:]}.img"] = draw(headed(fast, slow, pixel))
+            chunks.append([name, f"{name[1:]}.img"])
     return chunks
 
 
-def smv(fast: int, slow: int, keywords: Mapping[str, str], seed: int) -> bytes:
-    """An SMV image, half of whose pixels are 0."""
-    lines = ["HEADER_BYTES=512;", "DIM=2;", "BYTE_ORDER=little_endian;", "TYPE=unsigned_short;", f"SIZE1={fast};", f"SIZE2={slow};"]
-    header = "\n".join(["{", *lines, *(f"{name}={value};" for name, value in keywords.items()), "}\f"])
+@st.composite
+def headed(draw: Draw, fast: int, slow: int, pixel: str) -> bytes:
+    """An SMV image, a third of whose pixels or more are 0, with keywords in any order."""
+    keywords = {
+        "PIXEL_SIZE": pixel,
+        "DISTANCE": draw(number(6.0, 60.0)),
+        "CLOSE_DISTANCE": draw(number(6.0, 60.0)),
+        "WAVELENGTH": draw(number(0.5, 3.0)),
+        "BEAM_CENTER_X": draw(number(-2.0, 8.0)),
+        "BEAM_CENTER_Y": draw(number(-2.0, 8.0)),
+        "DENZO_BEAM_CENTER_Y": draw(number(-2.0, 8.0)),
+        "XDS_ORGX": draw(number(-10.0, 40.0)),
+        "ORGY": draw(number(-10.0, 40.0)),
+        "PHI": draw(number(-90.0, 90.0)),
+        "OSC_RANGE": draw(number(0.1, 4.0)),
+        "TWOTHETA": draw(number(-30.0, 30.0)),
+    }
+    given = [f"{name}={value};" for name, value in draw(st.permutations(list(keywords.items()))) if chance(draw, 40)]
+    order = draw(one_of("little_endian", "big_endian"))
+    return smv(fast, slow, [f"BYTE_ORDER={order};", *given], draw(st.integers(0, 9999)))
+
+
+def smv(fast: int, slow: int, keywords: Sequence[str], seed: int) -> bytes:
+    lines = ["{", "HEADER_BYTES=512;", "DIM=2;", *keywords, "TYPE=unsigned_short;", f"SIZE1={fast};", f"SIZE2={slow};", "}\f"]
     chosen = random.Random(seed)
-    values = [chosen.choice((0, 1, 256, 65535)) if chosen.random() < 0.7 else 0 for _ in range(fast * slow)]
-    return header.ljust(512).encode() + struct.pack(f"<{len(values)}H", *values)
+    values = [chosen.choice((0, 1, 256, 65535)) if chosen.random() < 0.85 else 0 for _ in range(fast * slow)]
+    return "\n".join(lines).ljust(512).encode() + struct.pack(f"<{len(values)}H", *values)
 
 
 @st.composite
