@@ -186,7 +186,8 @@ class Experiment:
     def quirk_notes(self) -> list[str]:
         """A line for every quirk that is followed and changes the image, with the switch that puts it right."""
         followed = [BY_NAME[name] for name in self.quirks_met if name in self.quirks or name in SAID_ANYWAY]
-        return [f"quirk {q.name}: {q.effect} (--quirk {q.name}=off: {q.instead})" for q in followed]
+        switches = {q.name: "" if q.name in SAID_ANYWAY else f"--quirk {q.name}=off: " for q in followed}
+        return [f"quirk {q.name}: {q.effect} ({switches[q.name]}{q.instead})" for q in followed]
 
     @property
     def warnings(self) -> list[str]:

@@ -62,6 +62,11 @@ def normal_is_replaced(experiment: Experiment) -> bool:
     return experiment.detector.convention == "custom" and normal is not None and length(normal) != 1.0
 
 
+def header_centre_is_off(experiment: Experiment) -> bool:
+    frame, half = experiment.frame, experiment.detector.pixel_size / 2.0
+    return max(abs(frame.beam_x - frame.beam_slow + half), abs(frame.beam_y - frame.beam_fast + half)) > 1e-6 * half
+
+
 QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "phi-carryover",
@@ -142,7 +147,7 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "custom-centre",
         "a direction given as a vector switches to the custom convention: X and Y are fast and slow, without MOSFLM's half pixel",
-        "the same, and it is said",
+        "in any preset; give the beam centre from the outer corner of the first pixel",
         lambda e: e.detector.convention == "custom",
     ),
     Quirk(
@@ -172,8 +177,8 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "header-centre",
         "BEAM_CENTER_X and _Y of an SMV header are the numbers given, in whatever convention",
-        "they are MOSFLM's X and Y from the corner, as readers of SMV expect",
-        lambda e: e.detector.convention not in ("mosflm", "denzo"),
+        "they are MOSFLM's X and Y, as readers of SMV expect",
+        header_centre_is_off,
     ),
     Quirk(
         "sequential-noise",

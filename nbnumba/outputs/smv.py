@@ -49,7 +49,7 @@ def header_text(experiment: Experiment, size: int) -> str:
     detector, frame, sweep = experiment.detector, experiment.frame, experiment.goniometer.sweep
     slow, fast = detector.shape
     centre = centres(experiment)
-    beam_center = centre["beam_center"] if "header-centre" in experiment.quirks else centre["denzo"]
+    beam_center = centre["beam_center"] if "header-centre" in experiment.quirks else centre["mosflm"]
     phi = units.degrees(experiment.goniometer.phi_start)
     keywords: dict[str, object] = {
         "HEADER_BYTES": size,

@@ -95,7 +95,7 @@ def test_a_quirk_changes_nothing_where_it_does_not_bite(name: str) -> None:
 def test_quirks_outside_the_image() -> None:
     with_quirk, without = (header_text(experiment("header-centre", on), 512) for on in (True, False))
     assert with_quirk != without
-    assert "BEAM_CENTER_X=3;" in without
+    assert "BEAM_CENTER_X=2.75;" in without
     image = nbnumba.simulate(experiment("sequential-noise", on=True))
     image = replace(image, pixels=image.pixels * 1e6)
     other = replace(image, experiment=experiment("sequential-noise", on=False))
