@@ -322,10 +322,9 @@ def factors_of_terms(quirks: Quirks) -> frozenset[str]:
 
 def default_scaling(experiment: Experiment, quirks: Quirks) -> str:
     """PRE-1, SCA-10."""
-    per_subpixel = bool(factors_of_subpixels(experiment.sampling))
-    if experiment.model.preset == "physics" or not {"first-sample-factors", "last-layer-capture", "water-squared"} <= quirks:
+    if not {"first-sample-factors", "last-layer-capture", "water-squared", "source-weights"} <= quirks:
         return "per-term"
-    if per_subpixel:
+    if factors_of_subpixels(experiment.sampling):
         return "running-product" if "running-product" in quirks else "per-term"
     return "reference"
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbnumba.errors import OptionError
-from nbnumba.experiment.model import PRESETS
+from nbnumba.experiment.model import PRESETS, Model
 from nbnumba.experiment.part import default_of
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.experiment import Draft, apply_all
@@ -106,17 +107,12 @@ def read_draft(ctx: click.Context, options: dict[str, Any]) -> Draft:
         from nbnumba.experiment.configuration import load_experiment
 
         base = load_experiment(options["config"])
-    draft = apply_all(ctx.meta["given"], base, options["preset"])
+    draft = apply_all(ctx.meta["given"], base, read_model(base.model if base else Model(), options))
     if options["phi_carryover_mode"]:
         draft.values["model.stages.rotation"] = options["phi_carryover_mode"]
     for text in options["plugins"]:
         kind, name = key_and_value("--plugin", text, "KIND=NAME")
         draft.values[f"model.stages.{kind}"] = name
-    for text in options["quirks"]:
-        name, value = key_and_value("--quirk", text, "NAME=on or NAME=off")
-        if value not in ("on", "off"):
-            raise OptionError(f"--quirk {text}: must have the form NAME=on or NAME=off")
-        draft.values[f"model.quirks.{name}"] = value == "on"
     for text in options["settings"]:
         name, value = key_and_value("--set", text, "NAME=VALUE")
         try:
@@ -124,6 +120,17 @@ def read_draft(ctx: click.Context, options: dict[str, Any]) -> Draft:
         except ValueError:
             raise OptionError(f"--set {text}: {value!r} is not a number") from None
     return draft
+
+
+def read_model(base: Model, options: dict[str, Any]) -> Model:
+    """Preset and quirks of the command's own options over those of a base."""
+    quirks = dict(base.quirks)
+    for text in options["quirks"]:
+        name, value = key_and_value("--quirk", text, "NAME=on or NAME=off")
+        if value not in ("on", "off"):
+            raise OptionError(f"--quirk {text}: must have the form NAME=on or NAME=off")
+        quirks[name] = value == "on"
+    return replace(base, preset=options["preset"] or base.preset, quirks=quirks)
 
 
 def key_and_value(option: str, text: str, form: str) -> tuple[str, str]:

@@ -43,8 +43,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """
     prepare_threads(options["threads"])
     draft = read_draft(ctx, options)
-    output = Output(**draft.part("output"))
     experiment = draft.experiment()
+    output = Output(**draft.part("output"))
     check_writable(targets(output, options), (*draft.files_read, *options["plugin_files"]))
     experiment.check()
 

@@ -49,4 +49,4 @@ class Model(Part):
     def _has_by_default(self, name: str) -> bool:
         if name == "phi-carryover":
             return self.stages.get("rotation", self.preset) == "c-parity"
-        return self.preset != "physics"
+        return self.preset != "physics" and name != "implicit-dump"

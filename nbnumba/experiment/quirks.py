@@ -1,7 +1,7 @@
 """What the reference program does where one would not expect it, as switches (specs/presets.md).
 
-The preset ``c-parity`` has all of them on, ``reference`` all but ``phi-carryover``, ``physics`` none; ``model.quirks`` and
-``--quirk`` switch single ones.
+The preset ``c-parity`` has all of them on but ``implicit-dump``, ``reference`` all of those but ``phi-carryover``, ``physics`` none;
+``model.quirks`` and ``--quirk`` switch single ones.
 """
 
 from __future__ import annotations
@@ -179,6 +179,18 @@ QUIRKS: tuple[Quirk, ...] = (
         "BEAM_CENTER_X and _Y of an SMV header are the numbers given, in whatever convention",
         "they are MOSFLM's X and Y, as readers of SMV expect",
         header_centre_is_off,
+    ),
+    Quirk(
+        "header-reading",
+        "a keyword of -img and -mask is the last that ends so, a mask's beam centre is flipped, the byte order ignored, TWOTHETA dropped",
+        "keywords are exact, nothing is flipped, either byte order is read, TWOTHETA is used",
+        lambda e: False,  # known to the reader of the header
+    ),
+    Quirk(
+        "implicit-dump",
+        "Fdump.bin is read where no -hkl is given, and written where one is",
+        "dumps are read and written where they are named",
+        lambda e: False,  # known to the reader of structure factors
     ),
     Quirk(
         "sequential-noise",

@@ -16,6 +16,7 @@ from nbnumba.errors import OptionError
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.experiment import Experiment
 from nbnumba.experiment.model import Model
+from nbnumba.experiment.quirks import BY_NAME
 from nbnumba.inputs.dump import read_dump
 from nbnumba.inputs.hkl import read_hkl
 from nbnumba.inputs.matrix import read_matrix
@@ -26,6 +27,7 @@ from nbnumba.options.headers import header_values
 from nbnumba.options.table import SECTIONS, WITHOUT_EFFECT
 
 RANDOM = "random"
+IMPLICIT_DUMP = Path("Fdump.bin")
 HEADERS = ("-mask", "-img")  # in the order in which they act
 
 
@@ -46,12 +48,13 @@ def experiment_from_options(options: Mapping[str, Any] | str | Sequence[str], ba
 class Draft:
     """Fields of the experiment and of the output, by path (``beam.wavelength``), as options set them one after the other.
 
-    preset: overrides the base's; it decides how headers are read.
+    model: preset and quirks, which decide how headers and structure factors are read; default: the base's.
     """
 
-    def __init__(self, base: Experiment | None, preset: str | None = None) -> None:
+    def __init__(self, base: Experiment | None, model: Model | None = None) -> None:
         self.base = base
-        self.preset = preset or (base.model.preset if base else Model().preset)
+        self.model = model or (base.model if base else Model())
+        self.quirks = self.model.active_quirks
         self.values: dict[str, Any] = {}
         self.pivot: str | None = None  # where -pivot itself puts it
         self.notes: list[str] = []
@@ -80,7 +83,9 @@ class Draft:
     def apply_header(self, given: Given) -> None:
         """Defaults from the header of an image (-img), or of a mask (-mask) and the mask itself."""
         image = read_smv(given.values[0])
-        as_reference = self.preset != "physics"
+        as_reference = "header-reading" in self.quirks
+        if as_reference:
+            self._say("header-reading")
         self.files_read.append(image.path)
         self.values.update(header_values(image, flip_y=as_reference and given.option.name == "-mask", as_reference=as_reference))
         if given.option.name == "-mask":
@@ -103,7 +108,7 @@ class Draft:
         self._settle_orientation()
         self._settle_pivot()
         self._read_structure_factors()
-        self.values["model.preset"] = self.preset
+        self.values |= {"model.preset": self.model.preset, "model.quirks": self.model.quirks}
         parts: dict[str, Any] = {}
         for f in fields(Experiment):
             base, arguments = getattr(self.base, f.name, None), self.part(f.name)
@@ -121,6 +126,9 @@ class Draft:
     def _read_structure_factors(self) -> None:
         """From the list, else from a dump that is named."""
         path, dump = self.values.get("structure_factors.path"), self.values.get("output.dump_file")
+        if dump is None and "implicit-dump" in self.quirks and (path or IMPLICIT_DUMP.is_file()):
+            dump = self.values["output.dump_file"] = IMPLICIT_DUMP
+            self._say("implicit-dump")
         if path is not None:
             hkl, F = read_hkl(path)
         elif dump is not None:
@@ -130,6 +138,11 @@ class Draft:
         else:
             return
         self.values |= {"structure_factors.path": path, "structure_factors.hkl": hkl, "structure_factors.F": F}
+
+    def _say(self, name: str) -> None:
+        """Note a quirk that is followed."""
+        quirk = BY_NAME[name]
+        self.notes.append(f"quirk {name}: {quirk.effect} (--quirk {name}=off: {quirk.instead})")
 
     def _settle_orientation(self) -> None:
         """Misset angles and a random orientation exclude each other; the one given last counts."""
@@ -148,9 +161,9 @@ class Draft:
         return tuple(default if base is None else getattr(base, name))  # type: ignore[arg-type]
 
 
-def apply_all(given: Sequence[Given], base: Experiment | None = None, preset: str | None = None) -> Draft:
+def apply_all(given: Sequence[Given], base: Experiment | None = None, model: Model | None = None) -> Draft:
     """Headers first, a mask's before an image's, then all options in order, over a base."""
-    draft = Draft(base, preset)
+    draft = Draft(base, model)
     for name in HEADERS:
         for one in [one for one in given if one.option.name == name][-1:]:
             draft.apply_header(one)

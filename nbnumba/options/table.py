@@ -286,7 +286,7 @@ OUTPUT = (
 NO_EFFECT = "changes nothing, as in the reference program"
 WITHOUT_EFFECT = (
     flag("-coherent", NO_EFFECT),
-    *(text(name, "", NO_EFFECT) for name in ("-stol", "-4stol", "-Q", "-stolout", "-density", "-MW")),
+    *(text(names, "", NO_EFFECT) for names in ("-stol", "-4stol", "-Q", "-stolout", "-density -sample_density", "-MW -molecular_weight")),
     flag("-printout", "changes nothing: pixels are not printed"),
     text("-printout_pixel", "", "changes nothing: pixels are not printed", least=2, most=2),
 )

@@ -41,7 +41,7 @@ def write(path: Path, order: str = "little", text: str = HEADER, pixels: np.ndar
 
 
 def experiment(options: str, preset: str = "reference") -> nbnumba.Experiment:
-    return apply_all(split_arguments(f"-default_F 1 -cell 50 {options}".split())[0], None, preset).experiment()
+    return apply_all(split_arguments(f"-default_F 1 -cell 50 {options}".split())[0], None, nbnumba.Model(preset=preset)).experiment()
 
 
 @pytest.mark.spec("FMT-13")
@@ -151,3 +151,32 @@ def test_a_dump_is_written_only_where_it_is_named(in_tmp_path: Path) -> None:
     assert Path("Fdump.bin").read_bytes() == b"left over"
     assert main(f"{words} -dump F.bin".split()) == 0
     assert read_dump("F.bin")[1].tolist() == [4.0]
+
+
+@pytest.mark.spec("FMT-14", "PRE-4")
+def test_the_implicit_dump_is_a_quirk_that_is_switched_on(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from nbnumba.cli.main import main
+
+    Path("p1.hkl").write_text("0 0 0 4\n1 2 3 4\n")
+    words = "run -cell 50 -N 3 -detpixels 8 -oversample 1 -nonoise -nopgm --quirk implicit-dump=on".split()
+    assert main([*words, "-hkl", "p1.hkl"]) == 0
+    with_list = Path("floatimage.bin").read_bytes()
+    assert read_dump("Fdump.bin")[1].max() == 4.0
+    assert main(words) == 0
+    assert Path("floatimage.bin").read_bytes() == with_list
+    assert capsys.readouterr().err.count("quirk implicit-dump") == 2
+    assert main(words[:-2]) == 2
+
+
+@pytest.mark.spec("PRE-4", "FMT-13")
+def test_header_reading_is_a_quirk_and_is_said(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from nbnumba.cli.main import main
+
+    file = write(in_tmp_path / "a.img")
+    words = f"explain -default_F 1 -cell 50 -img {file}".split()
+    assert main(words) == 0
+    assert "quirk header-reading" in capsys.readouterr().out
+    assert main([*words, "--quirk", "header-reading=off"]) == 0
+    out = capsys.readouterr().out
+    assert "quirk header-reading" not in out
+    assert "twotheta" in out or "pix0_mm" in out

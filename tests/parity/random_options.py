@@ -502,9 +502,16 @@ def renderable(experiment: nbnumba.Experiment) -> bool:
     return experiment.steps * experiment.layers[0] <= MOST_TERMS and min(frame.close_distance, frame.distance) > 1e-3
 
 
-def blackened(experiment: nbnumba.Experiment) -> bool:
-    """-oversample_thick without a sensor: the reference program works out a capture fraction of 0, nbnumba takes 1 (GEO-6)."""
-    return experiment.sampling.capture_per_subpixel and experiment.detector.sensor_thickness == 0.0
+def contradictory(experiment: nbnumba.Experiment) -> bool:
+    """Per-sub-pixel factors of what is switched off.
+
+    Without a sensor the reference program works out a capture fraction of 0 for -oversample_thick (nbnumba's is 1, GEO-6), and
+    -oversample_polar undoes its -nopolar.
+    """
+    sampling = experiment.sampling
+    unpolarized = experiment.model.stages.get("polarization") == "none"
+    no_sensor = experiment.detector.sensor_thickness == 0.0
+    return (sampling.capture_per_subpixel and no_sensor) or (sampling.polarization_per_subpixel and unpolarized)
 
 
 def stops_at_zero(experiment: nbnumba.Experiment) -> bool:
