@@ -164,7 +164,7 @@ def test_the_implicit_dump_is_a_quirk_that_is_switched_on(in_tmp_path: Path, cap
     assert read_dump("Fdump.bin")[1].max() == 4.0
     assert main(words) == 0
     assert Path("floatimage.bin").read_bytes() == with_list
-    assert capsys.readouterr().err.count("quirk implicit-dump") == 2
+    assert capsys.readouterr().err.count("quirk implicit-dump: ") == 2
     assert main(words[:-2]) == 2
 
 
