@@ -10,7 +10,7 @@ import click
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for
 
 
-@click.command("explain", cls=ExperimentCommand, short_help="Print what a run would decide, without rendering.")
+@click.command("explain", cls=ExperimentCommand)
 @experiment_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

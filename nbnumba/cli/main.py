@@ -12,7 +12,11 @@ import click
 from nbnumba import __version__
 from nbnumba.errors import NbnumbaError, ParameterError
 
-COMMANDS = {"run": "nbnumba.cli.run", "explain": "nbnumba.cli.explain", "plugins": "nbnumba.cli.plugins"}
+COMMANDS = {
+    "run": ("nbnumba.cli.run", "Render an image and write it."),
+    "explain": ("nbnumba.cli.explain", "Print what a run would decide, without rendering."),
+    "plugins": ("nbnumba.cli.plugins", "List the physics stages, or check one."),
+}
 USAGE_ERROR, INTERRUPTED = 2, 130
 
 
@@ -23,11 +27,16 @@ class LazyGroup(click.Group):
         """In the order of COMMANDS."""
         return list(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands with their summaries, none of them imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(COMMANDS[cmd_name]).command
+        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
         return command
 
 

@@ -13,11 +13,11 @@ from nbnumba.errors import OptionError
 from nbnumba.experiment.model import PRESETS, Model
 from nbnumba.experiment.part import default_of
 from nbnumba.options.arguments import split_arguments
-from nbnumba.options.experiment import Draft, apply_all
 from nbnumba.options.table import EV, GROUPS, Option
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.options.experiment import Draft
     from nbnumba.stages.registry import Registry
 
 CARRYOVER_MODES = ("spec", "c-parity")
@@ -102,6 +102,8 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read_draft(ctx: click.Context, options: dict[str, Any]) -> Draft:
     """Configuration file, options of the table, then the command's own options, each over the one before."""
+    from nbnumba.options.experiment import apply_all
+
     base = None
     if options["config"] is not None:
         from nbnumba.experiment.configuration import load_experiment

@@ -13,7 +13,7 @@ from nbnumba.stages.stage import Parameter, Stage
 FILE = click.Path(path_type=Path)
 
 
-@click.group("plugins", invoke_without_command=True, short_help="List the physics stages, or check one.")
+@click.group("plugins", invoke_without_command=True)
 @click.option("--plugin-file", "plugin_files", multiple=True, type=FILE, metavar="FILE.py", help="Load stages from a Python file.")
 @click.pass_context
 def command(ctx: click.Context, plugin_files: tuple[Path, ...]) -> None:

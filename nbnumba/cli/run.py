@@ -15,7 +15,6 @@ import click
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError
 from nbnumba.files import check_writable, write_all
-from nbnumba.inputs.dump import dump_bytes
 from nbnumba.outputs.settings import Output
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 SECONDS_BEFORE_PROGRESS = 1.0
 
 
-@click.command("run", cls=ExperimentCommand, short_help="Render an image and write it.")
+@click.command("run", cls=ExperimentCommand)
 @experiment_options
 @click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture: log scale, beam centre, resolution rings.")
@@ -95,6 +94,8 @@ def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path
         files[output.noise_file] = smv_bytes(image.experiment, noisy_counts(image, seed, output.adc_offset))
     factors = image.experiment.structure_factors
     if output.dump_file is not None and factors.hkl is not None and factors.F is not None:
+        from nbnumba.inputs.dump import dump_bytes
+
         files[output.dump_file] = dump_bytes(factors.hkl, factors.F, factors.default_F)
     if options["png"] is not None:
         from nbnumba.outputs.png import png_bytes
