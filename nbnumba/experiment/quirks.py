@@ -24,6 +24,10 @@ class Quirk:
     bites: Callable[[Experiment], bool]
 
 
+# Without any of these every term has a weight of its own, and there is no running product.
+TERM_QUIRKS = frozenset({"first-sample-factors", "last-layer-capture", "water-squared", "source-weights"})
+
+
 def divides_pixels(experiment: Experiment) -> bool:
     """Whether a pixel has samples whose correction factors differ."""
     return experiment.oversample > 1 or experiment.detector.sensor_thickness > 0.0
@@ -78,7 +82,7 @@ QUIRKS: tuple[Quirk, ...] = (
         "running-product",
         "-oversample_thick, _polar and _omega multiply the running sum after every term",
         "they multiply the term",
-        lambda e: e.sampling.corrects_subpixels and e.steps * e.layers[0] > 1,
+        lambda e: e.sampling.corrects_subpixels and e.steps * e.layers[0] > 1 and e.quirks >= TERM_QUIRKS,
     ),
     Quirk(
         "first-sample-factors",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nbnumba.experiment.quirks import TERM_QUIRKS
+
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
@@ -29,10 +31,6 @@ def stage_names(experiment: Experiment) -> dict[str, str]:
     return {**PRESETS[model.preset], **suited_to(experiment), **model.stages}
 
 
-# Quirks without which terms differ in their weights.
-TERM_QUIRKS = {"first-sample-factors", "last-layer-capture", "water-squared", "source-weights"}
-
-
 def suited_to(experiment: Experiment) -> dict[str, str]:
     """Stages that the kind of data, the sampling and the quirks decide (SF-3, SF-6, SCA-9, SCA-10)."""
     quirks = experiment.quirks
@@ -41,8 +39,8 @@ def suited_to(experiment: Experiment) -> dict[str, str]:
         suited["structure_factor"] = "constant"
     elif experiment.interpolated:
         suited["structure_factor"] = "tricubic-latch" if "interpolation-latch" in quirks else "tricubic"
-    if experiment.sampling.corrects_subpixels and "running-product" in quirks:
-        suited["scaling"] = "running-product"
-    elif experiment.sampling.corrects_subpixels or not quirks >= TERM_QUIRKS:
+    if not quirks >= TERM_QUIRKS:
         suited["scaling"] = "per-term"
+    elif experiment.sampling.corrects_subpixels:
+        suited["scaling"] = "running-product" if "running-product" in quirks else "per-term"
     return suited

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.detector import Detector
 from nbnumba.stages.stage import experiment_parameter
@@ -12,6 +14,7 @@ from nbnumba_plugins.geometry_planar import captured
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.experiment.frame import Frame
 
 
 class Curved(NamedTuple):
@@ -51,11 +54,19 @@ def prepare(experiment: Experiment) -> Curved:
     beam_x, beam_y, beam_z = frame.incident.tolist()
     normal_x, normal_y, normal_z = frame.normal.tolist()
     layers, thickness = experiment.layers
+    beam_fast, beam_slow = beam_spot(frame)
     return Curved(
         y0, z0, fast_x, fast_y, fast_z, slow_x, slow_y, slow_z, beam_x, beam_y, beam_z, normal_x, normal_y, normal_z,
         detector.pixel_size, frame.distance, frame.close_distance, int(detector.point_pixel), layers, thickness, detector.absorption,
-        int("curved-axes" not in experiment.quirks), frame.beam_fast, frame.beam_slow,
+        int("curved-axes" not in experiment.quirks), beam_fast, beam_slow,
     )  # fmt: skip
+
+
+def beam_spot(frame: Frame) -> tuple[float, float]:
+    """Coordinates along fast and slow, in m, of the point where the beam meets the detector plane."""
+    axes = np.array([frame.fast_axis, frame.slow_axis, -frame.incident]).T
+    fast, slow, _ = np.linalg.solve(axes, -frame.pix0).tolist()
+    return fast, slow
 
 
 def rotated(vx, vy, vz, ax, ay, az, angle):

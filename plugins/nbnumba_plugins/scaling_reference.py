@@ -35,20 +35,45 @@ def water_molecules(experiment: Experiment) -> float:
     return experiment.background.water_size**3 * WATER_DENSITY * AVOGADRO / WATER_MOLAR_MASS
 
 
-def prepare(experiment: Experiment) -> Reference:
-    photons, sampling, quirks = THOMSON * experiment.beam.photons_per_area, experiment.sampling, experiment.quirks
-    first_sample, last_layer = "first-sample-factors" in quirks, "last-layer-capture" in quirks
+def prepare_reference(experiment: Experiment) -> Reference:
+    """No factor goes with a term; the background of all terms goes in at the start."""
+    terms = experiment.steps * experiment.layers[0]
+    prepared = prepare_running_product(experiment)
+    return prepared._replace(
+        background=prepared.background + prepared.background_per_term * terms,
+        background_per_term=0.0,
+        polarization_per_term=0,
+        solid_angle_per_term=0,
+        capture_per_term=0,
+    )
+
+
+def prepare_running_product(experiment: Experiment) -> Reference:
+    """The factors that the user wants for every sub-pixel go with every term."""
+    photons, sampling = THOMSON * experiment.beam.photons_per_area, experiment.sampling
+    squared = "water-squared" in experiment.quirks
     # The kernel multiplies by photons / steps at the end; the reference program's background has been multiplied by photons before.
-    water = WATER_F**2 * water_molecules(experiment) * (photons if "water-squared" in quirks else 1.0)
+    water = WATER_F**2 * water_molecules(experiment)
     return Reference(
-        background=water if "water-squared" in quirks else 0.0,
-        background_per_term=0.0 if "water-squared" in quirks else water,
+        background=water * photons if squared else 0.0,
+        background_per_term=0.0 if squared else water,
         photons=photons / experiment.steps,
-        polarization_per_term=int(sampling.polarization_per_subpixel or not first_sample),
-        solid_angle_per_term=int(sampling.solid_angle_per_subpixel or not first_sample),
-        capture_per_term=int(sampling.capture_per_subpixel or not last_layer),
+        polarization_per_term=int(sampling.polarization_per_subpixel),
+        solid_angle_per_term=int(sampling.solid_angle_per_subpixel),
+        capture_per_term=int(sampling.capture_per_subpixel),
         initial_polarization=1.0 if experiment.model.stages.get("polarization") == "none" else 0.0,
         has_background=int(experiment.background.water_size > 0.0),
+    )
+
+
+def prepare_per_term(experiment: Experiment) -> Reference:
+    """And so do those whose quirk is off."""
+    prepared, quirks = prepare_running_product(experiment), experiment.quirks
+    first_sample, last_layer = "first-sample-factors" in quirks, "last-layer-capture" in quirks
+    return prepared._replace(
+        polarization_per_term=int(prepared.polarization_per_term or not first_sample),
+        solid_angle_per_term=int(prepared.solid_angle_per_term or not first_sample),
+        capture_per_term=int(prepared.capture_per_term or not last_layer),
     )
 
 
@@ -69,7 +94,7 @@ def running_product(p, total, f_latt, f_cell, weight):
     if f_latt == 0.0 and p.has_background == 0:
         return total
     amplitude = f_latt * f_cell
-    return (total + amplitude * amplitude) * weight
+    return (total + amplitude * amplitude + p.background_per_term) * weight
 
 
 PLAIN = Reference(0.0, 0.0, 1.0, 0, 0, 0, 0.0, 0)
@@ -85,7 +110,7 @@ REFERENCE = Stage(
     kind="scaling",
     name="reference",
     summary="absolute photons, with the correction factors of each pixel's first sample",
-    prepare=prepare,
+    prepare=prepare_reference,
     function=reference,
     parameters=PARAMETERS,
     spec=("SCA-1", "SCA-2", "SCA-3", "SCA-8"),
@@ -96,7 +121,7 @@ RUNNING_PRODUCT = Stage(
     kind="scaling",
     name="running-product",
     summary="as the reference program with -oversample_thick, _polar or _omega: factors multiply the running sum after every term",
-    prepare=prepare,
+    prepare=prepare_running_product,
     function=running_product,
     parameters=PARAMETERS,
     spec=("SCA-9",),
@@ -111,7 +136,7 @@ PER_TERM = Stage(
     kind="scaling",
     name="per-term",
     summary="absolute photons, every term with its own correction factors",
-    prepare=prepare,
+    prepare=prepare_per_term,
     function=per_term,
     parameters=PARAMETERS,
     spec=("SCA-10",),
