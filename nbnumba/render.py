@@ -64,6 +64,7 @@ def sampling_of(experiment: Experiment, parameters: Mapping[str, Any]) -> Sampli
         first_pixel=-1,
         first_sample=0,
         latch_pixel=NEVER,
+        latch_without_spot=int(experiment.background.water_size > 0.0),
         latch_term=0,
     )
 

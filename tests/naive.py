@@ -44,7 +44,7 @@ class Exposure:
     """All that is known before the first pixel, and the two things that pixels leave behind: ``rotation``'s and ``amplitude``'s.
 
     fluence: photons/m^2; shape: offsets x, y, z -> F_latt; oversample: sub-pixels along each axis; dmin: m; point_pixel, curved,
-    polarized, quirks: which variants of the equations hold.
+    polarized, quirks: which variants of the equations hold; black: nothing is captured (SCA-9).
     """
 
     frame: Frame
@@ -57,6 +57,7 @@ class Exposure:
     shape: Shape
     amplitude: Amplitude
     scaling: Scaling
+    black: bool
     oversample: int
     dmin: float
     point_pixel: bool
@@ -86,8 +87,9 @@ class Exposure:
                 stays_at_zero={"spec": False, "c-parity": True, "gaussian": False}[stages["rotation"]],
             ),
             shape=shape_transform(stages["lattice_shape"], cells, reciprocal, experiment.model, quirks),
-            amplitude=Amplitude.of(experiment.structure_factors, stages["structure_factor"]),
+            amplitude=Amplitude.of(experiment.structure_factors, stages["structure_factor"], wet=experiment.background.water_size > 0.0),
             scaling=Scaling.of(stages["scaling"], experiment, quirks),
+            black="bare-capture" in quirks and experiment.sampling.capture_per_subpixel and not detector.sensor_thickness,
             oversample=experiment.sampling.oversample or suggested_oversample(cell, cells, frame, detector, beam),
             dmin=experiment.sampling.dmin,
             point_pixel=detector.point_pixel,
@@ -97,7 +99,9 @@ class Exposure:
         )
 
     def pixel(self, fast: int, slow: int) -> float:
-        """Photons in a pixel (SCA-2)."""
+        """Photons in a pixel (SCA-2, SCA-9)."""
+        if self.black:
+            return 0.0
         total = self.scaling.background
         first = None if self.polarized else 1.0  # polarization factor of the first sample that is not cut
         for layer in range(self.sensor.layers):
@@ -144,8 +148,8 @@ class Exposure:
             return r / length(r), length(r)  # GEO-2
         if "curved-axes" in self.quirks:  # GEO-4
             d = turned(turned(frame.beam, frame.slow, r[1] / frame.distance), frame.fast, r[2] / frame.distance)
-        else:
-            d = self.on_a_sphere(F, S)
+            return d / length(d), frame.distance * length(d)
+        d = self.on_a_sphere(F, S)
         return d, frame.distance
 
     def on_a_sphere(self, F: float, S: float) -> Array:
@@ -207,7 +211,7 @@ QUIRKS: Quirks = frozenset(
     """
     phi-carryover running-product first-sample-factors last-layer-capture layer-spacing water-squared interpolation-latch
     interpolation-cells misset-cap source-weights spot-width forced-pivot custom-centre pix0-unused normal-replaced curved-axes
-    triclinic-setting header-centre sequential-noise
+    triclinic-setting header-centre sequential-noise bare-capture nopolar-undone
     """.split()
 )
 
@@ -221,7 +225,7 @@ def followed_quirks(model: Model) -> Quirks:
 def chosen_stages(experiment: Experiment) -> Mapping[str, str]:
     """Stage kind -> name: the preset's, unless the user names another (PRE-1)."""
     quirks = followed_quirks(experiment.model)
-    return {
+    stages = {
         "geometry": "planar",
         "rotation": "c-parity" if "phi-carryover" in quirks else "spec",
         "lattice_shape": "square",
@@ -230,6 +234,8 @@ def chosen_stages(experiment: Experiment) -> Mapping[str, str]:
         "scaling": default_scaling(experiment, quirks),
         **experiment.model.stages,
     }
+    undone = "nopolar-undone" in quirks and experiment.sampling.polarization_per_subpixel  # POL-3
+    return {**stages, "polarization": "kahn"} if undone else stages
 
 
 def fluence(beam: Beam) -> float:
@@ -854,7 +860,8 @@ class Amplitude:
     """F_cell, electrons, of fractional indices, one term after the other.
 
     listed: Miller indices -> F; box: smallest and largest listed indices; interpolating: whether the present term is interpolated
-    where the box allows it; latched: whether SF-5 holds, which is why ``interpolating`` is kept from term to term.
+    where the box allows it; latched: whether SF-5 holds, which is why ``interpolating`` is kept from term to term; wet: whether
+    there is water.
     """
 
     listed: Mapping[Index, float]
@@ -862,23 +869,24 @@ class Amplitude:
     default_F: float
     interpolating: bool
     latched: bool
+    wet: bool
 
     @classmethod
-    def of(cls, factors: StructureFactors, stage: str) -> Amplitude:
+    def of(cls, factors: StructureFactors, stage: str, wet: bool) -> Amplitude:
         listed: dict[Index, float] = {}
         if stage != "constant" and factors.hkl is not None and factors.F is not None:
             listed = {(int(h), int(k), int(l)): float(F) for (h, k, l), F in zip(factors.hkl, factors.F, strict=True)}
         interpolating = {"constant": False, "nearest": False, "tricubic": True, "tricubic-latch": True}[stage]
         indices = np.array(list(listed) or [(0, 0, 0)])
         box = np.array([indices.min(axis=0), indices.max(axis=0)])
-        return cls(listed, box, factors.default_F, interpolating, latched=stage == "tricubic-latch")
+        return cls(listed, box, factors.default_F, interpolating, latched=stage == "tricubic-latch", wet=wet)
 
     def __call__(self, hkl: Array, F_latt: float) -> float:
         """F_cell of the next term in scan order. hkl: fractional."""
         if self.interpolating:
             if self.inside(hkl):
                 return self.tricubic(hkl)
-            if self.latched and F_latt != 0.0:  # SF-5
+            if self.latched and (F_latt != 0.0 or self.wet):  # SF-5
                 self.interpolating = False
         h0, k0, l0 = nearest_reflection(hkl)
         return self.at((int(h0), int(k0), int(l0)))

@@ -85,6 +85,18 @@ QUIRKS: tuple[Quirk, ...] = (
         lambda e: e.sampling.corrects_subpixels and e.steps * e.layers[0] > 1 and e.quirks >= TERM_QUIRKS,
     ),
     Quirk(
+        "bare-capture",
+        "-oversample_thick without a sensor captures nothing: the image is black",
+        "a surface captures every photon",
+        lambda e: e.sampling.capture_per_subpixel and e.detector.sensor_thickness == 0.0,
+    ),
+    Quirk(
+        "nopolar-undone",
+        "-oversample_polar undoes -nopolar",
+        "it has nothing to work out",
+        lambda e: e.sampling.polarization_per_subpixel and e.model.stages.get("polarization") == "none",
+    ),
+    Quirk(
         "first-sample-factors",
         "solid angle and polarization are those of the pixel's first sample",
         "every term has its own",

@@ -32,6 +32,7 @@ class Sampling(NamedTuple):
     first_pixel: int  # slow * fast_pixels + fast of the pixel that holds the first sample in scan order, -1 if none needs to be told
     first_sample: int  # ((layer * oversample + sub_slow) * oversample + sub_fast) * sources + source of that sample
     latch_pixel: int  # the pixel in which the structure factor's latch falls, NEVER if it does not
+    latch_without_spot: int  # whether a term with F_latt = 0 can end interpolation too
     latch_term: int  # (sample * phi_steps + step) * domains + domain of the first term after that
 
 

@@ -49,7 +49,7 @@ def find_first_sample(gp, sampling, spans, found):
 
 
 def find_latch(gp, rp, lp, fp, sampling, spans, fast_pixels, found):
-    """Set row j of ``found`` to (slow, fast, term) of the first term in span j for which latch() is 1 and F_latt is not 0."""
+    """Set row j of ``found`` to (slow, fast, term) of the first term in span j for which latch() is 1 and F_latt, if it counts, not 0."""
     samples = sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
     domains = rp.axes.shape[1]
     for j in prange(spans.shape[0]):
@@ -68,7 +68,9 @@ def find_latch(gp, rp, lp, fp, sampling, spans, fast_pixels, found):
                     h = rp.axes[row, domain, 0, 0] * qx + rp.axes[row, domain, 0, 1] * qy + rp.axes[row, domain, 0, 2] * qz
                     k = rp.axes[row, domain, 1, 0] * qx + rp.axes[row, domain, 1, 1] * qy + rp.axes[row, domain, 1, 2] * qz
                     l = rp.axes[row, domain, 2, 0] * qx + rp.axes[row, domain, 2, 1] * qy + rp.axes[row, domain, 2, 2] * qz
-                    if latch(fp, h, k, l) and lattice_shape(lp, h - nearest(h), k - nearest(k), l - nearest(l)) != 0.0:
+                    if not latch(fp, h, k, l):
+                        continue
+                    if sampling.latch_without_spot or lattice_shape(lp, h - nearest(h), k - nearest(k), l - nearest(l)) != 0.0:
                         found[j, 0] = spans[j, 0]
                         found[j, 1] = fast
                         found[j, 2] = sample * rp.phi_steps * domains + turn

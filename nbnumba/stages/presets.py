@@ -28,7 +28,10 @@ PRESETS: dict[str, dict[str, str]] = {
 def stage_names(experiment: Experiment) -> dict[str, str]:
     """kind -> name: the preset's, then what the experiment calls for, then what the user names."""
     model = experiment.model
-    return {**PRESETS[model.preset], **suited_to(experiment), **model.stages}
+    names = {**PRESETS[model.preset], **suited_to(experiment), **model.stages}
+    if names["polarization"] == "none" and experiment.sampling.polarization_per_subpixel and "nopolar-undone" in experiment.quirks:
+        names["polarization"] = "kahn"
+    return names
 
 
 def suited_to(experiment: Experiment) -> dict[str, str]:

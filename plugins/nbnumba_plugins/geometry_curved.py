@@ -88,7 +88,9 @@ def curved(p, fast, slow, layer):
         dx, dy, dz = on_own_sphere(p, (f - p.beam_fast) / p.distance, (s - p.beam_slow) / p.distance)
     else:
         dx, dy, dz = by_laboratory_axes(p, f, s, layer * p.layer_thickness)
-    distance = abs(p.distance)
+    length = math.sqrt(dx * dx + dy * dy + dz * dz)  # not 1 where a twotheta axis of another length has stretched the axes
+    dx, dy, dz = dx / length, dy / length, dz / length
+    distance = abs(p.distance) * length
     solid_angle = p.pixel_size * p.pixel_size / (distance * distance) * p.close_distance / distance
     if p.point_pixel:
         solid_angle = 1.0 / (distance * distance)

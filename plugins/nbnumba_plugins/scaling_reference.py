@@ -35,6 +35,12 @@ def water_molecules(experiment: Experiment) -> float:
     return experiment.background.water_size**3 * WATER_DENSITY * AVOGADRO / WATER_MOLAR_MASS
 
 
+def captures_nothing(experiment: Experiment) -> bool:
+    """Whether the reference program works out that a surface captures a fraction of 0 (SCA-9)."""
+    bare = experiment.detector.sensor_thickness == 0.0
+    return experiment.sampling.capture_per_subpixel and bare and "bare-capture" in experiment.quirks
+
+
 def prepare_reference(experiment: Experiment) -> Reference:
     """No factor goes with a term; the background of all terms goes in at the start."""
     terms = experiment.steps * experiment.layers[0]
@@ -57,7 +63,7 @@ def prepare_running_product(experiment: Experiment) -> Reference:
     return Reference(
         background=water * photons if squared else 0.0,
         background_per_term=0.0 if squared else water,
-        photons=photons / experiment.steps,
+        photons=0.0 if captures_nothing(experiment) else photons / experiment.steps,
         polarization_per_term=int(sampling.polarization_per_subpixel),
         solid_angle_per_term=int(sampling.solid_angle_per_subpixel),
         capture_per_term=int(sampling.capture_per_subpixel),

@@ -30,6 +30,8 @@ TABLE = nbnumba.StructureFactors(
 BITES = {
     "phi-carryover": "-osc 1 -phisteps 3",
     "running-product": "-oversample_polar -oversample 2",
+    "bare-capture": "-oversample_thick",
+    "nopolar-undone": "-nopolar -oversample_polar",
     "first-sample-factors": "-oversample 3",
     "last-layer-capture": "-detector_thick 450 -detector_abs 234 -thicksteps 4",
     "layer-spacing": "-detector_thick 450 -detector_abs 234 -thicksteps 3",

@@ -519,17 +519,7 @@ def seen_from_behind(experiment: nbnumba.Experiment) -> bool:
 
 def known_difference(experiment: nbnumba.Experiment) -> str:
     """Why the programs are known to differ, in words; empty where they are not."""
-    sampling, detector, stages = experiment.sampling, experiment.detector, experiment.model.stages
-    if sampling.capture_per_subpixel and detector.sensor_thickness == 0.0:
-        return "without a sensor the reference program works out a capture fraction of 0 for -oversample_thick"
-    if sampling.polarization_per_subpixel and stages.get("polarization") == "none":
-        return "-oversample_polar undoes the reference program's -nopolar"
-    swung = detector.convention == "custom" and detector.twotheta_axis is not None and detector.twotheta != 0.0
-    if stages.get("geometry") == "curved" and swung and abs(np.linalg.norm(experiment.frame.twotheta_axis) - 1.0) > 1e-12:
-        return "rotations about axes that are not of unit length do not leave a curved detector's pixels at its distance"
-    water = experiment.background.water_size > 0.0
-    if water and experiment.interpolated and stages.get("lattice_shape") in ("gauss", "tophat"):
-        return "with water, terms without a spot end the reference program's interpolation too"
+    stages = experiment.model.stages
     if stages.get("lattice_shape") == "round" and samples_the_beam(experiment):
         return "the reference program's sin(x)/x - cos(x) is 0 / 0 but for the last bit where a sample lies on the direct beam"
     return ""

@@ -317,16 +317,8 @@ def test_sweeps_that_stop_at_zero(phi: str, stops: bool, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("-oversample_thick", "capture fraction"),
-        ("-oversample_thick -detector_thick 100", ""),
-        ("-oversample_polar -nopolar", "undoes"),
-        ("-oversample_polar", ""),
-        ("-curved_det -twotheta_axis 0 2 0 -twotheta 5", "unit length"),
-        ("-curved_det -twotheta_axis 0 1 0 -twotheta 5", ""),
         ("-round_xtal -denzo -Xbeam 3.25 -Ybeam 2.75", "direct beam"),
         ("-round_xtal -denzo -Xbeam 3.2 -Ybeam 2.75", ""),
-        ("-hkl f.hkl -interpolate -gauss_xtal -water 5", "terms without a spot"),
-        ("-hkl f.hkl -interpolate -gauss_xtal", ""),
     ],
 )
 def test_options_that_are_known_to_differ(words: str, reason: str, tmp_path: Path) -> None:
