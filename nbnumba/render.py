@@ -31,7 +31,7 @@ def render(
     image = np.zeros(experiment.detector.shape)
     spans = make_spans(experiment.roi, mask)
     try:
-        sampling, spans = mark_scan_order(chosen, functions, parameters, sampling, spans, mask, image.shape[1])
+        sampling, spans = mark_scan_order(chosen, functions, parameters, sampling, spans, mask, image.shape[1], threads)
         cpu.render_image(functions, parameters, sampling, spans, image, experiment.steps * sampling.layers, threads, progress)
     except cpu.CompileError as error:
         raise StageError(f"{chosen.get(error.kind, 'the chosen stages')}: cannot be compiled: {error}") from error
@@ -77,6 +77,7 @@ def mark_scan_order(
     spans: NDArray[np.int64],
     mask: NDArray[np.bool_] | None,
     fast_pixels: int,
+    threads: int | None,
 ) -> tuple[Sampling, NDArray[np.int64]]:
     """Tell the kernel what depends on scan order, where a chosen stage does, and give the pixels concerned spans of their own."""
     visited = spans if mask is None else unmasked(spans, mask)
@@ -86,7 +87,7 @@ def mark_scan_order(
             sampling = sampling._replace(first_pixel=slow * fast_pixels + fast, first_sample=sample)
             spans = isolate(spans, slow, fast)
     if latch := chosen["structure_factor"].latch:
-        if latched := cpu.first_latch(functions, parameters, latch, sampling, visited, fast_pixels):
+        if latched := cpu.first_latch(functions, parameters, latch, sampling, visited, fast_pixels, threads):
             slow, fast, term = latched
             sampling = sampling._replace(latch_pixel=slow * fast_pixels + fast, latch_term=term)
             spans = isolate(spans, slow, fast)

@@ -27,10 +27,10 @@ def simulate(
     """Render an experiment.
 
     stages: where to look stages up; default: those of all installed packages. threads: default all. progress(done, total) is
-    called now and then with numbers of pixels, the first time with done = 0 when all checks have passed.
+    called now and then with numbers of pixels, the first time with done = 0 when experiment and stages have been checked.
 
     Returns an Image: photons per pixel, float64, [slow, fast], zero outside the region of interest and the mask, with
-    statistics and provenance. Raises ParameterError and StageError before any work is done, NotFiniteError after it.
+    statistics and provenance. Raises ParameterError and StageError before any pixel is rendered, NotFiniteError after it.
     """
     experiment.check()
     chosen = choose_stages(experiment, stages or registry.installed())

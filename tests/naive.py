@@ -162,14 +162,24 @@ class Exposure:
 
     def solid_angle(self, r: float) -> float:
         """Solid angle in sr of a pixel at the distance r in m (GEO-3)."""
-        return 1.0 / r**2 if self.point_pixel else self.pixel_size**2 / r**2 * self.frame.close_distance / r
+        if self.point_pixel:
+            return 1.0 / r**2
+        return self.pixel_size**2 / r**2 * (1.0 if self.on_own_sphere else self.frame.close_distance / r)  # GEO-7
 
     def captured(self, d: Array, layer: int) -> float:
         """The fraction of the photons along d that a sensor layer captures (GEO-6)."""
         if not self.sensor.thick:
             return 1.0
-        u = self.sensor.spacing * self.sensor.absorption / float(d @ self.frame.normal)
+        cosine = 1.0 if self.on_own_sphere else float(d @ self.frame.normal)
+        if cosine <= 0.0:
+            return 0.0
+        u = self.sensor.spacing * self.sensor.absorption / cosine
         return math.exp(-layer * u) - math.exp(-(layer + 1) * u)
+
+    @property
+    def on_own_sphere(self) -> bool:
+        """Whether the detector is a sphere of its own (GEO-7)."""
+        return self.curved and "curved-axes" not in self.quirks
 
     def is_cut(self, q: Array) -> bool:
         """Whether q, in 1/m, is beyond the resolution limit (SCA-6)."""
@@ -211,7 +221,7 @@ QUIRKS: Quirks = frozenset(
     """
     phi-carryover running-product first-sample-factors last-layer-capture layer-spacing water-squared interpolation-latch
     interpolation-cells misset-cap source-weights spot-width forced-pivot custom-centre pix0-unused normal-replaced curved-axes
-    triclinic-setting header-centre sequential-noise bare-capture nopolar-undone
+    triclinic-setting header-centre sequential-noise bare-capture nopolar-undone swung-distance
     """.split()
 )
 
@@ -573,6 +583,8 @@ def detector_frame(detector: Detector, beam: Beam, goniometer: Goniometer, quirk
     if detector.pix0 is not None and "pix0-unused" not in quirks:
         pix0 = np.array(detector.pix0)
     close = pix0 @ normal
+    if "swung-distance" not in quirks:
+        ratio = axes.beam @ normal
     return Frame(axes.beam, axes.polarization, axes.spindle, fast, slow, normal, pix0, close, close / ratio)
 
 

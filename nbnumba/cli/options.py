@@ -61,12 +61,14 @@ def explanation(option: Option) -> str:
     text = option.help or (str(field.metadata["meaning"]) if field else "")
     if option.help or field is None:
         return text
-    unit = f" in {option.unit.name}" if option.unit.name else ""
     default = default_of(field)
     if default is None or option.unit is EV:
-        return f"{text}{unit}"
-    shown = default * option.unit.per_si if isinstance(default, int | float) and not isinstance(default, bool) else default
-    return f"{text}{unit} (default: {f'{shown:g}' if isinstance(shown, float) else shown})"
+        notes = [option.unit.name]
+    else:
+        scaled = isinstance(default, float) and option.unit.per_si != 1.0
+        notes = [option.unit.name, f"default: {f'{default * option.unit.per_si:g}' if scaled else default}"]
+    shown = "; ".join(note for note in notes if note)
+    return f"{text} ({shown})" if shown else text
 
 
 def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:

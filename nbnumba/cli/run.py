@@ -30,7 +30,9 @@ SECONDS_BEFORE_PROGRESS = 1.0
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write statistics, geometry, stages and versions."
 )
-@click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Number of threads (default: all cores).")
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), metavar="N", help="Number of threads, more than cores if you like (default: all cores)."
+)
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Render an image and write it.

@@ -14,17 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError
-from nbnumba.experiment.background import Background
-from nbnumba.experiment.beam import Beam
-from nbnumba.experiment.crystal import Crystal
-from nbnumba.experiment.detector import Detector
-from nbnumba.experiment.experiment import Experiment
-from nbnumba.experiment.goniometer import Goniometer
-from nbnumba.experiment.model import Model
+from nbnumba.experiment.experiment import PARTS, Experiment
 from nbnumba.experiment.part import Part
-from nbnumba.experiment.sampling import Sampling
-from nbnumba.experiment.sources import Sources
-from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.files import check_writable, write_all
 from nbnumba.inputs.hkl import read_hkl
 from nbnumba.inputs.text import read_text
@@ -32,9 +23,6 @@ from nbnumba.inputs.text import read_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PARTS: dict[str, type[Part]] = {
-    part.section(): part for part in (Beam, Crystal, Detector, Goniometer, Sampling, Sources, Background, StructureFactors, Model)
-}
 HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba run --config FILE` renders it.\n\n"
 
 

@@ -35,7 +35,7 @@ class Detector(Part):
     slow_axis: Vector | None = quantity(None, "", "direction of the slow axis; given: the custom convention", size=3)
     normal: Vector | None = quantity(None, "", "direction of growing distance; given: the custom convention", size=3)
     twotheta_axis: Vector | None = quantity(None, "", "axis of the twotheta swing; given: the custom convention", size=3)
-    pix0: Vector | None = quantity(None, "m", "outer corner of the first pixel, which the reference program does not use", size=3)
+    pix0: Vector | None = quantity(None, "m", "outer corner of the first pixel; used without the quirk pix0-unused", size=3)
     rotations: Vector = quantity((0.0, 0.0, 0.0), "rad", "rotations of the detector about x, y and z, in that order", size=3)
     twotheta: float = quantity(0.0, "rad", "rotation of the detector about the twotheta axis")
     pivot: str | None = choice(None, "point that detector rotations leave in place; None: the convention's own", (None, "beam", "sample"))

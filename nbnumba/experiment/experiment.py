@@ -14,6 +14,7 @@ from nbnumba.experiment.crystal import Cells, Crystal
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.goniometer import Goniometer
 from nbnumba.experiment.model import Model
+from nbnumba.experiment.part import Part
 from nbnumba.experiment.quirks import BY_NAME, QUIRKS, SAID_ANYWAY
 from nbnumba.experiment.sampling import Roi, Sampling
 from nbnumba.experiment.sources import Sources
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from nbnumba.experiment.source_list import SourceList
     from nbnumba.experiment.unit_cell import UnitCell
 
+PARTS: dict[str, type[Part]] = {
+    part.section(): part for part in (Beam, Sources, Crystal, Background, Detector, Goniometer, Sampling, StructureFactors, Model)
+}
 MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
 MOST_SUBPIXELS = 1000
 
@@ -46,6 +50,11 @@ class Experiment:
     sources: Sources = field(default_factory=Sources)
     background: Background = field(default_factory=Background)
     model: Model = field(default_factory=Model)
+
+    def __post_init__(self) -> None:
+        for name, part in PARTS.items():
+            if not isinstance(getattr(self, name), part):
+                raise ParameterError(name, f"must be a {part.__name__}, not a {type(getattr(self, name)).__name__}")
 
     @cached_property
     def quirks(self) -> frozenset[str]:
@@ -102,7 +111,7 @@ class Experiment:
 
     @property
     def interpolated(self) -> bool:
-        """Whether amplitudes between reflections are interpolated: by wish, else for crystals 1 or 2 cells wide (SF-6).
+        """Whether amplitudes between reflections are interpolated: by wish, else for crystals 2 cells wide or less (SF-6).
 
         Cells that follow from a sample size count only without the quirk ``interpolation-cells``.
         """

@@ -49,7 +49,7 @@ PARALLEL = 1e-9  # cosine between the beam and the detector's normal
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """Resolved geometry: unit vectors (3,), lengths in m; all detector vectors after its rotations."""
+    """Resolved geometry: unit vectors (3,) (but the twotheta axis as given), lengths in m; detector vectors after its rotations."""
 
     incident: Array
     polarization_axis: Array
@@ -117,6 +117,10 @@ def resolve_frame(beam: Beam, detector: Detector, goniometer: Goniometer, quirks
     if not abs(close_distance) > PARALLEL * length(pix0):
         field = "detector.pix0" if detector.pix0 is not None else "detector.twotheta"
         raise ParameterError(field, "puts the detector plane through the crystal")
+    if "swung-distance" not in quirks:
+        ratio = float(incident @ normal)
+        if abs(ratio) < PARALLEL:
+            raise ParameterError("detector.twotheta", "puts the beam parallel to the detector plane; no distance along it is defined")
     distance = close_distance / ratio
     direct_beam = distance * incident - pix0
     return Frame(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.part import Part, choice
@@ -35,11 +36,16 @@ class Model(Part):
             for key, value in entries.items():
                 if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                     raise ParameterError(self.where(f"{name}.{key}"), f"{value!r} does not fit; {name} has the form {wanted}")
+            object.__setattr__(self, name, MappingProxyType(dict(entries)))
         if unknown := sorted(set(self.quirks) - set(NAMES)):
             near = difflib.get_close_matches(unknown[0], NAMES, 3)
             raise ParameterError(
                 self.where("quirks"), f"no quirk {unknown[0]!r}; {'the nearest are' if near else 'there are'} {', '.join(near or NAMES)}"
             )
+
+        rotation, carries = self.stages.get("rotation"), self.quirks.get("phi-carryover")
+        if carries is not None and rotation in ("spec", "c-parity") and carries != (rotation == "c-parity"):
+            raise ParameterError(self.where("quirks"), f"phi-carryover {'on' if carries else 'off'} contradicts the rotation {rotation!r}")
 
     @property
     def active_quirks(self) -> frozenset[str]:

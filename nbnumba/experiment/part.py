@@ -78,6 +78,8 @@ class Part:
         given, size, kind = getattr(self, f.name), f.metadata["size"], int if f.metadata["whole"] else float
         if given is None and f.default is None:
             return
+        if hasattr(given, "tolist"):  # a NumPy array or scalar
+            given = given.reshape(-1).tolist() if size else given.tolist()
         values = list(given) if size and isinstance(given, Sequence) and not isinstance(given, str) else [given]
         if size and len(values) != size:
             raise ParameterError(self.where(f.name), f"needs {size} numbers, got {given!r}")

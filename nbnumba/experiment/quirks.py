@@ -124,7 +124,7 @@ QUIRKS: tuple[Quirk, ...] = (
         "interpolation-latch",
         "the first sample outside the table ends interpolation for the rest of the image",
         "every sample is decided by itself",
-        lambda e: e.interpolated,
+        lambda e: e.interpolated and "structure_factor" not in e.model.stages,
     ),
     Quirk(
         "interpolation-cells",
@@ -159,6 +159,12 @@ QUIRKS: tuple[Quirk, ...] = (
         "a named convention has its own pivot, whatever -pivot says, and no use for -Xclose and -Yclose",
         "the pivot is the user's, and the nearest point is where it is put",
         lambda e: pivot_is_forced(e) or has_unused_close_point(e),
+    ),
+    Quirk(
+        "swung-distance",
+        "after a twotheta swing, distance and beam centre are worked out with the detector's angle before it",
+        "with the angle after it",
+        lambda e: e.detector.twotheta != 0.0,
     ),
     Quirk(
         "custom-centre",

@@ -18,7 +18,7 @@ LARGEST = float(np.float32(1.0 - 1.2e-7))
 
 
 class Ran1:
-    """Uniform deviates in (0, 1) from an integer seed (ROT-6)."""
+    """Uniform deviates in (0, 1) from an integer seed (ROT-7)."""
 
     def __init__(self, seed: int) -> None:
         self._state = max(seed, 1)

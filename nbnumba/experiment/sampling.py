@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nbnumba.errors import ParameterError
 from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, flag, quantity
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ class Sampling(Part):
     polarization_per_subpixel: bool = flag(False, "work out the polarization factor for every sub-pixel")
     solid_angle_per_subpixel: bool = flag(False, "work out the solid angle for every sub-pixel")
     mask: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "[slow, fast], true where to render"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mask is not None:
+            import numpy as np
+
+            mask = np.asarray(self.mask)
+            if mask.ndim != 2 or not (mask.dtype == bool or np.issubdtype(mask.dtype, np.integer)):
+                raise ParameterError(self.where("mask"), f"must be a [slow, fast] array of true and false, not {mask.dtype} {mask.shape}")
+            object.__setattr__(self, "mask", mask != 0)
 
     @property
     def corrects_subpixels(self) -> bool:

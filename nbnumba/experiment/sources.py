@@ -48,9 +48,32 @@ class Sources(Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = [self.positions, self.weights, self.wavelengths]
-        if any(v is not None for v in given) and any(v is None for v in given):
-            raise ParameterError(self.where("positions"), "positions, weights and wavelengths have to be given together")
+        given = {name: getattr(self, name) for name in ("positions", "weights", "wavelengths")}
+        if any(v is not None for v in given.values()):
+            if any(v is None for v in given.values()):
+                raise ParameterError(self.where("positions"), "positions, weights and wavelengths have to be given together")
+            self._check_list(**given)
+
+    def _check_list(self, positions: np.ndarray, weights: np.ndarray, wavelengths: np.ndarray) -> None:
+        import numpy as np
+
+        try:
+            arrays = [np.asarray(v, dtype=np.float64) for v in (positions, weights, wavelengths)]
+        except (TypeError, ValueError):
+            raise ParameterError(self.where("positions"), "positions, weights and wavelengths must be arrays of numbers") from None
+        places, brightness, lengths = arrays
+        if places.ndim != 2 or places.shape[1] != 3 or not len(places) or not (brightness.shape == lengths.shape == places.shape[:1]):
+            shapes = ", ".join(str(v.shape) for v in arrays)
+            raise ParameterError(self.where("positions"), f"needs positions (n, 3), weights (n,) and wavelengths (n,); got {shapes}")
+        if np.isinf(places).any():
+            raise ParameterError(self.where("positions"), "must be finite numbers, or NaN where the beam's own are meant")
+        if not ((np.isnan(lengths)) | ((lengths >= 1e-14) & (lengths <= 1e-6))).all():
+            raise ParameterError(self.where("wavelengths"), "must be between 1e-14 and 1e-6 m, or NaN where the beam's own is meant")
+        known = np.where(np.isnan(brightness), 1.0, brightness)
+        if not np.isfinite(known).all() or known.min() < 0.0 or known.sum() == 0.0:
+            raise ParameterError(self.where("weights"), "must not be negative, and not all of them 0")
+        for name, array in zip(("positions", "weights", "wavelengths"), arrays, strict=True):
+            object.__setattr__(self, name, array)
 
     @property
     def horizontal(self) -> Grid:

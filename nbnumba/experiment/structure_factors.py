@@ -23,7 +23,7 @@ class StructureFactors(Part):
     hkl: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "Miller indices, (n, 3)"})
     F: np.ndarray | None = field(default=None, metadata={"unit": "electrons", "meaning": "amplitudes, (n,)"})
     default_F: float = quantity(0.0, "electrons", "amplitude of every reflection that is not listed")
-    interpolate: bool | None = flag(None, "interpolate between reflections; None: if a crystal is 1 or 2 cells wide")
+    interpolate: bool | None = flag(None, "interpolate between reflections; None: if a crystal is 2 cells wide or less")
     path: Path | None = field(default=None, metadata={"unit": "", "meaning": "file that the amplitudes come from"})
 
     def __post_init__(self) -> None:
@@ -41,7 +41,11 @@ class StructureFactors(Part):
 
         from nbnumba.inputs.hkl import LARGEST_INDEX, contradiction
 
-        hkl, F = np.asarray(self.hkl), np.asarray(self.F, dtype=np.float64)
+        try:
+            hkl, F = np.asarray(self.hkl), np.asarray(self.F)
+            F = F.astype(np.float64, casting="same_kind" if F.dtype.kind == "f" else "safe")
+        except (TypeError, ValueError):
+            raise ParameterError(self.where("F"), "amplitudes must be an array of real numbers") from None
         if hkl.ndim != 2 or hkl.shape[1] != 3 or F.shape != hkl.shape[:1] or not len(F):
             raise ParameterError(self.where("hkl"), f"needs n indices (n, 3) and n amplitudes; got {hkl.shape} and {F.shape}")
         if not np.issubdtype(hkl.dtype, np.integer):

@@ -30,7 +30,7 @@ def rotate_xyz(v: Array, angles: Sequence[float]) -> Array:
 
 
 def rotate_about(v: Array, axis: Array, angle: float) -> Array:
-    """Rotate v (..., 3) about a unit axis by an angle in rad, right-handed (Rodrigues' formula, ROT-1)."""
+    """Rotate v (..., 3) about an axis, meant to be of unit length, by an angle in rad, right-handed (Rodrigues' formula, ROT-1)."""
     c, s = math.cos(angle), math.sin(angle)
     along = (v @ axis)[..., np.newaxis] * (1.0 - c)
     return axis * along + v * c + np.cross(axis, v) * s

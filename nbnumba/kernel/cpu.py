@@ -72,12 +72,18 @@ def first_sample(
 
 
 def first_latch(
-    stages: Stages, parameters: Parameters, latch: Function, sampling: render.Sampling, spans: NDArray[np.int64], fast_pixels: int
+    stages: Stages,
+    parameters: Parameters,
+    latch: Function,
+    sampling: render.Sampling,
+    spans: NDArray[np.int64],
+    fast_pixels: int,
+    threads: int | None = None,
 ) -> tuple[int, int, int] | None:
     """(slow, fast, term) of the first term in scan order for which ``latch`` is 1; None if there is none."""
     kernel = compiled(scan_order.find_latch, {**stages, "latch": latch}, parameters, parallel=True, nogil=True)
     arguments = [parameters[kind] for kind in ("geometry", "rotation", "lattice_shape", "structure_factor")]
-    with _one_image_at_a_time:
+    with _one_image_at_a_time, Threads(threads):
         for block in blocks(spans, 100_000, 64):
             found = np.full((len(block), 3), -1)
             with compile_errors(stages, parameters):
@@ -164,7 +170,7 @@ class Threads:
 
     def __init__(self, threads: int | None) -> None:
         most = numba.config.NUMBA_NUM_THREADS
-        if threads is not None and not 1 <= threads <= most:
+        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
             raise ParameterError("threads", f"{threads} is not between 1 and {most}; NUMBA_NUM_THREADS in the environment sets the most")
         self._threads = threads
 

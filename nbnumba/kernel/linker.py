@@ -51,6 +51,7 @@ class Linker:
             value = plain(self._bind.get(name, namespace.get(name)))
             if isinstance(value, types.FunctionType):
                 namespace[name] = self.function(value)
+                self._digest.update(f"{name}=function {list(self._compiled).index(value)};".encode())
             elif isinstance(value, bool | int | float) or any(value is allowed for allowed in ALLOWED):
                 namespace[name] = value
                 self._digest.update(f"{name}={value!r};".encode())

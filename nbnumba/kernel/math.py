@@ -1,4 +1,4 @@
-"""Scalar mathematics for stage functions: plain Python that vectorises on the CPU and compiles for the GPU."""
+"""Scalar mathematics for stage functions: plain Python that vectorises when it is compiled."""
 
 import math
 
@@ -30,8 +30,8 @@ LN2_HIGH = 0.693147180369123816490  # ln 2 in two parts; the first has so few bi
 LN2_LOW = 1.90821492927058770002e-10
 EXP_LOWEST, EXP_HIGHEST, EXP_UNDERFLOW = -708.0, 709.0, -745.2
 
-# Distance kept from an exact lattice point, where 0 / 0 would stand; changes N sinc by less than 1e-9 for N <= 1000.
-TINY = 1e-8
+# Distance kept from an exact lattice point, where 0 / 0 would stand; the product of three of them does not underflow.
+TINY = 1e-100
 
 
 def nearest(x):

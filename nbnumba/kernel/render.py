@@ -1,8 +1,8 @@
 """The rendering kernel: what happens to every sample, in order. Written once, linked with the chosen stages.
 
-A sample is one (pixel, sensor layer, sub-pixel, source, phi step, mosaic domain). Work comes as spans (slow, begin, end) of
-neighbouring pixels of a row. The innermost loops run over the pixels of a span, so that they vectorise; their length is
-rounded up to a multiple of LANES, so that a pixel meets the same instructions wherever its span begins or ends.
+A sample is one (pixel, sensor layer, sub-pixel, source), a term one (sample, phi step, mosaic domain). Work comes as spans
+(slow, begin, end) of neighbouring pixels of a row. The innermost loops run over the pixels of a span, so that they vectorise;
+their length is rounded up to a multiple of LANES, so that a pixel meets the same instructions wherever its span begins or ends.
 
 The loops vectorise only while numba sees no array under two names. Inside ``prange`` that forbids slices, several arrays in
 one assignment, and variables of type bool (flags are integers).

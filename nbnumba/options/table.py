@@ -10,24 +10,16 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbnumba import units
-from nbnumba.experiment.background import Background
-from nbnumba.experiment.beam import Beam
-from nbnumba.experiment.crystal import SEED, Crystal
-from nbnumba.experiment.detector import PIXELS, Detector
-from nbnumba.experiment.goniometer import Goniometer
-from nbnumba.experiment.model import Model
+from nbnumba.experiment.crystal import SEED
+from nbnumba.experiment.detector import PIXELS
+from nbnumba.experiment.experiment import PARTS
 from nbnumba.experiment.part import ANY, NOT_NEGATIVE, POSITIVE, Limits, Part
-from nbnumba.experiment.sampling import Sampling
-from nbnumba.experiment.sources import Sources
-from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.outputs.settings import Output
 
 if TYPE_CHECKING:
     from dataclasses import Field
 
-SECTIONS: dict[str, type[Part]] = {
-    part.section(): part for part in (Beam, Sources, Crystal, Background, Detector, Goniometer, Sampling, StructureFactors, Model, Output)
-}
+SECTIONS: dict[str, type[Part]] = {**PARTS, Output.section(): Output}
 
 
 class Unit(NamedTuple):
@@ -173,7 +165,7 @@ STRUCTURE_FACTORS = (
     text("-dump", "output.dump_file", "structure factor dump file: written with -hkl, read without"),
     flag(
         "-interpolate",
-        "interpolate between reflections (default if -Na, -Nb or -Nc is 1 or 2)",
+        "interpolate between reflections (default if -Na, -Nb or -Nc is 2 or less)",
         ("structure_factors.interpolate", True),
     ),
     flag("-nointerpolate", "take the nearest reflection", ("structure_factors.interpolate", False)),

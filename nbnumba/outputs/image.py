@@ -44,6 +44,10 @@ class Image:
     experiment: Experiment
     provenance: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        slow, fast = self.shape
+        return f"<Image {slow} x {fast} [slow, fast], preset {self.provenance.get('preset')}, {self.pixels.sum():.6g} photons>"
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.pixels, dtype=dtype, copy=copy)
 

@@ -9,7 +9,7 @@ from nbnumba.experiment.quirks import TERM_QUIRKS
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
-REFERENCE = {
+USUAL = {
     "geometry": "planar",
     "rotation": "spec",
     "lattice_shape": "square",
@@ -18,17 +18,11 @@ REFERENCE = {
     "scaling": "reference",
 }
 
-PRESETS: dict[str, dict[str, str]] = {
-    "reference": REFERENCE,
-    "c-parity": {**REFERENCE, "rotation": "c-parity"},
-    "physics": {**REFERENCE, "scaling": "per-term"},
-}
-
 
 def stage_names(experiment: Experiment) -> dict[str, str]:
-    """kind -> name: the preset's, then what the experiment calls for, then what the user names."""
+    """kind -> name: the usual one, then what quirks and experiment call for, then what the user names."""
     model = experiment.model
-    names = {**PRESETS[model.preset], **suited_to(experiment), **model.stages}
+    names = {**USUAL, **suited_to(experiment), **model.stages}
     if names["polarization"] == "none" and experiment.sampling.polarization_per_subpixel and "nopolar-undone" in experiment.quirks:
         names["polarization"] = "kahn"
     return names

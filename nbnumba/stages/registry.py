@@ -62,7 +62,7 @@ class Registry:
         if (kind, name) not in self._stages:
             known = sorted(n for k, n in self._stages if k == kind)
             near = difflib.get_close_matches(name, known, 1)
-            raise StageError(f"no {kind} {name!r}{f', did you mean {near[0]!r}?' if near else ''} There are: {', '.join(known) or 'none'}")
+            raise StageError(f"no {kind} {name!r}{f', did you mean {near[0]!r}?' if near else ';'} there are: {', '.join(known) or 'none'}")
         return self._stages[kind, name][0]
 
     def choose(self, names: Mapping[str, str], parameters: Mapping[str, float]) -> dict[str, Stage]:
@@ -128,5 +128,6 @@ def load_file(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1] if frames else None
-        raise InputFileError(path, f"{type(error).__name__}: {error}", line) from error
+        what = error.msg if isinstance(error, SyntaxError) else error
+        raise InputFileError(path, f"{type(error).__name__}: {what}", line) from error
     return module

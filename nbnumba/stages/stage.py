@@ -98,9 +98,9 @@ class Stage:
 
     prepare(experiment) runs once on the host and returns a flat NamedTuple of numbers and arrays. function(p, ...) is plain
     scalar Python, takes that NamedTuple first and then the ARGUMENTS of its kind, and returns their RESULT; the same source
-    runs in Python, in the CPU kernel and on the GPU. derivative, if there is one, returns value and partial derivatives.
+    runs in Python and in the compiled kernel. derivative, if there is one, returns value and partial derivatives.
     spec names the numbered statements of specs/ that the model implements. latch(p, h, k, l), for a structure factor only,
-    returns 1 for a sample that changes how all later ones of the image, in scan order, are treated.
+    returns 1 for a term that changes how all later ones of the image, in scan order, are treated.
     """
 
     kind: str

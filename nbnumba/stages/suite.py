@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def image(stage: Stage) -> str:
     from nbnumba.render import render
     from nbnumba.simulate import choose_stages, prepare
 
-    experiment = small_experiment(stage)
+    experiment = small_experiment()
     chosen = {**choose_stages(experiment, registry.installed()), stage.kind: stage}
     parameters = prepare(chosen, experiment)
     pixels = render(experiment, chosen, parameters)
@@ -89,14 +90,17 @@ def image(stage: Stage) -> str:
     return "" if np.array_equal(pixels, render(experiment, chosen, parameters, threads=1)) else "an image depends on the number of threads"
 
 
-def small_experiment(stage: Stage) -> Any:
-    """16 x 16 pixels of a small crystal, turned a little, with a few reflections."""
+def small_experiment() -> Any:
+    """16 x 16 pixels of a small crystal, turned a little, with a table of reflections that does not reach to the corners."""
+    from nbnumba.experiment.structure_factors import StructureFactors
     from nbnumba.options.experiment import experiment_from_options
 
-    return experiment_from_options(
+    hkl = np.stack(np.meshgrid(*[np.arange(-6, 7)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    experiment = experiment_from_options(
         "-default_F 10 -cell 50 60 70 80 90 100 -N 4 -misset 10 20 30 -lambda 1 -distance 50 -detpixels 16 -pixel 1 "
         "-phi 1 -osc 1 -phisteps 2 -mosaic 0.2 -mosaic_dom 2 -oversample 1"
     )
+    return replace(experiment, structure_factors=StructureFactors(hkl=hkl, F=np.arange(len(hkl)) / 100.0, default_F=10.0))
 
 
 CHECKS: dict[str, Callable[[Stage], str]] = {

@@ -1,4 +1,4 @@
-"""Spherical detector: every pixel at the same distance (GEO-4)."""
+"""Spherical detector: every pixel at the same distance (GEO-4, GEO-7)."""
 
 from __future__ import annotations
 
@@ -91,10 +91,13 @@ def curved(p, fast, slow, layer):
     length = math.sqrt(dx * dx + dy * dy + dz * dz)  # not 1 where a twotheta axis of another length has stretched the axes
     dx, dy, dz = dx / length, dy / length, dz / length
     distance = abs(p.distance) * length
-    solid_angle = p.pixel_size * p.pixel_size / (distance * distance) * p.close_distance / distance
+    # Rays meet a sphere head on; the reference program takes the obliquity and the normal of the flat detector.
+    obliquity = 1.0 if p.own_frame else p.close_distance / distance
+    cosine = 1.0 if p.own_frame else dx * p.normal_x + dy * p.normal_y + dz * p.normal_z
+    solid_angle = p.pixel_size * p.pixel_size / (distance * distance) * obliquity
     if p.point_pixel:
         solid_angle = 1.0 / (distance * distance)
-    return dx, dy, dz, solid_angle, captured(p, layer, dx * p.normal_x + dy * p.normal_y + dz * p.normal_z)
+    return dx, dy, dz, solid_angle, captured(p, layer, cosine)
 
 
 def by_laboratory_axes(p, f, s, o):

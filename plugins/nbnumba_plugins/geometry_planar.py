@@ -1,4 +1,4 @@
-"""Flat detector: direction, solid angle and capture fraction of a sub-pixel (GEO-2, GEO-3)."""
+"""Flat detector: direction, solid angle and capture fraction of a sub-pixel (GEO-2, GEO-3, GEO-5, GEO-6)."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ def captured(p, layer, cosine):
     """Fraction of the photons that a sensor layer absorbs, of rays at this cosine to the detector's normal; 1 without a sensor."""
     if p.layer_thickness == 0.0:
         return 1.0
+    if cosine <= 0.0:
+        return 0.0
     depth = p.layer_thickness * p.absorption / cosine
     return exp(-layer * depth) - exp(-(layer + 1.0) * depth)
 

@@ -21,7 +21,7 @@ STAGE = Stage(
     prepare=spot,
     function=tophat,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
-    spec=("LAT-5", "LAT-6"),
+    spec=("LAT-5", "LAT-6", "LAT-7"),
     worked_values=(
         WorkedValue(Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0), (0.62, 0.0, 0.0), 8.0),
         WorkedValue(Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0), (0.64, 0.0, 0.0), 0.0),

@@ -1,4 +1,4 @@
-"""A fresh rotation at every phi step (ROT-1 to ROT-4)."""
+"""A fresh rotation at every phi step (ROT-1 to ROT-4, ROT-7, ROT-8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photons as the reference program counts them (SCA-1 to SCA-3)."""
+"""Photons as the reference program counts them (SCA-1 to SCA-3, SCA-8 to SCA-10)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def prepare_running_product(experiment: Experiment) -> Reference:
 
 
 def prepare_per_term(experiment: Experiment) -> Reference:
-    """And so do those whose quirk is off."""
+    """The factors wanted for every sub-pixel go with every term, and those whose quirk is off."""
     prepared, quirks = prepare_running_product(experiment), experiment.quirks
     first_sample, last_layer = "first-sample-factors" in quirks, "last-layer-capture" in quirks
     return prepared._replace(

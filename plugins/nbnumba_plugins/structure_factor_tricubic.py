@@ -55,7 +55,7 @@ def tricubic(p, h, k, l, h0, k0, l0, latched):
 
 
 def tricubic_latch(p, h, k, l, h0, k0, l0, latched):
-    """Interpolated up to the first sample of the image that leaves the table; the nearest reflection from there on.
+    """Interpolated up to the first term of the image that leaves the table; the nearest reflection from there on.
 
     What is off the table before that has F_latt = 0 or is not rendered, and must only not be looked up there.
     """

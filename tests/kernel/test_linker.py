@@ -108,6 +108,29 @@ def test_the_name_changes_with_constants_functions_flags_and_layouts(monkeypatch
     assert link(placeholder=helper).__qualname__ == link(placeholder=helper).__qualname__
 
 
+def one(x):
+    return x + 1.0
+
+
+def two(x):
+    return x + 2.0
+
+
+def calls_both(x):
+    return first(x) + 10.0 * second(x)
+
+
+first, second = one, two
+
+
+def test_the_name_changes_when_a_name_is_bound_to_another_function_that_is_used_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = link(placeholder=calls_both)
+    monkeypatch.setitem(calls_both.__globals__, "second", one)
+    after = link(placeholder=calls_both)
+    assert before(0.0) != after(0.0)
+    assert before.__qualname__ != after.__qualname__
+
+
 PLUGIN = """
 from typing import NamedTuple
 from nbnumba import Stage, hookimpl

@@ -23,7 +23,7 @@ from nbnumba.experiment.vectors import rotate_about
 from nbnumba.outputs.noise import noisy_counts
 from nbnumba.outputs.pgm import pgm_bytes
 from nbnumba.outputs.smv import counts, header_text
-from nbnumba.stages.presets import PRESETS
+from nbnumba.stages.presets import USUAL
 
 TIMEOUT = 120.0  # s, for the executable
 MOST_TERMS = 4000  # per pixel; more take too long
@@ -666,7 +666,7 @@ def sampling_steps(printed: str, experiment: nbnumba.Experiment) -> Iterator[Com
     yield (
         "polarization",
         "Kahn" in printed,
-        experiment.model.stages.get("polarization", PRESETS["reference"]["polarization"]) == "kahn",
+        experiment.model.stages.get("polarization", USUAL["polarization"]) == "kahn",
         0.0,
     )
 
