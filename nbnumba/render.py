@@ -41,6 +41,16 @@ def render(
     return image
 
 
+def terms_outside(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any], threads: int | None = None) -> int:
+    """Number of terms that the structure factor stage has no data for (SF-4); 0 where the stage does not say."""
+    if (outside := chosen["structure_factor"].outside) is None:
+        return 0
+    functions = {kind: stage.function for kind, stage in chosen.items()}
+    spans, mask = make_spans(experiment.roi, experiment.sampling.mask), experiment.sampling.mask
+    visited = spans if mask is None else unmasked(spans, mask)
+    return cpu.terms_outside(functions, parameters, outside, sampling_of(experiment, parameters), visited, threads)
+
+
 def refuse_overflow(pixels: NDArray[np.float64]) -> None:
     """Refuse an image that is not finite in the float32 of its files."""
     if not np.abs(pixels).max(initial=0.0) <= np.finfo(np.float32).max:

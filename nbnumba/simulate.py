@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbnumba.errors import NbnumbaError, StageError
 from nbnumba.kernel import cpu
 from nbnumba.outputs.image import Image, provenance
-from nbnumba.render import render
+from nbnumba.render import render, terms_outside
 from nbnumba.stages import registry
 from nbnumba.stages.presets import stage_names
 from nbnumba.stages.stage import Stage
@@ -36,7 +36,8 @@ def simulate(
     chosen = choose_stages(experiment, stages or registry.installed())
     parameters = prepare(chosen, experiment)
     pixels = render(experiment, chosen, parameters, threads, progress)
-    return Image(pixels=pixels, experiment=experiment, provenance=provenance(experiment, chosen))
+    outside = terms_outside(experiment, chosen, parameters, threads)
+    return Image(pixels=pixels, experiment=experiment, provenance=provenance(experiment, chosen), terms_outside=outside)
 
 
 def choose_stages(experiment: Experiment, stages: registry.Registry) -> dict[str, Stage]:

@@ -54,6 +54,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     with Progress(draft.values.get("progress", True), lambda: report(draft, experiment)) as progress:
         image = simulate(experiment, stages=registry_for(options["plugin_files"]), threads=options["threads"], progress=progress.update)
     write_all(contents(image, output, options))
+    if image.terms_outside:
+        note = f"{image.terms_outside} terms lie outside the table of structure factors; they took the nearest reflection or default_F"
+        click.echo(f"nbnumba: warning: {note}", err=True)
     found = image.statistics
     click.echo(
         f"maximum {found.maximum:g} photons at fast {found.maximum_fast}, slow {found.maximum_slow}; "

@@ -94,6 +94,23 @@ def first_latch(
     return None
 
 
+def terms_outside(
+    stages: Stages,
+    parameters: Parameters,
+    outside: Function,
+    sampling: render.Sampling,
+    spans: NDArray[np.int64],
+    threads: int | None = None,
+) -> int:
+    """Number of terms of the image for which ``outside`` is 1."""
+    kernel = compiled(scan_order.count_outside, {**stages, "outside": outside}, parameters, parallel=True, nogil=True)
+    arguments = [parameters[kind] for kind in ("geometry", "rotation", "structure_factor")]
+    counts = np.zeros(len(spans), np.int64)
+    with _one_image_at_a_time, Threads(threads), compile_errors(stages, parameters):
+        kernel(*arguments, sampling, spans, counts)
+    return int(counts.sum())
+
+
 def render_image(
     stages: Stages,
     parameters: Parameters,

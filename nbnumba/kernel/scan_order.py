@@ -1,4 +1,4 @@
-"""Find where, in scan order, something happens for the first time: the first sample, and the first term off the table.
+"""Find where, in scan order, something happens for the first time: the first sample, and the first term off the table; count such terms.
 
 Scan order is the reference program's: slow, fast, layer, sub-slow, sub-fast, source, phi step, mosaic domain.
 """
@@ -17,6 +17,9 @@ def lattice_shape(p, x, y, z): ...
 
 
 def latch(p, h, k, l): ...
+
+
+def outside(p, h, k, l): ...
 
 
 def nearest(x): ...
@@ -75,3 +78,21 @@ def find_latch(gp, rp, lp, fp, sampling, spans, fast_pixels, found):
                         found[j, 1] = fast
                         found[j, 2] = sample * rp.phi_steps * domains + turn
                         break
+
+
+def count_outside(gp, rp, fp, sampling, spans, counts):
+    """Set ``counts``[j] to the number of terms in span j for which outside() is 1."""
+    samples = sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
+    for j in prange(spans.shape[0]):
+        for fast in range(spans[j, 1], spans[j, 2]):
+            for sample in range(samples):
+                qx, qy, qz, length = scattering(gp, sampling, spans[j, 0], fast, sample)
+                if length > sampling.longest:
+                    continue
+                for step in range(rp.phi_steps):
+                    row = rotation(rp, step, 0)
+                    for domain in range(rp.axes.shape[1]):
+                        h = rp.axes[row, domain, 0, 0] * qx + rp.axes[row, domain, 0, 1] * qy + rp.axes[row, domain, 0, 2] * qz
+                        k = rp.axes[row, domain, 1, 0] * qx + rp.axes[row, domain, 1, 1] * qy + rp.axes[row, domain, 1, 2] * qz
+                        l = rp.axes[row, domain, 2, 0] * qx + rp.axes[row, domain, 2, 1] * qy + rp.axes[row, domain, 2, 2] * qz
+                        counts[j] += outside(fp, h, k, l)

@@ -43,6 +43,7 @@ class Image:
     pixels: NDArray[np.float64]
     experiment: Experiment
     provenance: Mapping[str, Any]
+    terms_outside: int = 0  # terms that the structure factor stage had no data for
 
     def __repr__(self) -> str:
         slow, fast = self.shape

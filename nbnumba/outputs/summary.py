@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def image_summary(image: Image) -> dict[str, Any]:
     """Everything about a rendered image but its pixels."""
-    return {**description(image.experiment, image.provenance), "statistics": asdict(image.statistics)}
+    outside = {"terms_outside_table": image.terms_outside}
+    return {**description(image.experiment, image.provenance), "statistics": asdict(image.statistics), **outside}
 
 
 def description(experiment: Experiment, provenance: Mapping[str, Any]) -> dict[str, Any]:

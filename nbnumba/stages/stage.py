@@ -100,7 +100,8 @@ class Stage:
     scalar Python, takes that NamedTuple first and then the ARGUMENTS of its kind, and returns their RESULT; the same source
     runs in Python and in the compiled kernel. derivative, if there is one, returns value and partial derivatives.
     spec names the numbered statements of specs/ that the model implements. latch(p, h, k, l), for a structure factor only,
-    returns 1 for a term that changes how all later ones of the image, in scan order, are treated.
+    returns 1 for a term that changes how all later ones of the image, in scan order, are treated; outside(p, h, k, l) returns 1 for
+    a term that the model has no data for, which are counted and reported.
     """
 
     kind: str
@@ -113,6 +114,7 @@ class Stage:
     worked_values: tuple[WorkedValue, ...] = ()
     derivative: Callable[..., Any] | None = None
     latch: Callable[..., Any] | None = None
+    outside: Callable[..., Any] | None = None
 
     def problem(self) -> str:
         """Why the stage cannot be registered; empty if it can."""

@@ -74,6 +74,7 @@ TRICUBIC = Stage(
     function=tricubic,
     parameters=(experiment_parameter(StructureFactors, "default_F"),),
     spec=("SF-4",),
+    outside=off_table,
     worked_values=(
         WorkedValue(CUBIC, (0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0), 0.125 + 1.25),
         WorkedValue(CUBIC, (-0.25, 0.75, -0.5, 0.0, 1.0, 0.0, 0), -0.015625 + 1.875),

@@ -139,6 +139,20 @@ def test_a_quirk_that_bites_is_said_once_with_its_switch(in_tmp_path, capsys: py
     assert "quirk" not in capsys.readouterr().err
 
 
+@pytest.mark.spec("SF-4")
+def test_terms_outside_the_table_are_counted() -> None:
+    found = experiment("interpolation-latch", on=False)
+    image = nbnumba.simulate(found)
+    frame, pixel = found.frame, found.detector.pixel_size
+    fast, slow = np.meshgrid(np.arange(12) + 0.5, np.arange(12) + 0.5)
+    position = frame.pix0 + (fast * pixel)[..., None] * frame.fast_axis + (slow * pixel)[..., None] * frame.slow_axis
+    q = (position / np.linalg.norm(position, axis=-1, keepdims=True) - frame.incident) / found.beam.wavelength
+    hkl = q @ found.unit_cell.direct.T
+    assert image.terms_outside == np.count_nonzero(((hkl < -4) | (hkl > 4)).any(axis=-1))
+    assert 0 < image.terms_outside < 144
+    assert nbnumba.simulate(experiment("interpolation-latch", on=True)).terms_outside == 0
+
+
 @pytest.mark.spec("PRE-4")
 def test_quirks_stand_in_the_output() -> None:
     image = nbnumba.simulate(experiment("water-squared", on=False))
