@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, flag, quantity
+from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, choice, flag, quantity
 
 if TYPE_CHECKING:
     import numpy as np
 
 Roi = tuple[int, int, int, int]
+DTYPES = ("float64", "float32")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sampling(Part):
-    """Sub-pixels, region of interest, mask and resolution cut."""
+    """Sub-pixels, region of interest, mask and resolution cut; how exactly terms are worked out."""
 
     oversample: int | None = quantity(None, "", "sub-pixels along each axis of a pixel; 0: chosen", Limits(0, 1000), whole=True)
     roi: Roi | None = quantity(
@@ -31,6 +32,13 @@ class Sampling(Part):
     capture_per_subpixel: bool = flag(False, "work out the capture fraction for every sub-pixel")
     polarization_per_subpixel: bool = flag(False, "work out the polarization factor for every sub-pixel")
     solid_angle_per_subpixel: bool = flag(False, "work out the solid angle for every sub-pixel")
+    dtype: str = choice("float64", "precision of lattice shapes and structure factors; Miller indices and sums are float64", DTYPES)
+    negligible: float = quantity(
+        1e-60,
+        "",
+        "terms of less than this fraction of a reflection's largest may be left out where that saves work; 0: none",
+        Limits(0.0, 1.0),
+    )
     mask: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "[slow, fast], true where to render"})
 
     def __post_init__(self) -> None:

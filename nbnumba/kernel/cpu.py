@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba import njit
@@ -15,9 +16,9 @@ from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
-from nbnumba.kernel import render, scan_order
-from nbnumba.kernel.linker import Linker, layout
-from nbnumba.kernel.math import nearest
+from nbnumba.kernel import lookup, math, render, scan_order, single
+from nbnumba.kernel.claim import claim
+from nbnumba.kernel.linker import Linker, layout, reached
 from nbnumba.kernel.startup import defer_blas
 
 FAST_MATH = ("arcp", "contract", "nsz")
@@ -26,29 +27,44 @@ OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
 # Samples rendered between two looks at the progress bar and at Ctrl-C, per thread.
 SAMPLES_PER_BLOCK = 5e7
 
+# The kinds of stages that --dtype concerns.
+IN_DTYPE = ("lattice_shape", "structure_factor")
+
 Function = Callable[..., Any]
 Stages = Mapping[str, Function]
 Parameters = Mapping[str, Any]
 Progress = Callable[[int, int], None]
+Kernel = Callable[[NDArray[np.int64], NDArray[np.float64], int], None]
 
 _compiled: dict[str, Any] = {}
 _one_image_at_a_time = threading.Lock()  # numba's simplest thread pool cannot run two kernels at once
 
 
-def link(stages: Stages, parameters: Parameters) -> Callable[..., None]:
-    """The kernel of ``render.py`` with the stage functions in place, compiled in parallel and cached on disk.
+def link(stages: Stages, parameters: Parameters, sampling: render.Sampling, dtype: str = "float64") -> Kernel:
+    """The kernel of ``render.py`` with stage functions and parameters in place, compiled when first called and cached on disk.
 
-    stages: kind -> scalar function; parameters: kind -> the NamedTuple that its prepare() made.
+    stages: placeholder -> scalar function; parameters: kind -> the NamedTuple that its prepare() made; dtype: what the stages of the
+    kinds IN_DTYPE are worked out in. Returns a function of spans, image and number of threads that fills the image over the spans.
     """
-    kernel: Callable[..., None] = compiled(render.render, stages, parameters, parallel=True, nogil=True)
-    return kernel
+    kernel = compiled(render.render, stages, parameters, dtype, parallel=True, nogil=True)
+    arguments = [in_dtype(parameters[kind], dtype) if kind in IN_DTYPE else parameters[kind] for kind in render.ORDER]
+
+    def fill(spans: NDArray[np.int64], image: NDArray[np.float64], threads: int) -> None:
+        with compile_errors(stages, parameters), wide_vectors(dtype):
+            kernel(*arguments, sampling, spans, image, threads, np.zeros(1, np.int64))
+
+    return fill
 
 
-def compiled(kernel: Function, stages: Stages, parameters: Parameters, **options: Any) -> Any:
+def compiled(kernel: Function, stages: Stages, parameters: Parameters, dtype: str = "float64", **options: Any) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
     defer_blas()
-    salt = ("cpu", FAST_MATH, sorted(options), [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
-    linker = Linker(njit(forceinline=True, **OPTIONS), {**stages, "nearest": nearest}, salt)
+    salt = ("cpu", dtype, FAST_MATH, sorted(options), [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
+    instead, mark = (single.INSTEAD, single.mark) if dtype == "float32" else ({}, math.mark)
+    instead = {**instead, lookup.sum_of_64: lookup.sum_of_64_by_fours}
+    bind = {"ceiling": math.boundless, **stages, "nearest": math.nearest, "claim": claim, "mark": mark}
+    bind["LOOK_UP_FIRST"] = int(lookup.sum_of_64 in reached(stages["structure_factor"])) if "structure_factor" in stages else 0
+    linker = Linker(njit(forceinline=True, **OPTIONS), bind, salt, instead, within=IN_DTYPE)
     linked = linker.kernel(kernel)
     # The name holds a digest of everything that went in: equal names are equal kernels.
     if linked.__qualname__ not in _compiled:
@@ -82,7 +98,7 @@ def first_latch(
 ) -> tuple[int, int, int] | None:
     """(slow, fast, term) of the first term in scan order for which ``latch`` is 1; None if there is none."""
     kernel = compiled(scan_order.find_latch, {**stages, "latch": latch}, parameters, parallel=True, nogil=True)
-    arguments = [parameters[kind] for kind in ("geometry", "rotation", "lattice_shape", "structure_factor")]
+    arguments = [parameters[kind] for kind in ("geometry", "lattice_shape", "structure_factor")]
     with _one_image_at_a_time, Threads(threads):
         for block in blocks(spans, 100_000, 64):
             found = np.full((len(block), 3), -1)
@@ -104,7 +120,7 @@ def terms_outside(
 ) -> int:
     """Number of terms of the image for which ``outside`` is 1."""
     kernel = compiled(scan_order.count_outside, {**stages, "outside": outside}, parameters, parallel=True, nogil=True)
-    arguments = [parameters[kind] for kind in ("geometry", "rotation", "structure_factor")]
+    arguments = [parameters[kind] for kind in ("geometry", "structure_factor")]
     counts = np.zeros(len(spans), np.int64)
     with _one_image_at_a_time, Threads(threads), compile_errors(stages, parameters):
         kernel(*arguments, sampling, spans, counts)
@@ -118,22 +134,40 @@ def render_image(
     spans: NDArray[np.int64],
     image: NDArray[np.float64],
     samples_per_pixel: float,
+    dtype: str = "float64",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Fill the image over the spans. Every pixel is worked out alone: threads and blocks change nothing."""
-    kernel = link(stages, parameters)
-    arguments = [parameters[kind] for kind in render.ORDER]
+    kernel = link(stages, parameters, sampling, dtype)
     with _one_image_at_a_time, Threads(threads) as used:
         done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
         if progress:
             progress(done, total)
         for block in blocks(spans, SAMPLES_PER_BLOCK * used / samples_per_pixel, 4 * used):
-            with compile_errors(stages, parameters):
-                kernel(*arguments, sampling, block, image)
+            kernel(block, image, used)
             done += int((block[:, 2] - block[:, 1]).sum())
             if progress:
                 progress(done, total)
+
+
+def in_dtype(parameters: Any, dtype: str) -> Any:
+    """What prepare() returned, with its arrays of float64 in ``dtype``."""
+    arrays = {n: v.astype(dtype) for n, v in parameters._asdict().items() if isinstance(v, np.ndarray) and v.dtype == np.float64}
+    return parameters._replace(**arrays)
+
+
+@contextmanager
+def wide_vectors(dtype: str) -> Iterator[None]:
+    """Vectors as long as float32 allows for what is compiled meanwhile; left to itself, LLVM takes the length for float64."""
+    if dtype != "float32":
+        yield
+        return
+    llvm.set_option("nbnumba", "-vectorizer-maximize-bandwidth=true")
+    try:
+        yield
+    finally:
+        llvm.set_option("nbnumba", "-vectorizer-maximize-bandwidth=false")
 
 
 class CompileError(Exception):

@@ -10,9 +10,6 @@ from numba import prange
 def geometry(p, fast, slow, layer): ...
 
 
-def rotation(p, step, is_first): ...
-
-
 def lattice_shape(p, x, y, z): ...
 
 
@@ -37,6 +34,14 @@ def scattering(gp, sampling, slow, fast, sample):
     return qx, qy, qz, np.sqrt(qx * qx + qy * qy + qz * qz)
 
 
+def indices(orientations, table, turn, qx, qy, qz):
+    """h, k, l of a scattering vector for an orientation."""
+    ax, ay, az = orientations[table, turn, 0, 0], orientations[table, turn, 0, 1], orientations[table, turn, 0, 2]
+    bx, by, bz = orientations[table, turn, 1, 0], orientations[table, turn, 1, 1], orientations[table, turn, 1, 2]
+    cx, cy, cz = orientations[table, turn, 2, 0], orientations[table, turn, 2, 1], orientations[table, turn, 2, 2]
+    return ax * qx + ay * qy + az * qz, bx * qx + by * qy + bz * qz, cx * qx + cy * qy + cz * qz
+
+
 def find_first_sample(gp, sampling, spans, found):
     """Set ``found`` to (slow, fast, sample) of the first sample that is not cut; leave it alone if all are."""
     samples = sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
@@ -51,10 +56,10 @@ def find_first_sample(gp, sampling, spans, found):
                     return
 
 
-def find_latch(gp, rp, lp, fp, sampling, spans, fast_pixels, found):
+def find_latch(gp, lp, fp, sampling, spans, fast_pixels, found):
     """Set row j of ``found`` to (slow, fast, term) of the first term in span j for which latch() is 1 and F_latt, if it counts, not 0."""
     samples = sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
-    domains = rp.axes.shape[1]
+    turns = sampling.orientations.shape[1]
     for j in prange(spans.shape[0]):
         for fast in range(spans[j, 1], spans[j, 2]):
             if found[j, 2] >= 0:
@@ -66,21 +71,18 @@ def find_latch(gp, rp, lp, fp, sampling, spans, fast_pixels, found):
                     is_first = 1
                 if length > sampling.longest or found[j, 2] >= 0:
                     continue
-                for turn in range(rp.phi_steps * domains):
-                    row, domain = rotation(rp, turn // domains, is_first), turn % domains
-                    h = rp.axes[row, domain, 0, 0] * qx + rp.axes[row, domain, 0, 1] * qy + rp.axes[row, domain, 0, 2] * qz
-                    k = rp.axes[row, domain, 1, 0] * qx + rp.axes[row, domain, 1, 1] * qy + rp.axes[row, domain, 1, 2] * qz
-                    l = rp.axes[row, domain, 2, 0] * qx + rp.axes[row, domain, 2, 1] * qy + rp.axes[row, domain, 2, 2] * qz
+                for turn in range(turns):
+                    h, k, l = indices(sampling.orientations, is_first, turn, qx, qy, qz)
                     if not latch(fp, h, k, l):
                         continue
                     if sampling.latch_without_spot or lattice_shape(lp, h - nearest(h), k - nearest(k), l - nearest(l)) != 0.0:
                         found[j, 0] = spans[j, 0]
                         found[j, 1] = fast
-                        found[j, 2] = sample * rp.phi_steps * domains + turn
+                        found[j, 2] = sample * turns + turn
                         break
 
 
-def count_outside(gp, rp, fp, sampling, spans, counts):
+def count_outside(gp, fp, sampling, spans, counts):
     """Set ``counts``[j] to the number of terms in span j for which outside() is 1."""
     samples = sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
     for j in prange(spans.shape[0]):
@@ -89,10 +91,6 @@ def count_outside(gp, rp, fp, sampling, spans, counts):
                 qx, qy, qz, length = scattering(gp, sampling, spans[j, 0], fast, sample)
                 if length > sampling.longest:
                     continue
-                for step in range(rp.phi_steps):
-                    row = rotation(rp, step, 0)
-                    for domain in range(rp.axes.shape[1]):
-                        h = rp.axes[row, domain, 0, 0] * qx + rp.axes[row, domain, 0, 1] * qy + rp.axes[row, domain, 0, 2] * qz
-                        k = rp.axes[row, domain, 1, 0] * qx + rp.axes[row, domain, 1, 1] * qy + rp.axes[row, domain, 1, 2] * qz
-                        l = rp.axes[row, domain, 2, 0] * qx + rp.axes[row, domain, 2, 1] * qy + rp.axes[row, domain, 2, 2] * qz
-                        counts[j] += outside(fp, h, k, l)
+                for turn in range(sampling.orientations.shape[1]):
+                    h, k, l = indices(sampling.orientations, 0, turn, qx, qy, qz)
+                    counts[j] += outside(fp, h, k, l)

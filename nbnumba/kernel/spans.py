@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-LONGEST = 512  # pixels: the kernel's working arrays of a span stay in the processor's first cache
+from nbnumba.kernel.render import LANES, LONGEST
+
 SMALLEST_GAP = 64  # unrendered pixels worth a new span; shorter gaps are rendered and cleared
 
 
@@ -28,9 +29,10 @@ def make_spans(roi: tuple[int, int, int, int], mask: NDArray[np.bool_] | None) -
 
 
 def cut(begin: int, end: int) -> list[tuple[int, int]]:
-    """[begin, end) in pieces of nearly equal length, none longer than LONGEST."""
-    pieces = -(-(end - begin) // LONGEST)
-    edges = [begin + (end - begin) * i // pieces for i in range(pieces + 1)]
+    """[begin, end) in pieces of nearly equal length, cut at multiples of LANES; none covers more than LONGEST pixels from such to such."""
+    first, last = begin // LANES, -(-end // LANES)
+    pieces = -(-(last - first) * LANES // LONGEST)
+    edges = [begin, *((first + (last - first) * i // pieces) * LANES for i in range(1, pieces)), end]
     return list(itertools.pairwise(edges))
 
 

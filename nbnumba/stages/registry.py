@@ -93,14 +93,18 @@ def installed() -> Registry:
     """The stages of all installed packages that declare the entry-point group ``nbnumba``."""
     registry = Registry()
     for entry_point in metadata.entry_points(group=ENTRY_POINTS):
-        package = f"{entry_point.dist.name} {entry_point.dist.version}" if entry_point.dist else "unknown package"
-        origin = f"{package} ({entry_point.value})"
+        origin = f"{package(entry_point.dist)} ({entry_point.value})"
         try:
             plugin = entry_point.load()
         except (Exception, SystemExit) as error:
             raise StageError(f"plugin {origin} cannot be loaded: {type(error).__name__}: {error}") from error
         registry.register(plugin, origin)
     return registry
+
+
+@cache  # name and version are parsed from a file, for every one of a package's entry points
+def package(distribution: metadata.Distribution | None) -> str:
+    return f"{distribution.name} {distribution.version}" if distribution else "unknown package"
 
 
 def with_files(paths: tuple[Path, ...]) -> Registry:

@@ -101,7 +101,8 @@ class Stage:
     runs in Python and in the compiled kernel. derivative, if there is one, returns value and partial derivatives.
     spec names the numbered statements of specs/ that the model implements. latch(p, h, k, l), for a structure factor only,
     returns 1 for a term that changes how all later ones of the image, in scan order, are treated; outside(p, h, k, l) returns 1 for
-    a term that the model has no data for, which are counted and reported.
+    a term that the model has no data for, which are counted and reported. ceiling(p, x, y, z), for a lattice shape only, is at least
+    |F_latt| at all offsets whose sizes are at least x, y, z >= 0: whole stretches of pixels where that is negligible are left out.
     """
 
     kind: str
@@ -115,6 +116,7 @@ class Stage:
     derivative: Callable[..., Any] | None = None
     latch: Callable[..., Any] | None = None
     outside: Callable[..., Any] | None = None
+    ceiling: Callable[..., Any] | None = None
 
     def problem(self) -> str:
         """Why the stage cannot be registered; empty if it can."""

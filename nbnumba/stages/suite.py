@@ -74,6 +74,24 @@ def nudged(arguments: tuple[float, ...], random: np.random.Generator) -> tuple[f
     return tuple(a if float(a).is_integer() else float(a) * (1.0 + 0.01 * random.normal()) for a in arguments)
 
 
+def ceiling(stage: Stage) -> str:
+    """No |F_latt| is above the ceiling of smaller offsets, and the ceiling does not rise with them."""
+    if stage.ceiling is None:
+        return ""
+    random = np.random.default_rng(0)
+    for worked in stage.worked_values:
+        p = worked.parameters
+        for _ in range(TRIALS):
+            offsets = random.uniform(-0.5, 0.5, 3) * random.choice([1.0, 0.1, 0.01])
+            least = np.abs(offsets) * random.random(3)
+            found, most = abs(float(stage.function(p, *offsets))), stage.ceiling(p, *least)
+            if found > most * (1.0 + 1e-9):
+                return f"offsets {offsets} give {found}, above the ceiling {most} of {least}"
+            if stage.ceiling(p, *np.abs(offsets)) > most * (1.0 + 1e-9):
+                return f"the ceiling of {np.abs(offsets)} is above that of {least}"
+    return ""
+
+
 def image(stage: Stage) -> str:
     """A small image with this stage in place is finite, not negative, and the same on one thread as on all."""
     from nbnumba.render import render
@@ -108,6 +126,7 @@ CHECKS: dict[str, Callable[[Stage], str]] = {
     "documents its parameters": parameter_table,
     "gives its worked values": worked_values,
     "compiled equals Python": compiled,
+    "stays below its ceiling": ceiling,
     "renders an image": image,
 }
 

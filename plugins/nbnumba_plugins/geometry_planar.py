@@ -68,12 +68,9 @@ def planar(p, fast, slow, layer):
     x = p.x0 + f * p.fast_x + s * p.slow_x + o * p.normal_x
     y = p.y0 + f * p.fast_y + s * p.slow_y + o * p.normal_y
     z = p.z0 + f * p.fast_z + s * p.slow_z + o * p.normal_z
-    distance_squared = x * x + y * y + z * z
-    distance = math.sqrt(distance_squared)
-    dx, dy, dz = x / distance, y / distance, z / distance
-    solid_angle = p.pixel_size * p.pixel_size / distance_squared * p.close_distance / distance
-    if p.point_pixel:
-        solid_angle = 1.0 / distance_squared
+    inverse = 1.0 / math.sqrt(x * x + y * y + z * z)
+    dx, dy, dz = x * inverse, y * inverse, z * inverse
+    solid_angle = inverse * inverse if p.point_pixel else p.pixel_size * p.pixel_size * p.close_distance * inverse * inverse * inverse
     return dx, dy, dz, solid_angle, captured(p, layer, dx * p.normal_x + dy * p.normal_y + dz * p.normal_z)
 
 

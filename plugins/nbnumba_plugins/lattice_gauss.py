@@ -9,7 +9,7 @@ import numpy as np
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
-from nbnumba.kernel.math import exp
+from nbnumba.kernel.math import exp, working
 from nbnumba.stages.stage import experiment_parameter
 from nbnumba_plugins.lattice_round import FUDGE
 
@@ -20,7 +20,10 @@ ANGSTROM = 1e-10
 
 
 class Spot(NamedTuple):
-    """F_latt at a lattice point, and the squared radius of a spot as a quadratic form of the fractional offsets."""
+    """F_latt at a lattice point, and the squared radius of a spot as a quadratic form of the fractional offsets.
+
+    x_least etc.: the least squared radius at an offset of 1 along an axis, whatever the others: 1 / (m^-1)_xx for a form m.
+    """
 
     peak: float
     xx: float
@@ -29,6 +32,9 @@ class Spot(NamedTuple):
     xy: float
     yz: float
     zx: float
+    x_least: float
+    y_least: float
+    z_least: float
 
 
 def spot(experiment: Experiment) -> Spot:
@@ -38,7 +44,8 @@ def spot(experiment: Experiment) -> Spot:
     reciprocal = experiment.unit_cell.reciprocal * ANGSTROM
     m = reciprocal @ reciprocal.T * peak**2 if "spot-width" in experiment.quirks else np.diag(cells**2)
     m *= STAGE.value_of("fudge", experiment.model.parameters)
-    return Spot(peak, *map(float, (m[0, 0], m[1, 1], m[2, 2], 2 * m[0, 1], 2 * m[1, 2], 2 * m[2, 0])))
+    least = 1.0 / np.diag(np.linalg.inv(m))
+    return Spot(peak, *map(float, (m[0, 0], m[1, 1], m[2, 2], 2 * m[0, 1], 2 * m[1, 2], 2 * m[2, 0], *least)))
 
 
 def radius_squared(p, x, y, z):
@@ -46,10 +53,24 @@ def radius_squared(p, x, y, z):
     return x * (p.xx * x + p.xy * y) + y * (p.yy * y + p.yz * z) + z * (p.zz * z + p.zx * x)
 
 
+def least_radius_squared(p, x, y, z):
+    """No offset whose parts have at least these sizes has a smaller squared radius."""
+    return max(max(p.x_least * x * x, p.y_least * y * y), p.z_least * z * z)
+
+
 def gauss(p, x, y, z):
     """A Gaussian of the distance from the lattice point."""
-    return p.peak * exp(-radius_squared(p, x, y, z) / 0.63)
+    return working(p.peak) * exp(-radius_squared(p, x, y, z) / 0.63)
 
+
+def ceiling(p, x, y, z):
+    """The Gaussian of the least radius."""
+    return p.peak * exp(-least_radius_squared(p, x, y, z) / 0.63)
+
+
+SPHERE = Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
+# The form 0.315 (1 + J), where J is all ones; the diagonal of its inverse is 0.75 / 0.315.
+SKEW = Spot(8.0, 0.63, 0.63, 0.63, 0.63, 0.63, 0.63, 0.42, 0.42, 0.42)
 
 STAGE = Stage(
     kind="lattice_shape",
@@ -57,12 +78,13 @@ STAGE = Stage(
     summary="Gaussian spots, no fringes between Bragg peaks",
     prepare=spot,
     function=gauss,
+    ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
     spec=("LAT-4", "LAT-5", "LAT-7"),
     worked_values=(
-        WorkedValue(Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 8.0),
-        WorkedValue(Spot(8.0, 0.63, 0.0, 0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0), 8.0 / math.e),
-        WorkedValue(Spot(8.0, 0.0, 0.0, 0.0, 0.63, 0.63, 0.63), (1.0, 1.0, 1.0), 8.0 / math.e**3),
+        WorkedValue(SPHERE, (0.0, 0.0, 0.0), 8.0),
+        WorkedValue(SPHERE._replace(xx=0.63, x_least=0.63), (1.0, 0.0, 0.0), 8.0 / math.e),
+        WorkedValue(SKEW, (1.0, 1.0, 1.0), 8.0 / math.e**6),
     ),
 )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from nbnumba import Parameter, Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.experiment.part import POSITIVE
-from nbnumba.kernel.math import sinc3
+from nbnumba.kernel.math import not_zero, sinc3_pi, working
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
@@ -35,10 +37,20 @@ def prepare(experiment: Experiment) -> Round:
     return Round(n_a, n_b, n_c, PEAK * n_a * n_b * n_c, STAGE.value_of("fudge", experiment.model.parameters))
 
 
+def radius(p, x, y, z):
+    """Distance from the lattice point, each axis scaled by its number of cells."""
+    return np.sqrt(((p.n_a * x) ** 2 + (p.n_b * y) ** 2 + (p.n_c * z) ** 2) * p.fudge)
+
+
 def round_(p, x, y, z):
-    """The transform of a sphere at the distance from the lattice point, each axis scaled by its number of cells."""
-    radius_squared = (p.n_a * x) ** 2 + (p.n_b * y) ** 2 + (p.n_c * z) ** 2
-    return p.peak * sinc3(math.pi * math.sqrt(radius_squared * p.fudge))
+    """The transform of a sphere."""
+    return working(p.peak) * sinc3_pi(radius(p, x, y, z))
+
+
+def ceiling(p, x, y, z):
+    """|sin t - t cos t| is at most 1 + t."""
+    t = math.pi * radius(p, x, y, z)
+    return p.peak * min(1.0, 3.0 * (1.0 + t) / not_zero(t * t * t))
 
 
 STAGE = Stage(
@@ -47,6 +59,7 @@ STAGE = Stage(
     summary="ellipsoidal crystal",
     prepare=prepare,
     function=round_,
+    ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
     spec=("LAT-3",),
     worked_values=(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
-from nbnumba.kernel.math import distance_to_nearest, not_zero, sin_pi
+from nbnumba.kernel.math import distance_to_nearest, multiple, not_zero, sin_pi
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
@@ -27,9 +27,14 @@ def prepare(experiment: Experiment) -> Square:
 
 def square(p, x, y, z):
     """sin(pi N x) / sin(pi x), multiplied over the three axes, up to its sign."""
-    x, y, z = not_zero(x), not_zero(y), not_zero(z)
-    n_x, n_y, n_z = distance_to_nearest(p.n_a * x), distance_to_nearest(p.n_b * y), distance_to_nearest(p.n_c * z)
-    return sin_pi(n_x) * sin_pi(n_y) * sin_pi(n_z) / (sin_pi(x) * sin_pi(y) * sin_pi(z))
+    n_x, n_y, n_z = multiple(p.n_a, x), multiple(p.n_b, y), multiple(p.n_c, z)
+    fringes = sin_pi(distance_to_nearest(n_x)) * sin_pi(distance_to_nearest(n_y)) * sin_pi(distance_to_nearest(n_z))
+    return fringes / (sin_pi(not_zero(x)) * sin_pi(not_zero(y)) * sin_pi(not_zero(z)))
+
+
+def ceiling(p, x, y, z):
+    """No fringe is higher than 1 / sin(pi x), or than the peak."""
+    return min(p.n_a, 1.0 / sin_pi(not_zero(x))) * min(p.n_b, 1.0 / sin_pi(not_zero(y))) * min(p.n_c, 1.0 / sin_pi(not_zero(z)))
 
 
 STAGE = Stage(
@@ -38,6 +43,7 @@ STAGE = Stage(
     summary="parallelepiped crystal, with the fringes between Bragg peaks",
     prepare=prepare,
     function=square,
+    ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"),),
     spec=("LAT-1", "LAT-2"),
     worked_values=(

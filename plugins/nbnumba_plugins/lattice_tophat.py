@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
+from nbnumba.kernel.math import working
 from nbnumba.stages.stage import experiment_parameter
-from nbnumba_plugins.lattice_gauss import Spot, radius_squared, spot
+from nbnumba_plugins.lattice_gauss import SPHERE, least_radius_squared, radius_squared, spot
 from nbnumba_plugins.lattice_round import FUDGE
+
+EDGE = 0.3969  # squared radius
 
 
 def tophat(p, x, y, z):
     """The peak value inside the spot's edge, zero outside."""
-    return p.peak if radius_squared(p, x, y, z) < 0.3969 else 0.0
+    return working(p.peak if radius_squared(p, x, y, z) < EDGE else 0.0)
+
+
+def ceiling(p, x, y, z):
+    """Nothing where the least radius is outside, with a margin for its rounding."""
+    return p.peak if least_radius_squared(p, x, y, z) < EDGE * (1.0 + 1e-9) else 0.0
 
 
 STAGE = Stage(
@@ -20,11 +28,12 @@ STAGE = Stage(
     summary="flat spots with a sharp edge, no fringes between Bragg peaks",
     prepare=spot,
     function=tophat,
+    ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
     spec=("LAT-5", "LAT-6", "LAT-7"),
     worked_values=(
-        WorkedValue(Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0), (0.62, 0.0, 0.0), 8.0),
-        WorkedValue(Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0), (0.64, 0.0, 0.0), 0.0),
+        WorkedValue(SPHERE, (0.62, 0.0, 0.0), 8.0),
+        WorkedValue(SPHERE, (0.64, 0.0, 0.0), 0.0),
     ),
 )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.background import Background
 from nbnumba.experiment.beam import Beam
+from nbnumba.kernel.math import double
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
@@ -85,13 +86,13 @@ def prepare_per_term(experiment: Experiment) -> Reference:
 
 def reference(p, total, f_latt, f_cell, weight):
     """The plain sum; the factors of the pixel's first sample multiply it at the end."""
-    amplitude = f_latt * f_cell
+    amplitude = double(f_latt * f_cell)
     return total + amplitude * amplitude
 
 
 def per_term(p, total, f_latt, f_cell, weight):
     """Every term with its own factors, and with its share of the background."""
-    amplitude = f_latt * f_cell
+    amplitude = double(f_latt * f_cell)
     return total + (amplitude * amplitude + p.background_per_term) * weight
 
 
@@ -99,7 +100,7 @@ def running_product(p, total, f_latt, f_cell, weight):
     """The running sum, multiplied by the factors of every term; without background, a term without a spot changes nothing."""
     if f_latt == 0.0 and p.has_background == 0:
         return total
-    amplitude = f_latt * f_cell
+    amplitude = double(f_latt * f_cell)
     return (total + amplitude * amplitude + p.background_per_term) * weight
 
 

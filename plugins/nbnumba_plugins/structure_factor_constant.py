@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.kernel.math import working
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def prepare(experiment: Experiment) -> Constant:
 
 def constant(p, h, k, l, h0, k0, l0, latched):
     """The amplitude, whatever the index."""
-    return p.F
+    return working(p.F)
 
 
 STAGE = Stage(

@@ -63,7 +63,7 @@ def nearest_F(p, h, k, l, h0, k0, l0, latched):
     """F of the reflection h0 k0 l0."""
     row = min(max(h0, p.h_low), p.h_high) * p.h_stride
     row += min(max(k0, p.k_low), p.k_high) * p.k_stride + (min(max(l0, p.l_low), p.l_high) + p.origin)
-    return p.F[np.uint32(row)]
+    return p.F[np.uint32(np.uint32(row) & np.uint32(0x7FFFFFFF))]
 
 
 PAIR = table(np.array([[1, 2, 3], [-1, 0, 2]], np.int32), np.array([40.0, 50.0]), 7.0)

@@ -8,6 +8,7 @@ import numpy as np
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.kernel.lookup import sum_of_64
 from nbnumba.stages.stage import experiment_parameter
 from nbnumba_plugins.structure_factor_nearest import nearest_F, prepare, table
 
@@ -18,35 +19,24 @@ def off_table(p, h, k, l):
     return 1 if outside else 0
 
 
-def cubic(u, f0, f1, f2, f3):
-    """Lagrange's cubic through (-1, f0), (0, f1), (1, f2), (2, f3), at u."""
+def cubic(u):
+    """Weights of the values at -1, 0, 1, 2 in Lagrange's cubic at u."""
     return (
-        -u * (u - 1.0) * (u - 2.0) / 6.0 * f0
-        + (u + 1.0) * (u - 1.0) * (u - 2.0) / 2.0 * f1
-        - (u + 1.0) * u * (u - 2.0) / 2.0 * f2
-        + (u + 1.0) * u * (u - 1.0) / 6.0 * f3
+        -u * (u - 1.0) * (u - 2.0) / 6.0,
+        (u + 1.0) * (u - 1.0) * (u - 2.0) / 2.0,
+        -(u + 1.0) * u * (u - 2.0) / 2.0,
+        (u + 1.0) * u * (u - 1.0) / 6.0,
     )
-
-
-def along_l(p, row, u):
-    """Interpolated from four neighbours along l."""
-    return cubic(u, p.F[np.uint32(row - 1.0)], p.F[np.uint32(row)], p.F[np.uint32(row + 1.0)], p.F[np.uint32(row + 2.0)])
-
-
-def along_kl(p, row, v, u):
-    """Interpolated from the 4 x 4 neighbours along k and l."""
-    step = p.k_stride
-    return cubic(v, along_l(p, row - step, u), along_l(p, row, u), along_l(p, row + step, u), along_l(p, row + 2.0 * step, u))
 
 
 def interpolated(p, h, k, l):
     """The product of Lagrange's cubics along h, k and l through the 4 x 4 x 4 reflections around h, k, l."""
     h1, k1, l1 = math.floor(h), math.floor(k), math.floor(l)
-    row = h1 * p.h_stride + k1 * p.k_stride + l1 + p.origin
-    u, v, w, step = l - l1, k - k1, h - h1, p.h_stride
-    return cubic(
-        w, along_kl(p, row - step, v, u), along_kl(p, row, v, u), along_kl(p, row + step, v, u), along_kl(p, row + 2.0 * step, v, u)
-    )
+    first = np.int64((h1 - 1.0) * p.h_stride + (k1 - 1.0) * p.k_stride + (l1 - 1.0) + p.origin)
+    u0, u1, u2, u3 = cubic(h - h1)
+    v0, v1, v2, v3 = cubic(k - k1)
+    w0, w1, w2, w3 = cubic(l - l1)
+    return sum_of_64(p.F, first, np.int64(p.h_stride), np.int64(p.k_stride), u0, u1, u2, u3, v0, v1, v2, v3, w0, w1, w2, w3)
 
 
 def tricubic(p, h, k, l, h0, k0, l0, latched):
