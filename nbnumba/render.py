@@ -80,8 +80,9 @@ def functions_of(chosen: Mapping[str, Stage]) -> dict[str, Any]:
 
 def refuse_overflow(pixels: NDArray[np.float64]) -> None:
     """Refuse an image that is not finite in the float32 of its files."""
-    if not np.abs(pixels).max(initial=0.0) <= np.finfo(np.float32).max:
-        bad = np.argwhere(~(np.abs(pixels) <= np.finfo(np.float32).max))[0]
+    most = np.finfo(np.float32).max
+    if not (pixels.max(initial=0.0) <= most and pixels.min(initial=0.0) >= -most):  # false for what is not a number, too
+        bad = np.argwhere(~(np.abs(pixels) <= most))[0]
         raise NotFiniteError(
             f"pixel slow {bad[0]}, fast {bad[1]} has {pixels[tuple(bad)]:g} photons: not finite, or too many for an image file; check "
             "fluence, structure factors and stages"

@@ -19,7 +19,7 @@ from nbnumba.errors import ParameterError
 from nbnumba.kernel import lookup, math, render, scan_order, single
 from nbnumba.kernel.claim import claim
 from nbnumba.kernel.linker import Linker, layout, reached
-from nbnumba.kernel.startup import defer_blas
+from nbnumba.kernel.startup import cache_first
 
 FAST_MATH = ("arcp", "contract", "nsz")
 OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
@@ -37,6 +37,7 @@ Progress = Callable[[int, int], None]
 Kernel = Callable[[NDArray[np.int64], NDArray[np.float64], int], None]
 
 _compiled: dict[str, Any] = {}
+_functions: dict[str, Any] = {}
 _one_image_at_a_time = threading.Lock()  # numba's simplest thread pool cannot run two kernels at once
 
 
@@ -58,23 +59,24 @@ def link(stages: Stages, parameters: Parameters, sampling: render.Sampling, dtyp
 
 def compiled(kernel: Function, stages: Stages, parameters: Parameters, dtype: str = "float64", **options: Any) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
-    defer_blas()
     salt = ("cpu", dtype, FAST_MATH, sorted(options), [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
     instead, mark = (single.INSTEAD, single.mark) if dtype == "float32" else ({}, math.mark)
-    instead = {**instead, lookup.sum_of_64: lookup.sum_of_64_by_fours}
+    instead = {**instead, lookup.tricubic_in_table: lookup.tricubic_by_fours}
     bind = {"ceiling": math.boundless, **stages, "nearest": math.nearest, "claim": claim, "mark": mark}
-    bind["LOOK_UP_FIRST"] = int(lookup.sum_of_64 in reached(stages["structure_factor"])) if "structure_factor" in stages else 0
-    linker = Linker(njit(forceinline=True, **OPTIONS), bind, salt, instead, within=IN_DTYPE)
+    bind["LOOK_UP_FIRST"] = int(lookup.tricubic_in_table in reached(stages["structure_factor"])) if "structure_factor" in stages else 0
+    linker = Linker(
+        njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS), bind, salt, instead, IN_DTYPE, _functions
+    )
     linked = linker.kernel(kernel)
     # The name holds a digest of everything that went in: equal names are equal kernels.
     if linked.__qualname__ not in _compiled:
-        _compiled[linked.__qualname__] = njit(cache=True, **options, **OPTIONS)(linked)
+        _compiled[linked.__qualname__] = cache_first(njit(cache=True, **options, **OPTIONS)(linked))
     return _compiled[linked.__qualname__]
 
 
 def device_function(function: Function) -> Any:
     """One stage function compiled by itself, callable from Python."""
-    return Linker(njit(**OPTIONS), {}).function(function)
+    return Linker(njit(**OPTIONS), {}).function(function)[0]
 
 
 def first_sample(

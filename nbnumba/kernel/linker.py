@@ -14,6 +14,7 @@ import math
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,9 @@ class Linker:
     """Clones functions with their globals rebound, compiles the clones with ``compile``, digests what was read.
 
     bind: placeholder name -> the function or number it stands for.
-    salt: whatever else changes the compiled code (target, flags, parameter layouts).
+    salt: whatever else changes the compiled kernel (target, flags, parameter layouts).
     instead: function -> the one that stands in for it, in what the placeholders ``within`` stand for and all that calls.
+    compiled: digest -> function compiled before, by this linker or another with the same ``compile``.
     """
 
     def __init__(
@@ -40,54 +42,54 @@ class Linker:
         salt: Iterable[object] = (),
         instead: Mapping[Any, Any] | None = None,
         within: Iterable[str] = (),
+        compiled: dict[str, Any] | None = None,
     ) -> None:
-        self._compile, self._bind = compile, bind
-        self._digest = hashlib.sha256(repr((sys.version, *salt)).encode())
+        self._compile, self._bind, self._salt = compile, bind, repr((sys.version, *salt))
         self._instead, self._within = instead or {}, frozenset(within)
-        self._compiled: dict[tuple[Callable[..., Any], bool], Any] = {}
+        self._compiled = {} if compiled is None else compiled
 
     def kernel(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The clone of the kernel itself, named after the digest; to be compiled by the caller."""
-        clone = self._clone(function, False)
-        clone.__qualname__ = f"{clone.__name__}-{self._digest.hexdigest()[:16]}"
+        clone, digest = self._clone(function, replacing=False)
+        clone.__qualname__ = f"{clone.__name__}-{digest_of(self._salt, digest)[:16]}"
         return clone
 
-    def _clone(self, function: Any, replacing: bool) -> types.FunctionType:
+    def function(self, function: Callable[..., Any], replacing: bool = False) -> tuple[Any, str]:
+        """A function compiled with everything that it calls, and the digest of all that."""
+        clone, digest = self._clone(function, replacing)
+        if digest not in self._compiled:
+            self._compiled[digest] = self._compile(clone)
+        return self._compiled[digest], digest
+
+    def _clone(self, function: Any, replacing: bool) -> tuple[types.FunctionType, str]:
         reject_unlinkable(function)
         code, namespace = function.__code__, dict(function.__globals__)
-        self._digest.update(repr((code.co_code, code.co_consts, code.co_names, code.co_varnames)).encode())
+        read = [repr((code.co_code, code.co_consts, code.co_names, code.co_varnames))]
         for name in global_names(code):
             if name not in self._bind and name not in namespace:
                 continue  # a builtin
-            value = self._stand_in(plain(self._bind.get(name, namespace.get(name))), replacing)
-            if isinstance(value, INTRINSIC):
-                namespace[name] = value
-                self._digest.update(f"{name}={inspect.getsource(value._defn)};".encode())
-            elif isinstance(value, types.FunctionType):
-                inside = replacing or name in self._within
-                namespace[name] = self.function(value, inside)
-                self._digest.update(f"{name}=function {list(self._compiled).index((self._stand_in(value, inside), inside))};".encode())
+            inside = replacing or name in self._within
+            value = plain(self._bind.get(name, namespace.get(name)))
+            value = self._instead.get(value, value) if inside and callable(value) else value
+            if isinstance(value, types.FunctionType):
+                namespace[name], digest = self.function(value, inside)
+            elif isinstance(value, INTRINSIC):
+                namespace[name], digest = value, Path(inspect.getfile(value._defn)).read_text("utf-8")
             elif isinstance(value, bool | int | float | np.number) or any(value is allowed for allowed in ALLOWED):
-                namespace[name] = value
-                self._digest.update(f"{name}={value!r};".encode())
+                namespace[name], digest = value, repr(value)
             else:
                 raise StageError(
                     f"{describe(function)}: uses the global {name!r}, a {type(value).__name__}; a stage function may use "
                     "numbers, plain functions, math and numpy, and gets everything else from prepare()"
                 )
+            read.append(f"{name}={digest}")
         clone = types.FunctionType(code, namespace, function.__name__)
         clone.__module__, clone.__qualname__ = function.__module__, function.__qualname__
-        return clone
+        return clone, digest_of(*read)
 
-    def function(self, function: Callable[..., Any], replacing: bool = False) -> Any:
-        """A function compiled with everything that it calls."""
-        key = self._stand_in(function, replacing), replacing
-        if key not in self._compiled:
-            self._compiled[key] = self._compile(self._clone(*key))
-        return self._compiled[key]
 
-    def _stand_in(self, function: Any, replacing: bool) -> Any:
-        return self._instead.get(function, function) if replacing else function
+def digest_of(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def global_names(code: types.CodeType) -> list[str]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.structure_factors import StructureFactors
-from nbnumba.kernel.lookup import sum_of_64
+from nbnumba.kernel.lookup import tricubic_in_table
+from nbnumba.kernel.math import working
 from nbnumba.stages.stage import experiment_parameter
 from nbnumba_plugins.structure_factor_nearest import nearest_F, prepare, table
 
@@ -19,24 +20,11 @@ def off_table(p, h, k, l):
     return 1 if outside else 0
 
 
-def cubic(u):
-    """Weights of the values at -1, 0, 1, 2 in Lagrange's cubic at u."""
-    return (
-        -u * (u - 1.0) * (u - 2.0) / 6.0,
-        (u + 1.0) * (u - 1.0) * (u - 2.0) / 2.0,
-        -(u + 1.0) * u * (u - 2.0) / 2.0,
-        (u + 1.0) * u * (u - 1.0) / 6.0,
-    )
-
-
 def interpolated(p, h, k, l):
     """The product of Lagrange's cubics along h, k and l through the 4 x 4 x 4 reflections around h, k, l."""
     h1, k1, l1 = math.floor(h), math.floor(k), math.floor(l)
     first = np.int64((h1 - 1.0) * p.h_stride + (k1 - 1.0) * p.k_stride + (l1 - 1.0) + p.origin)
-    u0, u1, u2, u3 = cubic(h - h1)
-    v0, v1, v2, v3 = cubic(k - k1)
-    w0, w1, w2, w3 = cubic(l - l1)
-    return sum_of_64(p.F, first, np.int64(p.h_stride), np.int64(p.k_stride), u0, u1, u2, u3, v0, v1, v2, v3, w0, w1, w2, w3)
+    return tricubic_in_table(p.F, first, np.int64(p.h_stride), np.int64(p.k_stride), working(h - h1), working(k - k1), working(l - l1))
 
 
 def tricubic(p, h, k, l, h0, k0, l0, latched):

@@ -1,0 +1,136 @@
+"""Timing: kernels against the yardstick and the reference program, in turns, so that what disturbs one disturbs all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from nbnumba.bench.work import Work, experiment_of, options_of, samples_of, write_table
+from nbnumba.bench.yardstick import best_time, peak, yardstick
+from nbnumba.errors import NotAvailableError
+from nbnumba.experiment.experiment import Experiment
+from nbnumba.render import ready
+from nbnumba.simulate import choose_stages, prepare
+from nbnumba.stages import registry
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Rates of one row of the table, samples a second, one of every round."""
+
+    work: Work
+    threads: int
+    samples: int
+    rates: list[float] = field(default_factory=list)
+    yardsticks: list[float] = field(default_factory=list)
+    references: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Median, samples a second."""
+        return median(self.rates)
+
+    @property
+    def of_yardstick(self) -> float:
+        """Median of the ratios of the rounds."""
+        return median(a / b for a, b in zip(self.rates, self.yardsticks, strict=True))
+
+    @property
+    def of_reference(self) -> float | None:
+        """Median of the ratios of the rounds; None if it was not timed."""
+        pairs = list(zip(self.rates, self.references, strict=False))
+        return median(a / b for a, b in pairs) if pairs else None
+
+
+def kernel_of(experiment: Experiment, threads: int) -> Callable[[], None]:
+    """The kernel of an experiment with all that it needs, ready to be timed."""
+    chosen = choose_stages(experiment, registry.installed())
+    return ready(experiment, chosen, prepare(chosen, experiment), np.zeros(experiment.detector.shape), threads)
+
+
+def time_all(
+    chosen: Sequence[Work], pixels: int, threads: int, rounds: int, reference: Path | None, progress: Progress
+) -> tuple[list[Timing], float]:
+    """Every row of the table in every round, with the yardstick before it; and the median of the peak rates of the rounds."""
+    timings, kernels, peaks = [], [], []
+    for work in chosen:
+        progress(f"compiling {work.name}")
+        experiment = experiment_of(work, pixels)
+        kernels.append(kernel_of(experiment, threads))
+        kernels[-1]()
+        timings.append(Timing(work, threads, samples_of(experiment)))
+    yardstick(threads)
+    for turn in range(rounds):
+        peaks.append(peak(threads))
+        for timing, kernel in zip(timings, kernels, strict=True):
+            progress(f"round {turn + 1} of {rounds}: {timing.work.name}")
+            timing.yardsticks.append(yardstick(threads))
+            timing.rates.append(timing.samples / best_time(kernel, threads, 3))
+            if reference is not None:
+                timing.references.append(timing.samples / reference_seconds(reference, timing.work, pixels, threads))
+    return timings, median(peaks)
+
+
+def reference_seconds(executable: Path, work: Work, pixels: int, threads: int) -> float:
+    """What the reference program takes for its loop: the whole run less one of a single pixel, which reads and writes the same files."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = [*options_of(work, pixels).split(), "-nonoise", "-nopgm", "-noprogress"]
+        if work.table:
+            write_table(Path(folder) / "table.hkl")
+            options += ["-hkl", "table.hkl"]
+        seconds = []
+        for region in ([], ["-roi", "0", "0", "0", "0"]):
+            began = time.perf_counter()
+            run(executable, [*options, *region], folder, threads)
+            seconds.append(time.perf_counter() - began)
+    return max(seconds[0] - seconds[1], 1e-9)
+
+
+def run(executable: Path, options: Sequence[str], folder: str, threads: int) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    try:
+        done = subprocess.run([executable.resolve(), *options], cwd=folder, env=environment, capture_output=True, check=False)
+    except OSError as error:
+        raise NotAvailableError(f"{executable}: cannot be run: {error.strerror or error}") from None
+    if done.returncode not in (0, 3):
+        raise NotAvailableError(f"{executable}: ended with exit code {done.returncode} for {' '.join(options)}")
+
+
+# What the cost should be proportional to: name -> options for a multiple n of the least.
+GROWTH: dict[str, Callable[[int], str]] = {
+    "pixels": lambda n: f"-detpixels_x {128 * n} -detpixels_y 256 -pixel 0.1 -mosaic_dom 20",
+    "mosaic domains": lambda n: f"-detpixels 256 -pixel 0.4 -mosaic_dom {20 * n}",
+    "phi steps": lambda n: f"-detpixels 256 -pixel 0.4 -mosaic_dom 2 -phi 0 -osc 1 -phisteps {10 * n}",
+    "sources": lambda n: f"-detpixels 256 -pixel 0.4 -mosaic_dom 20 -dispersion 1 -dispsteps {n}",
+}
+MULTIPLES = (1, 2, 4, 8, 16)
+
+
+def time_growth(threads: int, rounds: int, progress: Progress) -> dict[str, list[tuple[int, float]]]:
+    """name -> (multiple, median seconds of the kernel) for 1 to 16 times the work."""
+    from nbnumba.options.experiment import experiment_from_options
+
+    base = "-default_F 100 -cell 100 -lambda 1 -distance 100 -mosaic 0.5 -N 5 -oversample 1 "
+    found = {}
+    for name, options in GROWTH.items():
+        progress(f"growth with {name}")
+        kernels = [kernel_of(experiment_from_options(base + options(n)), threads) for n in MULTIPLES]
+        times = [[best_time(kernel, threads, 3) for kernel in kernels] for _ in range(rounds)]
+        found[name] = [(n, median(column)) for n, column in zip(MULTIPLES, zip(*times, strict=True), strict=True)]
+    return found
+
+
+def exponent(points: Sequence[tuple[int, float]]) -> float:
+    """p of the power law n^p that fits best."""
+    n, seconds = np.log(np.array(points)).T
+    return float(np.polyfit(n, seconds, 1)[0])

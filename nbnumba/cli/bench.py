@@ -1,0 +1,72 @@
+"""``nbnumba bench``: how fast is it on this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from nbnumba.cli.run import prepare_threads
+from nbnumba.errors import OptionError
+from nbnumba.files import check_writable, write_all
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command("bench")
+@click.option("--work", "names", multiple=True, metavar="NAME", help="Time this row of the table only. Repeatable (default: all).")
+@click.option("--pixels", type=click.IntRange(64, 8192), default=1024, show_default=True, help="Detector pixels along both axes.")
+@click.option("--threads", type=click.IntRange(1, 1024), multiple=True, help="Number of threads. Repeatable (default: all cores).")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Rounds, of which medians are taken.")
+@click.option("--growth", is_flag=True, help="Measure how the cost grows with pixels, domains, phi steps and sources.")
+@click.option("--reference", type=FILE, metavar="EXE", help="Time the reference program in the same rounds, loop against loop.")
+@click.option("--json", "json_file", type=FILE, metavar="FILE", help="Write everything that was measured.")
+@click.option("--plot", type=FILE, metavar="FILE", help="Draw it (PNG).")
+def command(
+    names: tuple[str, ...],
+    pixels: int,
+    threads: tuple[int, ...],
+    rounds: int,
+    growth: bool,
+    reference: Path | None,
+    json_file: Path | None,
+    plot: Path | None,
+) -> None:
+    """Time the kernels of every model.
+
+    Prints samples per second, the fraction of this machine's peak rate of fused multiply-adds, the ratio to a kernel written by hand for
+    the simplest case, and the ratio to the reference program. A sample is one pixel, sub-pixel, sensor layer, source, phi step and domain.
+    """
+    targets = [path for path in (json_file, plot) if path is not None]
+    check_writable(targets)
+    if reference is not None and not reference.is_file():
+        raise OptionError(f"--reference {reference}: is not a file; name an executable of the reference program")
+    prepare_threads(max(threads, default=None))
+
+    import numba
+
+    from nbnumba.bench.measure import time_all, time_growth
+    from nbnumba.bench.report import as_dict, as_png, as_text
+    from nbnumba.bench.work import NAMES, WORK
+
+    if unknown := [name for name in names if name not in NAMES]:
+        raise OptionError(f"--work {unknown[0]!r}: there is {', '.join(repr(name) for name in NAMES)}")
+    chosen = [work for work in WORK if not names or work.name in names]
+    timings, peaks = [], {}
+    for number in threads or (numba.config.NUMBA_NUM_THREADS,):
+        found, peaks[number] = time_all(chosen, pixels, number, rounds, reference, say)
+        timings += found
+    grown = time_growth(max(peaks), rounds, say) if growth else {}
+    say("")
+    results = as_dict(timings, peaks, grown)
+    click.echo(as_text(results))
+    files = {json_file: (json.dumps(results, indent=2) + "\n").encode(), plot: as_png(results) if plot else b""}
+    write_all({path: content for path, content in files.items() if path is not None})
+
+
+def say(what: str) -> None:
+    """What is being done, on one line of a terminal; nothing in a pipe."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{what}", nl=False, err=True)

@@ -1,0 +1,45 @@
+"""``nbnumba warm``."""
+
+from __future__ import annotations
+
+import pytest
+
+from nbnumba.cli.main import main
+from nbnumba.cli.warm import every_combination
+from nbnumba.stages.registry import installed
+
+
+@pytest.mark.spec("CLI-11")
+def test_every_combination_of_the_shipped_stages_is_named_once() -> None:
+    found = [(tuple(sorted(names.items())), dtype) for names, dtype in every_combination(installed(), {}, ("float64", "float32"))]
+    assert len(found) == len(set(found))
+    shapes = {dict(names)["lattice_shape"] for names, _ in found}
+    assert shapes == {"square", "round", "gauss", "tophat"}
+    only = list(every_combination(installed(), {"lattice_shape": "gauss"}, ("float64",)))
+    assert {names["lattice_shape"] for names, _ in only} == {"gauss"}
+    assert len(only) * 8 == len(found)
+
+
+@pytest.mark.spec("CLI-11")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_warm_compiles_what_is_named(jobs: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    kinds = ["geometry=planar", "lattice_shape=square", "polarization=kahn", "scaling=reference"]
+    wanted = [word for kind in kinds for word in ("--plugin", kind)]
+    assert main(["warm", *wanted, "--dtype", "float64", "--jobs", jobs]) == 0
+    assert capsys.readouterr().out == "4 kernels are compiled\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--plugin", "lattice_shape=sphere"], "no lattice_shape 'sphere'"),
+        (["--plugin", "rotation=spec"], "rotation stages run on the host; there is nothing to compile"),
+        (["--plugin", "gauss"], "--plugin gauss: must have the form KIND=NAME"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["warm", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
