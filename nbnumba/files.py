@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from nbnumba.errors import OutputFileError
+
+Content = bytes | Iterable[bytes]  # a small file whole, a large one in blocks that need not exist at the same time
 
 
 def check_writable(paths: Sequence[Path], inputs: Sequence[Path] = ()) -> None:
@@ -44,7 +46,7 @@ def is_file_like(path: Path) -> bool:
     return path.is_file() or not path.exists()
 
 
-def write_all(contents: Mapping[Path, bytes]) -> None:
+def write_all(contents: Mapping[Path, Content]) -> None:
     """Write every file beside its target, then put all of them in place; on failure everything is as before."""
     token = secrets.token_hex(4)
     files = [path for path in contents if is_file_like(path)]
@@ -53,20 +55,31 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     placed: list[Path] = []
     try:
         for path in files:
-            new[path].write_bytes(contents[path])
+            write(new[path], contents[path])
         for path in files:
             if path.exists():
                 path.rename(old[path])
             placed.append(path)
             new[path].replace(path)
         for path in contents.keys() - set(files):
-            path.write_bytes(contents[path])
-    except OSError as error:
-        for done in placed:
+            write(path, contents[path])
+    except BaseException as error:
+        for done in files:
             with suppress(OSError):
-                old[done].replace(done) if old[done].exists() else done.unlink(missing_ok=True)
-        raise OutputFileError(f"{path}: cannot be written: {error.strerror or error}") from None
+                if old[done].exists():
+                    old[done].replace(done)
+                elif done in placed:
+                    done.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputFileError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise
     finally:
         for temporary in (*new.values(), *old.values()):
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def write(path: Path, content: Content) -> None:
+    with path.open("wb") as file:
+        for block in [content] if isinstance(content, bytes) else content:
+            file.write(block)

@@ -1,6 +1,7 @@
 """Where the tests find data, and how many threads they may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Numba reads it once, when it is imported; some tests run on more threads than there may be cores.
@@ -19,6 +20,15 @@ def folder(variable: str, fallback: str) -> Path:
 
 GOLDEN = folder("NBNUMBA_GOLDEN", "../shared/golden")
 SUPERVISOR = folder("NBNUMBA_SUPERVISOR", "../shared/data/supervisor")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept of parsed files stays out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "NBNUMBA_CACHE_DIR" not in os.environ:
+            patch.setenv("NBNUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import click
 
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError
-from nbnumba.files import check_writable, write_all
+from nbnumba.files import Content, check_writable, write_all
 from nbnumba.outputs.settings import Output
 
 if TYPE_CHECKING:
@@ -79,29 +79,29 @@ def targets(output: Output, options: dict[str, Any]) -> list[Path]:
     return [path for path in (*files, options["png"], options["json_file"], options["save_config"]) if path is not None]
 
 
-def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path, bytes]:
-    """Every file that the run writes, with its bytes."""
-    from nbnumba.outputs.smv import automatic_scale, counts, smv_bytes
+def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path, Content]:
+    """Every file that the run writes, with its bytes: those of images are made as they are written."""
+    from nbnumba.outputs.smv import automatic_scale, counts, smv_blocks
 
     scale = output.scale or automatic_scale(image)
-    files = {
-        output.float_file: image.float32.tobytes(),
-        output.int_file: smv_bytes(image.experiment, counts(image, scale, output.adc_offset)),
+    files: dict[Path, Content] = {
+        output.float_file: (block.photons.tobytes() for block in image.blocks()),
+        output.int_file: smv_blocks(image.experiment, counts(image, scale, output.adc_offset)),
     }
     if output.pgm_file is not None:
-        from nbnumba.outputs.pgm import pgm_bytes
+        from nbnumba.outputs.pgm import pgm_blocks
 
-        files[output.pgm_file] = pgm_bytes(image, output.pgm_scale, scale)
+        files[output.pgm_file] = pgm_blocks(image, output.pgm_scale, scale)
     if output.noise_file is not None:
         from nbnumba.outputs.noise import noisy_counts
 
         seed = int(time.time()) if output.seed is None else output.seed
-        files[output.noise_file] = smv_bytes(image.experiment, noisy_counts(image, seed, output.adc_offset))
+        files[output.noise_file] = smv_blocks(image.experiment, noisy_counts(image, seed, output.adc_offset))
     factors = image.experiment.structure_factors
     if output.dump_file is not None and factors.hkl is not None and factors.F is not None:
-        from nbnumba.inputs.dump import dump_bytes
+        from nbnumba.inputs.dump import dump_blocks
 
-        files[output.dump_file] = dump_bytes(factors.hkl, factors.F, factors.default_F)
+        files[output.dump_file] = dump_blocks(factors.hkl, factors.F, factors.default_F)
     if options["png"] is not None:
         from nbnumba.outputs.png import png_bytes
 

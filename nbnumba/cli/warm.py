@@ -67,8 +67,7 @@ def compiled(combinations: list[tuple[dict[str, str], str]], plugin_files: tuple
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from multiprocessing import get_context
 
-    os.environ["NUMBA_NUM_THREADS"] = os.environ.get("NUMBA_NUM_THREADS", "1")
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
         waiting = [pool.submit(compile_one, names, dtype, plugin_files) for names, dtype in combinations]
         try:
             for done in as_completed(waiting):
@@ -77,6 +76,11 @@ def compiled(combinations: list[tuple[dict[str, str], str]], plugin_files: tuple
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def use_one_thread() -> None:
+    """Processes share the cores; numba reads this when it is imported."""
+    os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
 def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...]) -> None:

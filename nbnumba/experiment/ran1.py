@@ -30,6 +30,11 @@ class Ran1:
         self._state = self._state * MULTIPLIER % MODULUS
         return self._state
 
+    @property
+    def state(self) -> tuple[int, ...]:
+        """What the next deviates follow from: the shuffle table, the number that goes into it next, the one that was drawn last."""
+        return *self._shuffled, self._state, self._output
+
     def uniform(self) -> float:
         """The next deviate."""
         state = self._advance()

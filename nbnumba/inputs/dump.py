@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,13 @@ def read_dump(path: str | Path) -> tuple[NDArray[np.int32], NDArray[np.float64]]
     return (np.argwhere(np.ones(shape, bool)) + limits[:, 0]).astype(np.int32), F.ravel().copy()
 
 
-def dump_bytes(hkl: NDArray[np.int32], F: NDArray[np.float64], default_F: float) -> bytes:
+def dump_blocks(hkl: NDArray[np.int32], F: NDArray[np.float64], default_F: float) -> Iterator[bytes]:
     """A dump of (n, 3) indices and (n,) amplitudes, padded by one row of zeros along each axis as the reference program's."""
     low, high = hkl.min(axis=0).astype(int), hkl.max(axis=0).astype(int)
     table = np.zeros(high - low + 2)
     table[:-1, :-1, :-1] = default_F
     table[tuple((hkl - low).T)] = F
     limits = " ".join(f"{a} {b}" for a, b in zip(low, high, strict=True))
-    return f"{limits}\n\f".encode("ascii") + table.tobytes()
+    yield f"{limits}\n\f".encode("ascii")
+    for plane in table:
+        yield plane.tobytes()

@@ -12,22 +12,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
-from nbnumba.inputs.text import lines, number, read_text
+from nbnumba.inputs import cache
+from nbnumba.inputs.text import decoded, lines, number, read_bytes
 
 LARGEST_INDEX = 100_000
+WORTH_KEEPING = 200_000  # bytes of text; less is parsed in a few ms
+VERSION = "1"  # of what is kept: another number where the same text is read in another way
 
 
 def read_hkl(path: str | Path) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Miller indices (n, 3) and amplitudes (n,) in electrons.
 
     Blank lines and comments (#) are skipped. A reflection may stand twice with the same amplitude. Raises InputFileError with
-    the first line that is wrong.
+    the first line that is wrong. What was read from a large file is kept (FMT-16).
     """
-    text = read_text(path)
+    data = read_bytes(path)
+    if len(data) < WORTH_KEEPING:
+        return checked(path, decoded(path, data))
+    key = cache.key(VERSION, data)
+    if (kept := cache.load("hkl", key, ("hkl", "F"))) is not None:
+        return kept[0], kept[1]
+    hkl, F = checked(path, decoded(path, data))
+    cache.store("hkl", key, hkl=hkl, F=F)
+    return hkl, F
+
+
+def checked(path: str | Path, text: str) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """The reflections of a file's text; InputFileError if they are not what they should be."""
     values = parse(text)
     if values is None or not acceptable(values):
         raise first_problem(path, text)
-    hkl, F = values[:, :3].astype(np.int32), values[:, 3]
+    hkl, F = values[:, :3].astype(np.int32), values[:, 3].copy()
     refuse_contradictions(path, text, hkl, F)
     return hkl, F
 

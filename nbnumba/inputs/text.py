@@ -9,7 +9,11 @@ from nbnumba.errors import InputFileError
 
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 (or ASCII) file."""
-    data = read_bytes(path)
+    return decoded(path, read_bytes(path))
+
+
+def decoded(path: str | Path, data: bytes) -> str:
+    """The text that a file's bytes are."""
     if b"\0" in data:
         raise InputFileError(path, "is not a text file; it holds zero bytes (binary, or UTF-16)")
     try:

@@ -155,7 +155,9 @@ def render_image(
 
 def in_dtype(parameters: Any, dtype: str) -> Any:
     """What prepare() returned, with its arrays of float64 in ``dtype``."""
-    arrays = {n: v.astype(dtype) for n, v in parameters._asdict().items() if isinstance(v, np.ndarray) and v.dtype == np.float64}
+    arrays = {
+        n: v.astype(dtype, copy=False) for n, v in parameters._asdict().items() if isinstance(v, np.ndarray) and v.dtype == np.float64
+    }
     return parameters._replace(**arrays)
 
 

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.experiment.quirks import NAMES
+from nbnumba.outputs.statistics import Statistics, statistics_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.stages.stage import Stage
 
+# So few that what is worked out stays in a core's cache, and that malloc does not ask the system for memory each time.
+PIXELS_PER_BLOCK = 1 << 15
 
-@dataclass(frozen=True)
-class Statistics:
-    """Over the region of interest, from the float32 pixels that are written; positions are pixel numbers."""
 
-    sum: float
-    maximum: float
-    maximum_fast: int
-    maximum_slow: int
-    mean: float
-    rms: float
-    rms_deviation: float
-    pixels: int
+class Block(NamedTuple):
+    """Some rows of an image as they are written; rows: which, region: where the region of interest is in them."""
+
+    rows: slice
+    photons: NDArray[np.float32]
+    region: tuple[slice, slice]
+
+    def image(self, values: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
+        """The rows with ``values`` in the region of interest, fractions dropped, and 0 elsewhere."""
+        rows = np.zeros(self.photons.shape, dtype)
+        rows[self.region] = values
+        return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,7 @@ class Image:
         slow, fast = self.pixels.shape
         return slow, fast
 
-    @cached_property
+    @property
     def float32(self) -> NDArray[np.float32]:
         """The pixels as they are written to files."""
         return self.pixels.astype(np.float32)
@@ -69,25 +73,19 @@ class Image:
         first_fast, last_fast, first_slow, last_slow = self.experiment.roi
         return slice(first_slow, last_slow + 1), slice(first_fast, last_fast + 1)
 
+    def blocks(self) -> Iterator[Block]:
+        """The image a few rows at a time, as all that comes of it is worked out: nothing else is as large as the pixels."""
+        slow, fast = self.roi
+        rows = max(1, PIXELS_PER_BLOCK // self.shape[1])
+        for first in range(0, self.shape[0], rows):
+            photons = self.pixels[first : first + rows].astype(np.float32)
+            begin, end = (min(max(edge - first, 0), len(photons)) for edge in (slow.start, slow.stop))
+            yield Block(slice(first, first + len(photons)), photons, (slice(begin, end), fast))
+
     @cached_property
     def statistics(self) -> Statistics:
         """Sum, maximum and moments (FMT-8)."""
-        region = self.float32[self.roi]
-        mask = self.experiment.sampling.mask
-        rendered = region[mask[self.roi]] if mask is not None else region
-        values = rendered.astype(np.float64)
-        slow, fast = np.unravel_index(int(np.argmax(region)), region.shape)
-        mean = float(values.sum() / max(1, values.size))
-        return Statistics(
-            sum=float(values.sum()),
-            maximum=float(region[slow, fast]),
-            maximum_fast=int(fast) + self.roi[1].start,
-            maximum_slow=int(slow) + self.roi[0].start,
-            mean=mean,
-            rms=float(np.sqrt((values**2).sum() / max(1, values.size - 1))),
-            rms_deviation=float(np.sqrt(((region.astype(np.float64) - mean) ** 2).sum() / max(1, region.size - 1))),
-            pixels=values.size,
-        )
+        return statistics_of(self)
 
 
 def provenance(experiment: Experiment, chosen: Mapping[str, Stage]) -> dict[str, Any]:

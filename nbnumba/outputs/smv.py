@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,17 +25,19 @@ def automatic_scale(image: Image) -> float:
     return BRIGHTEST / image.statistics.maximum if image.statistics.maximum > 0.0 else 1.0
 
 
-def counts(image: Image, scale: float, offset: float) -> NDArray[np.uint16]:
+def counts(image: Image, scale: float, offset: float) -> Iterator[NDArray[np.uint16]]:
     """Pixels times ``scale`` (0: automatic) plus ``offset``, rounded and clipped to 16 bits; 0 outside the region of interest."""
-    scaled = image.float32[image.roi].astype(np.float64) * (scale or automatic_scale(image)) + offset
-    result = np.zeros(image.shape, np.uint16)
-    result[image.roi] = np.floor((np.clip(scaled, 0.0, 65535.0) + 0.5).astype(np.float32))
-    return result
+    scale = scale or automatic_scale(image)
+    for block in image.blocks():
+        scaled = block.photons[block.region].astype(np.float64) * scale + offset
+        yield block.image((np.clip(scaled, 0.0, 65535.0) + 0.5).astype(np.float32), np.uint16)
 
 
-def smv_bytes(experiment: Experiment, pixels: NDArray[np.uint16]) -> bytes:
-    """A whole SMV file, [slow, fast] pixels in this machine's byte order."""
-    return header(experiment) + pixels.tobytes()
+def smv_blocks(experiment: Experiment, pixels: Iterable[NDArray[np.uint16]]) -> Iterator[bytes]:
+    """An SMV file of blocks of rows, [slow, fast], in this machine's byte order."""
+    yield header(experiment)
+    for rows in pixels:
+        yield rows.tobytes()
 
 
 def header(experiment: Experiment) -> bytes:

@@ -139,6 +139,8 @@ def sampling(experiment: Experiment) -> dict[str, Any]:
         "sensor_layer_um": experiment.layers[1] * 1e6,
         "interpolated": experiment.interpolated,
         "steps": experiment.steps,
+        "dtype": experiment.sampling.dtype,
+        "negligible": experiment.sampling.negligible,
         "roi_fast_fast_slow_slow": experiment.roi,
     }
 

@@ -756,19 +756,19 @@ def test_output_file(case: Case, refused: Refused) -> None:
 
 
 @pytest.mark.spec("FMT-3")
-@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+@pytest.mark.parametrize("step", ["open", "replace"])
 @pytest.mark.parametrize("fails", [1, 2, 3])
 def test_failure_while_writing(step: str, fails: int, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever file cannot be written or renamed, none is left behind, and those of an earlier run stay."""
     files = {"floatimage.bin": b"\1\2", "intimage.img": b"{\n"}
     real, calls = getattr(Path, step), []
 
-    def failing(path: Path, argument: Any) -> Any:
+    def failing(path: Path, *arguments: Any, **named: Any) -> Any:
         if path.name.startswith("."):
             calls.append(path)
             if len(calls) == fails:
                 raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, argument)
+        return real(path, *arguments, **named)
 
     expected = ("floatimage.bin", "intimage.img", "image.pgm")[fails - 1], "No space left"
     monkeypatch.setattr(Path, step, failing)

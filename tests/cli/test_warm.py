@@ -22,8 +22,7 @@ def test_every_combination_of_the_shipped_stages_is_named_once() -> None:
 
 @pytest.mark.spec("CLI-11")
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_warm_compiles_what_is_named(jobs: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+def test_warm_compiles_what_is_named(jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
     kinds = ["geometry=planar", "lattice_shape=square", "polarization=kahn", "scaling=reference"]
     wanted = [word for kind in kinds for word in ("--plugin", kind)]
     assert main(["warm", *wanted, "--dtype", "float64", "--jobs", jobs]) == 0

@@ -9,7 +9,7 @@ import pytest
 
 import nbnumba
 from nbnumba import InputFileError
-from nbnumba.inputs.dump import dump_bytes, read_dump
+from nbnumba.inputs.dump import dump_blocks, read_dump
 from nbnumba.inputs.smv import read_smv
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.experiment import apply_all
@@ -111,7 +111,7 @@ def test_a_bad_image_is_refused(tmp_path: Path, change, message: str) -> None:
 def test_a_dump_gives_back_its_table(tmp_path: Path) -> None:
     hkl, F = np.array([[1, -2, 3], [0, 0, 4]], np.int32), np.array([5.0, 6.5])
     file = tmp_path / "F.bin"
-    file.write_bytes(dump_bytes(hkl, F, 2.0))
+    file.write_bytes(b"".join(dump_blocks(hkl, F, 2.0)))
     found_hkl, found_F = read_dump(file)
     table = {tuple(index): amplitude for index, amplitude in zip(found_hkl.tolist(), found_F.tolist(), strict=True)}
     assert len(table) == 2 * 3 * 2
@@ -135,7 +135,7 @@ def test_a_dump_gives_back_its_table(tmp_path: Path) -> None:
 )
 def test_a_bad_dump_is_refused(tmp_path: Path, change, message: str) -> None:
     file = tmp_path / "F.bin"
-    file.write_bytes(change(dump_bytes(np.array([[0, 0, 0], [1, 1, 1]], np.int32), np.array([1.0, 2.0]), 0.0)))
+    file.write_bytes(change(b"".join(dump_blocks(np.array([[0, 0, 0], [1, 1, 1]], np.int32), np.array([1.0, 2.0]), 0.0))))
     with pytest.raises(InputFileError, match=message):
         read_dump(file)
 

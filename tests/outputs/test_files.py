@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import fabio
 import numpy as np
@@ -15,9 +17,9 @@ import pytest
 import nbnumba
 from nbnumba import OutputFileError
 from nbnumba.files import check_writable, write_all
-from nbnumba.outputs.pgm import pgm_bytes
-from nbnumba.outputs.png import png_bytes, resolution_A, ring_resolutions
-from nbnumba.outputs.smv import counts, header, smv_bytes
+from nbnumba.outputs.pgm import pgm_blocks
+from nbnumba.outputs.png import binned, png_bytes, resolution_A, ring_resolutions
+from nbnumba.outputs.smv import counts, header, smv_blocks
 from nbnumba.outputs.summary import as_text, image_summary
 
 OPTIONS = "-default_F 100 -cell 50 -lambda 2 -N 5 -distance 100 -detpixels_x 40 -detpixels_y 30 -misset 10 20 30 -phi 3 -osc 2 -pixel 0.5"
@@ -30,9 +32,9 @@ def image() -> nbnumba.Image:
 
 @pytest.mark.spec("FMT-5")
 def test_fabio_opens_an_smv_image_and_its_header(image: nbnumba.Image, tmp_path: Path) -> None:
-    pixels = counts(image, 0.0, 40.0)
+    pixels = np.vstack([*counts(image, 0.0, 40.0)])
     file = tmp_path / "image.img"
-    file.write_bytes(smv_bytes(image.experiment, pixels))
+    file.write_bytes(b"".join(smv_blocks(image.experiment, [pixels])))
     with fabio.open(str(file)) as opened:
         np.testing.assert_array_equal(opened.data, pixels)
         assert opened.header["SIZE1"] == "40"
@@ -66,30 +68,38 @@ def test_a_long_header_takes_another_block(image: nbnumba.Image) -> None:
 
 @pytest.mark.spec("FMT-5", "EXP-12")
 def test_counts_are_clipped_to_16_bits(image: nbnumba.Image) -> None:
-    assert counts(image, 1e30, 0.0).max() == 65535
-    assert counts(image, 1e-30, -100.0).max() == 0
+    assert np.vstack([*counts(image, 1e30, 0.0)]).max() == 65535
+    assert np.vstack([*counts(image, 1e-30, -100.0)]).max() == 0
 
 
 @pytest.mark.spec("FMT-7")
 def test_pgm_levels(image: nbnumba.Image) -> None:
-    magic, size, comment, most, levels = pgm_bytes(image, 0.0).split(b"\n", 4)
+    magic, size, comment, most, levels = b"".join(pgm_blocks(image, 0.0)).split(b"\n", 4)
     assert (magic, size, most) == (b"P5", b"40 30", b"255")
     scale = 250.0 / (5.0 * image.statistics.rms_deviation)
     assert comment == f"# pixels scaled by {scale:g}".encode()
     found = np.frombuffer(levels, np.uint8).reshape(30, 40)
     np.testing.assert_array_equal(found, np.minimum(image.float32.astype(float) * scale, 255.0).astype(np.uint8))
     empty = replace(image, pixels=np.zeros_like(image.pixels))
-    assert pgm_bytes(empty, 0.0, 0.5).splitlines()[2] == b"# pixels scaled by 0.5"
+    assert next(pgm_blocks(empty, 0.0, 0.5)).splitlines()[2] == b"# pixels scaled by 0.5"
 
 
 @pytest.mark.spec("FMT-9")
 def test_a_picture_has_rings_at_their_resolution(image: nbnumba.Image) -> None:
     assert png_bytes(image).startswith(b"\x89PNG")
     assert png_bytes(replace(image, pixels=np.zeros_like(image.pixels))).startswith(b"\x89PNG")
-    d, frame = resolution_A(image.experiment), image.experiment.frame
+    row = nbnumba.experiment_from_options(f"{OPTIONS} -detpixels_y 1")
+    assert png_bytes(nbnumba.simulate(row)).startswith(b"\x89PNG")
+    (_, _, d), frame = resolution_A(image.experiment), image.experiment.frame
     off_beam = np.hypot(0.5 * 5e-4 - frame.beam_fast, 0.5 * 5e-4 - frame.beam_slow)
     assert d[0, 0] == pytest.approx(2.0 / (2.0 * np.sin(np.arctan(off_beam / 0.1) / 2.0)), rel=1e-9)
     assert ring_resolutions(d)
+    spot = np.zeros((2000, 1000))
+    spot[1999, 997] = 5.0
+    shown, edges = binned(spot)
+    assert shown.shape == (667, 334)
+    assert edges == (-0.5, 1001.5, 2000.5, -0.5)
+    assert shown[666, 332] == 5.0
     assert all(d.min() < ring < d.max() for ring in ring_resolutions(d))
 
 
@@ -112,18 +122,42 @@ def test_the_summary_states_geometry_in_every_convention(image: nbnumba.Image) -
 @pytest.mark.spec("FMT-3")
 def test_either_all_files_are_written_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "old").write_bytes(b"old")
-    original = Path.write_bytes
+    original = Path.open
 
-    def full_disk(self: Path, data: bytes) -> int:
+    def full_disk(self: Path, mode: str) -> IO[Any]:
         if ".second." in self.name:
             raise OSError(28, "No space left on device")
-        return original(self, data)
+        return original(self, mode)
 
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    monkeypatch.setattr(Path, "open", full_disk)
     with pytest.raises(OutputFileError, match=r"second: cannot be written: No space left on device"):
         write_all({tmp_path / "old": b"new", tmp_path / "second": b"2"})
     assert [p.name for p in tmp_path.iterdir()] == ["old"]
     assert (tmp_path / "old").read_bytes() == b"old"
+
+
+@pytest.mark.spec("FMT-3")
+@pytest.mark.parametrize("target", ["file", "pipe"])
+def test_files_come_in_blocks_and_a_failure_between_two_leaves_all_as_it_was(target: str, tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    write_all({tmp_path / "old": iter([b"one ", b"two"]), tmp_path / "new": b"three"})
+    assert [(tmp_path / name).read_bytes() for name in ("old", "new")] == [b"one two", b"three"]
+
+    def failing() -> Iterator[bytes]:
+        yield b"1"
+        raise MemoryError
+
+    reader = threading.Thread(target=lambda: (tmp_path / target).read_bytes())
+    if target == "pipe":
+        os.mkfifo(tmp_path / "pipe")
+        reader.start()
+    before = {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(MemoryError):
+        write_all({tmp_path / "old": b"newer", tmp_path / "third": b"3", tmp_path / target: failing()})
+    if target == "pipe":
+        reader.join(timeout=10)
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert (tmp_path / "old").read_bytes() == b"one two"
 
 
 @pytest.mark.spec("FMT-3")

@@ -21,7 +21,7 @@ import nbnumba
 from nbnumba.errors import NotFiniteError, ParameterError
 from nbnumba.experiment.vectors import rotate_about
 from nbnumba.outputs.noise import noisy_counts
-from nbnumba.outputs.pgm import pgm_bytes
+from nbnumba.outputs.pgm import pgm_blocks
 from nbnumba.outputs.smv import counts, header_text
 from nbnumba.stages.presets import USUAL
 
@@ -730,13 +730,13 @@ def integers(options: OptionSet, reference: Reference, same: nbnumba.Image) -> D
     """Of the reference program's own photons, so that they have to be the same to the last count."""
     scale, offset = options.number("-scale", 0.0), options.number("-adc", 40.0)
     for what, theirs, ours in (
-        ("integers", reference.integers, counts(same, scale, offset)),
-        ("noise", reference.noise, noisy_counts(same, int(options.number("-seed", 0)), offset)),
+        ("integers", reference.integers, np.vstack([*counts(same, scale, offset)])),
+        ("noise", reference.noise, np.vstack([*noisy_counts(same, int(options.number("-seed", 0)), offset)])),
     ):
         if not np.array_equal(theirs, ours):
             at = tuple(int(v) for v in np.argwhere(theirs != ours)[0])
             return Difference(what, f"{(theirs != ours).sum()} pixels, first slow {at[0]}, fast {at[1]}", int(theirs[at]), int(ours[at]))
-    pgm = pgm_bytes(same, options.number("-pgmscale", 0.0), scale)
+    pgm = b"".join(pgm_blocks(same, options.number("-pgmscale", 0.0), scale))
     if pgm != reference.pgm:
         (*theirs, their_levels), (*ours, our_levels) = (data.split(b"\n", 4) for data in (reference.pgm, pgm))
         at = next((i for i, (a, b) in enumerate(zip(their_levels, our_levels, strict=False)) if a != b), 0)

@@ -32,8 +32,8 @@ from parity.random_options import (
 
 import nbnumba
 from nbnumba.outputs.noise import noisy_counts
-from nbnumba.outputs.pgm import pgm_bytes
-from nbnumba.outputs.smv import counts, smv_bytes
+from nbnumba.outputs.pgm import pgm_blocks
+from nbnumba.outputs.smv import counts, smv_blocks
 
 EXECUTABLE = os.environ.get("NBNUMBA_REFERENCE_EXE", "")
 EXAMPLES = int(os.environ.get("NBNUMBA_PARITY_EXAMPLES") or 200)
@@ -189,9 +189,9 @@ def imitation(image: nbnumba.Image, edit: Callable[[str], str] = str, factor: fl
         printed=edit(printed(changed)),
         header=keywords,
         float32=changed.float32,
-        integers=counts(changed, 0.0, 10.0),
-        noise=noisy_counts(changed, 3, 10.0),
-        pgm=pgm_bytes(changed),
+        integers=np.vstack([*counts(changed, 0.0, 10.0)]),
+        noise=np.vstack([*noisy_counts(changed, 3, 10.0)]),
+        pgm=b"".join(pgm_blocks(changed)),
     )
     return replace(answer, **other)  # type: ignore[arg-type]
 
@@ -270,9 +270,9 @@ def program(folder: Path, image: nbnumba.Image, text: str, status: int = 0) -> s
     """An executable that prints a text and writes an image to the files it is asked for."""
     files = {
         "-floatfile": image.float32.tobytes(),
-        "-intfile": smv_bytes(image.experiment, counts(image, 0.0, 10.0)),
-        "-pgmfile": pgm_bytes(image),
-        "-noisefile": smv_bytes(image.experiment, noisy_counts(image, 3, 10.0)),
+        "-intfile": b"".join(smv_blocks(image.experiment, counts(image, 0.0, 10.0))),
+        "-pgmfile": b"".join(pgm_blocks(image)),
+        "-noisefile": b"".join(smv_blocks(image.experiment, noisy_counts(image, 3, 10.0))),
     }
     assert set(files) == set(OUTPUTS[::2])
     lines = [
