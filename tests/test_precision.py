@@ -48,9 +48,10 @@ def test_float32_looks_up_the_same_reflections(interpolate: bool) -> None:
 
 
 @pytest.mark.spec("SCA-12")
-def test_float32_at_exact_lattice_points() -> None:
+@pytest.mark.parametrize("cells", [1, 9, 1000])
+def test_float32_at_exact_lattice_points(cells: int) -> None:
     experiment = nbnumba.experiment_from_options(
-        "-default_F 10 -cell 100 -lambda 1 -N 9 -distance 100 -pixel 0.1 -detpixels 65 -Xbeam 3.2 -Ybeam 3.2 -oversample 1"
+        f"-default_F 10 -cell 100 -lambda 1 -N {cells} -distance 100 -pixel 0.1 -detpixels 65 -Xbeam 3.2 -Ybeam 3.2 -oversample 1"
     )
     exact = rendered(experiment)
     assert exact[32, 32] == exact.max()  # the direct beam: h = k = l = 0

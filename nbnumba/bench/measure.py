@@ -108,10 +108,10 @@ def run(executable: Path, options: Sequence[str], folder: str, threads: int) -> 
 
 # What the cost should be proportional to: name -> options for a multiple n of the least.
 GROWTH: dict[str, Callable[[int], str]] = {
-    "pixels": lambda n: f"-detpixels_x {128 * n} -detpixels_y 256 -pixel 0.1 -mosaic_dom 20",
-    "mosaic domains": lambda n: f"-detpixels 256 -pixel 0.4 -mosaic_dom {20 * n}",
-    "phi steps": lambda n: f"-detpixels 256 -pixel 0.4 -mosaic_dom 2 -phi 0 -osc 1 -phisteps {10 * n}",
-    "sources": lambda n: f"-detpixels 256 -pixel 0.4 -mosaic_dom 20 -dispersion 1 -dispsteps {n}",
+    "pixels": lambda n: f"-detpixels_x {128 * n} -detpixels_y 256 -pixel 0.1 -mosaic_dom 40",
+    "mosaic domains": lambda n: f"-detpixels 256 -pixel 0.4 -mosaic_dom {40 * n}",
+    "phi steps": lambda n: f"-detpixels 256 -pixel 0.4 -mosaic_dom 2 -phi 0 -osc 1 -phisteps {20 * n}",
+    "sources": lambda n: f"-detpixels 256 -pixel 0.4 -mosaic_dom 20 -dispersion 1 -dispsteps {2 * n}",
 }
 MULTIPLES = (1, 2, 4, 8, 16)
 

@@ -60,10 +60,10 @@ def link(stages: Stages, parameters: Parameters, sampling: render.Sampling, dtyp
 def compiled(kernel: Function, stages: Stages, parameters: Parameters, dtype: str = "float64", **options: Any) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
     salt = ("cpu", dtype, FAST_MATH, sorted(options), [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
-    instead, mark = (single.INSTEAD, single.mark) if dtype == "float32" else ({}, math.mark)
-    instead = {**instead, lookup.tricubic_in_table: lookup.tricubic_by_fours}
-    bind = {"ceiling": math.boundless, **stages, "nearest": math.nearest, "claim": claim, "mark": mark}
+    own = math if dtype == "float64" else single
+    bind = {"ceiling": math.boundless, **stages, "nearest": own.nearest, "TIE": own.TIE, "mark": own.mark, "claim": claim}
     bind["LOOK_UP_FIRST"] = int(lookup.tricubic_in_table in reached(stages["structure_factor"])) if "structure_factor" in stages else 0
+    instead = {**own.INSTEAD, lookup.tricubic_in_table: lookup.tricubic_by_fours}
     linker = Linker(
         njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS), bind, salt, instead, IN_DTYPE, _functions
     )

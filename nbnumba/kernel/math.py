@@ -45,6 +45,9 @@ EXP_LOWEST, EXP_HIGHEST, EXP_UNDERFLOW = -708.0, 709.0, -745.2
 # Added to an offset, so that 0 / 0 does not stand at a lattice point; the product of three of them does not underflow.
 TINY = 1e-90
 
+TIE = 0.0  # taken off an index before nearest()
+INSTEAD: dict[object, object] = {}  # function -> what stands in for it; see single.py
+
 
 def working(x):
     """x in the precision that lattice shapes and structure factors are worked out in: here float64, with --dtype float32 that."""

@@ -69,6 +69,7 @@ def nearest(x): ...
 def claim(counter): ...
 
 
+TIE = 0.0  # taken off an index, where that is what makes nearest() take the lower of two integers
 LOOK_UP_FIRST = 0  # whether structure factors are looked up in a loop of their own, before lattice shapes
 
 
@@ -200,14 +201,14 @@ def add_terms(lp, fp, sp, axes, table, turn, latched, first, count, qx, qy, qz, 
     cx, cy, cz = axes[table, turn, 2, 0], axes[table, turn, 2, 1], axes[table, turn, 2, 2]
     if LOOK_UP_FIRST:
         for i in range(first, first + count):
-            h = ax * qx[i] + ay * qy[i] + az * qz[i]
-            k = bx * qx[i] + by * qy[i] + bz * qz[i]
-            l = cx * qx[i] + cy * qy[i] + cz * qz[i]
+            h = ax * qx[i] + (ay * qy[i] + (az * qz[i] - TIE))
+            k = bx * qx[i] + (by * qy[i] + (bz * qz[i] - TIE))
+            l = cx * qx[i] + (cy * qy[i] + (cz * qz[i] - TIE))
             f_cell[i] = structure_factor(fp, h, k, l, nearest(h), nearest(k), nearest(l), latched)
     for i in range(first, first + count):
-        h = ax * qx[i] + ay * qy[i] + az * qz[i]
-        k = bx * qx[i] + by * qy[i] + bz * qz[i]
-        l = cx * qx[i] + cy * qy[i] + cz * qz[i]
+        h = ax * qx[i] + (ay * qy[i] + (az * qz[i] - TIE))
+        k = bx * qx[i] + (by * qy[i] + (bz * qz[i] - TIE))
+        l = cx * qx[i] + (cy * qy[i] + (cz * qz[i] - TIE))
         h0, k0, l0 = nearest(h), nearest(k), nearest(l)
         f_latt = lattice_shape(lp, h - h0, k - k0, l - l0)
         mark(spare, i, f_latt)

@@ -32,7 +32,8 @@ THREE_BY_PI3 = np.float32(3.0 / np.pi**3)
 LOG2_E, LN2 = 1.4426950408889634, 0.6931471805599453
 EXP_LOWEST, EXP_HIGHEST = -87.0, 88.0
 BIAS, FRACTION_BITS = np.int32(127), np.int32(23)
-TINY, SINGLE_TINY = 1e-12, np.float32(1e-12)
+TINY, SINGLE_TINY = 1e-11, np.float32(1e-11)  # more than TIE, which stands at a lattice point with the other sign
+TIE = 1e-12  # more than the rounding of indices to 4096, and less than anything that float32 tells apart
 TINY_CUBE = np.float32(1e-36)
 
 
@@ -42,7 +43,7 @@ def working(x):
 
 
 def not_zero(x):
-    """x, moved by 1e-12 so that it is not 0, nor is the product of three of them in float32."""
+    """x, moved by 1e-11 so that it is not 0, nor is the product of three of them in float32."""
     return np.float32(x) + SINGLE_TINY
 
 
@@ -75,6 +76,11 @@ def exp(x):
     series = E2 + r * (E3 + r * (E4 + r * (E5 + r * E6)))
     power_of_two = np.int32((np.int32(k) + BIAS) << FRACTION_BITS).view(np.float32)
     return (ONE + r * (ONE + r * series)) * power_of_two if x >= EXP_LOWEST else ZERO
+
+
+def nearest(x):
+    """The integer nearest to x, where TIE was taken off x before: in float64, one operation less than by ceil(x - 1/2)."""
+    return np.rint(x)
 
 
 def mark(array, i, value):

@@ -11,7 +11,7 @@ import pytest
 
 from nbnumba.kernel import single
 from nbnumba.kernel.cpu import device_function
-from nbnumba.kernel.math import TINY, distance_to_nearest, double, exp, multiple, nearest, not_zero, sin_pi, sinc3_pi, working
+from nbnumba.kernel.math import TIE, TINY, distance_to_nearest, double, exp, multiple, nearest, not_zero, sin_pi, sinc3_pi, working
 
 getcontext().prec = 60
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
@@ -106,9 +106,10 @@ def test_compiled_functions_are_those_of_python(function) -> None:
         assert float(compiled(x)) == pytest.approx(float(function(x)), rel=bound)
 
 
-@pytest.mark.parametrize(("x", "integer"), [(0.5, 0), (-0.5, -1), (1.5, 1), (0.51, 1), (-0.49, 0), (2.0, 2)])
+@pytest.mark.parametrize(("x", "integer"), [(0.5, 0), (-0.5, -1), (1.5, 1), (0.51, 1), (-0.49, 0), (2.0, 2), (-1000.5, -1001)])
 def test_nearest_takes_the_lower_integer_at_a_tie(x: float, integer: int) -> None:
-    assert nearest(x) == integer
+    assert nearest(x - TIE) == integer
+    assert single.nearest(x - single.TIE) == integer
 
 
 @pytest.mark.spec("LAT-2")
