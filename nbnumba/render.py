@@ -46,10 +46,15 @@ def render(
 def ready(
     experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any], image: NDArray[np.float64], threads: int
 ) -> Callable[[], None]:
-    """The kernel alone, with all that it needs: calling it renders the image once more."""
-    sampling, spans = work_of(experiment, chosen, parameters, threads)
-    kernel = cpu.link(functions_of(chosen), parameters, sampling, experiment.sampling.dtype)
-    return lambda: kernel(spans, image, threads)
+    """A function that renders the image once more: looks for what depends on scan order, and runs the kernel."""
+    functions, (sampling, _) = functions_of(chosen), work_of(experiment, chosen, parameters, threads)
+    cpu.link(functions, parameters, sampling, experiment.sampling.dtype)
+
+    def again() -> None:
+        sampling, spans = work_of(experiment, chosen, parameters, threads)
+        cpu.link(functions, parameters, sampling, experiment.sampling.dtype)(spans, image, threads)
+
+    return again
 
 
 def work_of(
@@ -97,7 +102,7 @@ def sampling_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters:
         oversample=experiment.oversample,
         layers=parameters["geometry"].layers,
         longest=1.0 / dmin if dmin > 0.0 else np.inf,
-        negligible=negligible(chosen, parameters, experiment.sampling.negligible),
+        negligible=least_amplitude(chosen, parameters, experiment.sampling.negligible),
         incident=sources.incident,
         wavelength=sources.wavelength,
         brightness=np.ones_like(sources.weight) if "source-weights" in experiment.quirks else sources.weight / sources.weight.mean(),
@@ -134,6 +139,14 @@ def mark_scan_order(
             sampling = sampling._replace(latch_pixel=slow * fast_pixels + fast, latch_term=term)
             spans = isolate(spans, slow, fast)
     return sampling, spans
+
+
+def least_amplitude(chosen: Mapping[str, Stage], parameters: Mapping[str, Any], fraction: float) -> float:
+    """As negligible(), with one line about a stage that fails."""
+    try:
+        return negligible(chosen, parameters, fraction)
+    except Exception as error:
+        raise StageError(f"{chosen['lattice_shape']} or {chosen['scaling']}: {type(error).__name__}: {error}") from error
 
 
 def negligible(chosen: Mapping[str, Stage], parameters: Mapping[str, Any], fraction: float) -> float:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import nbnumba
+from nbnumba.cli.main import main
+from nbnumba.stages.registry import installed
 
 BASE = (
     "-default_F 100 -cell 62 71 83 80 95 105 -misset 10 20 30 -lambda 1 -distance 90 -pixel 0.15 -detpixels 160 -oversample 1 "
@@ -116,3 +120,29 @@ def test_spans_beyond_the_resolution_limit_are_dark_and_others_as_without_it() -
     cut = rendered(experiment, dmin=1.2e-9)
     assert 0 < np.count_nonzero(cut) < cut.size
     np.testing.assert_array_equal(cut[cut > 0.0], rendered(experiment)[cut > 0.0])
+
+
+@pytest.mark.parametrize("value", ["nan", "-1", "1", "2"])
+def test_a_fraction_that_is_none_is_refused_in_one_line(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "-default_F", "1", "-cell", "100", "--negligible", value]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nbnumba: error: sampling.negligible (--negligible): ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("ceiling", ["1.0 / x", "nonsense"])
+def test_a_ceiling_that_fails_is_one_line(ceiling: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = (ROOT / "examples" / "lorentz_plugin" / "lorentz.py").read_text()
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(
+        source.replace("STAGE = Stage(\n", f"def most(p, x, y, z):\n    return {ceiling}\n\n\nSTAGE = Stage(\n    ceiling=most,\n", 1)
+    )
+    arguments = ["run", "-default_F", "1", "-cell", "100", "-detpixels", "8", "--plugin", "lattice_shape=lorentz"]
+    assert main([*arguments, "--plugin-file", str(plugin)]) == 2
+    error = capsys.readouterr().err
+    assert "lattice_shape 'lorentz' or scaling 'reference': " in error
+
+
+def test_a_ceiling_with_other_arguments_is_refused() -> None:
+    stage = replace(installed().get("lattice_shape", "square"), ceiling=lambda p: 0.0)
+    assert stage.problem() == "ceiling must be a function of four arguments"

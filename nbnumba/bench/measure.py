@@ -14,14 +14,16 @@ from statistics import median
 import numpy as np
 
 from nbnumba.bench.work import Work, experiment_of, options_of, samples_of, write_table
-from nbnumba.bench.yardstick import best_time, peak, yardstick
+from nbnumba.bench.yardstick import best_time, peak, time_once, yardstick
 from nbnumba.errors import NotAvailableError
 from nbnumba.experiment.experiment import Experiment
+from nbnumba.kernel.cpu import Threads
 from nbnumba.render import ready
 from nbnumba.simulate import choose_stages, prepare
 from nbnumba.stages import registry
 
 Progress = Callable[[str], None]
+LEAST_SECONDS = 0.05  # of the reference program's loop: less is not measured by starting it twice
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Timing:
     samples: int
     rates: list[float] = field(default_factory=list)
     yardsticks: list[float] = field(default_factory=list)
+    singles: list[float] = field(default_factory=list)  # of one run, as the reference program has it
     references: list[float] = field(default_factory=list)
 
     @property
@@ -48,7 +51,7 @@ class Timing:
     @property
     def of_reference(self) -> float | None:
         """Median of the ratios of the rounds; None if it was not timed."""
-        pairs = list(zip(self.rates, self.references, strict=False))
+        pairs = list(zip(self.singles, self.references, strict=True))
         return median(a / b for a, b in pairs) if pairs else None
 
 
@@ -63,13 +66,13 @@ def time_all(
 ) -> tuple[list[Timing], float]:
     """Every row of the table in every round, with the yardstick before it; and the median of the peak rates of the rounds."""
     timings, kernels, peaks = [], [], []
+    yardstick(threads)
     for work in chosen:
         progress(f"compiling {work.name}")
         experiment = experiment_of(work, pixels)
         kernels.append(kernel_of(experiment, threads))
         kernels[-1]()
         timings.append(Timing(work, threads, samples_of(experiment)))
-    yardstick(threads)
     for turn in range(rounds):
         peaks.append(peak(threads))
         for timing, kernel in zip(timings, kernels, strict=True):
@@ -77,6 +80,8 @@ def time_all(
             timing.yardsticks.append(yardstick(threads))
             timing.rates.append(timing.samples / best_time(kernel, threads, 3))
             if reference is not None:
+                with Threads(threads):
+                    timing.singles.append(timing.samples / time_once(kernel))
                 timing.references.append(timing.samples / reference_seconds(reference, timing.work, pixels, threads))
     return timings, median(peaks)
 
@@ -93,7 +98,9 @@ def reference_seconds(executable: Path, work: Work, pixels: int, threads: int) -
             began = time.perf_counter()
             run(executable, [*options, *region], folder, threads)
             seconds.append(time.perf_counter() - began)
-    return max(seconds[0] - seconds[1], 1e-9)
+    if (loop := seconds[0] - seconds[1]) < LEAST_SECONDS:
+        raise NotAvailableError(f"{executable}: takes hardly longer for an image than for a pixel; take more --pixels")
+    return loop
 
 
 def run(executable: Path, options: Sequence[str], folder: str, threads: int) -> None:
@@ -102,7 +109,7 @@ def run(executable: Path, options: Sequence[str], folder: str, threads: int) -> 
         done = subprocess.run([executable.resolve(), *options], cwd=folder, env=environment, capture_output=True, check=False)
     except OSError as error:
         raise NotAvailableError(f"{executable}: cannot be run: {error.strerror or error}") from None
-    if done.returncode not in (0, 3):
+    if done.returncode != 0:
         raise NotAvailableError(f"{executable}: ended with exit code {done.returncode} for {' '.join(options)}")
 
 

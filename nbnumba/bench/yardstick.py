@@ -1,6 +1,7 @@
 """What to measure against: a kernel fused by hand for one case (square crystal, one F, flat detector, float64), and the peak rate.
 
-The yardstick has no stages, options, samples or corrections but the solid angle. Being as fast as it means that plugins cost nothing.
+The yardstick has no stages, options, samples or corrections but the solid angle: what a kernel with all these has to compare with. Its
+sines are polynomials of degree 8, exact to the last bit; those of kernel/math.py have degree 6 and an error of 6e-14.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numba
 import numpy as np
 from numba import njit, prange
+
+from nbnumba.kernel.cpu import Threads
 
 FLAGS = {"contract", "nsz", "arcp"}
 # sin(pi x) / x = sum S_j x^(2j) on |x| <= 1/2, to the last bit.
@@ -94,15 +96,12 @@ def peak(threads: int, repeats: int = 5) -> float:
 
 def best_time(work: Any, threads: int, repeats: int) -> float:
     """Seconds of the best of so many runs, after one that may compile."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(threads)
-    try:
+    with Threads(threads):
         work()
-        times = []
-        for _ in range(repeats):
-            began = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - began)
-        return min(times)
-    finally:
-        numba.set_num_threads(before)
+        return min(time_once(work) for _ in range(repeats))
+
+
+def time_once(work: Any) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

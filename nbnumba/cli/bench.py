@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from nbnumba.cli.run import prepare_threads
-from nbnumba.errors import OptionError
+from nbnumba.errors import NotAvailableError, OptionError
 from nbnumba.files import check_writable, write_all
 
 FILE = click.Path(path_type=Path)
@@ -43,6 +44,8 @@ def command(
     check_writable(targets)
     if reference is not None and not reference.is_file():
         raise OptionError(f"--reference {reference}: is not a file; name an executable of the reference program")
+    if plot is not None and find_spec("matplotlib") is None:
+        raise NotAvailableError("--plot: needs matplotlib; install it with: pip install 'nbnumba[plot]'")
     prepare_threads(max(threads, default=None))
 
     import numba

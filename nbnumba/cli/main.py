@@ -104,7 +104,8 @@ def with_option_names(error: ParameterError) -> str:
     field = {"structure_factors.hkl": "structure_factors.path", "structure_factors.F": "structure_factors.path"}.get(
         error.field, error.field
     )
-    names = " or ".join(option.name for option in OPTIONS if option.field == field)
+    own = [f"--{field.removeprefix('sampling.')}"] if field in ("sampling.dtype", "sampling.negligible") else []
+    names = " or ".join(own or [option.name for option in OPTIONS if option.field == field])
     return f"{error.field}{f' ({names})' if names else ''}: {error.problem}"
 
 

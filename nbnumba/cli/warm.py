@@ -6,12 +6,13 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from nbnumba.cli.options import key_and_value
-from nbnumba.errors import OptionError
+from nbnumba.errors import NbnumbaError, NotAvailableError, OptionError, StageError
 from nbnumba.experiment.sampling import DTYPES
 from nbnumba.stages.registry import Registry, with_files
 from nbnumba.stages.stage import KINDS
@@ -31,7 +32,7 @@ def command(plugins: tuple[str, ...], dtype: str | None, plugin_files: tuple[Pat
     """Compile the kernels of every combination of stages, so that no run has to wait for that.
 
     A kernel takes about 4 s of a core to compile and 0.2 MB of numba's cache; those that are there already take no time. With all shipped
-    stages there are some hundred: name the stages that you use.
+    stages there are 384: name the stages that you use.
 
     \b
       nbnumba warm --plugin lattice_shape=gauss --dtype float64
@@ -39,9 +40,14 @@ def command(plugins: tuple[str, ...], dtype: str | None, plugin_files: tuple[Pat
     wanted = dict(key_and_value("--plugin", text, "KIND=NAME") for text in plugins)
     combinations = list(every_combination(with_files(plugin_files), wanted, (dtype,) if dtype else DTYPES))
     with click.progressbar(length=len(combinations), label="compiling", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        for _ in compiled(combinations, plugin_files, jobs):
+        problems = []
+        for problem in compiled(combinations, plugin_files, jobs):
+            problems += [problem] if problem else []
             bar.update(1)
-    click.echo(f"{len(combinations)} kernels are compiled")
+    compile_noise()
+    click.echo(f"{len(combinations) - len(problems)} kernels are compiled")
+    if problems:
+        raise StageError(f"{len(problems)} cannot be compiled, the first of them: {problems[0]}")
 
 
 def every_combination(stages: Registry, wanted: Mapping[str, str], dtypes: tuple[str, ...]) -> Iterator[tuple[dict[str, str], str]]:
@@ -57,25 +63,25 @@ def every_combination(stages: Registry, wanted: Mapping[str, str], dtypes: tuple
         yield dict(zip(KINDS, combination, strict=True)), dtype
 
 
-def compiled(combinations: list[tuple[dict[str, str], str]], plugin_files: tuple[Path, ...], jobs: int) -> Iterator[None]:
-    """Compile all, in so many processes; yields after each."""
+def compiled(combinations: list[tuple[dict[str, str], str]], plugin_files: tuple[Path, ...], jobs: int) -> Iterator[str]:
+    """Compile all, in so many processes; yields what went wrong, or nothing, after each."""
     if jobs == 1 or len(combinations) == 1:
         for names, dtype in combinations:
-            compile_one(names, dtype, plugin_files)
-            yield
+            yield compile_one(names, dtype, plugin_files)
         return
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
         waiting = [pool.submit(compile_one, names, dtype, plugin_files) for names, dtype in combinations]
         try:
             for done in as_completed(waiting):
-                done.result()
-                yield
-        except BaseException:
+                yield done.result()
+        except BrokenProcessPool:
+            raise NotAvailableError("a process that compiled was stopped, for lack of memory perhaps; try --jobs 1") from None
+        finally:
             pool.shutdown(cancel_futures=True)
-            raise
 
 
 def use_one_thread() -> None:
@@ -83,10 +89,8 @@ def use_one_thread() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
-def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...]) -> None:
-    """Render a few pixels with these stages, which compiles all that they need."""
-    from dataclasses import replace
-
+def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...]) -> str:
+    """Render a few pixels with these stages, which compiles all that they need; returns what goes wrong."""
     from nbnumba.render import render, terms_outside
     from nbnumba.simulate import prepare
     from nbnumba.stages.suite import small_experiment
@@ -95,6 +99,22 @@ def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...
     chosen = {kind: stages.get(kind, name) for kind, name in names.items()}
     experiment = small_experiment()
     experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
-    parameters = prepare(chosen, experiment)
-    render(experiment, chosen, parameters)
-    terms_outside(experiment, chosen, parameters, None)
+    try:
+        parameters = prepare(chosen, experiment)
+        render(experiment, chosen, parameters)
+        terms_outside(experiment, chosen, parameters, None)
+    except NbnumbaError as error:
+        return f"{', '.join(names.values())}: {error}"
+    return ""
+
+
+def compile_noise() -> None:
+    """Both kinds of counting noise."""
+    from nbnumba.experiment.model import Model
+    from nbnumba.outputs.noise import noisy_counts
+    from nbnumba.simulate import simulate
+    from nbnumba.stages.suite import small_experiment
+
+    for preset in ("reference", "physics"):
+        for _ in noisy_counts(simulate(replace(small_experiment(), model=Model(preset=preset))), 1, 0.0):
+            pass

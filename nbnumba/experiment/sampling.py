@@ -37,7 +37,7 @@ class Sampling(Part):
         1e-60,
         "",
         "terms of less than this fraction of a reflection's largest may be left out where that saves work; 0: none",
-        Limits(0.0, 1.0),
+        Limits(0.0, 1.0, open_high=True),
     )
     mask: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "[slow, fast], true where to render"})
 

@@ -31,7 +31,9 @@ def read_hkl(path: str | Path) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         return checked(path, decoded(path, data))
     key = cache.key(VERSION, data)
     if (kept := cache.load("hkl", key, ("hkl", "F"))) is not None:
-        return kept[0], kept[1]
+        hkl, F = kept
+        if hkl.dtype == np.int32 and F.dtype == np.float64 and hkl.shape == (F.size, 3):
+            return hkl, F
     hkl, F = checked(path, decoded(path, data))
     cache.store("hkl", key, hkl=hkl, F=F)
     return hkl, F

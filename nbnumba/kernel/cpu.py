@@ -24,6 +24,10 @@ from nbnumba.kernel.startup import cache_first
 FAST_MATH = ("arcp", "contract", "nsz")
 OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
 
+# What is called from a kernel becomes part of it, and is called from nowhere else.
+INLINE = ("forceinline", "no_cpython_wrapper", "no_cfunc_wrapper")
+WIDE = "-vectorizer-maximize-bandwidth"  # an option of LLVM
+
 # Samples rendered between two looks at the progress bar and at Ctrl-C, per thread.
 SAMPLES_PER_BLOCK = 5e7
 
@@ -59,14 +63,13 @@ def link(stages: Stages, parameters: Parameters, sampling: render.Sampling, dtyp
 
 def compiled(kernel: Function, stages: Stages, parameters: Parameters, dtype: str = "float64", **options: Any) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
-    salt = ("cpu", dtype, FAST_MATH, sorted(options), [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
+    compiling = (sorted(options.items()), FAST_MATH, OPTIONS["error_model"], sorted(INLINE), WIDE if dtype == "float32" else "")
+    salt = ("cpu", dtype, compiling, [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
     own = math if dtype == "float64" else single
     bind = {"ceiling": math.boundless, **stages, "nearest": own.nearest, "TIE": own.TIE, "mark": own.mark, "claim": claim}
     bind["LOOK_UP_FIRST"] = int(lookup.tricubic_in_table in reached(stages["structure_factor"])) if "structure_factor" in stages else 0
     instead = {**own.INSTEAD, lookup.tricubic_in_table: lookup.tricubic_by_fours}
-    linker = Linker(
-        njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS), bind, salt, instead, IN_DTYPE, _functions
-    )
+    linker = Linker(njit(**dict.fromkeys(INLINE, True), **OPTIONS), bind, salt, instead, IN_DTYPE, _functions)
     linked = linker.kernel(kernel)
     # The name holds a digest of everything that went in: equal names are equal kernels.
     if linked.__qualname__ not in _compiled:
@@ -84,7 +87,7 @@ def first_sample(
 ) -> tuple[int, int, int] | None:
     """(slow, fast, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
     found = np.full(3, -1)
-    with compile_errors(stages, parameters):
+    with _one_image_at_a_time, compile_errors(stages, parameters):
         compiled(scan_order.find_first_sample, stages, parameters)(parameters["geometry"], sampling, spans, found)
     return None if found[0] < 0 else (int(found[0]), int(found[1]), int(found[2]))
 
@@ -167,11 +170,11 @@ def wide_vectors(dtype: str) -> Iterator[None]:
     if dtype != "float32":
         yield
         return
-    llvm.set_option("nbnumba", "-vectorizer-maximize-bandwidth=true")
+    llvm.set_option("nbnumba", f"{WIDE}=true")
     try:
         yield
     finally:
-        llvm.set_option("nbnumba", "-vectorizer-maximize-bandwidth=false")
+        llvm.set_option("nbnumba", f"{WIDE}=false")
 
 
 class CompileError(Exception):

@@ -29,7 +29,7 @@ ALLOWED = (math, np, prange)
 class Linker:
     """Clones functions with their globals rebound, compiles the clones with ``compile``, digests what was read.
 
-    bind: placeholder name -> the function or number it stands for.
+    bind: placeholder name -> the function or number it stands for, in the module of the kernel and nowhere else.
     salt: whatever else changes the compiled kernel (target, flags, parameter layouts).
     instead: function -> the one that stands in for it, in what the placeholders ``within`` stand for and all that calls.
     compiled: digest -> function compiled before, by this linker or another with the same ``compile``.
@@ -47,9 +47,11 @@ class Linker:
         self._compile, self._bind, self._salt = compile, bind, repr((sys.version, *salt))
         self._instead, self._within = instead or {}, frozenset(within)
         self._compiled = {} if compiled is None else compiled
+        self._home: dict[str, Any] | None = None
 
     def kernel(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The clone of the kernel itself, named after the digest; to be compiled by the caller."""
+        self._home = function.__globals__
         clone, digest = self._clone(function, replacing=False)
         clone.__qualname__ = f"{clone.__name__}-{digest_of(self._salt, digest)[:16]}"
         return clone
@@ -64,12 +66,13 @@ class Linker:
     def _clone(self, function: Any, replacing: bool) -> tuple[types.FunctionType, str]:
         reject_unlinkable(function)
         code, namespace = function.__code__, dict(function.__globals__)
+        bind = self._bind if function.__globals__ is self._home else {}
         read = [repr((code.co_code, code.co_consts, code.co_names, code.co_varnames))]
         for name in global_names(code):
-            if name not in self._bind and name not in namespace:
+            if name not in bind and name not in namespace:
                 continue  # a builtin
-            inside = replacing or name in self._within
-            value = plain(self._bind.get(name, namespace.get(name)))
+            inside = replacing or (name in bind and name in self._within)
+            value = plain(bind.get(name, namespace.get(name)))
             value = self._instead.get(value, value) if inside and callable(value) else value
             if isinstance(value, types.FunctionType):
                 namespace[name], digest = self.function(value, inside)

@@ -238,7 +238,7 @@ def choose_turns(lp, choice, table, negligible, first, qx, qy, qz, keep, chosen)
         x = max(abs(distance_to_nearest(ax * mx + ay * my + az * mz)) - dh, 0.0)
         y = max(abs(distance_to_nearest(bx * mx + by * my + bz * mz)) - dk, 0.0)
         z = max(abs(distance_to_nearest(cx * mx + cy * my + cz * mz)) - dl, 0.0)
-        keep[turn] = 1 if ceiling(lp, x, y, z) > negligible else 0
+        keep[turn] = 0 if ceiling(lp, x, y, z) <= negligible else 1  # what is not a number shall be seen
     count = np.uint64(0)
     for turn in range(keep.size):
         chosen[count] = turn

@@ -116,7 +116,7 @@ def estimate(experiment: Experiment) -> dict[str, Any]:
     return {
         "samples": samples,
         "seconds_on_one_core": samples / SAMPLES_PER_SECOND,
-        "memory_MB": (8 * (slow * fast + entries) + 72 * orientations) / 1e6,
+        "memory_MB": (8 * (slow * fast + entries) + 168 * orientations) / 1e6,
     }
 
 

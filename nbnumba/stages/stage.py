@@ -98,11 +98,14 @@ class Stage:
 
     prepare(experiment) runs once on the host and returns a flat NamedTuple of numbers and arrays. function(p, ...) is plain
     scalar Python, takes that NamedTuple first and then the ARGUMENTS of its kind, and returns their RESULT; the same source
-    runs in Python and in the compiled kernel. derivative, if there is one, returns value and partial derivatives.
-    spec names the numbered statements of specs/ that the model implements. latch(p, h, k, l), for a structure factor only,
-    returns 1 for a term that changes how all later ones of the image, in scan order, are treated; outside(p, h, k, l) returns 1 for
-    a term that the model has no data for, which are counted and reported. ceiling(p, x, y, z), for a lattice shape only, is at least
-    |F_latt| at all offsets whose sizes are at least x, y, z >= 0: whole stretches of pixels where that is negligible are left out.
+    runs in Python and in the compiled kernel (a rotation's, once per step, in Python only). Numbers come in as float64; with
+    ``--dtype float32`` the functions of nbnumba.kernel.math go on in float32, ``working`` among them, and arrays of p are float32.
+
+    derivative, if there is one, returns value and partial derivatives. spec names the numbered statements of specs/ that the model
+    implements. latch(p, h, k, l), for a structure factor only, returns 1 for a term that changes how all later ones of the image,
+    in scan order, are treated; outside(p, h, k, l) returns 1 for a term that the model has no data for, which are counted and
+    reported. ceiling(p, x, y, z), for a lattice shape only, is at least |F_latt| at all offsets whose sizes are at least
+    x, y, z >= 0: whole stretches of pixels where that is negligible are left out.
     """
 
     kind: str
@@ -140,6 +143,9 @@ class Stage:
         function = getattr(self.function, "py_func", self.function)
         if not isinstance(function, FunctionType):
             return f"function must be a plain Python function, not a {type(function).__name__}"
+        for name in ("latch", "outside", "ceiling"):
+            if (other := getattr(self, name)) is not None and len(positional_arguments(other) or ()) != 4:
+                return f"{name} must be a function of four arguments"
         found, wanted = positional_arguments(function), ARGUMENTS[self.kind]
         if found is None or len(found) != len(wanted):
             given = ", ".join(inspect.signature(function).parameters)

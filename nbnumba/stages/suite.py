@@ -81,8 +81,8 @@ def ceiling(stage: Stage) -> str:
     random = np.random.default_rng(0)
     for worked in stage.worked_values:
         p = worked.parameters
-        for _ in range(TRIALS):
-            offsets = random.uniform(-0.5, 0.5, 3) * random.choice([1.0, 0.1, 0.01])
+        for trial in range(TRIALS):
+            offsets = random.uniform(-0.5, 0.5, 3) * (random.choice([1.0, 0.1, 0.01]) if trial else 0.0)
             least = np.abs(offsets) * random.random(3)
             found, most = abs(float(stage.function(p, *offsets))), stage.ceiling(p, *least)
             if found > most * (1.0 + 1e-9):

@@ -42,6 +42,9 @@ class Counting:
     def sqrt(self) -> Counting:
         return note(np.sqrt(self.value))
 
+    def __floor__(self) -> Counting:
+        return note(np.floor(self.value))
+
     def __ceil__(self) -> Counting:
         return note(np.ceil(self.value))
 
@@ -117,8 +120,8 @@ def test_the_table_is_the_same_in_text(tmp_path: Path) -> None:
 
 
 def test_ratios_are_medians_of_the_rounds() -> None:
-    timing = Timing(WORK[0], 1, 100, [10.0, 20.0, 30.0], [10.0, 10.0, 60.0], [1.0, 1.0, 1.0])
-    assert (timing.rate, timing.of_yardstick, timing.of_reference) == (20.0, 1.0, 20.0)
+    timing = Timing(WORK[0], 1, 100, [10.0, 20.0, 30.0], [10.0, 10.0, 60.0], [8.0, 16.0, 24.0], [1.0, 1.0, 1.0])
+    assert (timing.rate, timing.of_yardstick, timing.of_reference) == (20.0, 1.0, 16.0)
     assert Timing(WORK[0], 1, 100, [1.0], [1.0]).of_reference is None
 
 
@@ -153,7 +156,7 @@ def test_the_command_prints_a_table_and_keeps_it(tmp_path: Path) -> None:
     assert text.strip() == as_text(found)
     (row,) = found["rows"]
     assert row["samples_per_second"] > 0.0
-    assert row["of_reference"] == pytest.approx(row["samples_per_second"] / (row["samples"] / 0.19), rel=0.3)
+    assert row["of_reference"] == pytest.approx(row["rounds"]["singles"][0] / (row["samples"] / 0.19), rel=0.3)
     assert set(found["growth"]) == {"pixels", "mosaic domains", "phi steps", "sources"}
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
 
@@ -163,6 +166,7 @@ def test_the_command_prints_a_table_and_keeps_it(tmp_path: Path) -> None:
     [
         (["--work", "squares"], "--work 'squares': there is 'square', "),
         (["--reference", "/nowhere"], "--reference /nowhere: is not a file; name an executable of the reference program"),
+        (["--threads", "999", "--work", "square", "--pixels", "64"], "threads: 999 is not between 1 and "),
         (["--json", "/nowhere/b.json"], "/nowhere/b.json: cannot be written: the folder /nowhere does not exist"),
     ],
 )
@@ -173,10 +177,19 @@ def test_wrong_arguments_are_one_line(arguments: list[str], message: str, capsys
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize(("text", "message"), [("#!/bin/false\n", "ended with exit code 1"), ("nonsense", "cannot be run")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("#!/bin/false\n", "ended with exit code 1"), ("nonsense", "cannot be run"), ("#!/bin/true\n", "takes hardly longer for an image")],
+)
 def test_a_reference_that_does_not_run_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     executable = tmp_path / "reference"
     executable.write_text(text)
     executable.chmod(0o755)
     with pytest.raises(NotAvailableError, match=message):
         reference_seconds(executable, WORK[0], 64, 1)
+
+
+def test_a_plot_without_matplotlib_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("nbnumba.cli.bench.find_spec", lambda name: None)
+    assert main(["bench", "--plot", "b.png"]) == 2
+    assert "--plot: needs matplotlib; install it with: pip install 'nbnumba[plot]'" in capsys.readouterr().err

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
+from conftest import ROOT
 
 from nbnumba.cli.main import main
 from nbnumba.cli.warm import every_combination
@@ -42,3 +46,26 @@ def test_wrong_arguments_are_one_line(arguments: list[str], message: str, capsys
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_stage_that_cannot_be_compiled_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = (ROOT / "examples" / "lorentz_plugin" / "lorentz.py").read_text()
+    broken = tmp_path / "broken.py"
+    broken.write_text(source.replace("return p.peak / (1.0", "return p.nothing / (1.0"))
+    kinds = ["geometry=planar", "lattice_shape=lorentz", "structure_factor=constant", "polarization=kahn", "scaling=reference"]
+    wanted = [word for kind in kinds for word in ("--plugin", kind)]
+    assert main(["warm", *wanted, "--dtype", "float64", "--plugin-file", str(broken)]) == 2
+    found = capsys.readouterr()
+    assert found.out == "0 kernels are compiled\n"
+    assert (
+        "1 cannot be compiled, the first of them: planar, c-parity, lorentz, constant, kahn, reference: lattice_shape 'lorentz'"
+        in found.err
+    )
+    assert found.err.count("\n") == 1
+
+
+def test_a_process_that_is_stopped_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbnumba.cli.warm.use_one_thread", sys.exit)
+    wanted = ["--plugin", "lattice_shape=square", "--plugin", "polarization=kahn", "--dtype", "float64"]
+    assert main(["warm", *wanted, "--jobs", "2"]) == 2
+    assert "a process that compiled was stopped, for lack of memory perhaps; try --jobs 1" in capsys.readouterr().err

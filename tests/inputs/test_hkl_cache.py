@@ -195,3 +195,11 @@ def test_two_processes_at_once(kept: Path, file: Path) -> None:
         assert out.split() == [str(float(n)) for n in range(len(files))] * 5
     assert len(list(kept.iterdir())) <= cache.FILES_KEPT + 1
     assert all(len(path.stem) == 64 for path in kept.iterdir())
+
+
+def test_what_is_no_list_of_reflections_is_not_taken_for_one(kept: Path, file: Path, times_parsed: list[str]) -> None:
+    indices, F = read_hkl(file)
+    (path,) = kept.glob("*.npz")
+    np.savez(path, hkl=indices[:, :2], F=F)
+    assert np.array_equal(read_hkl(file)[0], indices)
+    assert len(times_parsed) == 2

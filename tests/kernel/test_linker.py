@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -163,3 +164,10 @@ def test_editing_one_constant_of_a_plugin_changes_the_very_next_run(tmp_path: Pa
         sums.append(np.fromfile(tmp_path / "floatimage.bin", np.float32).sum())
     assert sums[0] == sums[2]
     assert sums[1] < 0.99 * sums[0]
+
+
+def test_a_function_of_another_module_keeps_its_own_names() -> None:
+    """A plugin's helper may be named as a placeholder of the kernel's is."""
+    module = ModuleType("plugin")
+    exec("TIE = 0.5\ndef placeholder(x):\n    return 1000.0 * x\ndef shape(x):\n    return placeholder(x) + TIE\n", module.__dict__)
+    assert link(placeholder=module.shape, TIE=0.0)(0.3) == 301.5
