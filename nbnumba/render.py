@@ -47,12 +47,12 @@ def ready(
     experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any], image: NDArray[np.float64], threads: int
 ) -> Callable[[], None]:
     """A function that renders the image once more: looks for what depends on scan order, and runs the kernel."""
-    functions, (sampling, _) = functions_of(chosen), work_of(experiment, chosen, parameters, threads)
-    cpu.link(functions, parameters, sampling, experiment.sampling.dtype)
+    functions, mask = functions_of(chosen), experiment.sampling.mask
+    sampling, spans = sampling_of(experiment, chosen, parameters), make_spans(experiment.roi, mask)
+    kernel = cpu.link(functions, parameters, experiment.sampling.dtype)
 
     def again() -> None:
-        sampling, spans = work_of(experiment, chosen, parameters, threads)
-        cpu.link(functions, parameters, sampling, experiment.sampling.dtype)(spans, image, threads)
+        kernel(*mark_scan_order(chosen, functions, parameters, sampling, spans, mask, image.shape[1], threads), image, threads)
 
     return again
 

@@ -38,23 +38,23 @@ Function = Callable[..., Any]
 Stages = Mapping[str, Function]
 Parameters = Mapping[str, Any]
 Progress = Callable[[int, int], None]
-Kernel = Callable[[NDArray[np.int64], NDArray[np.float64], int], None]
+Kernel = Callable[[render.Sampling, NDArray[np.int64], NDArray[np.float64], int], None]
 
 _compiled: dict[str, Any] = {}
 _functions: dict[str, Any] = {}
 _one_image_at_a_time = threading.Lock()  # numba's simplest thread pool cannot run two kernels at once
 
 
-def link(stages: Stages, parameters: Parameters, sampling: render.Sampling, dtype: str = "float64") -> Kernel:
+def link(stages: Stages, parameters: Parameters, dtype: str = "float64") -> Kernel:
     """The kernel of ``render.py`` with stage functions and parameters in place, compiled when first called and cached on disk.
 
     stages: placeholder -> scalar function; parameters: kind -> the NamedTuple that its prepare() made; dtype: what the stages of the
-    kinds IN_DTYPE are worked out in. Returns a function of spans, image and number of threads that fills the image over the spans.
+    kinds IN_DTYPE are worked out in. Returns a function of sampling, spans, image and number of threads that fills the image.
     """
     kernel = compiled(render.render, stages, parameters, dtype, parallel=True, nogil=True)
     arguments = [in_dtype(parameters[kind], dtype) if kind in IN_DTYPE else parameters[kind] for kind in render.ORDER]
 
-    def fill(spans: NDArray[np.int64], image: NDArray[np.float64], threads: int) -> None:
+    def fill(sampling: render.Sampling, spans: NDArray[np.int64], image: NDArray[np.float64], threads: int) -> None:
         with compile_errors(stages, parameters), wide_vectors(dtype):
             kernel(*arguments, sampling, spans, image, threads, np.zeros(1, np.int64))
 
@@ -144,13 +144,13 @@ def render_image(
     progress: Progress | None = None,
 ) -> None:
     """Fill the image over the spans. Every pixel is worked out alone: threads and blocks change nothing."""
-    kernel = link(stages, parameters, sampling, dtype)
+    kernel = link(stages, parameters, dtype)
     with _one_image_at_a_time, Threads(threads) as used:
         done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
         if progress:
             progress(done, total)
         for block in blocks(spans, SAMPLES_PER_BLOCK * used / samples_per_pixel, 4 * used):
-            kernel(block, image, used)
+            kernel(sampling, block, image, used)
             done += int((block[:, 2] - block[:, 1]).sum())
             if progress:
                 progress(done, total)
