@@ -60,10 +60,10 @@ def prepare(experiment: Experiment) -> Nearest:
 
 
 def nearest_F(p, h, k, l, h0, k0, l0, latched):
-    """F of the reflection h0 k0 l0."""
-    row = min(max(h0, p.h_low), p.h_high) * p.h_stride
-    row += min(max(k0, p.k_low), p.k_high) * p.k_stride + (min(max(l0, p.l_low), p.l_high) + p.origin)
-    return p.F[np.uint32(np.uint32(row) & np.uint32(0x7FFFFFFF))]
+    """F of the reflection h0 k0 l0; on the border for an index that is not a number, too."""
+    row = min(p.h_high, max(p.h_low, h0)) * p.h_stride
+    row += min(p.k_high, max(p.k_low, k0)) * p.k_stride + (min(p.l_high, max(p.l_low, l0)) + p.origin)
+    return p.F[np.uint32(row)]
 
 
 PAIR = table(np.array([[1, 2, 3], [-1, 0, 2]], np.int32), np.array([40.0, 50.0]), 7.0)
@@ -81,6 +81,7 @@ STAGE = Stage(
         WorkedValue(PAIR, (-1.2, 0.1, 2.1, -1.0, 0.0, 2.0, 0), 50.0),
         WorkedValue(PAIR, (0.0, 0.0, 2.0, 0.0, 0.0, 2.0, 0), 7.0),
         WorkedValue(PAIR, (1e6, 2.0, -1e6, 1e6, 2.0, -1e6, 0), 7.0),
+        WorkedValue(PAIR, (np.nan,) * 6 + (0,), 7.0),
     ),
 )
 

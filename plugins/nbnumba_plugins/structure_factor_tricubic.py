@@ -15,9 +15,9 @@ from nbnumba_plugins.structure_factor_nearest import nearest_F, prepare, table
 
 
 def off_table(p, h, k, l):
-    """1 where one of the 64 reflections around h, k, l may lie outside the listed range."""
-    outside = h > p.h_high - 3.0 or h < p.h_low + 3.0 or k > p.k_high - 3.0 or k < p.k_low + 3.0 or l > p.l_high - 3.0 or l < p.l_low + 3.0
-    return 1 if outside else 0
+    """1 where one of the 64 reflections around h, k, l may lie outside the listed range, or an index is not a number."""
+    h_inside, k_inside = p.h_low + 3.0 <= h <= p.h_high - 3.0, p.k_low + 3.0 <= k <= p.k_high - 3.0
+    return 0 if h_inside and k_inside and p.l_low + 3.0 <= l <= p.l_high - 3.0 else 1
 
 
 def interpolated(p, h, k, l):
@@ -58,6 +58,7 @@ TRICUBIC = Stage(
         WorkedValue(CUBIC, (-0.25, 0.75, -0.5, 0.0, 1.0, 0.0, 0), -0.015625 + 1.875),
         WorkedValue(CUBIC, (2.25, 0.5, 0.5, 2.0, 0.0, 0.0, 0), 8.0),
         WorkedValue(CUBIC, (9.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0), 7.0),
+        WorkedValue(CUBIC, (np.nan,) * 6 + (0,), 7.0),
     ),
 )
 

@@ -612,6 +612,20 @@ def test_geometry(case: Case, refused: Refused) -> None:
 @table(
     case("amplitude", "-default_F 1e200", "finite", renders=True),
     case("fluence", "-fluence 1e300", "finite", renders=True),
+    case(
+        "indices that are not numbers",
+        "--preset physics -distance 1e-160 -pixel 1e-160 -hkl p1.hkl",
+        "finite",
+        files={"p1.hkl": "0 0 0 1\n"},
+        renders=True,
+    ),
+    case(
+        "indices that are not numbers, interpolated",
+        "--preset physics -distance 1e-160 -pixel 1e-160 -hkl p1.hkl -interpolate",
+        "finite",
+        files={"p1.hkl": "0 0 0 1\n"},
+        renders=True,
+    ),
     case("wavelength", "-lambda 1e-300", "-lambda 1e-300", "at least 0.0001 A"),
 )
 def test_image_that_overflows(case: Case, refused: Refused) -> None:
