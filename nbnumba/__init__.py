@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nbnumba.inputs.matrix import read_matrix
     from nbnumba.options.experiment import experiment_from_options
     from nbnumba.outputs.image import Image
-    from nbnumba.simulate import simulate
+    from nbnumba.simulate import Simulator, simulate
     from nbnumba.stages.hookspecs import hookimpl
     from nbnumba.stages.stage import Parameter, Stage, WorkedValue
 
@@ -70,7 +70,7 @@ _HOME = {
     "nbnumba.inputs.matrix": ("read_matrix",),
     "nbnumba.options.experiment": ("experiment_from_options",),
     "nbnumba.outputs.image": ("Image",),
-    "nbnumba.simulate": ("simulate",),
+    "nbnumba.simulate": ("Simulator", "simulate"),
     "nbnumba.stages.hookspecs": ("hookimpl",),
     "nbnumba.stages.stage": ("Parameter", "Stage", "WorkedValue"),
 }
@@ -95,6 +95,7 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "Sampling",
+    "Simulator",
     "Sources",
     "Stage",
     "StageError",

@@ -1,18 +1,18 @@
-"""From prepared stages to pixels: what the kernel sums over, in which spans, and what depends on scan order."""
+"""From prepared stages to pixels: what the kernel sums over, over which pixels, and what depends on scan order."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import NotFiniteError, StageError
-from nbnumba.kernel import cpu
-from nbnumba.kernel.render import NEVER, Sampling
-from nbnumba.kernel.spans import isolate, make_spans, unmasked
+from nbnumba.kernel.device import Area, CompileError, Device, Physics, Progress
+from nbnumba.kernel.render import NEVER, ORDER, Sampling
 from nbnumba.stages.stage import Stage
 
 # Offsets at which terms have to be negligible for it to be worth while to look for such terms.
@@ -26,61 +26,61 @@ def render(
     experiment: Experiment,
     chosen: Mapping[str, Stage],
     parameters: Mapping[str, Any],
-    threads: int | None = None,
-    progress: cpu.Progress | None = None,
-) -> NDArray[np.float64]:
-    """Photons per pixel, [slow, fast]."""
-    functions, dtype = functions_of(chosen), experiment.sampling.dtype
-    image = np.zeros(experiment.detector.shape)
-    try:
-        sampling, spans = work_of(experiment, chosen, parameters, threads)
-        cpu.render_image(functions, parameters, sampling, spans, image, experiment.steps * sampling.layers, dtype, threads, progress)
-    except cpu.CompileError as error:
-        raise StageError(f"{chosen.get(error.kind, 'the chosen stages')}: cannot be compiled: {error}") from error
-    if experiment.sampling.mask is not None:
-        image[~experiment.sampling.mask] = 0.0
-    refuse_overflow(image)
+    device: Device,
+    progress: Progress | None = None,
+    image: Any = None,
+) -> Any:
+    """Photons per pixel, [slow, fast], in the device's memory; in ``image`` if that is given."""
+    physics, area = physics_of(experiment, chosen, parameters), area_of(experiment)
+    image = device.zeros(area.shape) if image is None else image
+    with named_stages(chosen):
+        sampling = mark_scan_order(physics, sampling_of(experiment, chosen, parameters), area, device)
+        device.render(physics, sampling, area, image, progress)
     return image
 
 
-def ready(
-    experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any], image: NDArray[np.float64], threads: int
-) -> Callable[[], None]:
+def ready(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any], device: Device) -> Callable[[], None]:
     """A function that renders the image once more: looks for what depends on scan order, and runs the kernel."""
-    functions, mask = functions_of(chosen), experiment.sampling.mask
-    sampling, spans = sampling_of(experiment, chosen, parameters), make_spans(experiment.roi, mask)
-    kernel = cpu.link(functions, parameters, experiment.sampling.dtype)
+    physics, area = physics_of(experiment, chosen, parameters), area_of(experiment)
+    sampling, image = sampling_of(experiment, chosen, parameters), device.zeros(area.shape)
 
     def again() -> None:
-        kernel(*mark_scan_order(chosen, functions, parameters, sampling, spans, mask, image.shape[1], threads), image, threads)
+        device.render(physics, mark_scan_order(physics, sampling, area, device), area, image)
 
     return again
 
 
-def work_of(
-    experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any], threads: int | None
-) -> tuple[Sampling, NDArray[np.int64]]:
-    """What the kernel sums over, and in which spans."""
-    sampling, mask = sampling_of(experiment, chosen, parameters), experiment.sampling.mask
-    fast_pixels, spans = experiment.detector.shape[1], make_spans(experiment.roi, mask)
-    return mark_scan_order(chosen, functions_of(chosen), parameters, sampling, spans, mask, fast_pixels, threads)
-
-
-def terms_outside(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any], threads: int | None = None) -> int:
+def terms_outside(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any], device: Device) -> int:
     """Number of terms that the structure factor stage has no data for (SF-4); 0 where the stage does not say."""
-    if (outside := chosen["structure_factor"].outside) is None:
+    physics = physics_of(experiment, chosen, parameters)
+    if physics.outside is None:
         return 0
-    functions = functions_of(chosen)
-    spans, mask = make_spans(experiment.roi, experiment.sampling.mask), experiment.sampling.mask
-    visited = spans if mask is None else unmasked(spans, mask)
-    return cpu.terms_outside(functions, parameters, outside, sampling_of(experiment, chosen, parameters), visited, threads)
+    with named_stages(chosen):
+        return device.terms_outside(physics, sampling_of(experiment, chosen, parameters), area_of(experiment))
 
 
-def functions_of(chosen: Mapping[str, Stage]) -> dict[str, Any]:
-    """Placeholder of the kernel -> function."""
+@contextmanager
+def named_stages(chosen: Mapping[str, Stage]) -> Iterator[None]:
+    """One line about a stage that cannot be compiled."""
+    try:
+        yield
+    except CompileError as error:
+        raise StageError(f"{chosen.get(error.kind, 'the chosen stages')}: cannot be compiled: {error}") from error
+
+
+def physics_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any]) -> Physics:
+    """What the kernels are linked from. Rotation has no part in it."""
     functions: dict[str, Any] = {kind: stage.function for kind, stage in chosen.items() if kind != "rotation"}
-    ceiling = chosen["lattice_shape"].ceiling
-    return {**functions, "ceiling": ceiling} if ceiling else functions
+    if ceiling := chosen["lattice_shape"].ceiling:
+        functions["ceiling"] = ceiling
+    of_kernels = {kind: parameters[kind] for kind in ORDER}
+    latch, outside = chosen["structure_factor"].latch, chosen["structure_factor"].outside
+    return Physics(functions, of_kernels, experiment.sampling.dtype, latch, outside)
+
+
+def area_of(experiment: Experiment) -> Area:
+    """The pixels to render."""
+    return Area(experiment.detector.shape, experiment.roi, experiment.sampling.mask)
 
 
 def refuse_overflow(pixels: NDArray[np.float64]) -> None:
@@ -97,7 +97,6 @@ def refuse_overflow(pixels: NDArray[np.float64]) -> None:
 def sampling_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any]) -> Sampling:
     """What the kernel sums over."""
     dmin, sources = experiment.sampling.dmin, experiment.source_list
-    axes = orientations(chosen["rotation"], parameters["rotation"])
     return Sampling(
         oversample=experiment.oversample,
         layers=parameters["geometry"].layers,
@@ -106,8 +105,7 @@ def sampling_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters:
         incident=sources.incident,
         wavelength=sources.wavelength,
         brightness=np.ones_like(sources.weight) if "source-weights" in experiment.quirks else sources.weight / sources.weight.mean(),
-        orientations=axes,
-        choice=by_component(axes),
+        orientations=orientations(chosen["rotation"], parameters["rotation"]),
         first_pixel=-1,
         first_sample=0,
         latch_pixel=NEVER,
@@ -116,29 +114,15 @@ def sampling_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters:
     )
 
 
-def mark_scan_order(
-    chosen: Mapping[str, Stage],
-    functions: Mapping[str, Any],
-    parameters: Mapping[str, Any],
-    sampling: Sampling,
-    spans: NDArray[np.int64],
-    mask: NDArray[np.bool_] | None,
-    fast_pixels: int,
-    threads: int | None,
-) -> tuple[Sampling, NDArray[np.int64]]:
-    """Tell the kernel what depends on scan order, where a chosen stage does, and give the pixels concerned spans of their own."""
-    visited = spans if mask is None else unmasked(spans, mask)
+def mark_scan_order(physics: Physics, sampling: Sampling, area: Area, device: Device) -> Sampling:
+    """Tell the kernel what depends on scan order, where a chosen stage does."""
     if len(sampling.orientations) > 1:
-        if first := cpu.first_sample(functions, parameters, sampling, visited):
-            slow, fast, sample = first
-            sampling = sampling._replace(first_pixel=slow * fast_pixels + fast, first_sample=sample)
-            spans = isolate(spans, slow, fast)
-    if latch := chosen["structure_factor"].latch:
-        if latched := cpu.first_latch(functions, parameters, latch, sampling, visited, fast_pixels, threads):
-            slow, fast, term = latched
-            sampling = sampling._replace(latch_pixel=slow * fast_pixels + fast, latch_term=term)
-            spans = isolate(spans, slow, fast)
-    return sampling, spans
+        if first := device.first_sample(physics, sampling, area):
+            sampling = sampling._replace(first_pixel=first[0], first_sample=first[1])
+    if physics.latch:
+        if latched := device.first_latch(physics, sampling, area):
+            sampling = sampling._replace(latch_pixel=latched[0], latch_term=latched[1])
+    return sampling
 
 
 def least_amplitude(chosen: Mapping[str, Stage], parameters: Mapping[str, Any], fraction: float) -> float:
@@ -165,9 +149,3 @@ def orientations(rotation: Stage, parameters: Any) -> NDArray[np.float64]:
     later, first = ([int(rotation.function(parameters, step, is_first)) for step in range(parameters.phi_steps)] for is_first in (0, 1))
     rows = [later] if first == later else [later, first]
     return np.ascontiguousarray(parameters.axes[np.array(rows)].reshape(len(rows), -1, 3, 3), np.float64)
-
-
-def by_component(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(tables, terms, 3, 3) -> (tables, 12, terms): x, y, z and length of a, then of b and c."""
-    with_length = np.concatenate([axes, np.linalg.norm(axes, axis=3, keepdims=True)], axis=3)
-    return np.ascontiguousarray(with_length.reshape(*axes.shape[:2], 12).transpose(0, 2, 1))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nbnumba.devices import open_device
 from nbnumba.errors import NbnumbaError, StageError
-from nbnumba.kernel import cpu
+from nbnumba.kernel.device import Device, Progress
 from nbnumba.outputs.image import Image, provenance
-from nbnumba.render import render, terms_outside
+from nbnumba.render import refuse_overflow, render, terms_outside
 from nbnumba.stages import registry
 from nbnumba.stages.presets import stage_names
 from nbnumba.stages.stage import Stage
@@ -21,23 +22,68 @@ def simulate(
     experiment: Experiment,
     *,
     stages: registry.Registry | None = None,
+    device: str = "cpu",
     threads: int | None = None,
-    progress: cpu.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Image:
     """Render an experiment.
 
-    stages: where to look stages up; default: those of all installed packages. threads: default all. progress(done, total) is
-    called now and then with numbers of pixels, the first time with done = 0 when experiment and stages have been checked.
+    stages: where to look stages up; default: those of all installed packages. device: cpu, cuda, or auto: the GPU if there is one and it
+    pays. threads: of the CPU, default all. progress(done, total) is called now and then with numbers of pixels, the first time with
+    done = 0 when experiment and stages have been checked.
 
     Returns an Image: photons per pixel, float64, [slow, fast], zero outside the region of interest and the mask, with
-    statistics and provenance. Raises ParameterError and StageError before any pixel is rendered, NotFiniteError after it.
+    statistics and provenance. Raises ParameterError, StageError and NotAvailableError before any pixel is rendered, NotFiniteError after
+    it.
     """
-    experiment.check()
-    chosen = choose_stages(experiment, stages or registry.installed())
-    parameters = prepare(chosen, experiment)
-    pixels = render(experiment, chosen, parameters, threads, progress)
-    outside = terms_outside(experiment, chosen, parameters, threads)
-    return Image(pixels=pixels, experiment=experiment, provenance=provenance(experiment, chosen), terms_outside=outside)
+    return Simulator(stages=stages, device=device, threads=threads).image(experiment, progress)
+
+
+class Simulator:
+    """Renders one experiment after another, and keeps what the next one can use: compiled kernels, tables and images on the device.
+
+    Takes what simulate() takes. The device is opened when the first image is asked for.
+    """
+
+    def __init__(self, *, stages: registry.Registry | None = None, device: str = "cpu", threads: int | None = None) -> None:
+        self._stages, self._wanted, self._threads = stages or registry.installed(), device, threads
+        self._device: Device | None = None
+        self._pixels: Any = None
+
+    def image(self, experiment: Experiment, progress: Progress | None = None) -> Image:
+        """The experiment's Image, as simulate() returns it."""
+        experiment.check()
+        chosen = choose_stages(experiment, self._stages)
+        parameters = prepare(chosen, experiment)
+        device = self._open(experiment)
+        pixels = device.to_host(render(experiment, chosen, parameters, device, progress))
+        refuse_overflow(pixels)
+        outside = terms_outside(experiment, chosen, parameters, device)
+        made_with = {**provenance(experiment, chosen), "device": device.name}
+        return Image(pixels=pixels, experiment=experiment, provenance=made_with, terms_outside=outside)
+
+    def render(self, experiment: Experiment, out: Any = None) -> Any:
+        """Photons per pixel alone, float64, [slow, fast], in the device's memory.
+
+        On the CPU a NumPy array. On the GPU one of numba's, which CuPy, PyTorch and others take without a copy
+        (``__cuda_array_interface__``); it may still be at work when this returns, and what is done with the array in the same stream
+        waits for it. The same memory at every call, unless ``out`` names other: copy what has to last. Whether pixels are finite is
+        left to the caller.
+        """
+        experiment.check()
+        chosen = choose_stages(experiment, self._stages)
+        device = self._open(experiment)
+        if out is None:
+            if self._pixels is None or self._pixels.shape != experiment.detector.shape:
+                self._pixels = device.zeros(experiment.detector.shape)
+            out = self._pixels
+        return render(experiment, chosen, prepare(chosen, experiment), device, image=out)
+
+    def _open(self, experiment: Experiment) -> Device:
+        """The device that was asked for, or that suits the first experiment."""
+        if self._device is None:
+            self._device = open_device(self._wanted, experiment.terms, experiment.sampling.dtype, self._threads)
+        return self._device
 
 
 def choose_stages(experiment: Experiment, stages: registry.Registry) -> dict[str, Stage]:

@@ -13,11 +13,11 @@ from statistics import median
 
 import numpy as np
 
-from nbnumba.bench.work import Work, experiment_of, options_of, samples_of, write_table
+from nbnumba.bench.work import Work, experiment_of, options_of, write_table
 from nbnumba.bench.yardstick import best_time, peak, time_once, yardstick
 from nbnumba.errors import NotAvailableError
 from nbnumba.experiment.experiment import Experiment
-from nbnumba.kernel.cpu import Threads
+from nbnumba.kernel.cpu import Cpu, Threads
 from nbnumba.render import ready
 from nbnumba.simulate import choose_stages, prepare
 from nbnumba.stages import registry
@@ -58,7 +58,7 @@ class Timing:
 def kernel_of(experiment: Experiment, threads: int) -> Callable[[], None]:
     """The kernel of an experiment with all that it needs, ready to be timed."""
     chosen = choose_stages(experiment, registry.installed())
-    return ready(experiment, chosen, prepare(chosen, experiment), np.zeros(experiment.detector.shape), threads)
+    return ready(experiment, chosen, prepare(chosen, experiment), Cpu(threads))
 
 
 def time_all(
@@ -72,7 +72,7 @@ def time_all(
         experiment = experiment_of(work, pixels)
         kernels.append(kernel_of(experiment, threads))
         kernels[-1]()
-        timings.append(Timing(work, threads, samples_of(experiment)))
+        timings.append(Timing(work, threads, experiment.terms))
     for turn in range(rounds):
         peaks.append(peak(threads))
         for timing, kernel in zip(timings, kernels, strict=True):

@@ -80,8 +80,3 @@ def write_table(path: Path) -> None:
     assert factors.hkl is not None
     assert factors.F is not None
     np.savetxt(path, np.column_stack([factors.hkl, factors.F]), fmt="%d %d %d %.2f")
-
-
-def samples_of(experiment: Experiment) -> int:
-    """Terms that an image adds up."""
-    return experiment.steps * experiment.layers[0] * experiment.detector.shape[0] * experiment.detector.shape[1]

@@ -160,6 +160,11 @@ class Experiment:
         return len(self.source_list.wavelength) * self.mosaic[1] * self.goniometer.sweep.steps * self.oversample**2
 
     @cached_property
+    def terms(self) -> int:
+        """Terms that the whole image adds up."""
+        return self.steps * self.layers[0] * self.detector.shape[0] * self.detector.shape[1]
+
+    @cached_property
     def roi(self) -> Roi:
         """First and last fast, first and last slow pixel that are rendered."""
         slow, fast = self.detector.shape

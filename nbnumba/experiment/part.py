@@ -50,7 +50,7 @@ def choice(default: str | None, meaning: str, allowed: Sequence[str | None]) -> 
     return field(default=default, metadata={"unit": "", "meaning": meaning, "allowed": tuple(allowed)})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """A part of the experiment. Numbers are normalised to float, int and tuples of them, and checked."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,23 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.kernel import lookup, math, render, scan_order, single
 from nbnumba.kernel.claim import claim
-from nbnumba.kernel.linker import Linker, layout, reached
+from nbnumba.kernel.device import (
+    IN_DTYPE,
+    Area,
+    CompileError,
+    Function,
+    Kept,
+    Physics,
+    Progress,
+    arguments_of,
+    bindings,
+    layouts,
+    parameters_of,
+    samples_per_pixel,
+)
+from nbnumba.kernel.linker import Linker, Target, reached
+from nbnumba.kernel.render import NEVER, ORDER, Sampling
+from nbnumba.kernel.spans import isolate, make_spans, unmasked
 from nbnumba.kernel.startup import cache_first
 
 FAST_MATH = ("arcp", "contract", "nsz")
@@ -31,46 +47,120 @@ WIDE = "-vectorizer-maximize-bandwidth"  # an option of LLVM
 # Samples rendered between two looks at the progress bar and at Ctrl-C, per thread.
 SAMPLES_PER_BLOCK = 5e7
 
-# The kinds of stages that --dtype concerns.
-IN_DTYPE = ("lattice_shape", "structure_factor")
-
-Function = Callable[..., Any]
-Stages = Mapping[str, Function]
-Parameters = Mapping[str, Any]
-Progress = Callable[[int, int], None]
-Kernel = Callable[[render.Sampling, NDArray[np.int64], NDArray[np.float64], int], None]
+CPU = Target(
+    njit(**dict.fromkeys(INLINE, True), **OPTIONS),
+    ("cpu", FAST_MATH, OPTIONS["error_model"], INLINE),
+    instead={lookup.tricubic_in_table: lookup.tricubic_by_fours},
+)
+ALONE = Target(njit(**OPTIONS))  # functions to be called from Python
 
 _compiled: dict[str, Any] = {}
-_functions: dict[str, Any] = {}
 _one_image_at_a_time = threading.Lock()  # numba's simplest thread pool cannot run two kernels at once
 
 
-def link(stages: Stages, parameters: Parameters, dtype: str = "float64") -> Kernel:
-    """The kernel of ``render.py`` with stage functions and parameters in place, compiled when first called and cached on disk.
+class Cpu:
+    """The cores of this machine; threads: how many, default all."""
 
-    stages: placeholder -> scalar function; parameters: kind -> the NamedTuple that its prepare() made; dtype: what the stages of the
-    kinds IN_DTYPE are worked out in. Returns a function of sampling, spans, image and number of threads that fills the image.
-    """
-    kernel = compiled(render.render, stages, parameters, dtype, parallel=True, nogil=True)
-    arguments = [in_dtype(parameters[kind], dtype) if kind in IN_DTYPE else parameters[kind] for kind in render.ORDER]
+    name = "cpu"
 
-    def fill(sampling: render.Sampling, spans: NDArray[np.int64], image: NDArray[np.float64], threads: int) -> None:
-        with compile_errors(stages, parameters), wide_vectors(dtype):
-            kernel(*arguments, sampling, spans, image, threads, np.zeros(1, np.int64))
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads
+        self._kernels: dict[Any, Any] = {}
+        self._arrays = Kept()
+        self._spans: tuple[Area, NDArray[np.int64]] | None = None
 
-    return fill
+    def zeros(self, shape: tuple[int, int]) -> NDArray[np.float64]:
+        """A float64 image."""
+        return np.zeros(shape)
+
+    def to_host(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The image, copied."""
+        return image.copy()
+
+    def render(
+        self, physics: Physics, sampling: Sampling, area: Area, image: NDArray[np.float64], progress: Progress | None = None
+    ) -> None:
+        """Fill the area of the image. Every pixel is worked out alone: threads and blocks change nothing."""
+        kernel = self._kernel(render.render, physics, parallel=True, nogil=True)
+        arguments = arguments_of(physics, lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
+        spans, samples = self._spans_of(area, sampling), samples_per_pixel(sampling)
+        if area.pixels < image.size:
+            image.fill(0.0)
+        with _one_image_at_a_time, Threads(self._threads) as used:
+            done, total, choice = 0, int((spans[:, 2] - spans[:, 1]).sum()), by_component(sampling.orientations)
+            if progress:
+                progress(done, total)
+            for block in blocks(spans, SAMPLES_PER_BLOCK * used / samples, 4 * used):
+                with compile_errors(physics), wide_vectors(physics.dtype):
+                    kernel(*arguments, sampling, choice, block, image, used, np.zeros(1, np.int64))
+                done += int((block[:, 2] - block[:, 1]).sum())
+                if progress:
+                    progress(done, total)
+        if area.mask is not None:
+            image[~area.mask] = 0.0
+        self._arrays.forget()
+
+    def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
+        """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
+        kernel, found = self._kernel(scan_order.find_first_sample, physics), np.full(2, -1)
+        with _one_image_at_a_time, compile_errors(physics):
+            kernel(physics.parameters["geometry"], sampling, self._visited(area), area.shape[1], found)
+        return None if found[0] < 0 else (int(found[0]), int(found[1]))
+
+    def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
+        """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
+        kernel = self._kernel(scan_order.find_latch, physics, parallel=True, nogil=True)
+        arguments = [p for _, p in parameters_of(physics, "geometry", "lattice_shape", "structure_factor")]
+        with _one_image_at_a_time, Threads(self._threads):
+            for block in blocks(self._visited(area), 100_000, 64):
+                found = np.full((len(block), 2), -1)
+                with compile_errors(physics):
+                    kernel(*arguments, sampling, block, area.shape[1], found)
+                if (found[:, 1] >= 0).any():
+                    pixel, term = found[np.flatnonzero(found[:, 1] >= 0)[0]]
+                    return int(pixel), int(term)
+        return None
+
+    def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
+        """Number of terms of the image for which ``outside`` is 1."""
+        kernel = self._kernel(scan_order.count_outside, physics, parallel=True, nogil=True)
+        arguments = [p for _, p in parameters_of(physics, "geometry", "structure_factor")]
+        spans = self._visited(area)
+        counts = np.zeros(len(spans), np.int64)
+        with _one_image_at_a_time, Threads(self._threads), compile_errors(physics):
+            kernel(*arguments, sampling, spans, counts)
+        return int(counts.sum())
+
+    def _kernel(self, kernel: Function, physics: Physics, **options: Any) -> Any:
+        """A kernel with the stage functions in place, linked once."""
+        key = kernel, physics.dtype, tuple(physics.functions.items()), physics.latch, physics.outside, layouts(physics)
+        if key not in self._kernels:
+            self._kernels[key] = compiled(kernel, physics, **options)
+        return self._kernels[key]
+
+    def _spans_of(self, area: Area, sampling: Sampling) -> NDArray[np.int64]:
+        """The area's spans, with the pixels that depend on scan order in spans of their own."""
+        if self._spans is None or self._spans[0][:2] != area[:2] or self._spans[0].mask is not area.mask:
+            self._spans = area, make_spans(area.roi, area.mask)
+        spans = self._spans[1]
+        for pixel in (sampling.first_pixel, sampling.latch_pixel):
+            if 0 <= pixel < NEVER:
+                spans = isolate(spans, *divmod(pixel, area.shape[1]))
+        return spans
+
+    def _visited(self, area: Area) -> NDArray[np.int64]:
+        """Spans of nothing but pixels that are wanted."""
+        spans = make_spans(area.roi, area.mask)
+        return spans if area.mask is None else unmasked(spans, area.mask)
 
 
-def compiled(kernel: Function, stages: Stages, parameters: Parameters, dtype: str = "float64", **options: Any) -> Any:
+def compiled(kernel: Function, physics: Physics, **options: Any) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
-    compiling = (sorted(options.items()), FAST_MATH, OPTIONS["error_model"], sorted(INLINE), WIDE if dtype == "float32" else "")
-    salt = ("cpu", dtype, compiling, [(kind, layout(parameters[kind])) for kind in sorted(parameters)])
-    own = math if dtype == "float64" else single
-    bind = {"ceiling": math.boundless, **stages, "nearest": own.nearest, "TIE": own.TIE, "mark": own.mark, "claim": claim}
-    bind["LOOK_UP_FIRST"] = int(lookup.tricubic_in_table in reached(stages["structure_factor"])) if "structure_factor" in stages else 0
-    instead = {**own.INSTEAD, lookup.tricubic_in_table: lookup.tricubic_by_fours}
-    linker = Linker(njit(**dict.fromkeys(INLINE, True), **OPTIONS), bind, salt, instead, IN_DTYPE, _functions)
-    linked = linker.kernel(kernel)
+    own = math if physics.dtype == "float64" else single
+    salt = physics.dtype, sorted(options.items()), WIDE if physics.dtype == "float32" else "", layouts(physics)
+    bind = {"ceiling": math.boundless, **bindings(physics), "TIE": own.TIE, "nearest": own.nearest, "mark": own.mark, "claim": claim}
+    bind["LOOK_UP_FIRST"] = int(lookup.tricubic_in_table in reached(physics.functions["structure_factor"]))
+    linked = Linker(CPU, bind, salt, own.INSTEAD, IN_DTYPE).kernel(kernel)
     # The name holds a digest of everything that went in: equal names are equal kernels.
     if linked.__qualname__ not in _compiled:
         _compiled[linked.__qualname__] = cache_first(njit(cache=True, **options, **OPTIONS)(linked))
@@ -79,89 +169,7 @@ def compiled(kernel: Function, stages: Stages, parameters: Parameters, dtype: st
 
 def device_function(function: Function) -> Any:
     """One stage function compiled by itself, callable from Python."""
-    return Linker(njit(**OPTIONS), {}).function(function)[0]
-
-
-def first_sample(
-    stages: Stages, parameters: Parameters, sampling: render.Sampling, spans: NDArray[np.int64]
-) -> tuple[int, int, int] | None:
-    """(slow, fast, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
-    found = np.full(3, -1)
-    with _one_image_at_a_time, compile_errors(stages, parameters):
-        compiled(scan_order.find_first_sample, stages, parameters)(parameters["geometry"], sampling, spans, found)
-    return None if found[0] < 0 else (int(found[0]), int(found[1]), int(found[2]))
-
-
-def first_latch(
-    stages: Stages,
-    parameters: Parameters,
-    latch: Function,
-    sampling: render.Sampling,
-    spans: NDArray[np.int64],
-    fast_pixels: int,
-    threads: int | None = None,
-) -> tuple[int, int, int] | None:
-    """(slow, fast, term) of the first term in scan order for which ``latch`` is 1; None if there is none."""
-    kernel = compiled(scan_order.find_latch, {**stages, "latch": latch}, parameters, parallel=True, nogil=True)
-    arguments = [parameters[kind] for kind in ("geometry", "lattice_shape", "structure_factor")]
-    with _one_image_at_a_time, Threads(threads):
-        for block in blocks(spans, 100_000, 64):
-            found = np.full((len(block), 3), -1)
-            with compile_errors(stages, parameters):
-                kernel(*arguments, sampling, block, fast_pixels, found)
-            if (found[:, 2] >= 0).any():
-                slow, fast, term = found[np.flatnonzero(found[:, 2] >= 0)[0]]
-                return int(slow), int(fast), int(term)
-    return None
-
-
-def terms_outside(
-    stages: Stages,
-    parameters: Parameters,
-    outside: Function,
-    sampling: render.Sampling,
-    spans: NDArray[np.int64],
-    threads: int | None = None,
-) -> int:
-    """Number of terms of the image for which ``outside`` is 1."""
-    kernel = compiled(scan_order.count_outside, {**stages, "outside": outside}, parameters, parallel=True, nogil=True)
-    arguments = [parameters[kind] for kind in ("geometry", "structure_factor")]
-    counts = np.zeros(len(spans), np.int64)
-    with _one_image_at_a_time, Threads(threads), compile_errors(stages, parameters):
-        kernel(*arguments, sampling, spans, counts)
-    return int(counts.sum())
-
-
-def render_image(
-    stages: Stages,
-    parameters: Parameters,
-    sampling: render.Sampling,
-    spans: NDArray[np.int64],
-    image: NDArray[np.float64],
-    samples_per_pixel: float,
-    dtype: str = "float64",
-    threads: int | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """Fill the image over the spans. Every pixel is worked out alone: threads and blocks change nothing."""
-    kernel = link(stages, parameters, dtype)
-    with _one_image_at_a_time, Threads(threads) as used:
-        done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
-        if progress:
-            progress(done, total)
-        for block in blocks(spans, SAMPLES_PER_BLOCK * used / samples_per_pixel, 4 * used):
-            kernel(sampling, block, image, used)
-            done += int((block[:, 2] - block[:, 1]).sum())
-            if progress:
-                progress(done, total)
-
-
-def in_dtype(parameters: Any, dtype: str) -> Any:
-    """What prepare() returned, with its arrays of float64 in ``dtype``."""
-    arrays = {
-        n: v.astype(dtype, copy=False) for n, v in parameters._asdict().items() if isinstance(v, np.ndarray) and v.dtype == np.float64
-    }
-    return parameters._replace(**arrays)
+    return Linker(ALONE, {}).function(function)[0]
 
 
 @contextmanager
@@ -177,21 +185,13 @@ def wide_vectors(dtype: str) -> Iterator[None]:
         llvm.set_option("nbnumba", f"{WIDE}=false")
 
 
-class CompileError(Exception):
-    """Numba cannot compile a stage function; ``kind`` is the stage's, empty if none of them fails by itself."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
-
-
 @contextmanager
-def compile_errors(stages: Stages, parameters: Parameters) -> Iterator[None]:
+def compile_errors(physics: Physics) -> Iterator[None]:
     """Turn numba's pages about a function that it cannot compile into one line, and find whose function it is."""
     try:
         yield
     except (NumbaError, TypeError, NotImplementedError) as error:
-        failures = ((kind, why_not_compiled(stages[kind], parameters[kind])) for kind in render.ORDER)
+        failures = ((kind, why_not_compiled(physics.functions[kind], p)) for kind, p in parameters_of(physics, *ORDER))
         kind, reason = next(((kind, reason) for kind, reason in failures if reason), ("", one_line(error)))
         raise CompileError(kind, reason) from error
 
@@ -214,6 +214,12 @@ def one_line(error: Exception) -> str:
     lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
     telling = ("NameError", "Unknown attribute", "Untyped global", "Cannot unify", "No implementation", "annot determine")
     return next((line for line in lines if any(word in line for word in telling)), lines[-1] if lines else type(error).__name__)
+
+
+def by_component(axes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(tables, terms, 3, 3) -> (tables, 12, terms): x, y, z and length of a, then of b and c."""
+    with_length = np.concatenate([axes, np.linalg.norm(axes, axis=3, keepdims=True)], axis=3)
+    return np.ascontiguousarray(with_length.reshape(*axes.shape[:2], 12).transpose(0, 2, 1))
 
 
 def blocks(spans: NDArray[np.int64], pixels: float, fewest: int) -> Iterator[NDArray[np.int64]]:

@@ -14,6 +14,7 @@ import math
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +24,47 @@ from numba.extending import _Intrinsic as INTRINSIC
 
 from nbnumba.errors import StageError
 
-ALLOWED = (math, np, prange)
+MODULES: dict[types.ModuleType, types.ModuleType] = {math: math, np: np}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What functions are compiled for.
+
+    compile: compiles a function that others call. options: whatever changes what it makes of the same source. modules: module that
+    functions may use -> what they find in its place. instead: function -> the one that stands in for it.
+    """
+
+    compile: Callable[[Any], Any]
+    options: object = ()
+    modules: Mapping[types.ModuleType, types.ModuleType] = field(default_factory=lambda: MODULES)
+    instead: Mapping[Any, Any] = field(default_factory=dict)
+    compiled: dict[str, Any] = field(default_factory=dict)  # digest -> function
 
 
 class Linker:
-    """Clones functions with their globals rebound, compiles the clones with ``compile``, digests what was read.
+    """Clones functions with their globals rebound, compiles the clones for a target, digests what was read.
 
-    bind: placeholder name -> the function or number it stands for, in the module of the kernel and nowhere else.
-    salt: whatever else changes the compiled kernel (target, flags, parameter layouts).
+    bind: placeholder name -> the function or number it stands for, in the modules of the kernel and nowhere else.
+    salt: whatever else changes the compiled kernel (parameter layouts).
     instead: function -> the one that stands in for it, in what the placeholders ``within`` stand for and all that calls.
-    compiled: digest -> function compiled before, by this linker or another with the same ``compile``.
     """
 
     def __init__(
         self,
-        compile: Callable[[Any], Any],
+        target: Target,
         bind: Mapping[str, Any],
         salt: Iterable[object] = (),
         instead: Mapping[Any, Any] | None = None,
         within: Iterable[str] = (),
-        compiled: dict[str, Any] | None = None,
     ) -> None:
-        self._compile, self._bind, self._salt = compile, bind, repr((sys.version, *salt))
+        self._target, self._bind, self._salt = target, bind, repr((sys.version, target.options, *salt))
         self._instead, self._within = instead or {}, frozenset(within)
-        self._compiled = {} if compiled is None else compiled
-        self._home: dict[str, Any] | None = None
+        self._homes: list[dict[str, Any]] = []
 
-    def kernel(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The clone of the kernel itself, named after the digest; to be compiled by the caller."""
-        self._home = function.__globals__
+    def kernel(self, function: Callable[..., Any], *others: types.ModuleType) -> Callable[..., Any]:
+        """The clone of the kernel itself, named after the digest; to be compiled by the caller. others: more modules with placeholders."""
+        self._homes = [function.__globals__, *map(vars, others)]
         clone, digest = self._clone(function, replacing=False)
         clone.__qualname__ = f"{clone.__name__}-{digest_of(self._salt, digest)[:16]}"
         return clone
@@ -59,26 +72,30 @@ class Linker:
     def function(self, function: Callable[..., Any], replacing: bool = False) -> tuple[Any, str]:
         """A function compiled with everything that it calls, and the digest of all that."""
         clone, digest = self._clone(function, replacing)
-        if digest not in self._compiled:
-            self._compiled[digest] = self._compile(clone)
-        return self._compiled[digest], digest
+        if digest not in self._target.compiled:
+            self._target.compiled[digest] = self._target.compile(clone)
+        return self._target.compiled[digest], digest
 
     def _clone(self, function: Any, replacing: bool) -> tuple[types.FunctionType, str]:
         reject_unlinkable(function)
         code, namespace = function.__code__, dict(function.__globals__)
-        bind = self._bind if function.__globals__ is self._home else {}
+        bind = self._bind if any(function.__globals__ is home for home in self._homes) else {}
         read = [repr((code.co_code, code.co_consts, code.co_names, code.co_varnames))]
         for name in global_names(code):
             if name not in bind and name not in namespace:
                 continue  # a builtin
             inside = replacing or (name in bind and name in self._within)
             value = plain(bind.get(name, namespace.get(name)))
-            value = self._instead.get(value, value) if inside and callable(value) else value
+            if callable(value):
+                value = self._instead.get(value, value) if inside else value
+                value = self._target.instead.get(value, value)
             if isinstance(value, types.FunctionType):
                 namespace[name], digest = self.function(value, inside)
             elif isinstance(value, INTRINSIC):
                 namespace[name], digest = value, Path(inspect.getfile(value._defn)).read_text("utf-8")
-            elif isinstance(value, bool | int | float | np.number) or any(value is allowed for allowed in ALLOWED):
+            elif isinstance(value, types.ModuleType) and value in self._target.modules:
+                namespace[name], digest = (stand_in := self._target.modules[value]), source_of(stand_in, value)
+            elif isinstance(value, bool | int | float | np.number) or value is prange:
                 namespace[name], digest = value, repr(value)
             else:
                 raise StageError(
@@ -93,6 +110,11 @@ class Linker:
 
 def digest_of(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def source_of(stand_in: types.ModuleType, module: types.ModuleType) -> str:
+    """What a stand-in for a module holds; the module's name if it stands for itself."""
+    return module.__name__ if stand_in is module else Path(inspect.getfile(stand_in)).read_text("utf-8")
 
 
 def global_names(code: types.CodeType) -> list[str]:

@@ -1,21 +1,35 @@
-"""Interpolation in a flat table: the plain functions, and the form with short vectors that stands in for them on the CPU."""
+"""Lookup and interpolation in a flat table: the plain functions, and the form with short vectors that stands in for one on the CPU."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from nbnumba.kernel.math import working
+
+
+def row_of(p, h, k, l):
+    """Row of the reflection h k l in a dense table, of the border for one that is off it or is not a number.
+
+    p: h_low, h_high etc., the least and the greatest index along each axis; row: h * h_stride + k * k_stride + l + origin.
+    """
+    row = min(p.h_high, max(p.h_low, h)) * p.h_stride
+    row += min(p.k_high, max(p.k_low, k)) * p.k_stride + (min(p.l_high, max(p.l_low, l)) + p.origin)
+    return np.uint32(row)
+
 
 def cubic(u):
     """Weights of the values at -1, 0, 1, 2 in Lagrange's cubic at u."""
+    sixth, half, one, two = working(1.0 / 6.0), working(0.5), working(1.0), working(2.0)
     return (
-        -u * (u - 1.0) * (u - 2.0) / 6.0,
-        (u + 1.0) * (u - 1.0) * (u - 2.0) / 2.0,
-        -(u + 1.0) * u * (u - 2.0) / 2.0,
-        (u + 1.0) * u * (u - 1.0) / 6.0,
+        -u * (u - one) * (u - two) * sixth,
+        (u + one) * (u - one) * (u - two) * half,
+        -(u + one) * u * (u - two) * half,
+        (u + one) * u * (u - one) * sixth,
     )
 
 
@@ -30,18 +44,24 @@ POWERS = (
 
 def tricubic_in_table(table, row, h_stride, k_stride, u, v, w):
     """The product of Lagrange's cubics at u, v and w through the block of 4 x 4 x 4 values whose first is at ``row``."""
-    w0, w1, w2, w3 = cubic(w)
+    u0, u1, u2, u3 = cubic(u)
     v0, v1, v2, v3 = cubic(v)
-    total = 0.0
-    for a, weight in enumerate(cubic(u)):
-        first = row + a * h_stride
-        total += weight * (
-            v0 * dot_4(table, first, w0, w1, w2, w3)
-            + v1 * dot_4(table, first + k_stride, w0, w1, w2, w3)
-            + v2 * dot_4(table, first + 2 * k_stride, w0, w1, w2, w3)
-            + v3 * dot_4(table, first + 3 * k_stride, w0, w1, w2, w3)
-        )
-    return total
+    w0, w1, w2, w3 = cubic(w)
+    return (
+        u0 * bicubic(table, row, k_stride, v0, v1, v2, v3, w0, w1, w2, w3)
+        + u1 * bicubic(table, row + h_stride, k_stride, v0, v1, v2, v3, w0, w1, w2, w3)
+        + u2 * bicubic(table, row + 2 * h_stride, k_stride, v0, v1, v2, v3, w0, w1, w2, w3)
+        + u3 * bicubic(table, row + 3 * h_stride, k_stride, v0, v1, v2, v3, w0, w1, w2, w3)
+    )
+
+
+def bicubic(table, row, k_stride, v0, v1, v2, v3, w0, w1, w2, w3):
+    return (
+        v0 * dot_4(table, row, w0, w1, w2, w3)
+        + v1 * dot_4(table, row + k_stride, w0, w1, w2, w3)
+        + v2 * dot_4(table, row + 2 * k_stride, w0, w1, w2, w3)
+        + v3 * dot_4(table, row + 3 * k_stride, w0, w1, w2, w3)
+    )
 
 
 def dot_4(table, row, w0, w1, w2, w3):

@@ -79,6 +79,11 @@ def multiple(n, x):
     return n * x + n * TINY
 
 
+def ratio(a, b):
+    """a / b."""
+    return a / b
+
+
 def sin_pi(x):
     """sin(pi x) for |x| <= 1/2, within 7e-14 of the value, relative."""
     u = x * x
@@ -103,8 +108,12 @@ def exp(x):
     k = np.rint(bounded * LOG2_E)
     r = (bounded - k * LN2_HIGH) - k * LN2_LOW
     series = E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * (E7 + r * (E8 + r * (E9 + r * (E10 + r * E11))))))))
-    power_of_two = np.int64((np.int64(k) + 1023) << 52).view(np.float64)
-    return (1.0 + r * (1.0 + r * series)) * power_of_two if x > EXP_UNDERFLOW else 0.0
+    return (1.0 + r * (1.0 + r * series)) * power_of_two(k) if x > EXP_UNDERFLOW else 0.0
+
+
+def power_of_two(k):
+    """2^k for a whole number k between -1022 and 1023."""
+    return np.int64((np.int64(k) + 1023) << 52).view(np.float64)
 
 
 def boundless(p, x, y, z):

@@ -37,7 +37,6 @@ class Sampling(NamedTuple):
     wavelength: np.ndarray  # (sources,) m
     brightness: np.ndarray  # (sources,) relative intensities
     orientations: np.ndarray  # (1, orientations, 3, 3) rows a, b, c in m; a second table where the first sample has its own
-    choice: np.ndarray  # (1, 12, orientations) the same by component: a and its length, b, c
     first_pixel: int  # slow * fast_pixels + fast of the pixel that holds the first sample in scan order, -1 if none needs to be told
     first_sample: int  # ((layer * oversample + sub_slow) * oversample + sub_fast) * sources + source of that sample
     latch_pixel: int  # the pixel in which the structure factor's latch falls, NEVER if it does not
@@ -76,8 +75,11 @@ LOOK_UP_FIRST = 0  # whether structure factors are looked up in a loop of their 
 def mark(array, i, value): ...
 
 
-def render(gp, lp, fp, pp, sp, sampling, spans, image, workers, counter):
-    """Fill ``image`` [slow, fast] with photons per pixel over ``spans`` (n, 3). ``counter`` counts the spans that were claimed."""
+def render(gp, lp, fp, pp, sp, sampling, choice, spans, image, workers, counter):
+    """Fill ``image`` [slow, fast] with photons per pixel over ``spans`` (n, 3).
+
+    choice: (1, 12, orientations), the orientations by component: a and its length, b, c. counter: counts the spans that were claimed.
+    """
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
     for _ in prange(workers):
         dx = np.empty(LONGEST)
@@ -141,9 +143,7 @@ def render(gp, lp, fp, pp, sp, sampling, spans, image, workers, counter):
                             pieces, size = width // CHUNK, CHUNK
                         for n in range(pieces):
                             if sampling.negligible > 0.0:
-                                count = choose_turns(
-                                    lp, sampling.choice, is_first, sampling.negligible, n * CHUNK, qx, qy, qz, keep, chosen
-                                )
+                                count = choose_turns(lp, choice, is_first, sampling.negligible, n * CHUNK, qx, qy, qz, keep, chosen)
                             for m in range(count):
                                 turn = chosen[m]
                                 latched = 0

@@ -42,55 +42,75 @@ def indices(orientations, table, turn, qx, qy, qz):
     return ax * qx + ay * qy + az * qz, bx * qx + by * qy + bz * qz, cx * qx + cy * qy + cz * qz
 
 
-def find_first_sample(gp, sampling, spans, found):
-    """Set ``found`` to (slow, fast, sample) of the first sample that is not cut; leave it alone if all are."""
-    samples = sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
+def first_in_pixel(gp, sampling, slow, fast):
+    """Number of the pixel's first sample that is not cut; -1 if all are."""
+    for sample in range(samples_of(sampling)):
+        _, _, _, length = scattering(gp, sampling, slow, fast, sample)
+        if length <= sampling.longest:
+            return sample
+    return -1
+
+
+def latch_in_pixel(gp, lp, fp, sampling, slow, fast, pixel):
+    """Number of the pixel's first term for which latch() is 1 and F_latt, if it counts, not 0; -1 if there is none."""
+    turns = sampling.orientations.shape[1]
+    for sample in range(samples_of(sampling)):
+        qx, qy, qz, length = scattering(gp, sampling, slow, fast, sample)
+        if length > sampling.longest:
+            continue
+        table = 1 if pixel == sampling.first_pixel and sample == sampling.first_sample else 0
+        for turn in range(turns):
+            h, k, l = indices(sampling.orientations, table, turn, qx, qy, qz)
+            if not latch(fp, h, k, l):
+                continue
+            if sampling.latch_without_spot or lattice_shape(lp, h - nearest(h), k - nearest(k), l - nearest(l)) != 0.0:
+                return sample * turns + turn
+    return -1
+
+
+def outside_in_pixel(gp, fp, sampling, slow, fast):
+    """Number of the pixel's terms for which outside() is 1."""
+    count = 0
+    for sample in range(samples_of(sampling)):
+        qx, qy, qz, length = scattering(gp, sampling, slow, fast, sample)
+        if length > sampling.longest:
+            continue
+        for turn in range(sampling.orientations.shape[1]):
+            h, k, l = indices(sampling.orientations, 0, turn, qx, qy, qz)
+            count += outside(fp, h, k, l)
+    return count
+
+
+def samples_of(sampling):
+    """Samples of a pixel."""
+    return sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
+
+
+def find_first_sample(gp, sampling, spans, fast_pixels, found):
+    """Set ``found`` to (pixel, sample) of the first sample that is not cut; leave it alone if all are."""
     for j in range(spans.shape[0]):
         for fast in range(spans[j, 1], spans[j, 2]):
-            for sample in range(samples):
-                _, _, _, length = scattering(gp, sampling, spans[j, 0], fast, sample)
-                if length <= sampling.longest:
-                    found[0] = spans[j, 0]
-                    found[1] = fast
-                    found[2] = sample
-                    return
+            sample = first_in_pixel(gp, sampling, spans[j, 0], fast)
+            if sample >= 0:
+                found[0] = spans[j, 0] * fast_pixels + fast
+                found[1] = sample
+                return
 
 
 def find_latch(gp, lp, fp, sampling, spans, fast_pixels, found):
-    """Set row j of ``found`` to (slow, fast, term) of the first term in span j for which latch() is 1 and F_latt, if it counts, not 0."""
-    samples = sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
-    turns = sampling.orientations.shape[1]
+    """Set row j of ``found`` to (pixel, term) of the first term in span j at which the latch falls."""
     for j in prange(spans.shape[0]):
         for fast in range(spans[j, 1], spans[j, 2]):
-            if found[j, 2] >= 0:
+            pixel = spans[j, 0] * fast_pixels + fast
+            term = latch_in_pixel(gp, lp, fp, sampling, spans[j, 0], fast, pixel)
+            if term >= 0:
+                found[j, 0] = pixel
+                found[j, 1] = term
                 break
-            for sample in range(samples):
-                qx, qy, qz, length = scattering(gp, sampling, spans[j, 0], fast, sample)
-                is_first = 0
-                if spans[j, 0] * fast_pixels + fast == sampling.first_pixel and sample == sampling.first_sample:
-                    is_first = 1
-                if length > sampling.longest or found[j, 2] >= 0:
-                    continue
-                for turn in range(turns):
-                    h, k, l = indices(sampling.orientations, is_first, turn, qx, qy, qz)
-                    if not latch(fp, h, k, l):
-                        continue
-                    if sampling.latch_without_spot or lattice_shape(lp, h - nearest(h), k - nearest(k), l - nearest(l)) != 0.0:
-                        found[j, 0] = spans[j, 0]
-                        found[j, 1] = fast
-                        found[j, 2] = sample * turns + turn
-                        break
 
 
 def count_outside(gp, fp, sampling, spans, counts):
     """Set ``counts``[j] to the number of terms in span j for which outside() is 1."""
-    samples = sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
     for j in prange(spans.shape[0]):
         for fast in range(spans[j, 1], spans[j, 2]):
-            for sample in range(samples):
-                qx, qy, qz, length = scattering(gp, sampling, spans[j, 0], fast, sample)
-                if length > sampling.longest:
-                    continue
-                for turn in range(sampling.orientations.shape[1]):
-                    h, k, l = indices(sampling.orientations, 0, turn, qx, qy, qz)
-                    counts[j] += outside(fp, h, k, l)
+            counts[j] += outside_in_pixel(gp, fp, sampling, spans[j, 0], fast)

@@ -29,8 +29,10 @@ HALF = np.float32(0.5)
 ZERO = np.float32(0.0)
 PI = np.float32(np.pi)
 THREE_BY_PI3 = np.float32(3.0 / np.pi**3)
-LOG2_E, LN2 = 1.4426950408889634, 0.6931471805599453
-EXP_LOWEST, EXP_HIGHEST = -87.0, 88.0
+LOG2_E = np.float32(1.4426950408889634)
+LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts; the first has so few bits that its product with an exponent is exact
+LN2_LOW = np.float32(-2.1219444005469057e-4)
+EXP_LOWEST, EXP_HIGHEST = np.float32(-87.0), np.float32(88.0)
 BIAS, FRACTION_BITS = np.int32(127), np.int32(23)
 TINY, SINGLE_TINY = 1e-11, np.float32(1e-11)  # more than TIE, which stands at a lattice point with the other sign
 TIE = 1e-12  # more than the rounding of indices to 4096, and less than anything that float32 tells apart
@@ -52,6 +54,11 @@ def multiple(n, x):
     return n * x + n * TINY
 
 
+def ratio(a, b):
+    """a / b; on the GPU by its fast division."""
+    return a / b
+
+
 def sin_pi(x):
     """sin(pi x) for |x| <= 1/2, within 4e-7 of the value, relative."""
     y = np.float32(x)
@@ -64,18 +71,28 @@ def sinc3_pi(r):
     y, t = np.float32(r), r - np.rint(r)
     u = y * y
     inside = B0 + u * (B1 + u * (B2 + u * (B3 + u * B4)))
-    outside = THREE_BY_PI3 * (sin_pi(t) - PI * y * sin_pi(0.5 - abs(t))) / (u * y + TINY_CUBE)
+    outside = ratio(THREE_BY_PI3 * (sin_pi(t) - PI * y * sin_pi(0.5 - abs(t))), u * y + TINY_CUBE)
     return inside if y < HALF else outside
 
 
 def exp(x):
-    """e^x within 3e-7, relative, for -87 <= x <= 88; 0 below, the value at 88 above."""
-    bounded = min(max(x, EXP_LOWEST), EXP_HIGHEST)
-    k = np.rint(bounded * LOG2_E)
-    r = np.float32(bounded - k * LN2)
+    """e^y of y = x in float32 within 3e-7, relative, for -87 <= y <= 88; 0 below, the value at 88 above."""
+    y = np.float32(x)
+    bounded = min(max(y, EXP_LOWEST), EXP_HIGHEST)
+    k = rint(bounded * LOG2_E)
+    r = (bounded - k * LN2_HIGH) - k * LN2_LOW
     series = E2 + r * (E3 + r * (E4 + r * (E5 + r * E6)))
-    power_of_two = np.int32((np.int32(k) + BIAS) << FRACTION_BITS).view(np.float32)
-    return (ONE + r * (ONE + r * series)) * power_of_two if x >= EXP_LOWEST else ZERO
+    return (ONE + r * (ONE + r * series)) * power_of_two(k) if y >= EXP_LOWEST else ZERO
+
+
+def rint(x):
+    """The integer nearest to x of float32."""
+    return np.rint(x)
+
+
+def power_of_two(k):
+    """2^k for a whole number k between -126 and 127."""
+    return np.int32((np.int32(k) + BIAS) << FRACTION_BITS).view(np.float32)
 
 
 def nearest(x):
@@ -93,6 +110,7 @@ INSTEAD = {
     math.working: working,
     math.not_zero: not_zero,
     math.multiple: multiple,
+    math.ratio: ratio,
     math.sin_pi: sin_pi,
     math.sinc3_pi: sinc3_pi,
     math.exp: exp,

@@ -94,18 +94,19 @@ def ceiling(stage: Stage) -> str:
 
 def image(stage: Stage) -> str:
     """A small image with this stage in place is finite, not negative, and the same on one thread as on all."""
+    from nbnumba.kernel.cpu import Cpu
     from nbnumba.render import render
     from nbnumba.simulate import choose_stages, prepare
 
     experiment = small_experiment()
     chosen = {**choose_stages(experiment, registry.installed()), stage.kind: stage}
     parameters = prepare(chosen, experiment)
-    pixels = render(experiment, chosen, parameters)
+    pixels = render(experiment, chosen, parameters, Cpu())
     if not np.isfinite(pixels).all():
         return f"{np.count_nonzero(~np.isfinite(pixels))} pixels of a small image are not finite"
     if pixels.min() < 0.0:
         return f"a small image has a pixel of {pixels.min():g} photons"
-    return "" if np.array_equal(pixels, render(experiment, chosen, parameters, threads=1)) else "an image depends on the number of threads"
+    return "" if np.array_equal(pixels, render(experiment, chosen, parameters, Cpu(1))) else "an image depends on the number of threads"
 
 
 def small_experiment() -> Any:

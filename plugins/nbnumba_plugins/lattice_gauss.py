@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
 ANGSTROM = 1e-10
+WIDTH = 0.63  # squared radius at which F_latt is down to 1 / e
 
 
 class Spot(NamedTuple):
@@ -48,9 +49,9 @@ def spot(experiment: Experiment) -> Spot:
     return Spot(peak, *map(float, (m[0, 0], m[1, 1], m[2, 2], 2 * m[0, 1], 2 * m[1, 2], 2 * m[2, 0], *least)))
 
 
-def radius_squared(p, x, y, z):
-    """The quadratic form of a Spot."""
-    return x * (p.xx * x + p.xy * y) + y * (p.yy * y + p.yz * z) + z * (p.zz * z + p.zx * x)
+def quadratic_form(xx, yy, zz, xy, yz, zx, x, y, z):
+    """Squared radius at the offsets x, y, z."""
+    return x * (xx * x + xy * y) + y * (yy * y + yz * z) + z * (zz * z + zx * x)
 
 
 def least_radius_squared(p, x, y, z):
@@ -60,12 +61,14 @@ def least_radius_squared(p, x, y, z):
 
 def gauss(p, x, y, z):
     """A Gaussian of the distance from the lattice point."""
-    return working(p.peak) * exp(-radius_squared(p, x, y, z) / 0.63)
+    x, y, z = working(x), working(y), working(z)
+    xx, yy, zz, xy, yz, zx = working(p.xx), working(p.yy), working(p.zz), working(p.xy), working(p.yz), working(p.zx)
+    return working(p.peak) * exp(working(-1.0 / WIDTH) * quadratic_form(xx, yy, zz, xy, yz, zx, x, y, z))
 
 
 def ceiling(p, x, y, z):
     """The Gaussian of the least radius."""
-    return p.peak * exp(-least_radius_squared(p, x, y, z) / 0.63)
+    return p.peak * exp(-least_radius_squared(p, x, y, z) / WIDTH)
 
 
 SPHERE = Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)

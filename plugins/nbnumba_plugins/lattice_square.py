@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
-from nbnumba.kernel.math import distance_to_nearest, multiple, not_zero, sin_pi
+from nbnumba.kernel.math import distance_to_nearest, multiple, not_zero, ratio, sin_pi
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def square(p, x, y, z):
     """sin(pi N x) / sin(pi x), multiplied over the three axes, up to its sign."""
     n_x, n_y, n_z = multiple(p.n_a, x), multiple(p.n_b, y), multiple(p.n_c, z)
     fringes = sin_pi(distance_to_nearest(n_x)) * sin_pi(distance_to_nearest(n_y)) * sin_pi(distance_to_nearest(n_z))
-    return fringes / (sin_pi(not_zero(x)) * sin_pi(not_zero(y)) * sin_pi(not_zero(z)))
+    return ratio(fringes, sin_pi(not_zero(x)) * sin_pi(not_zero(y)) * sin_pi(not_zero(z)))
 
 
 def ceiling(p, x, y, z):

@@ -6,7 +6,7 @@ from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.kernel.math import working
 from nbnumba.stages.stage import experiment_parameter
-from nbnumba_plugins.lattice_gauss import SPHERE, least_radius_squared, radius_squared, spot
+from nbnumba_plugins.lattice_gauss import SPHERE, least_radius_squared, quadratic_form, spot
 from nbnumba_plugins.lattice_round import FUDGE
 
 EDGE = 0.3969  # squared radius
@@ -14,7 +14,8 @@ EDGE = 0.3969  # squared radius
 
 def tophat(p, x, y, z):
     """The peak value inside the spot's edge, zero outside."""
-    return working(p.peak if radius_squared(p, x, y, z) < EDGE else 0.0)
+    radius_squared = quadratic_form(p.xx, p.yy, p.zz, p.xy, p.yz, p.zx, x, y, z)
+    return working(p.peak if radius_squared < EDGE else 0.0)
 
 
 def ceiling(p, x, y, z):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +15,18 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
 
-def normal_domains(experiment: Experiment) -> np.ndarray:
+@lru_cache(maxsize=2)
+def normal_domains(spread: float, domains: int, seed: int) -> np.ndarray:
     """Rotation of every domain, (domains, 3, 3); none is aligned on purpose."""
-    spread, domains = experiment.mosaic
     if domains == 1:
         return np.eye(3)[np.newaxis]
-    deviates = Ran1(experiment.crystal.mosaic_seed)
+    deviates = Ran1(seed)
     return np.array([normal_rotation(spread, deviates) for _ in range(domains)])
 
 
 def prepare(experiment: Experiment) -> Spec:
-    return Spec(axes=turned_by(experiment, normal_domains(experiment)), phi_steps=len(experiment.phi))
+    domains = normal_domains(*experiment.mosaic, experiment.crystal.mosaic_seed)
+    return Spec(axes=turned_by(experiment, domains), phi_steps=len(experiment.phi))
 
 
 STAGE = Stage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ class Spec(NamedTuple):
 
 def orientations(experiment: Experiment) -> np.ndarray:
     """Rows a, b, c (m) for every phi step and mosaic domain, (phi_steps, domains, 3, 3)."""
-    return turned_by(experiment, mosaic_rotations(experiment))
+    return turned_by(experiment, mosaic_rotations(*experiment.mosaic, experiment.crystal.mosaic_seed))
 
 
 def turned_by(experiment: Experiment, rotations: np.ndarray) -> np.ndarray:
@@ -45,12 +46,12 @@ def turned_by(experiment: Experiment, rotations: np.ndarray) -> np.ndarray:
     return np.asarray(turned[:, np.newaxis] @ rotations.transpose(0, 2, 1)[np.newaxis])
 
 
-def mosaic_rotations(experiment: Experiment) -> np.ndarray:
+@lru_cache(maxsize=2)  # a series of images has the same domains
+def mosaic_rotations(spread: float, domains: int, seed: int) -> np.ndarray:
     """Rotation of every domain, (domains, 3, 3): the first is aligned, the others fill a cap at random."""
-    spread, domains = experiment.mosaic
     if domains == 1:
         return np.eye(3)[np.newaxis]
-    deviates = Ran1(experiment.crystal.mosaic_seed)
+    deviates = Ran1(seed)
     rotations = np.array([cap_rotation(spread, deviates) for _ in range(domains)])
     rotations[0] = np.eye(3)
     return rotations

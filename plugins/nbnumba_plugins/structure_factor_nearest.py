@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from nbnumba import ParameterError, Stage, WorkedValue, hookimpl
 from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.kernel.lookup import row_of
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
 MOST_ENTRIES = 2**31  # of the table, 16 GiB
+
+
+TABLES: WeakKeyDictionary[StructureFactors, Nearest] = WeakKeyDictionary()
 
 
 class Nearest(NamedTuple):
@@ -53,17 +58,23 @@ def table(hkl: np.ndarray, F: np.ndarray, default_F: float) -> Nearest:
 
 
 def prepare(experiment: Experiment) -> Nearest:
+    """The same table for the same structure factors: a series of images needs it once."""
     factors = experiment.structure_factors
+    if factors not in TABLES:
+        TABLES[factors] = table_of(factors)
+    return TABLES[factors]
+
+
+def table_of(factors: StructureFactors) -> Nearest:
+    """The table of what is listed."""
     if factors.hkl is None or factors.F is None:
         return table(np.zeros((1, 3), np.int32), np.array([factors.default_F]), factors.default_F)
     return table(factors.hkl, factors.F, factors.default_F)
 
 
 def nearest_F(p, h, k, l, h0, k0, l0, latched):
-    """F of the reflection h0 k0 l0; on the border for an index that is not a number, too."""
-    row = min(p.h_high, max(p.h_low, h0)) * p.h_stride
-    row += min(p.k_high, max(p.k_low, k0)) * p.k_stride + (min(p.l_high, max(p.l_low, l0)) + p.origin)
-    return p.F[np.uint32(row)]
+    """F of the reflection h0 k0 l0."""
+    return p.F[row_of(p, h0, k0, l0)]
 
 
 PAIR = table(np.array([[1, 2, 3], [-1, 0, 2]], np.int32), np.array([40.0, 50.0]), 7.0)

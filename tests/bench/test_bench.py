@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from nbnumba.bench.measure import Timing, exponent, reference_seconds
 from nbnumba.bench.report import OPERATIONS, as_text
-from nbnumba.bench.work import WORK, experiment_of, samples_of, table, write_table
+from nbnumba.bench.work import WORK, experiment_of, table, write_table
 from nbnumba.bench.yardstick import fused, sine
 from nbnumba.cli.main import main
 from nbnumba.errors import NotAvailableError
@@ -105,7 +105,7 @@ def test_the_yardstick_computes_what_the_square_crystal_does() -> None:
 
 
 def test_every_row_has_the_work_that_it_names() -> None:
-    samples = {work.name: samples_of(experiment_of(work, 64)) for work in WORK}
+    samples = {work.name: experiment_of(work, 64).terms for work in WORK}
     assert samples["square"] == 64 * 64 * 50
     assert samples["4 sub-pixels"] == 64 * 64 * 12 * 4
     assert samples["5 sensor layers"] == samples["5 sources"] == samples["10 phi steps"] == 64 * 64 * 50

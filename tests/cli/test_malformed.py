@@ -157,7 +157,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         write_files(folder, case.files)
         there = contents(folder)
         if not case.renders:
-            monkeypatch.setattr("nbnumba.kernel.cpu.render_image", no_rendering)
+            monkeypatch.setattr("nbnumba.kernel.cpu.Cpu.render", no_rendering)
         with time_limit(SECONDS_PER_CASE), warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
@@ -795,7 +795,7 @@ def test_out_of_memory(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> Non
     def render_image(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("nbnumba.kernel.cpu.render_image", render_image)
+    monkeypatch.setattr("nbnumba.kernel.cpu.Cpu.render", render_image)
     refused(f"run {GOOD}", case("memory", "", "memory", "-roi", "-detpixels", renders=True))
 
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from nbnumba import StageError
-from nbnumba.kernel.linker import Linker, layout
+from nbnumba.kernel.linker import Linker, Target, layout
 
 FACTOR = 3.0
 TABLE = [1, 2]
+PLAIN = Target(lambda function: function)
 
 
 def placeholder(x): ...
@@ -57,7 +58,7 @@ def closure():
 
 
 def link(**bind):
-    return Linker(lambda function: function, bind).kernel(kernel)
+    return Linker(PLAIN, bind).kernel(kernel)
 
 
 def test_a_placeholder_is_bound_to_the_chosen_function() -> None:
@@ -99,8 +100,8 @@ def test_the_name_changes_with_constants_functions_flags_and_layouts(monkeypatch
     names = {
         link(placeholder=triple).__qualname__,
         link(placeholder=helper).__qualname__,
-        Linker(lambda f: f, {"placeholder": helper}, [layout(A(1, 2))]).kernel(kernel).__qualname__,
-        Linker(lambda f: f, {"placeholder": helper}, [layout(B(1, 2))]).kernel(kernel).__qualname__,
+        Linker(PLAIN, {"placeholder": helper}, [layout(A(1, 2))]).kernel(kernel).__qualname__,
+        Linker(PLAIN, {"placeholder": helper}, [layout(B(1, 2))]).kernel(kernel).__qualname__,
     }
     monkeypatch.setattr(sys.modules[__name__], "FACTOR", 4.0)
     monkeypatch.setitem(triple.__globals__, "FACTOR", 4.0)

@@ -1,0 +1,135 @@
+"""What a device that renders is given, and what it has to be able to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.kernel.linker import layout
+from nbnumba.kernel.render import ORDER, Sampling
+
+# The kinds of stages that --dtype concerns.
+IN_DTYPE = ("lattice_shape", "structure_factor")
+
+Function = Callable[..., Any]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Physics:
+    """Stage functions with what their prepare() returned.
+
+    functions: placeholder of the kernels -> scalar function; parameters: kind -> NamedTuple; dtype: what the stages of the kinds IN_DTYPE
+    are worked out in; latch, outside: the structure factor's, if it has them.
+    """
+
+    functions: Mapping[str, Function]
+    parameters: Mapping[str, Any]
+    dtype: str = "float64"
+    latch: Function | None = None
+    outside: Function | None = None
+
+
+class Area(NamedTuple):
+    """Which pixels of a detector to render."""
+
+    shape: tuple[int, int]  # slow, fast
+    roi: tuple[int, int, int, int]  # first and last fast, first and last slow
+    mask: NDArray[np.bool_] | None  # [slow, fast], true where pixels are wanted
+
+    @property
+    def pixels(self) -> int:
+        """How many."""
+        first_fast, last_fast, first_slow, last_slow = self.roi
+        if self.mask is not None:
+            return int(np.count_nonzero(self.mask[first_slow : last_slow + 1, first_fast : last_fast + 1]))
+        return (last_fast + 1 - first_fast) * (last_slow + 1 - first_slow)
+
+
+class Device(Protocol):
+    """Renders images, one after the other, and keeps what the next one can use."""
+
+    name: str
+
+    def zeros(self, shape: tuple[int, int]) -> Any:
+        """A float64 image in the device's memory."""
+
+    def render(self, physics: Physics, sampling: Sampling, area: Area, image: Any, progress: Progress | None = None) -> None:
+        """Fill the area of the image."""
+
+    def to_host(self, image: Any) -> NDArray[np.float64]:
+        """The image as an array of NumPy's, of its own."""
+
+    def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
+        """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
+
+    def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
+        """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
+
+    def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
+        """Number of terms of the image for which ``outside`` is 1."""
+
+
+class CompileError(Exception):
+    """A stage function cannot be compiled; ``kind`` is the stage's, empty if none of them fails by itself."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class Kept:
+    """What was made of arrays, kept for as long as the same arrays come again."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, str], tuple[Any, Any]] = {}
+        self._wanted: set[tuple[int, str]] = set()
+
+    def of(self, array: Any, purpose: str, make: Callable[[Any], Any]) -> Any:
+        """``make(array)``, or what it was before."""
+        key = id(array), purpose
+        self._wanted.add(key)
+        if key not in self._kept:
+            self._kept[key] = array, make(array)
+        return self._kept[key][1]
+
+    def forget(self) -> None:
+        """Let go of what was not asked for since the last time."""
+        self._kept = {key: self._kept[key] for key in self._wanted}
+        self._wanted = set()
+
+
+def bindings(physics: Physics) -> dict[str, Any]:
+    """Placeholder -> function."""
+    return {**physics.functions, "latch": physics.latch, "outside": physics.outside}
+
+
+def layouts(physics: Physics) -> tuple[Any, ...]:
+    """What a compiled kernel depends on besides functions: the fields of their parameters."""
+    return tuple((kind, layout(physics.parameters[kind])) for kind in sorted(physics.parameters))
+
+
+def parameters_of(physics: Physics, *kinds: str) -> list[tuple[str, Any]]:
+    """(kind, parameters) of some kinds, in order."""
+    return [(kind, physics.parameters[kind]) for kind in kinds]
+
+
+def arguments_of(physics: Physics, convert: Callable[[Any, str], Any]) -> list[Any]:
+    """What the rendering kernel takes first: the parameters of all kinds, their arrays converted, to the precision of the stages."""
+    return [with_arrays(physics.parameters[kind], convert, physics.dtype if kind in IN_DTYPE else "float64") for kind in ORDER]
+
+
+def with_arrays(parameters: Any, convert: Callable[[Any, str], Any], dtype: str = "float64") -> Any:
+    """What prepare() returned, with convert(array, dtype) for its arrays of float64 and convert(array, dtype of its own) for others."""
+    arrays = {name: value for name, value in parameters._asdict().items() if isinstance(value, np.ndarray)}
+    return parameters._replace(**{name: convert(a, dtype if a.dtype == np.float64 else a.dtype.name) for name, a in arrays.items()})
+
+
+def samples_per_pixel(sampling: Sampling) -> int:
+    """Terms that every pixel adds up."""
+    samples = sampling.layers * sampling.oversample**2 * sampling.wavelength.size
+    return int(samples * sampling.orientations.shape[1])
