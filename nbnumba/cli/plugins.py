@@ -25,7 +25,7 @@ def command(ctx: click.Context, plugin_files: tuple[Path, ...]) -> None:
 
 def listing(stage: Stage, origin: str) -> str:
     """A stage as a paragraph."""
-    targets = f"cpu: yes, cuda: no, derivative: {'yes' if stage.derivative else 'no'}"
+    targets = f"cpu: yes, cuda: yes, derivative: {'yes' if stage.derivative else 'no'}"
     lines = [f"{stage.kind} {stage.name}: {stage.summary}", f"    from {origin}; {targets}; spec {', '.join(stage.spec) or '-'}"]
     return "\n".join([*lines, *(f"    {parameter_line(parameter)}" for parameter in stage.parameters), ""])
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for, report
+from nbnumba.devices import DEVICES
 from nbnumba.errors import OptionError
 from nbnumba.files import Content, check_writable, write_all
 from nbnumba.outputs.settings import Output
@@ -29,6 +30,13 @@ SECONDS_BEFORE_PROGRESS = 1.0
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture: log scale, beam centre, resolution rings.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write statistics, geometry, stages and versions."
+)
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="cpu",
+    show_default=True,
+    help="Where to render; auto: on the GPU where there is one and the image is worth its start.",
 )
 @click.option(
     "--threads", type=click.IntRange(1, 1024), metavar="N", help="Number of threads, more than cores if you like (default: all cores)."
@@ -52,7 +60,13 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     from nbnumba.simulate import simulate
 
     with Progress(draft.values.get("progress", True), lambda: report(draft, experiment)) as progress:
-        image = simulate(experiment, stages=registry_for(options["plugin_files"]), threads=options["threads"], progress=progress.update)
+        image = simulate(
+            experiment,
+            stages=registry_for(options["plugin_files"]),
+            device=options["device"],
+            threads=options["threads"],
+            progress=progress.update,
+        )
     write_all(contents(image, output, options))
     if image.terms_outside:
         note = f"{image.terms_outside} terms lie outside the table of structure factors; they took the nearest reflection or default_F"

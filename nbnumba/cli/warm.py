@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from nbnumba.cli.options import key_and_value
+from nbnumba.devices import DEVICES, open_device
 from nbnumba.errors import NbnumbaError, NotAvailableError, OptionError, StageError
 from nbnumba.experiment.sampling import DTYPES
 from nbnumba.stages.registry import Registry, with_files
@@ -27,8 +28,9 @@ ROTATION = "c-parity"
 @click.option(
     "--plugin-file", "plugin_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.py", help="Stages to compile as well."
 )
+@click.option("--device", type=click.Choice(DEVICES[:2]), default="cpu", show_default=True, help="What to compile for.")
 @click.option("--jobs", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, help="Processes at once (default: number of cores).")
-def command(plugins: tuple[str, ...], dtype: str | None, plugin_files: tuple[Path, ...], jobs: int) -> None:
+def command(plugins: tuple[str, ...], dtype: str | None, plugin_files: tuple[Path, ...], device: str, jobs: int) -> None:
     """Compile the kernels of every combination of stages, so that no run has to wait for that.
 
     A kernel takes about 4 s of a core to compile and 0.2 MB of numba's cache; those that are there already take no time. With all shipped
@@ -41,7 +43,7 @@ def command(plugins: tuple[str, ...], dtype: str | None, plugin_files: tuple[Pat
     combinations = list(every_combination(with_files(plugin_files), wanted, (dtype,) if dtype else DTYPES))
     with click.progressbar(length=len(combinations), label="compiling", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         problems = []
-        for problem in compiled(combinations, plugin_files, jobs):
+        for problem in compiled(combinations, plugin_files, device, jobs):
             problems += [problem] if problem else []
             bar.update(1)
     compile_noise()
@@ -63,18 +65,18 @@ def every_combination(stages: Registry, wanted: Mapping[str, str], dtypes: tuple
         yield dict(zip(KINDS, combination, strict=True)), dtype
 
 
-def compiled(combinations: list[tuple[dict[str, str], str]], plugin_files: tuple[Path, ...], jobs: int) -> Iterator[str]:
+def compiled(combinations: list[tuple[dict[str, str], str]], plugin_files: tuple[Path, ...], device: str, jobs: int) -> Iterator[str]:
     """Compile all, in so many processes; yields what went wrong, or nothing, after each."""
     if jobs == 1 or len(combinations) == 1:
         for names, dtype in combinations:
-            yield compile_one(names, dtype, plugin_files)
+            yield compile_one(names, dtype, plugin_files, device)
         return
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
-        waiting = [pool.submit(compile_one, names, dtype, plugin_files) for names, dtype in combinations]
+        waiting = [pool.submit(compile_one, names, dtype, plugin_files, device) for names, dtype in combinations]
         try:
             for done in as_completed(waiting):
                 yield done.result()
@@ -89,7 +91,7 @@ def use_one_thread() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
-def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...]) -> str:
+def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...], device: str) -> str:
     """Render a few pixels with these stages, which compiles all that they need; returns what goes wrong."""
     from nbnumba.render import render, terms_outside
     from nbnumba.simulate import prepare
@@ -101,8 +103,9 @@ def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...
     experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
     try:
         parameters = prepare(chosen, experiment)
-        render(experiment, chosen, parameters)
-        terms_outside(experiment, chosen, parameters, None)
+        where = open_device(device)
+        render(experiment, chosen, parameters, where)
+        terms_outside(experiment, chosen, parameters, where)
     except NbnumbaError as error:
         return f"{', '.join(names.values())}: {error}"
     return ""

@@ -1,0 +1,244 @@
+"""Check nbnumba on the GPU at hand: ``python -m nbnumba.gpu_check``.
+
+Parity of GPU and CPU over every kind of option, in both phi modes and both precisions; memory; and how fast it is.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nbnumba.cli.main import main
+from nbnumba.devices import gpu_problem
+from nbnumba.errors import InputFileError, NotAvailableError
+from nbnumba.files import check_writable, write_all
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+FILE = click.Path(path_type=Path)
+BOUNDS = {"float64": 1e-10, "float32": 3e-6}  # of the maximum
+GATE = 1e-6  # of the maximum, to images of the reference program
+TOPHAT_EDGE = 1e-4  # of their pixels may lie on the other side of a tophat's edge
+PRESETS = {"spec": "reference", "c-parity": "c-parity"}
+
+# Without a folder of reference images: a line for every kind of option.
+BASE = "-default_F 100 -cell 100 90 80 70 80 95 -misset 10 20 30 -lambda 1 -distance 100 -oversample 1"
+WIDTH_MM = 100.0
+LINES = {
+    "domains": "-N 5 -mosaic 1 -mosaic_dom 300",
+    "sub-pixels": "-N 10 -oversample 3",
+    "sources": "-N 5 -divergence 5 -divsteps 3 -dispersion 3 -dispsteps 3",
+    "phi steps": "-N 10 -phi 0 -osc 2 -phisteps 5",
+    "resolution limit": "-N 5 -dmin 2 -phi 0 -osc 1 -phisteps 3",
+    "region": "-N 5 -roi 2 5 3 6",
+    "factors per sub-pixel": "-N 5 -oversample 2 -detector_thick 450 -detector_abs 300 -oversample_thick -oversample_omega",
+    "layers": "-N 5 -detector_thick 450 -detector_abs 300 -thicksteps 4",
+    "round": "-N 20 -round_xtal",
+    "gauss": "-N 20 -gauss_xtal",
+    "tophat": "-N 5 -tophat_spots -fudge 0.01",
+    "curved detector": "-N 10 -curved_det",
+    "no polarization, point pixels, water": "-N 5 -nopolar -point_pixel -water 0.1",
+    "table": "-N 5 -hkl TABLE",
+    "interpolated": "-N 5 -interpolate -hkl TABLE",
+}
+
+
+@click.command()
+@click.option("--golden", type=FILE, envvar="NBNUMBA_GOLDEN", metavar="DIR", help="Images of the reference program with their cases.json.")
+@click.option("--case", "wanted", multiple=True, metavar="NAME", help="Only this case. Repeatable (default: all).")
+@click.option("--pixels", type=click.IntRange(8, 4096), default=128, show_default=True, help="Along both axes, without --golden.")
+@click.option("--benchmark/--no-benchmark", default=True, help="Time every model.")
+@click.option("--json", "json_file", type=FILE, metavar="FILE", help="Write everything, with the card's name.")
+def command(golden: Path | None, wanted: tuple[str, ...], pixels: int, benchmark: bool, json_file: Path | None) -> int:
+    """Check nbnumba on the GPU at hand: parity with the CPU, memory, speed. Exit code 1 if a check fails."""
+    if problem := gpu_problem():
+        raise NotAvailableError(f"device cuda: {problem}")
+    check_writable([json_file] if json_file else [])
+    found: dict[str, Any] = {"card": card(), "parity": [], "memory": []}
+    say("{name}, compute capability {capability}, {multiprocessors} multiprocessors; {date}".format(**found["card"]))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, words, stored in cases(golden, Path(folder), pixels):
+            if not wanted or name in wanted:
+                for row in compare(name, words, stored):
+                    found["parity"].append(row)
+                    say(f"parity  {name:<32}{row['mode']:<10}{row['dtype']:<9}{row['difference']:.1e}  {verdict(row)}")
+    for row in memory_checks():
+        found["memory"].append(row)
+        say(f"memory  {row['check']:<51}{row['found']}  {verdict(row)}")
+    failed = sum(not row["passed"] for row in [*found["parity"], *found["memory"]])
+    if benchmark:
+        found["benchmark"] = timed()
+    found["failed"] = failed
+    if json_file:
+        write_all({json_file: (json.dumps(found, indent=2) + "\n").encode()})
+    say(f"{len(found['parity'])} comparisons, {len(found['memory'])} memory checks, {failed} failed")
+    return 1 if failed else 0
+
+
+def card() -> dict[str, Any]:
+    """What GPU it is, and with which versions."""
+    from importlib import metadata
+
+    from numba import config, cuda
+
+    about = {"date": datetime.now(UTC).strftime("%Y-%m-%d")}
+    about |= {name: metadata.version(name) for name in ("nbnumba", "numba", "numba-cuda")}
+    if config.ENABLE_CUDASIM:
+        return {"name": "numba's simulator", "capability": "-", "multiprocessors": 0, **about}
+    device = cuda.get_current_device()
+    name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
+    free, total = cuda.current_context().get_memory_info()
+    return {
+        "name": name,
+        "capability": ".".join(map(str, device.compute_capability)),
+        "multiprocessors": device.MULTIPROCESSOR_COUNT,
+        "clock_MHz": device.CLOCK_RATE / 1e3,
+        "memory_bytes": total,
+        "free_bytes": free,
+        "runtime": ".".join(map(str, cuda.runtime.get_version())),
+        **about,
+    }
+
+
+def cases(golden: Path | None, folder: Path, pixels: int = 128) -> Iterator[tuple[str, list[str], Path | None]]:
+    """(name, options, stored image) of every case; files that a case needs are written to ``folder``."""
+    if golden is None:
+        from nbnumba.bench.work import write_table
+
+        write_table(folder / "TABLE")
+        for name, options in LINES.items():
+            yield name, [str(folder / w) if w == "TABLE" else w for w in f"{BASE} {detector(pixels)} {options}".split()], None
+        return
+    file = golden / "cases.json"
+    if not file.is_file():
+        raise InputFileError(file, "is not there; --golden names a folder with cases.json and an .npz file for every case")
+    for case in json.loads(file.read_text()):
+        for name, text in case.get("files", {}).items():
+            (folder / name).write_text(text)
+        words = [next((str(d / w) for d in (golden, folder) if (d / w).is_file()), w) for w in case["args"].split()]
+        yield case["id"], words, golden / f"{case['id']}.npz"
+
+
+def detector(pixels: int) -> str:
+    """Options for a detector of WIDTH_MM."""
+    return f"-detpixels {pixels} -pixel {WIDTH_MM / pixels}"
+
+
+def compare(name: str, words: list[str], stored: Path | None) -> Iterator[dict[str, Any]]:
+    """GPU against CPU, and against the stored image, in both modes and precisions."""
+    import numpy as np
+
+    from nbnumba.options.experiment import experiment_from_options
+    from nbnumba.simulate import simulate
+
+    experiment = experiment_from_options(words)
+    for mode, preset in PRESETS.items():
+        expected = None
+        for dtype, bound in BOUNDS.items():
+            now = variant(experiment, preset, dtype)
+            found = simulate(now, device="cuda")
+            expected = simulate(now) if expected is None else expected  # float32 against float64, too
+            off = np.abs(found.pixels - expected.pixels) / max(expected.pixels.max(), 1e-300)
+            row = {"case": name, "mode": mode, "dtype": dtype, "difference": float(off.max()), "passed": bool(off.max() <= bound)}
+            if stored is not None and stored.is_file():
+                row |= against(stored, mode, found.pixels[found.roi], "tophat" in name)
+            yield row
+
+
+def against(stored: Path, mode: str, found: Any, tophat: bool) -> dict[str, Any]:
+    """Whether the image passes the gate to that of the reference program."""
+    import numpy as np
+
+    with np.load(stored) as arrays:
+        own = f"{mode.replace('-', '')}_image"
+        expected = arrays[own] if own in arrays else arrays["spec_image"]
+    off = np.abs(found - expected) > GATE * expected.max()
+    return {"pixels_outside_gate": int(off.sum()), "passed": bool(off.sum() <= (TOPHAT_EDGE * off.size if tophat else 0))}
+
+
+def variant(experiment: Experiment, preset: str, dtype: str) -> Experiment:
+    """The experiment with a preset and a precision."""
+    sampling, model = replace(experiment.sampling, dtype=dtype), replace(experiment.model, preset=preset)
+    return replace(experiment, sampling=sampling, model=model)
+
+
+def memory_checks() -> Iterator[dict[str, Any]]:
+    """Every pixel of the area is written and no other; memory is given back; what NVIDIA's checker says, where it is installed."""
+    import numpy as np
+    from numba import config, cuda
+
+    from nbnumba.options.experiment import experiment_from_options
+    from nbnumba.simulate import Simulator
+
+    whole = experiment_from_options(f"{BASE} {detector(60)} -N 5 -mosaic 1 -mosaic_dom 3")
+    part = replace(whole, sampling=replace(whole.sampling, roi=(5, 20, 7, 33)))
+    simulator = Simulator(device="cuda")
+    poisoned = cuda.to_device(np.full(whole.detector.shape, np.nan))
+    left = int(np.isnan(simulator.render(whole, out=poisoned).copy_to_host()).sum())
+    yield {"check": "pixels that were not written", "found": left, "passed": left == 0}
+    pixels = simulator.render(part).copy_to_host()
+    pixels[7:34, 5:21] = 0.0
+    yield {"check": "pixels written outside the region", "found": int(np.count_nonzero(pixels)), "passed": not pixels.any()}
+    if config.ENABLE_CUDASIM:
+        return
+    used = []
+    for _ in range(3):
+        for _ in range(20):
+            simulator.image(whole)
+        cuda.synchronize()
+        used.append(cuda.current_context().get_memory_info()[0])
+    yield {"check": "bytes that 20 images kept", "found": used[1] - used[2], "passed": used[1] == used[2]}
+    if (tool := shutil.which("compute-sanitizer")) is not None:
+        for check in ("memcheck", "racecheck"):
+            yield sanitized(tool, check)
+
+
+def sanitized(tool: str, check: str) -> dict[str, Any]:
+    """What NVIDIA's checker says of a run."""
+    options = f"{BASE} {detector(40)} -N 5 -mosaic 1 -mosaic_dom 300 -phi 0 -osc 1 -phisteps 2 -nopgm -nonoise".split()
+    with tempfile.TemporaryDirectory() as folder:
+        run = [sys.executable, "-m", "nbnumba.cli.main", "run", *options, "--device", "cuda", "--preset", "c-parity"]
+        done = subprocess.run(
+            [tool, "--tool", check, "--error-exitcode", "9", *run], cwd=folder, capture_output=True, text=True, check=False
+        )
+    last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
+    return {"check": f"compute-sanitizer, {check}", "found": " ".join(last), "passed": done.returncode == 0}
+
+
+def timed() -> dict[str, Any]:
+    """The card's ceilings, the rate of every model, and what an image costs at least."""
+    from nbnumba.bench.gpu import ceilings, fixed_cost, of_ceiling, rates
+
+    limits, rows = ceilings(), rates()
+    for name, value in limits.items():
+        say(f"ceiling {name:<40}{value / 1e9:>10.0f} G")
+    for row in rows:
+        row["of_ceiling"] = of_ceiling(row, limits)
+        say(f"speed   {row['work']:<32}{row['samples_per_second'] / 1e9:>8.1f} G samples/s, {row['of_ceiling']:.0%} of the ceiling")
+    fixed = {f"{pixels} x {pixels}, one domain": fixed_cost(pixels) for pixels in (16, 1024)}
+    for name, seconds in fixed.items():
+        say(f"image   {name:<32}{seconds * 1e3:>8.2f} ms")
+    return {"ceilings": limits, "rows": rows, "seconds_per_image": fixed}
+
+
+def verdict(row: dict[str, Any]) -> str:
+    return "" if row["passed"] else "FAILED"
+
+
+def say(line: str) -> None:
+    click.echo(line.rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main(command=command))

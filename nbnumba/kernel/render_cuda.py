@@ -1,0 +1,150 @@
+"""The rendering kernel on the GPU: every thread sums the terms of one pixel. Written once, linked with the chosen stages.
+
+Samples and terms are those of render.py, in the same order. The threads of a block go through the table of orientations together, a tile
+of it at a time, which they keep in shared memory.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import cuda
+
+THREADS = 128  # of a block
+TILE = 128  # orientations in shared memory
+
+
+class Region(NamedTuple):
+    """Which pixels: those of a rectangle, row by row, or those that are listed."""
+
+    first_fast: int
+    first_slow: int
+    width: int
+    is_list: int
+    begin: int  # number of the first pixel of this launch
+    end: int
+
+
+def geometry(p, fast, slow, layer): ...
+
+
+def lattice_shape(p, x, y, z): ...
+
+
+def structure_factor(p, h, k, l, h0, k0, l0, latched): ...
+
+
+def polarization(p, ix, iy, iz, dx, dy, dz): ...
+
+
+def scaling(p, total, f_latt, f_cell, weight): ...
+
+
+def nearest(x): ...
+
+
+TIE = 0.0  # taken off an index, where that is what makes nearest() take the lower of two integers
+
+
+def render(gp, lp, fp, pp, sp, sampling, region, listed, image):
+    """Fill ``image`` [slow, fast] with photons per pixel over ``region``."""
+    tile = cuda.shared.array((TILE, 9), np.float64)
+    n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
+    # The pixel that holds the first sample in scan order has the first block for itself: orientations are a block's.
+    alone = 1 if sampling.first_pixel >= 0 and cuda.blockIdx.x == 0 else 0
+    number = region.begin + (cuda.blockIdx.x - (1 if sampling.first_pixel >= 0 else 0)) * THREADS + cuda.threadIdx.x
+    slow, fast = place(region, listed, image.shape[1], min(number, region.end - 1))
+    if alone:
+        slow, fast = sampling.first_pixel // image.shape[1], sampling.first_pixel % image.shape[1]
+    pixel = slow * image.shape[1] + fast
+    total, first_polarization, first_solid_angle, last_capture = sp.background, sp.initial_polarization, 0.0, 0.0
+    sample, loaded = 0, -1
+    for layer in range(sampling.layers):
+        for sub in range(n_sub * n_sub):
+            dx, dy, dz, solid_angle, capture = ray(gp, slow, fast, sub, n_sub, layer)
+            if sub == 0:
+                last_capture = capture
+                if layer == 0:
+                    first_solid_angle = solid_angle
+            for source in range(n_sources):
+                qx, qy, qz, inside, factor, weight = scatter(pp, sp, sampling, source, dx, dy, dz, solid_angle, capture)
+                if first_polarization == 0.0 and inside:
+                    first_polarization = factor
+                table = 1 if alone and sample == sampling.first_sample else 0
+                for first in range(0, turns, TILE):
+                    count = min(TILE, turns - first)
+                    if loaded != table * turns + first:
+                        load(tile, sampling.orientations, table, first, count)
+                        loaded = table * turns + first
+                    if inside:
+                        term = sample * turns + first
+                        for m in range(count):
+                            latched = has_latched(sampling, pixel, term + m)
+                            total = add_term(lp, fp, sp, tile, m, qx, qy, qz, latched, weight, total)
+                sample += 1
+    if (alone and cuda.threadIdx.x == 0) or (not alone and number < region.end and pixel != sampling.first_pixel):
+        image[slow, fast] = photons(sp, total, first_polarization, first_solid_angle, last_capture)
+
+
+def ray(gp, slow, fast, sub, n_sub, layer):
+    """Direction, solid angle and captured fraction of a sub-pixel."""
+    return geometry(gp, fast + (sub % n_sub + 0.5) / n_sub, slow + (sub // n_sub + 0.5) / n_sub, layer)
+
+
+def scatter(pp, sp, sampling, source, dx, dy, dz, solid_angle, capture):
+    """Scattering vector (1 / m), whether it is inside the resolution limit, polarization, and the factors of its terms."""
+    ix, iy, iz = sampling.incident[source, 0], sampling.incident[source, 1], sampling.incident[source, 2]
+    wavelength = sampling.wavelength[source]
+    qx, qy, qz = (dx - ix) / wavelength, (dy - iy) / wavelength, (dz - iz) / wavelength
+    inside = np.sqrt(qx * qx + qy * qy + qz * qz) <= sampling.longest
+    factor = polarization(pp, ix, iy, iz, dx, dy, dz)
+    weight = sampling.brightness[source]
+    if sp.polarization_per_term:
+        weight *= factor
+    if sp.solid_angle_per_term:
+        weight *= solid_angle
+    if sp.capture_per_term:
+        weight *= capture
+    return qx, qy, qz, inside, factor, weight
+
+
+def load(tile, orientations, table, first, count):
+    """Orientations from ``first`` on into shared memory, when all threads of the block are done with what is there."""
+    cuda.syncthreads()
+    for i in range(cuda.threadIdx.x, count * 9, THREADS):
+        tile[i // 9, i % 9] = orientations[table, first + i // 9, i % 9 // 3, i % 3]
+    cuda.syncthreads()
+
+
+def add_term(lp, fp, sp, tile, m, qx, qy, qz, latched, weight, total):
+    """``total`` with the term of one orientation."""
+    h = tile[m, 0] * qx + (tile[m, 1] * qy + (tile[m, 2] * qz - TIE))
+    k = tile[m, 3] * qx + (tile[m, 4] * qy + (tile[m, 5] * qz - TIE))
+    l = tile[m, 6] * qx + (tile[m, 7] * qy + (tile[m, 8] * qz - TIE))
+    h0, k0, l0 = nearest(h), nearest(k), nearest(l)
+    f_latt = lattice_shape(lp, h - h0, k - k0, l - l0)
+    f_cell = structure_factor(fp, h, k, l, h0, k0, l0, latched)
+    return scaling(sp, total, f_latt, f_cell, weight)
+
+
+def has_latched(sampling, pixel, term):
+    """1 from the term on at which the structure factor's latch falls."""
+    return 1 if pixel > sampling.latch_pixel or (pixel == sampling.latch_pixel and term >= sampling.latch_term) else 0
+
+
+def photons(sp, total, first_polarization, first_solid_angle, last_capture):
+    """The sum of a pixel's terms in photons."""
+    result = sp.photons * total
+    if not sp.polarization_per_term:
+        result *= first_polarization
+    if not sp.solid_angle_per_term:
+        result *= first_solid_angle
+    if not sp.capture_per_term:
+        result *= last_capture
+    return result
+
+
+def place(region, listed, fast_pixels, number):
+    """Row and column of a pixel of the region by its number."""
+    if region.is_list:
+        return listed[number] // fast_pixels, listed[number] % fast_pixels
+    return region.first_slow + number // region.width, region.first_fast + number % region.width

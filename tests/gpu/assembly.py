@@ -1,0 +1,98 @@
+"""What the kernels become on a GPU, worked out on a machine without one: PTX by NVVM, machine code by nvJitLink."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from nbnumba.kernel.ptx import arithmetic, term_loop
+
+CAPABILITIES = ((7, 5), (8, 0), (9, 0))
+
+
+class Facts(NamedTuple):
+    """About the machine code for one compute capability; sizes in bytes a thread."""
+
+    registers: int
+    stack: int
+    spilled: int
+    code: int
+
+
+def pretend_a_gpu(capability: tuple[int, int] = (8, 0)) -> None:
+    """Let numba compile functions that others call: it asks the GPU at hand for its compute capability then, for nothing else."""
+    import numba.cuda.dispatcher
+
+    numba.cuda.dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+
+
+def library(function: Any, arguments: tuple[Any, ...]) -> Any:
+    """The kernel, in NVVM's language: from here on it is compiled for a compute capability."""
+    from numba.cuda.compiler import _compile_pyfunc_with_fixup
+
+    return _compile_pyfunc_with_fixup(function, tuple(map(numba.typeof, arguments)), device=False, abi="numba", cc=CAPABILITIES[0])[0]
+
+
+def ptx_of(compiled: Any, capability: tuple[int, int]) -> str:
+    (text,) = compiled.get_asm_strs(cc=capability)
+    return str(text)
+
+
+def facts_of(ptx: str, capability: tuple[int, int]) -> Facts:
+    """Assemble, and read what the assembler says."""
+    from cuda.core import Linker, LinkerOptions, ObjectCode
+
+    options = LinkerOptions(arch=f"sm_{capability[0]}{capability[1]}", ptxas_options=["-v"])
+    linker = Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
+    code, log = linker.link("cubin").code, str(linker.get_info_log())
+    frames = [tuple(map(int, m)) for m in re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)]
+    stack, spilled = max(f[0] for f in frames), max(f[1] + f[2] for f in frames)
+    return Facts(max(map(int, re.findall(r"Used (\d+) registers", log))), stack, spilled, len(code))
+
+
+def compile_and_assemble(names: dict[str, str], dtype: str, capabilities: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Facts]:
+    """The rendering kernel with these stages, kind -> name: PTX for all compute capabilities, machine code for some."""
+    compiled = rendering_kernel(names, dtype)
+    ptx = {capability: ptx_of(compiled, capability) for capability in CAPABILITIES}
+    return {capability: facts_of(ptx[capability], capability) for capability in capabilities}
+
+
+def arithmetic_of_a_term(names: dict[str, str], dtype: str) -> Counter[str]:
+    """How often each arithmetic instruction stands in the loop over terms, for a term."""
+    loop = term_loop(ptx_of(rendering_kernel(names, dtype), CAPABILITIES[-1]))
+    terms = sum("ld.shared.f64" in line for line in loop) // 9  # more than one where NVVM unrolls
+    return Counter({name: count // terms for name, count in arithmetic(loop).items()})
+
+
+def rendering_kernel(names: dict[str, str], dtype: str) -> Any:
+    pretend_a_gpu()
+    from nbnumba.kernel import render_cuda
+    from nbnumba.kernel.cuda import linked
+
+    physics, arguments = physics_and_arguments(names, dtype)
+    return library(linked(render_cuda.render, physics), arguments)
+
+
+def physics_and_arguments(names: dict[str, str], dtype: str) -> tuple[Any, tuple[Any, ...]]:
+    """What the kernels are linked from, and arguments as they take them."""
+    from nbnumba.kernel.device import arguments_of
+    from nbnumba.kernel.render_cuda import Region
+    from nbnumba.render import physics_of, sampling_of
+    from nbnumba.simulate import prepare
+    from nbnumba.stages.registry import installed
+    from nbnumba.stages.suite import small_experiment
+
+    experiment = small_experiment()
+    experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
+    chosen = {kind: installed().get(kind, name) for kind, name in {"rotation": "spec", **names}.items()}
+    parameters = prepare(chosen, experiment)
+    physics, sampling = physics_of(experiment, chosen, parameters), sampling_of(experiment, chosen, parameters)
+    arguments = arguments_of(physics, lambda array, wanted: array.astype(wanted))
+    return physics, (*arguments, sampling, Region(0, 0, 1, 0, 0, 1), np.zeros(1, np.int64), np.zeros((1, 1)))
