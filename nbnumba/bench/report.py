@@ -70,7 +70,7 @@ def row(timing: Timing, peak: float) -> dict[str, Any]:
 OPERATIONS = {
     "square": 131,
     "round": 92,
-    "gauss": 76,
+    "gauss": 75,
     "tophat": 42,
     **dict.fromkeys(("square, table", "4 sub-pixels", "5 sensor layers", "5 sources", "10 phi steps", "curved detector"), 142),
 }

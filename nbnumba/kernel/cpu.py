@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -186,25 +186,35 @@ def wide_vectors(dtype: str) -> Iterator[None]:
 
 
 @contextmanager
-def compile_errors(physics: Physics) -> Iterator[None]:
+def compile_errors(physics: Physics, why_not: Callable[[Function, Any], str] | None = None) -> Iterator[None]:
     """Turn numba's pages about a function that it cannot compile into one line, and find whose function it is."""
     try:
         yield
-    except (NumbaError, TypeError, NotImplementedError) as error:
-        failures = ((kind, why_not_compiled(physics.functions[kind], p)) for kind, p in parameters_of(physics, *ORDER))
+    except FAILURES as error:
+        why_not = why_not or why_not_compiled
+        failures = ((kind, why_not(physics.functions[kind], p)) for kind, p in parameters_of(physics, *ORDER))
         kind, reason = next(((kind, reason) for kind, reason in failures if reason), ("", one_line(error)))
         raise CompileError(kind, reason) from error
 
 
 def why_not_compiled(function: Function, parameters: Any) -> str:
     """Why a stage function does not compile by itself, for numbers as the kernel passes them; empty if it does."""
-    count = len(inspect.signature(getattr(function, "py_func", function)).parameters) - 1
     try:
         compiled = device_function(function)
-        compiled.compile((numba.typeof(parameters), *[numba.float64] * count))
-    except (NumbaError, ValueError, TypeError, NotImplementedError) as error:
+        compiled.compile(signature_of(function, parameters))
+    except (*FAILURES, ValueError) as error:
         return one_line(error)
-    result = compiled.nopython_signatures[0].return_type
+    return why_no_number(compiled.nopython_signatures[0].return_type)
+
+
+def signature_of(function: Function, parameters: Any) -> tuple[Any, ...]:
+    """Types of a stage function's arguments."""
+    count = len(inspect.signature(getattr(function, "py_func", function)).parameters) - 1
+    return (numba.typeof(parameters), *[numba.float64] * count)
+
+
+def why_no_number(result: Any) -> str:
+    """What is wrong with what a stage function returns."""
     parts = getattr(result, "types", (result,))
     return "" if all(isinstance(part, numba.types.Number | numba.types.Boolean) for part in parts) else f"it returns {result}, not numbers"
 
@@ -227,6 +237,10 @@ def blocks(spans: NDArray[np.int64], pixels: float, fewest: int) -> Iterator[NDA
     count = max(fewest, int(pixels / max(1.0, float(np.mean(spans[:, 2] - spans[:, 1]))))) if len(spans) else 1
     for start in range(0, len(spans), count):
         yield spans[start : start + count]
+
+
+# What numba raises where it cannot compile a function.
+FAILURES = (NumbaError, TypeError, NotImplementedError)
 
 
 class Threads:

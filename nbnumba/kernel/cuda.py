@@ -6,12 +6,15 @@ With NUMBA_ENABLE_CUDASIM=1 in the environment, numba runs them in Python: slow,
 from __future__ import annotations
 
 import math as python_math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import config, cuda
+from numba.cuda.cudadrv.error import CudaSupportError
 from numpy.typing import NDArray
 
 from nbnumba.errors import NotAvailableError
@@ -19,7 +22,6 @@ from nbnumba.kernel import cpu, math, render_cuda, scan_order, scan_order_cuda, 
 from nbnumba.kernel.device import (
     IN_DTYPE,
     Area,
-    CompileError,
     Function,
     Kept,
     Physics,
@@ -42,6 +44,10 @@ FLOAT64_UNITS = {(6, 0): 32, (7, 0): 32, (8, 0): 32, (9, 0): 64, (10, 0): 64}
 # Those that a term of a square crystal takes.
 FLOAT64_OPERATIONS = {"float64": 90, "float32": 30}
 
+# A small image does not fill a GPU, and its user knows.
+warnings.filterwarnings("ignore", message="Grid size")
+
+LEAST_CAPABILITY = 7, 5
 NONE = 2**62
 
 
@@ -214,10 +220,30 @@ def enough_memory() -> Iterator[None]:
 
 
 @contextmanager
+def unknown_functions() -> Iterator[None]:
+    """Numba knows most functions of NumPy's on the GPU by name alone, and stumbles over them later."""
+    try:
+        yield
+    except KeyError as error:
+        raise NotImplementedError(f"there is no {error} on the GPU; nbnumba/kernel/cuda_numpy.py lists what of NumPy is") from error
+
+
+@contextmanager
 def compile_errors(physics: Physics) -> Iterator[None]:
     """One line where a stage function cannot be compiled, and whose function it is."""
-    with cpu.compile_errors(physics):
-        try:
-            yield
-        except KeyError as error:  # numba's, of a function of NumPy's
-            raise CompileError("", f"{error} is not there on the GPU; see nbnumba.kernel.cuda_numpy for what is") from error
+    with cpu.compile_errors(physics, why_not_compiled), unknown_functions():
+        yield
+
+
+def why_not_compiled(function: Function, parameters: Any) -> str:
+    """Why a stage function does not compile for the GPU by itself; empty if it does, or if only a GPU could tell."""
+    inlined = replace(TARGETS["float64"], compile=cuda.jit(device=True, inline="always"), compiled={})
+    try:
+        with unknown_functions():
+            linked = Linker(inlined, {}).clone(function)
+            _, result = cuda.compile(linked, cpu.signature_of(function, parameters), device=True, abi="numba", cc=LEAST_CAPABILITY)
+    except CudaSupportError:
+        return ""
+    except (*cpu.FAILURES, ValueError) as error:
+        return cpu.one_line(error)
+    return cpu.why_no_number(result)

@@ -76,6 +76,10 @@ class Linker:
             self._target.compiled[digest] = self._target.compile(clone)
         return self._target.compiled[digest], digest
 
+    def clone(self, function: Callable[..., Any]) -> types.FunctionType:
+        """A function with everything that it calls compiled; to be compiled by the caller."""
+        return self._clone(function, replacing=False)[0]
+
     def _clone(self, function: Any, replacing: bool) -> tuple[types.FunctionType, str]:
         reject_unlinkable(function)
         code, namespace = function.__code__, dict(function.__globals__)

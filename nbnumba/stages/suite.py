@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,15 @@ def compiled(stage: Stage) -> str:
     return ""
 
 
+def compiled_for_the_gpu(stage: Stage) -> str:
+    """The function compiles for NVIDIA GPUs, as far as that can be told here; rotation runs on the host."""
+    if stage.kind == "rotation" or not stage.worked_values or find_spec("numba_cuda") is None:
+        return ""
+    from nbnumba.kernel.cuda import why_not_compiled
+
+    return why_not_compiled(stage.function, stage.worked_values[0].parameters)
+
+
 def nudged(arguments: tuple[float, ...], random: np.random.Generator) -> tuple[float, ...]:
     """Nearby arguments; whole numbers, which may be indices, stay."""
     return tuple(a if float(a).is_integer() else float(a) * (1.0 + 0.01 * random.normal()) for a in arguments)
@@ -127,6 +137,7 @@ CHECKS: dict[str, Callable[[Stage], str]] = {
     "documents its parameters": parameter_table,
     "gives its worked values": worked_values,
     "compiled equals Python": compiled,
+    "compiles for the GPU": compiled_for_the_gpu,
     "stays below its ceiling": ceiling,
     "renders an image": image,
 }

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from nbnumba.devices import gpu_problem
 from nbnumba.kernel.ptx import arithmetic, term_loop
 
 CAPABILITIES = ((7, 5), (8, 0), (9, 0))
@@ -28,6 +29,8 @@ class Facts(NamedTuple):
 
 def pretend_a_gpu(capability: tuple[int, int] = (8, 0)) -> None:
     """Let numba compile functions that others call: it asks the GPU at hand for its compute capability then, for nothing else."""
+    if not gpu_problem():
+        return
     import numba.cuda.dispatcher
 
     numba.cuda.dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
@@ -78,6 +81,19 @@ def rendering_kernel(names: dict[str, str], dtype: str) -> Any:
 
     physics, arguments = physics_and_arguments(names, dtype)
     return library(linked(render_cuda.render, physics), arguments)
+
+
+def searching_kernel(name: str, kinds: Sequence[str]) -> Any:
+    """A kernel of scan_order_cuda.py, which takes the parameters of these kinds."""
+    pretend_a_gpu()
+    from nbnumba.kernel import scan_order_cuda
+    from nbnumba.kernel.cuda import linked
+
+    names = {"geometry": "planar", "polarization": "kahn", "scaling": "reference", "lattice_shape": "square"}
+    structure_factor = "tricubic" if name == "count_outside" else "tricubic-latch"
+    physics, (*_, sampling, region, listed, _) = physics_and_arguments({**names, "structure_factor": structure_factor}, "float64")
+    parameters = [physics.parameters[kind] for kind in kinds]
+    return library(linked(getattr(scan_order_cuda, name), physics), (*parameters, sampling, region, listed, 1, np.zeros(1, np.int64)))
 
 
 def physics_and_arguments(names: dict[str, str], dtype: str) -> tuple[Any, tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, TESTS
-from gpu.assembly import CAPABILITIES, Facts, arithmetic_of_a_term, compile_and_assemble
+from gpu.assembly import CAPABILITIES, Facts, arithmetic_of_a_term, compile_and_assemble, facts_of, ptx_of, searching_kernel
 from gpu.available import no_gpu
 
 import nbnumba
@@ -68,6 +68,22 @@ def test_every_kernel_becomes_ptx_and_machine_code_that_spills_nothing() -> None
     met = {(stage, dtype, at) for (names, dtype), (at,) in zip(KERNELS, one_each, strict=True) for stage in names.items()}
     assert len(met) == sum(map(len, NAMES.values())) * len(DTYPES) * len(CAPABILITIES), "every stage is assembled for every GPU"
     assert_nothing_is_spilled(assembled(one_each))
+
+
+@pytest.mark.spec("DEV-1")
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("find_first_sample", ["geometry"]),
+        ("find_latch", ["geometry", "lattice_shape", "structure_factor"]),
+        ("count_outside", ["geometry", "structure_factor"]),
+    ],
+)
+def test_kernels_that_search_are_assembled(name: str, kinds: list[str], capability: tuple[int, int]) -> None:
+    facts = facts_of(ptx_of(searching_kernel(name, kinds), capability), capability)
+    assert facts.code > 0
+    assert facts.stack == facts.spilled == 0
 
 
 @pytest.mark.slow
