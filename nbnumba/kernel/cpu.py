@@ -16,19 +16,18 @@ from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
-from nbnumba.kernel import lookup, math, render, scan_order, single
+from nbnumba.kernel import lookup, render, scan_order
 from nbnumba.kernel.claim import claim
 from nbnumba.kernel.device import (
-    IN_DTYPE,
     Area,
     CompileError,
     Function,
     Kept,
+    Kernels,
     Physics,
     Progress,
     arguments_of,
-    bindings,
-    layouts,
+    link,
     parameters_of,
     samples_per_pixel,
 )
@@ -65,7 +64,7 @@ class Cpu:
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
-        self._kernels: dict[Any, Any] = {}
+        self._kernels = Kernels(compiled)
         self._arrays = Kept()
         self._spans: tuple[Area, NDArray[np.int64]] | None = None
 
@@ -74,14 +73,14 @@ class Cpu:
         return np.zeros(shape)
 
     def to_host(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The image, copied."""
-        return image.copy()
+        """The image itself."""
+        return image
 
     def render(
         self, physics: Physics, sampling: Sampling, area: Area, image: NDArray[np.float64], progress: Progress | None = None
     ) -> None:
         """Fill the area of the image. Every pixel is worked out alone: threads and blocks change nothing."""
-        kernel = self._kernel(render.render, physics, parallel=True, nogil=True)
+        kernel = self._kernels.of(render.render, physics, parallel=True, nogil=True)
         arguments = arguments_of(physics, lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
         spans, samples = self._spans_of(area, sampling), samples_per_pixel(sampling)
         if area.pixels < image.size:
@@ -102,14 +101,14 @@ class Cpu:
 
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
-        kernel, found = self._kernel(scan_order.find_first_sample, physics), np.full(2, -1)
+        kernel, found = self._kernels.of(scan_order.find_first_sample, physics), np.full(2, -1)
         with _one_image_at_a_time, compile_errors(physics):
             kernel(physics.parameters["geometry"], sampling, self._visited(area), area.shape[1], found)
         return None if found[0] < 0 else (int(found[0]), int(found[1]))
 
     def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
-        kernel = self._kernel(scan_order.find_latch, physics, parallel=True, nogil=True)
+        kernel = self._kernels.of(scan_order.find_latch, physics, parallel=True, nogil=True)
         arguments = [p for _, p in parameters_of(physics, "geometry", "lattice_shape", "structure_factor")]
         with _one_image_at_a_time, Threads(self._threads):
             for block in blocks(self._visited(area), 100_000, 64):
@@ -123,20 +122,13 @@ class Cpu:
 
     def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
-        kernel = self._kernel(scan_order.count_outside, physics, parallel=True, nogil=True)
+        kernel = self._kernels.of(scan_order.count_outside, physics, parallel=True, nogil=True)
         arguments = [p for _, p in parameters_of(physics, "geometry", "structure_factor")]
         spans = self._visited(area)
         counts = np.zeros(len(spans), np.int64)
         with _one_image_at_a_time, Threads(self._threads), compile_errors(physics):
             kernel(*arguments, sampling, spans, counts)
         return int(counts.sum())
-
-    def _kernel(self, kernel: Function, physics: Physics, **options: Any) -> Any:
-        """A kernel with the stage functions in place, linked once."""
-        key = kernel, physics.dtype, tuple(physics.functions.items()), physics.latch, physics.outside, layouts(physics)
-        if key not in self._kernels:
-            self._kernels[key] = compiled(kernel, physics, **options)
-        return self._kernels[key]
 
     def _spans_of(self, area: Area, sampling: Sampling) -> NDArray[np.int64]:
         """The area's spans, with the pixels that depend on scan order in spans of their own."""
@@ -156,12 +148,9 @@ class Cpu:
 
 def compiled(kernel: Function, physics: Physics, **options: Any) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
-    own = math if physics.dtype == "float64" else single
-    salt = physics.dtype, sorted(options.items()), WIDE if physics.dtype == "float32" else "", layouts(physics)
-    bind = {"ceiling": math.boundless, **bindings(physics), "TIE": own.TIE, "nearest": own.nearest, "mark": own.mark, "claim": claim}
-    bind["LOOK_UP_FIRST"] = int(lookup.tricubic_in_table in reached(physics.functions["structure_factor"]))
-    linked = Linker(CPU, bind, salt, own.INSTEAD, IN_DTYPE).kernel(kernel)
-    # The name holds a digest of everything that went in: equal names are equal kernels.
+    look_up_first = int(lookup.tricubic_in_table in reached(physics.functions["structure_factor"]))
+    salt = sorted(options.items()), WIDE if physics.dtype == "float32" else ""
+    linked = link(kernel, physics, CPU, {"claim": claim, "LOOK_UP_FIRST": look_up_first}, salt)
     if linked.__qualname__ not in _compiled:
         _compiled[linked.__qualname__] = cache_first(njit(cache=True, **options, **OPTIONS)(linked))
     return _compiled[linked.__qualname__]

@@ -18,20 +18,8 @@ from numba.cuda.cudadrv.error import CudaSupportError
 from numpy.typing import NDArray
 
 from nbnumba.errors import NotAvailableError
-from nbnumba.kernel import cpu, math, render_cuda, scan_order, scan_order_cuda, single
-from nbnumba.kernel.device import (
-    IN_DTYPE,
-    Area,
-    Function,
-    Kept,
-    Physics,
-    Progress,
-    arguments_of,
-    bindings,
-    layouts,
-    samples_per_pixel,
-    with_arrays,
-)
+from nbnumba.kernel import cpu, render_cuda, scan_order, scan_order_cuda
+from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, arguments_of, link, samples_per_pixel, with_arrays
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.render import Sampling
 from nbnumba.kernel.render_cuda import THREADS, Region
@@ -81,14 +69,20 @@ def simulated(function: Any) -> Any:
 
 
 TARGETS = make_targets()
-_compiled: dict[str, Any] = {}
+_jitted: dict[str, Any] = {}
 
 
 def linked(kernel: Function, physics: Physics) -> Function:
-    """A kernel with the stage functions in place, not compiled yet; equal names are equal kernels."""
-    own = math if physics.dtype == "float64" else single
-    bind = {**bindings(physics), "TIE": own.TIE, "nearest": own.nearest}
-    return Linker(TARGETS[physics.dtype], bind, [layouts(physics)], own.INSTEAD, IN_DTYPE).kernel(kernel, scan_order)
+    """A kernel with the stage functions in place, not compiled yet."""
+    return link(kernel, physics, TARGETS[physics.dtype], {}, also=[scan_order])
+
+
+def jitted(kernel: Function, physics: Physics) -> Any:
+    """The same, compiled when first launched."""
+    function = linked(kernel, physics)
+    if function.__qualname__ not in _jitted:
+        _jitted[function.__qualname__] = cuda.jit(function, cache=not config.ENABLE_CUDASIM)
+    return _jitted[function.__qualname__]
 
 
 class Cuda:
@@ -97,7 +91,7 @@ class Cuda:
     name = "cuda"
 
     def __init__(self) -> None:
-        self._kernels: dict[Any, Any] = {}
+        self._kernels = Kernels(jitted)
         self._arrays = Kept()
         self._area: tuple[Area, Region, Any] | None = None
 
@@ -112,7 +106,7 @@ class Cuda:
 
     def render(self, physics: Physics, sampling: Sampling, area: Area, image: Any, progress: Progress | None = None) -> None:
         """Fill the area of the image, with one launch if that does not take long."""
-        kernel = self._kernel(render_cuda.render, physics)
+        kernel = self._kernels.of(render_cuda.render, physics)
         with enough_memory():
             arguments = [*arguments_of(physics, self._array), with_arrays(sampling, self._array)]
             region, listed = self._region(area)
@@ -149,7 +143,7 @@ class Cuda:
 
     def code(self, physics: Physics) -> MachineCode:
         """The rendering kernel of what has been rendered."""
-        kernel = self._kernel(render_cuda.render, physics)
+        kernel = self._kernels.of(render_cuda.render, physics)
         found = (kernel.get_regs_per_thread(), kernel.get_local_mem_per_thread(), kernel.inspect_asm())
         registers, local_memory, ptx = (next(iter(by_signature.values())) for by_signature in found)
         return MachineCode(registers, local_memory, ptx)
@@ -162,18 +156,8 @@ class Cuda:
             answer = cuda.to_device(np.array([start]))
             sampling = with_arrays(sampling, self._array)
         with compile_errors(physics):
-            self._kernel(kernel, physics)[blocks(region), THREADS](*arguments, sampling, region, listed, area.shape[1], answer)
+            self._kernels.of(kernel, physics)[blocks(region), THREADS](*arguments, sampling, region, listed, area.shape[1], answer)
         return int(answer.copy_to_host()[0])
-
-    def _kernel(self, kernel: Function, physics: Physics) -> Any:
-        """A kernel with the stage functions in place, linked once."""
-        key = kernel, physics.dtype, tuple(physics.functions.items()), physics.latch, physics.outside, layouts(physics)
-        if key not in self._kernels:
-            function = linked(kernel, physics)
-            if function.__qualname__ not in _compiled:
-                _compiled[function.__qualname__] = cuda.jit(function, cache=not config.ENABLE_CUDASIM)
-            self._kernels[key] = _compiled[function.__qualname__]
-        return self._kernels[key]
 
     def _array(self, array: NDArray[Any], dtype: str) -> Any:
         """An array in the GPU's memory."""

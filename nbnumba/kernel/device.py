@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.kernel.linker import layout
+from nbnumba.kernel import math, single
+from nbnumba.kernel.linker import Linker, Target, layout
 from nbnumba.kernel.render import ORDER, Sampling
 
 # The kinds of stages that --dtype concerns.
@@ -62,7 +63,7 @@ class Device(Protocol):
         """Fill the area of the image."""
 
     def to_host(self, image: Any) -> NDArray[np.float64]:
-        """The image as an array of NumPy's, of its own."""
+        """The image as an array of NumPy's; the same memory where that is possible."""
 
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
@@ -103,9 +104,32 @@ class Kept:
         self._wanted = set()
 
 
-def bindings(physics: Physics) -> dict[str, Any]:
-    """Placeholder -> function."""
-    return {**physics.functions, "latch": physics.latch, "outside": physics.outside}
+class Kernels:
+    """Kernels with the stage functions in place, each made once; make(kernel, physics, **options) makes one."""
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+        self._made: dict[Any, Any] = {}
+
+    def of(self, kernel: Function, physics: Physics, **options: Any) -> Any:
+        """The kernel of these stages."""
+        key = kernel, physics.dtype, tuple(physics.functions.items()), physics.latch, physics.outside, layouts(physics)
+        if key not in self._made:
+            self._made[key] = self._make(kernel, physics, **options)
+        return self._made[key]
+
+
+def link(
+    kernel: Function, physics: Physics, target: Target, bind: Mapping[str, Any], salt: object = (), also: Iterable[Any] = ()
+) -> Function:
+    """A kernel with the stage functions in place, to be compiled for the target: equal names are equal kernels.
+
+    bind: more placeholders; also: more modules that have some; salt: what else changes what the kernel is compiled to.
+    """
+    own = math if physics.dtype == "float64" else single
+    stages = {"ceiling": math.boundless, **physics.functions, "latch": physics.latch, "outside": physics.outside}
+    stages |= {"nearest": own.nearest, "TIE": own.TIE, "mark": own.mark, **bind}
+    return Linker(target, stages, (physics.dtype, layouts(physics), salt), own.INSTEAD, IN_DTYPE).kernel(kernel, *also)
 
 
 def layouts(physics: Physics) -> tuple[Any, ...]:

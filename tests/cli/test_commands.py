@@ -150,7 +150,7 @@ def test_plugins_are_listed_with_units_defaults_and_origin(capsys: pytest.Captur
 def test_checking_a_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     example = ROOT / "examples" / "lorentz_plugin" / "lorentz.py"
     assert main(["plugins", "check", str(example)]) == 0
-    assert capsys.readouterr().out.count("ok ") == 6
+    assert capsys.readouterr().out.count("ok ") == 7
     broken = tmp_path / "broken.py"
     broken.write_text(example.read_text().replace("125.0), (0.2, 0.0, 0.0), 62.5", "125.0), (0.2, 0.0, 0.0), 60.0"))
     with pytest.raises(SystemExit) as stop:

@@ -10,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -25,6 +27,13 @@ from nbnumba.gpu_check import against, cases
 from nbnumba.stages.registry import installed
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'nbnumba[cuda]'")
+
+
+def cuda_numpy() -> ModuleType:
+    from nbnumba.kernel import cuda_numpy
+
+    return cuda_numpy
+
 
 SMALL = "-default_F 100 -cell 100 -lambda 1 -N 5 -detpixels 8"
 NAMES = {kind: [s.name for s, _ in installed() if s.kind == kind] for kind in ("geometry", "lattice_shape", "structure_factor")}
@@ -125,6 +134,24 @@ def test_float32_kernels_compute_in_float64_nothing_but_the_reduction_of_indices
 def test_float64_kernels_compute_in_float64_alone() -> None:
     plain = {"geometry": "planar", "polarization": "kahn", "scaling": "reference", "lattice_shape": "square", "structure_factor": "nearest"}
     assert not [operation for operation in arithmetic_of_a_term(plain, "float64") if operation.endswith("f32")]
+
+
+class One(NamedTuple):
+    one: float
+
+
+BINARY = ("arctan2", "copysign", "hypot", "power", "fmod")
+
+
+@pytest.mark.spec("DEV-1")
+@pytest.mark.parametrize("name", [name for name, value in vars(cuda_numpy()).items() if callable(value) and name[0].islower()])
+def test_functions_of_numpy_compile_for_the_gpu(name: str) -> None:
+    from nbnumba.kernel.cuda import why_not_compiled
+
+    namespace: dict[str, Any] = {"np": np}
+    exec(f"def shape(p, x, y, z):\n    return p.one * np.{name}({'x, y' if name in BINARY else 'x'})", namespace)
+    assert hasattr(np, name)
+    assert why_not_compiled(namespace["shape"], One(1.0)) == ""
 
 
 def refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> str:
