@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbnumba.devices import open_device
-from nbnumba.errors import NbnumbaError, StageError
+from nbnumba.errors import NbnumbaError, ParameterError, StageError
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.outputs.image import Image, provenance
 from nbnumba.render import refuse_overflow, render, terms_outside
@@ -73,7 +73,9 @@ class Simulator:
         experiment.check()
         chosen = choose_stages(experiment, self._stages)
         device = self._open(experiment)
-        if out is None:
+        if out is not None:
+            check_image(out, experiment)
+        else:
             if self._pixels is None or self._pixels.shape != experiment.detector.shape:
                 self._pixels = device.zeros(experiment.detector.shape)
             out = self._pixels
@@ -84,6 +86,14 @@ class Simulator:
         if self._device is None:
             self._device = open_device(self._wanted, experiment.terms, experiment.sampling.dtype, self._threads)
         return self._device
+
+
+def check_image(out: Any, experiment: Experiment) -> None:
+    """Refuse memory that the image does not fit."""
+    if tuple(out.shape) != experiment.detector.shape:
+        raise ParameterError("out", f"has the shape {tuple(out.shape)}, the detector {experiment.detector.shape}")
+    if out.dtype != "float64":
+        raise ParameterError("out", f"must be float64, not {out.dtype}")
 
 
 def choose_stages(experiment: Experiment, stages: registry.Registry) -> dict[str, Stage]:
