@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numba
 import numpy as np
@@ -27,20 +29,23 @@ class Facts(NamedTuple):
     code: int
 
 
-def pretend_a_gpu(capability: tuple[int, int] = (8, 0)) -> None:
+@contextmanager
+def pretend_a_gpu() -> Iterator[None]:
     """Let numba compile functions that others call: it asks the GPU at hand for its compute capability then, for nothing else."""
-    if not gpu_problem():
-        return
-    import numba.cuda.dispatcher
-
-    numba.cuda.dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+    if gpu_problem():
+        with patch("numba.cuda.dispatcher.get_current_device", lambda: SimpleNamespace(compute_capability=CAPABILITIES[0])):
+            yield
+    else:
+        yield
 
 
 def library(function: Any, arguments: tuple[Any, ...]) -> Any:
     """The kernel, in NVVM's language: from here on it is compiled for a compute capability."""
     from numba.cuda.compiler import _compile_pyfunc_with_fixup
 
-    return _compile_pyfunc_with_fixup(function, tuple(map(numba.typeof, arguments)), device=False, abi="numba", cc=CAPABILITIES[0])[0]
+    types = tuple(map(numba.typeof, arguments))
+    with pretend_a_gpu():
+        return _compile_pyfunc_with_fixup(function, types, device=False, abi="numba", cc=CAPABILITIES[0])[0]
 
 
 def ptx_of(compiled: Any, capability: tuple[int, int]) -> str:
@@ -75,7 +80,6 @@ def arithmetic_of_a_term(names: dict[str, str], dtype: str) -> Counter[str]:
 
 
 def rendering_kernel(names: dict[str, str], dtype: str) -> Any:
-    pretend_a_gpu()
     from nbnumba.kernel import render_cuda
     from nbnumba.kernel.cuda import linked
 
@@ -85,7 +89,6 @@ def rendering_kernel(names: dict[str, str], dtype: str) -> Any:
 
 def searching_kernel(name: str, kinds: Sequence[str]) -> Any:
     """A kernel of scan_order_cuda.py, which takes the parameters of these kinds."""
-    pretend_a_gpu()
     from nbnumba.kernel import scan_order_cuda
     from nbnumba.kernel.cuda import linked
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nbnumba.devices import gpu_problem
 from nbnumba.stages.registry import installed
 from nbnumba.stages.stage import Stage
 from nbnumba.stages.suite import CHECKS, run_suite
@@ -54,5 +55,6 @@ def test_the_suite_finds_what_is_wrong() -> None:
     pytest.importorskip("numba_cuda")
     elsewhere = dict(run_suite(replace(square, function=no_such_function_on_a_gpu)))["compiles for the GPU"]
     assert "there is no <ufunc 'gcd'> on the GPU" in elsewhere
-    assert dict(run_suite(replace(square, function=clipped)))["compiles for the GPU"] == ""  # numba asks a GPU about this one
+    if gpu_problem():  # numba would ask a GPU about this one
+        assert dict(run_suite(replace(square, function=clipped)))["compiles for the GPU"] == ""
     assert "must take" in dict(run_suite(replace(square, function=negative)))["keeps the contract"]
