@@ -16,6 +16,7 @@ DEVICES = ("cpu", "cuda", "auto")
 # What an image costs, for --device auto: terms a second of a core, and seconds until a GPU is ready.
 CORE_RATE = 5e8
 GPU_START = 1.0
+LEAST_CAPABILITY = 7, 5
 
 
 def open_device(name: str, samples: float = 0.0, dtype: str = "float64", threads: int | None = None) -> Device:
@@ -25,10 +26,12 @@ def open_device(name: str, samples: float = 0.0, dtype: str = "float64", threads
     """
     if name not in DEVICES:
         raise ParameterError("device", f"{name!r} is not one of {', '.join(DEVICES)}")
-    if name == "cpu" or (name == "auto" and not gpu_pays(samples, dtype, threads)):
+    if name != "cuda":
         from nbnumba.kernel.cpu import Cpu
 
-        return Cpu(threads)
+        cores = Cpu(threads)
+        if name == "cpu" or not gpu_pays(samples, dtype, threads):
+            return cores
     if problem := gpu_problem():
         raise NotAvailableError(f"device cuda: {problem}")
     from nbnumba.kernel.cuda import Cuda
@@ -40,20 +43,28 @@ def gpu_problem() -> str:
     """What is missing to render on a GPU and how to get it; empty if nothing is."""
     if find_spec("numba_cuda") is None:
         return "needs the package numba-cuda; install it with: pip install 'nbnumba[cuda]'"
-    from numba import cuda
+    from numba import config, cuda
 
+    if config.ENABLE_CUDASIM:
+        return ""
+    if problem := driver_problem():
+        return f"no NVIDIA GPU that can be used ({problem}); take --device cpu"
     if not cuda.is_available():
-        return f"no NVIDIA GPU that can be used ({driver_problem()}); take --device cpu"
+        return "numba-cuda does not find NVIDIA's compiler (libNVVM); install it with: pip install 'nbnumba[cuda]'"
+    found = tuple(cuda.get_current_device().compute_capability)
+    if found < LEAST_CAPABILITY:
+        return f"the GPU has compute capability {found[0]}.{found[1]}, needed is 7.5 or more; take --device cpu"
     return ""
 
 
 def driver_problem() -> str:
-    """What the driver says, in a few words."""
+    """Why the driver gives no GPU, in a few words; empty if it does."""
     from numba.cuda.cudadrv import driver
 
-    error = str(getattr(driver.driver, "initialization_error", None) or "")
-    lines = [line.strip(" :") for line in error.splitlines() if line.strip(" :")]
-    return next((line for line in lines if "driver init" not in line), "the driver reports none").rstrip(".")
+    if driver.driver.is_available:
+        return ""
+    lines = [line.strip(" :.") for line in str(driver.driver.initialization_error).splitlines()]
+    return next((line for line in lines if line and "driver init" not in line), "the driver reports none")
 
 
 def gpu_pays(samples: float, dtype: str, threads: int | None) -> bool:

@@ -10,20 +10,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import click
 
 from nbnumba.cli.main import main
 from nbnumba.devices import gpu_problem
-from nbnumba.errors import InputFileError, NotAvailableError
+from nbnumba.errors import InputFileError, NotAvailableError, OptionError
 from nbnumba.files import check_writable, write_all
 
 if TYPE_CHECKING:
+    from nbnumba.bench.work import Work
     from nbnumba.experiment.experiment import Experiment
 
 FILE = click.Path(path_type=Path)
@@ -36,6 +39,7 @@ PRESETS = {"spec": "reference", "c-parity": "c-parity"}
 BASE = "-default_F 100 -cell 100 90 80 70 80 95 -misset 10 20 30 -lambda 1 -distance 100 -oversample 1"
 WIDTH_MM = 100.0
 LINES = {
+    "mask": "-N 5 -phi 0 -osc 1 -phisteps 2 -mask MASK",
     "domains": "-N 5 -mosaic 1 -mosaic_dom 300",
     "sub-pixels": "-N 10 -oversample 3",
     "sources": "-N 5 -divergence 5 -divsteps 3 -dispersion 3 -dispsteps 3",
@@ -65,25 +69,33 @@ def command(golden: Path | None, wanted: tuple[str, ...], pixels: int, benchmark
     if problem := gpu_problem():
         raise NotAvailableError(f"device cuda: {problem}")
     check_writable([json_file] if json_file else [])
-    found: dict[str, Any] = {"card": card(), "parity": [], "memory": []}
+    found: dict[str, Any] = {"card": card()}
     say("{name}, compute capability {capability}, {multiprocessors} multiprocessors; {date}".format(**found["card"]))
     with tempfile.TemporaryDirectory() as folder:
-        for name, words, stored in cases(golden, Path(folder), pixels):
-            if not wanted or name in wanted:
-                for row in compare(name, words, stored):
-                    found["parity"].append(row)
-                    say(f"parity  {name:<32}{row['mode']:<10}{row['dtype']:<9}{row['difference']:.1e}  {verdict(row)}")
-    for row in memory_checks():
-        found["memory"].append(row)
-        say(f"memory  {row['check']:<51}{row['found']}  {verdict(row)}")
-    failed = sum(not row["passed"] for row in [*found["parity"], *found["memory"]])
-    if benchmark:
-        found["benchmark"] = timed()
-    found["failed"] = failed
+        chosen = [case for case in cases(golden, Path(folder), pixels) if not wanted or case[0] in wanted]
+        if missing := set(wanted) - {name for name, _, _ in chosen}:
+            raise OptionError(f"--case {missing.pop()}: there is no such case")
+        found["parity"] = [row for case in chosen for row in checked(case[0], partial(compare, *case))]
+    found["memory"] = list(checked("memory", memory_checks))
+    found["benchmark"] = [row for part in (timed() if benchmark else ()) for row in checked(*part)]
+    rows = [*found["parity"], *found["memory"], *found["benchmark"]]
+    found["failed"] = sum(not row["passed"] for row in rows)
     if json_file:
         write_all({json_file: (json.dumps(found, indent=2) + "\n").encode()})
-    say(f"{len(found['parity'])} comparisons, {len(found['memory'])} memory checks, {failed} failed")
-    return 1 if failed else 0
+    say(f"{len(found['parity'])} comparisons, {len(found['memory'])} memory checks, {found['failed']} failed")
+    return 1 if found["failed"] else 0
+
+
+def checked(what: str, rows: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Rows as they come, printed; an error is a row that failed, and ends these only."""
+    try:
+        for row in rows():
+            say(f"{row.pop('line')}{'' if row['passed'] else '  FAILED'}")
+            yield row
+    except Exception as error:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        say(f"{what}: {told}  FAILED")
+        yield {"case": what, "error": told, "passed": False}
 
 
 def card() -> dict[str, Any]:
@@ -117,8 +129,9 @@ def cases(golden: Path | None, folder: Path, pixels: int = 128) -> Iterator[tupl
         from nbnumba.bench.work import write_table
 
         write_table(folder / "TABLE")
+        write_mask(folder / "MASK", pixels)
         for name, options in LINES.items():
-            yield name, [str(folder / w) if w == "TABLE" else w for w in f"{BASE} {detector(pixels)} {options}".split()], None
+            yield name, [str(folder / w) if w in ("TABLE", "MASK") else w for w in f"{BASE} {detector(pixels)} {options}".split()], None
         return
     file = golden / "cases.json"
     if not file.is_file():
@@ -150,10 +163,12 @@ def compare(name: str, words: list[str], stored: Path | None) -> Iterator[dict[s
             found = simulate(now, device="cuda")
             expected = simulate(now) if expected is None else expected  # float32 against float64, too
             off = np.abs(found.pixels - expected.pixels) / max(expected.pixels.max(), 1e-300)
-            row = {"case": name, "mode": mode, "dtype": dtype, "difference": float(off.max()), "passed": bool(off.max() <= bound)}
-            if stored is not None and stored.is_file():
-                row |= against(stored, mode, found.pixels[found.roi], "tophat" in name)
-            yield row
+            worst = float(off.max())
+            row = {"case": name, "mode": mode, "dtype": dtype, "difference": worst, "passed": worst <= bound}
+            if stored is not None:
+                gate = against(stored, mode, found.pixels[found.roi], "tophat" in name)
+                row |= {**gate, "passed": row["passed"] and gate["passed"]}
+            yield {**row, "line": f"parity  {name:<32}{mode:<10}{dtype:<9}{worst:.1e}"}
 
 
 def against(stored: Path, mode: str, found: Any, tophat: bool) -> dict[str, Any]:
@@ -174,66 +189,102 @@ def variant(experiment: Experiment, preset: str, dtype: str) -> Experiment:
 
 
 def memory_checks() -> Iterator[dict[str, Any]]:
-    """Every pixel of the area is written and no other; memory is given back; what NVIDIA's checker says, where it is installed."""
+    """Every pixel of the area is written and no other, in several launches, too; memory is given back; what NVIDIA's checker says."""
     import numpy as np
     from numba import config, cuda
 
+    from nbnumba.kernel import cuda as device
     from nbnumba.options.experiment import experiment_from_options
     from nbnumba.simulate import Simulator
 
-    whole = experiment_from_options(f"{BASE} {detector(60)} -N 5 -mosaic 1 -mosaic_dom 3")
+    whole = experiment_from_options(f"{BASE} {detector(60)} -N 5 -mosaic 1 -mosaic_dom 3 -phi 0 -osc 1 -phisteps 2")
     part = replace(whole, sampling=replace(whole.sampling, roi=(5, 20, 7, 33)))
+    carried = variant(whole, "c-parity", "float64")
     simulator = Simulator(device="cuda")
     poisoned = cuda.to_device(np.full(whole.detector.shape, np.nan))
-    left = int(np.isnan(simulator.render(whole, out=poisoned).copy_to_host()).sum())
-    yield {"check": "pixels that were not written", "found": left, "passed": left == 0}
-    pixels = simulator.render(part).copy_to_host()
+    at_once = simulator.render(carried, out=poisoned).copy_to_host()
+    yield memory_row("pixels that were not written", int(np.isnan(at_once).sum()))
+    with patch.object(device, "pixels_at_once", lambda *_: 1000):
+        in_parts = simulator.render(carried).copy_to_host()
+    yield memory_row("pixels that differ in several launches", int(np.count_nonzero(in_parts != at_once)))
+    everything, pixels = simulator.render(whole).copy_to_host(), simulator.render(part).copy_to_host()
+    yield memory_row("pixels of a region that differ", int(np.count_nonzero(pixels[7:34, 5:21] != everything[7:34, 5:21])))
     pixels[7:34, 5:21] = 0.0
-    yield {"check": "pixels written outside the region", "found": int(np.count_nonzero(pixels)), "passed": not pixels.any()}
+    yield memory_row("pixels written outside the region", int(np.count_nonzero(pixels)))
     if config.ENABLE_CUDASIM:
         return
-    used = []
+    free = []
     for _ in range(3):
         for _ in range(20):
             simulator.image(whole)
         cuda.synchronize()
-        used.append(cuda.current_context().get_memory_info()[0])
-    yield {"check": "bytes that 20 images kept", "found": used[1] - used[2], "passed": used[1] == used[2]}
+        cuda.current_context().memory_manager.deallocations.clear()
+        free.append(cuda.current_context().get_memory_info()[0])
+    yield memory_row("bytes that 20 images kept", max(free[1] - free[2], 0))
     if (tool := shutil.which("compute-sanitizer")) is not None:
-        for check in ("memcheck", "racecheck"):
+        for check in ("memcheck", "racecheck", "synccheck"):
             yield sanitized(tool, check)
+
+
+def memory_row(check: str, found: int) -> dict[str, Any]:
+    """Of a number that should be 0."""
+    return {"check": check, "found": found, "passed": found == 0, "line": f"memory  {check:<51}{found}"}
 
 
 def sanitized(tool: str, check: str) -> dict[str, Any]:
     """What NVIDIA's checker says of a run."""
-    options = f"{BASE} {detector(40)} -N 5 -mosaic 1 -mosaic_dom 300 -phi 0 -osc 1 -phisteps 2 -nopgm -nonoise".split()
+    options = f"{BASE} {detector(40)} -N 5 -mosaic 1 -mosaic_dom 300 -phi 0 -osc 1 -phisteps 2 -nopgm -nonoise -mask mask.img".split()
     with tempfile.TemporaryDirectory() as folder:
+        write_mask(Path(folder) / "mask.img", 40)
         run = [sys.executable, "-m", "nbnumba.cli.main", "run", *options, "--device", "cuda", "--preset", "c-parity"]
         done = subprocess.run(
             [tool, "--tool", check, "--error-exitcode", "9", *run], cwd=folder, capture_output=True, text=True, check=False
         )
     last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
-    return {"check": f"compute-sanitizer, {check}", "found": " ".join(last), "passed": done.returncode == 0}
+    found, passed = " ".join(last), done.returncode == 0
+    return {
+        "check": f"compute-sanitizer, {check}",
+        "found": found,
+        "passed": passed,
+        "line": f"memory  compute-sanitizer, {check}: {found}",
+    }
 
 
-def timed() -> dict[str, Any]:
+def write_mask(file: Path, pixels: int) -> None:
+    """An SMV image of ones along its diagonal, zeros elsewhere."""
+    import numpy as np
+
+    header = f"{{\nHEADER_BYTES=512;\nDIM=2;\nBYTE_ORDER=little_endian;\nTYPE=unsigned_short;\nSIZE1={pixels};\nSIZE2={pixels};\n}}\f"
+    file.write_bytes(header.ljust(512).encode() + np.eye(pixels, dtype="<u2").tobytes())
+
+
+def timed() -> Iterator[tuple[str, Callable[[], Iterable[dict[str, Any]]]]]:
     """The card's ceilings, the rate of every model, and what an image costs at least."""
-    from nbnumba.bench.gpu import ceilings, fixed_cost, of_ceiling, rates
+    from nbnumba.bench.gpu import ceilings, fixed_cost, of_ceiling, rate, timed_works
 
-    limits, rows = ceilings(), rates()
-    for name, value in limits.items():
-        say(f"ceiling {name:<40}{value / 1e9:>10.0f} G")
-    for row in rows:
-        row["of_ceiling"] = of_ceiling(row, limits)
-        say(f"speed   {row['work']:<32}{row['samples_per_second'] / 1e9:>8.1f} G samples/s, {row['of_ceiling']:.0%} of the ceiling")
-    fixed = {f"{pixels} x {pixels}, one domain": fixed_cost(pixels) for pixels in (16, 1024)}
-    for name, seconds in fixed.items():
-        say(f"image   {name:<32}{seconds * 1e3:>8.2f} ms")
-    return {"ceilings": limits, "rows": rows, "seconds_per_image": fixed}
+    limits: dict[str, float] = {}
 
+    def measured_ceilings() -> Iterator[dict[str, Any]]:
+        for name, value in ceilings():
+            limits[name] = value
+            yield {"ceiling": name, "per_second": value, "passed": True, "line": f"ceiling {name:<40}{value / 1e9:>10.0f} G"}
 
-def verdict(row: dict[str, Any]) -> str:
-    return "" if row["passed"] else "FAILED"
+    def measured_rate(work: Work) -> Iterator[dict[str, Any]]:
+        row = rate(work)
+        row |= {"of_ceiling": of_ceiling(row, limits), "passed": True}
+        told = f"{row['samples_per_second'] / 1e9:>8.1f} G samples/s, {row['of_ceiling']:.0%} of the ceiling"
+        yield {**row, "line": f"speed   {work.name:<32}{told}"}
+
+    def measured_image(pixels: int) -> Iterator[dict[str, Any]]:
+        seconds = fixed_cost(pixels)
+        line = f"image   {pixels} x {pixels}, one domain {seconds * 1e3:>12.2f} ms"
+        yield {"image_of_one_domain": pixels, "seconds": seconds, "passed": True, "line": line}
+
+    yield "ceilings", measured_ceilings
+    for work in timed_works():
+        yield work.name, partial(measured_rate, work)
+    for pixels in (16, 1024):
+        yield f"{pixels} x {pixels}", partial(measured_image, pixels)
 
 
 def say(line: str) -> None:
@@ -241,4 +292,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(command=command))
+    sys.exit(main(command=command, name="python -m nbnumba.gpu_check"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbnumba.devices import open_device
-from nbnumba.errors import NbnumbaError, ParameterError, StageError
+from nbnumba.errors import NbnumbaError, StageError
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.outputs.image import Image, provenance
 from nbnumba.render import refuse_overflow, render, terms_outside
@@ -42,7 +42,7 @@ def simulate(
 class Simulator:
     """Renders one experiment after another, and keeps what the next one can use: compiled kernels, tables and images on the device.
 
-    Takes what simulate() takes. The device is opened when the first image is asked for.
+    Takes what simulate() takes. The device is opened when the first image is asked for. One thread at a time.
     """
 
     def __init__(self, *, stages: registry.Registry | None = None, device: str = "cpu", threads: int | None = None) -> None:
@@ -65,35 +65,27 @@ class Simulator:
     def render(self, experiment: Experiment, out: Any = None) -> Any:
         """Photons per pixel alone, float64, [slow, fast], in the device's memory.
 
-        On the CPU a NumPy array. On the GPU one of numba's, which CuPy, PyTorch and others take without a copy
-        (``__cuda_array_interface__``); it may still be at work when this returns, and what is done with the array in the same stream
-        waits for it. The same memory at every call, unless ``out`` names other: copy what has to last. Whether pixels are finite is
-        left to the caller.
+        On the CPU a NumPy array. On the GPU one of numba's, which CuPy, PyTorch and others take without a copy, as ``out`` may be one of
+        theirs (``__cuda_array_interface__``). The GPU may still be at work when this returns: what is done in its default stream waits
+        for that, anything else has to call ``numba.cuda.synchronize()`` first. The same memory at every call, unless ``out`` names
+        other: copy what has to last. Whether pixels are finite is left to the caller.
         """
         experiment.check()
         chosen = choose_stages(experiment, self._stages)
         device = self._open(experiment)
-        if out is not None:
-            check_image(out, experiment)
-        else:
-            if self._pixels is None or self._pixels.shape != experiment.detector.shape:
-                self._pixels = device.zeros(experiment.detector.shape)
+        shape = experiment.detector.shape
+        if out is None:
+            if self._pixels is None or self._pixels.shape != shape:
+                self._pixels = device.zeros(shape)
             out = self._pixels
-        return render(experiment, chosen, prepare(chosen, experiment), device, image=out)
+        render(experiment, chosen, prepare(chosen, experiment), device, image=device.own(out, shape))
+        return out
 
     def _open(self, experiment: Experiment) -> Device:
         """The device that was asked for, or that suits the first experiment."""
         if self._device is None:
             self._device = open_device(self._wanted, experiment.terms, experiment.sampling.dtype, self._threads)
         return self._device
-
-
-def check_image(out: Any, experiment: Experiment) -> None:
-    """Refuse memory that the image does not fit."""
-    if tuple(out.shape) != experiment.detector.shape:
-        raise ParameterError("out", f"has the shape {tuple(out.shape)}, the detector {experiment.detector.shape}")
-    if out.dtype != "float64":
-        raise ParameterError("out", f"must be float64, not {out.dtype}")
 
 
 def choose_stages(experiment: Experiment, stages: registry.Registry) -> dict[str, Stage]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -15,7 +15,7 @@ from numba import cuda
 
 from nbnumba.bench.work import WORK, Work, experiment_of
 from nbnumba.kernel.cuda import Cuda
-from nbnumba.kernel.ptx import arithmetic, term_loop
+from nbnumba.kernel.ptx import arithmetic_of_a_term
 from nbnumba.render import physics_of, ready
 from nbnumba.simulate import Simulator, choose_stages, prepare
 from nbnumba.stages import registry
@@ -36,45 +36,43 @@ def multiply_add(start, result):  # type: ignore[no-untyped-def]
     result[cuda.grid(1)] = a + b + c + d + e + f + g + h
 
 
-def ceilings() -> dict[str, float]:
+def ceilings() -> Iterator[tuple[str, float]]:
     """Multiply-adds a second in both precisions, and bytes a second read and written by a copy: medians."""
-    found = {}
     kernel = cuda.jit(multiply_add)
     for dtype in ("float64", "float32"):
         start, result = cuda.to_device(np.full(1, 0.5, dtype)), cuda.device_array(THREADS * BLOCKS, dtype)
         seconds = median_time(partial(kernel[BLOCKS, THREADS], start, result))
-        found[f"{dtype} multiply-adds per second"] = CHAINS * STEPS * THREADS * BLOCKS / seconds
+        yield f"{dtype} multiply-adds per second", CHAINS * STEPS * THREADS * BLOCKS / seconds
     first = cuda.device_array(COPIED // 8, np.float64)
     second = cuda.device_array_like(first)
-    found["bytes copied per second"] = 2 * COPIED / median_time(lambda: second.copy_to_device(first))
-    return found
+    yield "bytes copied per second", 2 * COPIED / median_time(lambda: second.copy_to_device(first))
 
 
-def rates(pixels: int = 1024, works: tuple[Work, ...] = WORK) -> list[dict[str, Any]]:
-    """Every row of the table that leaves nothing out, with many times the domains: samples a second, and what a sample computes."""
-    rows = []
-    for work in works:
-        if work.negligible:
-            continue
-        many = replace(work, options=re.sub(r"-mosaic_dom (\d+)", lambda m: f"-mosaic_dom {DOMAINS * int(m[1])}", work.options))
-        experiment = experiment_of(many, pixels)
-        chosen, device = choose_stages(experiment, registry.installed()), Cuda()
-        parameters = prepare(chosen, experiment)
-        image = ready(experiment, chosen, parameters, device)
-        seconds = median_time(image)
-        code = device.code(physics_of(experiment, chosen, parameters))
-        rows.append(
-            {
-                "work": work.name,
-                "dtype": work.dtype,
-                "samples": experiment.terms,
-                "samples_per_second": experiment.terms / seconds,
-                "registers": code.registers,
-                "local_memory": code.local_memory,
-                "arithmetic_per_sample": dict(arithmetic(term_loop(code.ptx))),
-            }
-        )
-    return rows
+def timed_works() -> list[Work]:
+    """Every row of the table that leaves nothing out, with many times the domains."""
+    return [
+        replace(work, options=re.sub(r"-mosaic_dom (\d+)", lambda m: f"-mosaic_dom {DOMAINS * int(m[1])}", work.options))
+        for work in WORK
+        if not work.negligible
+    ]
+
+
+def rate(work: Work, pixels: int = 1024) -> dict[str, Any]:
+    """Samples a second, and what a sample computes."""
+    experiment = experiment_of(work, pixels)
+    chosen, device = choose_stages(experiment, registry.installed()), Cuda()
+    parameters = prepare(chosen, experiment)
+    seconds = median_time(ready(experiment, chosen, parameters, device))
+    code = device.code(physics_of(experiment, chosen, parameters))
+    return {
+        "work": work.name,
+        "dtype": work.dtype,
+        "samples": experiment.terms,
+        "samples_per_second": experiment.terms / seconds,
+        "registers": code.registers,
+        "local_memory": code.local_memory,
+        "arithmetic_per_sample": dict(arithmetic_of_a_term(code.ptx)),
+    }
 
 
 def fixed_cost(pixels: int) -> float:

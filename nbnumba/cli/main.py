@@ -53,12 +53,12 @@ def cli() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None, command: click.Command = cli) -> int:
+def main(arguments: Sequence[str] | None = None, command: click.Command = cli, name: str = "nbnumba") -> int:
     """Run the command line; returns the exit code. Without arguments, those of the process, which is this command's alone."""
     if arguments is None:
         prepare_process()
     try:
-        result = command.main(args=None if arguments is None else list(arguments), prog_name="nbnumba", standalone_mode=False)
+        result = command.main(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except ParameterError as error:
         return fail(with_option_names(error))

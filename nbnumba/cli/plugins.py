@@ -25,9 +25,17 @@ def command(ctx: click.Context, plugin_files: tuple[Path, ...]) -> None:
 
 def listing(stage: Stage, origin: str) -> str:
     """A stage as a paragraph."""
-    targets = f"cpu: yes, cuda: yes, derivative: {'yes' if stage.derivative else 'no'}"
+    targets = f"{where(stage)}, derivative: {'yes' if stage.derivative else 'no'}"
     lines = [f"{stage.kind} {stage.name}: {stage.summary}", f"    from {origin}; {targets}; spec {', '.join(stage.spec) or '-'}"]
     return "\n".join([*lines, *(f"    {parameter_line(parameter)}" for parameter in stage.parameters), ""])
+
+
+def where(stage: Stage) -> str:
+    """On which devices a stage runs; of a stranger's only the compiler knows."""
+    if stage.kind == "rotation":
+        return "once per step, on the host"
+    shipped = stage.function.__module__.startswith("nbnumba_plugins.")
+    return f"cpu: yes, cuda: {'yes' if shipped else 'plugins check tells'}"
 
 
 def parameter_line(parameter: Parameter) -> str:

@@ -29,16 +29,18 @@ ROTATION = "c-parity"
     "--plugin-file", "plugin_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.py", help="Stages to compile as well."
 )
 @click.option("--device", type=click.Choice(DEVICES[:2]), default="cpu", show_default=True, help="What to compile for.")
-@click.option("--jobs", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, help="Processes at once (default: number of cores).")
-def command(plugins: tuple[str, ...], dtype: str | None, plugin_files: tuple[Path, ...], device: str, jobs: int) -> None:
+@click.option("--jobs", type=click.IntRange(1, 1024), help="Processes at once (default: number of cores; 2 for cuda).")
+def command(plugins: tuple[str, ...], dtype: str | None, plugin_files: tuple[Path, ...], device: str, jobs: int | None) -> None:
     """Compile the kernels of every combination of stages, so that no run has to wait for that.
 
-    A kernel takes about 4 s of a core to compile and 0.2 MB of numba's cache; those that are there already take no time. With all shipped
-    stages there are 384: name the stages that you use.
+    A kernel takes about 4 s of a core to compile for the CPU and 0.2 MB of numba's cache; those that are there already take no time. With
+    all shipped stages there are 384: name the stages that you use.
 
     \b
       nbnumba warm --plugin lattice_shape=gauss --dtype float64
     """
+    open_device(device)
+    jobs = jobs or (2 if device == "cuda" else os.cpu_count() or 1)
     wanted = dict(key_and_value("--plugin", text, "KIND=NAME") for text in plugins)
     combinations = list(every_combination(with_files(plugin_files), wanted, (dtype,) if dtype else DTYPES))
     with click.progressbar(length=len(combinations), label="compiling", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
@@ -100,7 +102,9 @@ def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...
     stages = with_files(plugin_files)
     chosen = {kind: stages.get(kind, name) for kind, name in names.items()}
     experiment = small_experiment()
-    experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
+    # At phi = 0 the first sample of an image has an orientation of its own, which is looked for.
+    goniometer, sampling = replace(experiment.goniometer, phi_start=0.0), replace(experiment.sampling, dtype=dtype)
+    experiment = replace(experiment, goniometer=goniometer, sampling=sampling)
     try:
         parameters = prepare(chosen, experiment)
         where = open_device(device)

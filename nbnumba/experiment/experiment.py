@@ -161,8 +161,12 @@ class Experiment:
 
     @cached_property
     def terms(self) -> int:
-        """Terms that the whole image adds up."""
-        return self.steps * self.layers[0] * self.detector.shape[0] * self.detector.shape[1]
+        """Terms that the image adds up, over all pixels that are rendered."""
+        first_fast, last_fast, first_slow, last_slow = self.roi
+        mask = self.sampling.mask
+        region = (last_slow + 1 - first_slow) * (last_fast + 1 - first_fast)
+        pixels = region if mask is None else int(mask[first_slow : last_slow + 1, first_fast : last_fast + 1].sum())
+        return self.steps * self.layers[0] * pixels
 
     @cached_property
     def roi(self) -> Roi:

@@ -49,7 +49,9 @@ class Sampling(Part):
             mask = np.asarray(self.mask)
             if mask.ndim != 2 or not (mask.dtype == bool or np.issubdtype(mask.dtype, np.integer)):
                 raise ParameterError(self.where("mask"), f"must be a [slow, fast] array of true and false, not {mask.dtype} {mask.shape}")
-            object.__setattr__(self, "mask", mask != 0)
+            mask = mask != 0
+            mask.setflags(write=False)  # devices keep what they made of it
+            object.__setattr__(self, "mask", mask)
 
     @property
     def corrects_subpixels(self) -> bool:

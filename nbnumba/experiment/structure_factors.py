@@ -60,5 +60,6 @@ class StructureFactors(Part):
             raise ParameterError(
                 self.where("hkl"), f"reflection {index} has F = {F[first]:g} (row {first}) and {F[second]:g} (row {second})"
             )
-        object.__setattr__(self, "hkl", hkl.astype(np.int32))
-        object.__setattr__(self, "F", F)
+        for name, array in (("hkl", hkl.astype(np.int32)), ("F", F)):
+            array.setflags(write=False)  # tables are kept for as long as the same structure factors come again
+            object.__setattr__(self, name, array)

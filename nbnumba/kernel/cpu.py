@@ -27,9 +27,11 @@ from nbnumba.kernel.device import (
     Physics,
     Progress,
     arguments_of,
+    check_image,
     link,
     parameters_of,
     samples_per_pixel,
+    searching,
 )
 from nbnumba.kernel.linker import Linker, Target, reached
 from nbnumba.kernel.render import NEVER, ORDER, Sampling
@@ -63,7 +65,7 @@ class Cpu:
     name = "cpu"
 
     def __init__(self, threads: int | None = None) -> None:
-        self._threads = threads
+        self._threads = Threads(threads).number
         self._kernels = Kernels(compiled)
         self._arrays = Kept()
         self._spans: tuple[Area, NDArray[np.int64]] | None = None
@@ -71,6 +73,13 @@ class Cpu:
     def zeros(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         """A float64 image."""
         return np.zeros(shape)
+
+    def own(self, image: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
+        """The caller's array, checked."""
+        if not isinstance(image, np.ndarray):
+            raise ParameterError("out", f"must be an array of NumPy's, not a {type(image).__name__}")
+        check_image(image, shape)
+        return image
 
     def to_host(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
         """The image itself."""
@@ -101,14 +110,14 @@ class Cpu:
 
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
-        kernel, found = self._kernels.of(scan_order.find_first_sample, physics), np.full(2, -1)
+        kernel, found = self._kernels.of(scan_order.find_first_sample, searching(physics)), np.full(2, -1)
         with _one_image_at_a_time, compile_errors(physics):
             kernel(physics.parameters["geometry"], sampling, self._visited(area), area.shape[1], found)
         return None if found[0] < 0 else (int(found[0]), int(found[1]))
 
     def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
-        kernel = self._kernels.of(scan_order.find_latch, physics, parallel=True, nogil=True)
+        kernel = self._kernels.of(scan_order.find_latch, searching(physics), parallel=True, nogil=True)
         arguments = [p for _, p in parameters_of(physics, "geometry", "lattice_shape", "structure_factor")]
         with _one_image_at_a_time, Threads(self._threads):
             for block in blocks(self._visited(area), 100_000, 64):
@@ -122,7 +131,7 @@ class Cpu:
 
     def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
-        kernel = self._kernels.of(scan_order.count_outside, physics, parallel=True, nogil=True)
+        kernel = self._kernels.of(scan_order.count_outside, searching(physics), parallel=True, nogil=True)
         arguments = [p for _, p in parameters_of(physics, "geometry", "structure_factor")]
         spans = self._visited(area)
         counts = np.zeros(len(spans), np.int64)
@@ -239,12 +248,12 @@ class Threads:
         most = numba.config.NUMBA_NUM_THREADS
         if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
             raise ParameterError("threads", f"{threads} is not between 1 and {most}; NUMBA_NUM_THREADS in the environment sets the most")
-        self._threads = threads
+        self.number = threads
 
     def __enter__(self) -> int:
         self._before = numba.get_num_threads()
-        numba.set_num_threads(self._threads or self._before)
-        return self._threads or self._before
+        numba.set_num_threads(self.number or self._before)
+        return self.number or self._before
 
     def __exit__(self, *exception: object) -> None:
         numba.set_num_threads(self._before)

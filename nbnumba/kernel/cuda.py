@@ -10,32 +10,46 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import config, cuda
-from numba.cuda.cudadrv.error import CudaSupportError
 from numpy.typing import NDArray
 
-from nbnumba.errors import NotAvailableError
+from nbnumba.errors import NotAvailableError, ParameterError
 from nbnumba.kernel import cpu, render_cuda, scan_order, scan_order_cuda
-from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, arguments_of, link, samples_per_pixel, with_arrays
+from nbnumba.kernel.device import (
+    IN_DTYPE,
+    Area,
+    Function,
+    Kept,
+    Kernels,
+    Physics,
+    Progress,
+    arguments_of,
+    check_image,
+    link,
+    parameters_of,
+    samples_per_pixel,
+    searching,
+    with_arrays,
+)
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.render import Sampling
 from nbnumba.kernel.render_cuda import THREADS, Region
 
-# Terms rendered in one launch, so that the progress bar and Ctrl-C have their turn: seconds of work.
-SAMPLES_PER_LAUNCH = 5e11
+LEAST_CAPABILITY = 7, 5
+
+# Of a launch, so that the progress bar and Ctrl-C have their turn, and that no watchdog of a display ends it.
+SECONDS_PER_LAUNCH = 1.0
+THREADS_PER_MULTIPROCESSOR = 2048
 
 # Multiply-adds of float64 a multiprocessor does a clock, by compute capability; others do 2.
-FLOAT64_UNITS = {(6, 0): 32, (7, 0): 32, (8, 0): 32, (9, 0): 64, (10, 0): 64}
+FLOAT64_UNITS = {(8, 0): 32, (9, 0): 64, (10, 0): 64}
 # Those that a term of a square crystal takes.
 FLOAT64_OPERATIONS = {"float64": 90, "float32": 30}
 
-# A small image does not fill a GPU, and its user knows.
-warnings.filterwarnings("ignore", message="Grid size")
-
-LEAST_CAPABILITY = 7, 5
 NONE = 2**62
 
 
@@ -58,7 +72,7 @@ def make_targets() -> dict[str, Target]:
 
     modules = {python_math: python_math, np: cuda_numpy, cuda: cuda, libdevice: libdevice}
     return {
-        dtype: Target(cuda.jit(device=True, forceinline=True), f"cuda, {dtype}", modules, instead)
+        dtype: Target(cuda.jit(device=True, forceinline=True), ("cuda", "forceinline"), modules, instead)
         for dtype, instead in cuda_math.INSTEAD.items()
     }
 
@@ -81,7 +95,8 @@ def jitted(kernel: Function, physics: Physics) -> Any:
     """The same, compiled when first launched."""
     function = linked(kernel, physics)
     if function.__qualname__ not in _jitted:
-        _jitted[function.__qualname__] = cuda.jit(function, cache=not config.ENABLE_CUDASIM)
+        how = {} if config.ENABLE_CUDASIM else {"cache": True, "lto": False}
+        _jitted[function.__qualname__] = cuda.jit(function, **how)
     return _jitted[function.__qualname__]
 
 
@@ -94,36 +109,44 @@ class Cuda:
         self._kernels = Kernels(jitted)
         self._arrays = Kept()
         self._area: tuple[Area, Region, Any] | None = None
+        self._blank: Any = None
 
     def zeros(self, shape: tuple[int, int]) -> Any:
         """A float64 image in the GPU's memory."""
-        with enough_memory():
+        with one_line_of_the_driver():
             return cuda.to_device(np.zeros(shape))
+
+    def own(self, image: Any, shape: tuple[int, int]) -> Any:
+        """The caller's array as one of numba's, in the same memory."""
+        if not hasattr(image, "copy_to_device"):
+            if not hasattr(image, "__cuda_array_interface__"):
+                raise ParameterError("out", f"must be an array in the GPU's memory, not a {type(image).__name__}")
+            image = cuda.as_cuda_array(image, sync=False)
+        check_image(image, shape)
+        return image
 
     def to_host(self, image: Any) -> NDArray[np.float64]:
         """The image as an array of NumPy's."""
-        return np.asarray(image.copy_to_host())
+        with one_line_of_the_driver():
+            return np.asarray(image.copy_to_host())
 
     def render(self, physics: Physics, sampling: Sampling, area: Area, image: Any, progress: Progress | None = None) -> None:
         """Fill the area of the image, with one launch if that does not take long."""
-        kernel = self._kernels.of(render_cuda.render, physics)
-        with enough_memory():
+        kernel, alone = self._kernels.of(render_cuda.render, physics), int(sampling.first_pixel >= 0)
+        with one_line_of_the_driver():
             arguments = [*arguments_of(physics, self._array), with_arrays(sampling, self._array)]
             region, listed = self._region(area)
             if area.pixels < image.size:
-                image.copy_to_device(np.zeros(area.shape))
-        alone = int(sampling.first_pixel >= 0)
-        at_once = max(THREADS, int(SAMPLES_PER_LAUNCH / samples_per_pixel(sampling)) // THREADS * THREADS)
-        if progress:
-            progress(0, region.end)
-        for begin in range(0, region.end, at_once):
-            part = region._replace(begin=begin, end=min(begin + at_once, region.end))
-            with compile_errors(physics):
-                kernel[blocks(part) + alone, THREADS](*arguments, part, listed, image)
-            if progress or part.end < region.end:
-                cuda.synchronize()
+                self._clear(image)
             if progress:
-                progress(part.end, region.end)
+                progress(0, region.end)
+            for part in parts(region, physics.dtype, samples_per_pixel(sampling)):
+                with compile_errors(physics):
+                    launch(kernel, blocks(part) + alone, *arguments, part, listed, image)
+                if progress or part.end < region.end:
+                    cuda.synchronize()
+                if progress:
+                    progress(part.end, region.end)
         self._arrays.forget()
 
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
@@ -148,20 +171,34 @@ class Cuda:
         registers, local_memory, ptx = (next(iter(by_signature.values())) for by_signature in found)
         return MachineCode(registers, local_memory, ptx)
 
-    def _look(self, kernel: Function, physics: Physics, kinds: tuple[str, ...], sampling: Sampling, area: Area, start: int) -> int:
-        """What a kernel of scan_order_cuda.py makes of a number."""
-        with enough_memory():
-            arguments = [with_arrays(physics.parameters[kind], self._array) for kind in kinds]
+    def _look(self, search: Function, physics: Physics, kinds: tuple[str, ...], sampling: Sampling, area: Area, start: int) -> int:
+        """What a kernel of scan_order_cuda.py makes of a number, part by part in scan order."""
+        kernel = self._kernels.of(search, searching(physics))
+        with one_line_of_the_driver():
+            # The tables that the rendering kernel takes, so that none is sent twice.
+            arguments = [
+                with_arrays(p, self._array, physics.dtype if kind in IN_DTYPE else "float64") for kind, p in parameters_of(physics, *kinds)
+            ]
             region, listed = self._region(area)
-            answer = cuda.to_device(np.array([start]))
-            sampling = with_arrays(sampling, self._array)
-        with compile_errors(physics):
-            self._kernels.of(kernel, physics)[blocks(region), THREADS](*arguments, sampling, region, listed, area.shape[1], answer)
-        return int(answer.copy_to_host()[0])
+            on_device, answer = with_arrays(sampling, self._array), cuda.to_device(np.array([start]))
+            found = start
+            for part in parts(region, "float64", samples_per_pixel(sampling)):
+                with compile_errors(physics):
+                    launch(kernel, blocks(part), *arguments, on_device, part, listed, area.shape[1], answer)
+                found = int(answer.copy_to_host()[0])
+                if start == NONE and found != NONE:
+                    break
+        return found
 
     def _array(self, array: NDArray[Any], dtype: str) -> Any:
         """An array in the GPU's memory."""
         return self._arrays.of(array, dtype, lambda a: cuda.to_device(np.ascontiguousarray(a, dtype)))
+
+    def _clear(self, image: Any) -> None:
+        """Zeros everywhere."""
+        if self._blank is None or self._blank.shape != image.shape:
+            self._blank = cuda.to_device(np.zeros(image.shape))
+        image.copy_to_device(self._blank)
 
     def _region(self, area: Area) -> tuple[Region, Any]:
         """The area as the kernels take it."""
@@ -174,13 +211,35 @@ class Cuda:
                 inside[rows, columns] = area.mask[rows, columns]
                 listed = np.flatnonzero(inside)
             region = Region(first_fast, first_slow, last_fast + 1 - first_fast, int(area.mask is not None), 0, area.pixels)
-            self._area = area, region, cuda.to_device(np.append(listed, 0))  # an array without elements has no memory
+            self._area = area, region, cuda.to_device(np.append(listed, 0))  # never empty
         return self._area[1:]
+
+
+def parts(region: Region, dtype: str, terms_per_pixel: int) -> Iterator[Region]:
+    """The region in launches that do not last long, unless a pixel for every thread of the GPU does."""
+    at_once = pixels_at_once(dtype, terms_per_pixel)
+    for begin in range(0, region.end, at_once):
+        yield region._replace(begin=begin, end=min(begin + at_once, region.end))
+
+
+def pixels_at_once(dtype: str, terms_per_pixel: int) -> int:
+    """Pixels of a launch."""
+    if config.ENABLE_CUDASIM:
+        return NONE
+    least = int(cuda.get_current_device().MULTIPROCESSOR_COUNT) * THREADS_PER_MULTIPROCESSOR
+    return max(least, int(SECONDS_PER_LAUNCH * expected_rate(dtype) / terms_per_pixel))
 
 
 def blocks(region: Region) -> int:
     """Blocks of threads that have a thread for every pixel."""
     return max(1, -(-(region.end - region.begin) // THREADS))
+
+
+def launch(kernel: Any, grid: int, *arguments: Any) -> None:
+    """Run so many blocks of a kernel, without numba's warning that a small image does not fill the GPU."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Grid size")
+        kernel[grid, THREADS](*arguments)
 
 
 def expected_rate(dtype: str) -> float:
@@ -190,44 +249,68 @@ def expected_rate(dtype: str) -> float:
     return float(device.MULTIPROCESSOR_COUNT * units * device.CLOCK_RATE * 1e3 / FLOAT64_OPERATIONS[dtype])
 
 
+def is_nvidias(error: BaseException) -> bool:
+    """Whether an exception comes from the driver, the compiler or the assembler rather than from numba."""
+    return type(error).__module__.startswith(("cuda.", "numba.cuda.cudadrv."))
+
+
 @contextmanager
-def enough_memory() -> Iterator[None]:
-    """One line where the GPU's memory is too small."""
+def one_line_of_the_driver() -> Iterator[None]:
+    """What the GPU's driver refuses, in one line."""
     try:
         yield
     except Exception as error:
-        if "OUT_OF_MEMORY" not in str(error):
+        if not is_nvidias(error):
             raise
-        raise NotAvailableError(
-            "device cuda: the GPU has not enough memory for image and tables; render a smaller -roi, or take --device cpu"
-        ) from None
+        if "OUT_OF_MEMORY" in str(error):
+            told = "the GPU has not enough memory for image and tables; render a smaller detector (-detpixels), or take --device cpu"
+            raise NotAvailableError(f"device cuda: {told}") from None
+        raise NotAvailableError(f"device cuda: {' '.join(str(error).split())}; take --device cpu") from error
 
 
 @contextmanager
-def unknown_functions() -> Iterator[None]:
-    """Numba knows most functions of NumPy's on the GPU by name alone, and stumbles over them later."""
+def what_numba_lacks() -> Iterator[None]:
+    """Errors of compiling as numba has others: a function of NumPy's that it knows by name alone, what NVIDIA's compiler refuses."""
     try:
         yield
     except KeyError as error:
-        raise NotImplementedError(f"there is no {error} on the GPU; nbnumba/kernel/cuda_numpy.py lists what of NumPy is") from error
+        if "ufunc" not in str(error):
+            raise
+        raise NotImplementedError(f"there is no {error} on the GPU; see 'On a GPU' in the README") from error
+    except Exception as error:
+        if "nvvm" not in type(error).__name__.lower():
+            raise
+        raise NotImplementedError(f"NVIDIA's compiler refuses it ({' '.join(str(error).split())})") from error
 
 
 @contextmanager
 def compile_errors(physics: Physics) -> Iterator[None]:
     """One line where a stage function cannot be compiled, and whose function it is."""
-    with cpu.compile_errors(physics, why_not_compiled), unknown_functions():
+    with cpu.compile_errors(physics, why_not_compiled), what_numba_lacks():
         yield
 
 
-def why_not_compiled(function: Function, parameters: Any) -> str:
-    """Why a stage function does not compile for the GPU by itself; empty if it does, or if only a GPU could tell."""
-    inlined = replace(TARGETS["float64"], compile=cuda.jit(device=True, inline="always"), compiled={})
+@contextmanager
+def any_gpu() -> Iterator[None]:
+    """Compile functions for a GPU that is not there: numba asks it for its compute capability, and for nothing else."""
+    from numba.cuda import dispatcher
+
+    asked = dispatcher.get_current_device
+    if not cuda.is_available():
+        dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=LEAST_CAPABILITY)
     try:
-        with unknown_functions():
+        yield
+    finally:
+        dispatcher.get_current_device = asked
+
+
+def why_not_compiled(function: Function, parameters: Any) -> str:
+    """Why a stage function does not compile for a GPU by itself; empty if it does."""
+    inlined = replace(TARGETS["float64"], compiled={})
+    try:
+        with what_numba_lacks(), any_gpu():
             linked = Linker(inlined, {}).clone(function)
             _, result = cuda.compile(linked, cpu.signature_of(function, parameters), device=True, abi="numba", cc=LEAST_CAPABILITY)
-    except CudaSupportError:
-        return ""
     except (*cpu.FAILURES, ValueError) as error:
         return cpu.one_line(error)
     return cpu.why_no_number(result)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbnumba.errors import ParameterError
 from nbnumba.kernel import math, single
 from nbnumba.kernel.linker import Linker, Target, layout
 from nbnumba.kernel.render import ORDER, Sampling
@@ -62,6 +63,9 @@ class Device(Protocol):
     def render(self, physics: Physics, sampling: Sampling, area: Area, image: Any, progress: Progress | None = None) -> None:
         """Fill the area of the image."""
 
+    def own(self, image: Any, shape: tuple[int, int]) -> Any:
+        """The caller's array as one of this device's, in the same memory. Raises ParameterError if that cannot be."""
+
     def to_host(self, image: Any) -> NDArray[np.float64]:
         """The image as an array of NumPy's; the same memory where that is possible."""
 
@@ -73,6 +77,14 @@ class Device(Protocol):
 
     def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
+
+
+def check_image(image: Any, shape: tuple[int, int]) -> None:
+    """Refuse memory that the image does not fit."""
+    if tuple(image.shape) != shape:
+        raise ParameterError("out", f"has the shape {tuple(image.shape)}, the detector {shape}")
+    if image.dtype != np.float64:
+        raise ParameterError("out", f"must be float64, not {image.dtype}")
 
 
 class CompileError(Exception):
@@ -93,15 +105,20 @@ class Kept:
     def of(self, array: Any, purpose: str, make: Callable[[Any], Any]) -> Any:
         """``make(array)``, or what it was before."""
         key = id(array), purpose
-        self._wanted.add(key)
         if key not in self._kept:
             self._kept[key] = array, make(array)
+        self._wanted.add(key)
         return self._kept[key][1]
 
     def forget(self) -> None:
         """Let go of what was not asked for since the last time."""
         self._kept = {key: self._kept[key] for key in self._wanted}
         self._wanted = set()
+
+
+def searching(physics: Physics) -> Physics:
+    """What scan order depends on is looked for in float64."""
+    return replace(physics, dtype="float64")
 
 
 class Kernels:

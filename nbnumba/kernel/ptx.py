@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+ORIENTATION = "ld.shared.f64"  # the load of one of its nine numbers
 LABEL = re.compile(r"^(\$\w+):")
 BRANCH = re.compile(r"\bbra(?:\.uni)?\s+(\$\w+)")
 ARITHMETIC = re.compile(r"^(?:@!?%p\d+ )?((?:fma|add|sub|mul|div|sqrt|rcp|min|max|neg|abs|copysign|setp|cvt|ex2)\S*\.(f64|f32)\S*)\s")
@@ -19,8 +20,15 @@ def term_loop(ptx: str) -> list[str]:
         for at, line in enumerate(lines)
         if (match := BRANCH.search(line)) and begins.get(match[1], at + 1) <= at
     ]
-    of_terms = [loop for loop in loops if sum("ld.shared.f64" in line for line in loop) >= 9]
+    of_terms = [loop for loop in loops if sum(ORIENTATION in line for line in loop) >= 9]
     return min(of_terms, key=len)
+
+
+def arithmetic_of_a_term(ptx: str) -> Counter[str]:
+    """How often each arithmetic instruction stands in the loop over terms, for a term."""
+    loop = term_loop(ptx)
+    terms = sum(ORIENTATION in line for line in loop) // 9  # more than one where the compiler unrolls
+    return Counter({name: count // terms for name, count in arithmetic(loop).items()})
 
 
 def arithmetic(instructions: list[str]) -> Counter[str]:

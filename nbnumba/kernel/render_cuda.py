@@ -52,7 +52,7 @@ def render(gp, lp, fp, pp, sp, sampling, region, listed, image):
     # The pixel that holds the first sample in scan order has the first block for itself: orientations are a block's.
     alone = 1 if sampling.first_pixel >= 0 and cuda.blockIdx.x == 0 else 0
     number = region.begin + (cuda.blockIdx.x - (1 if sampling.first_pixel >= 0 else 0)) * THREADS + cuda.threadIdx.x
-    slow, fast = place(region, listed, image.shape[1], min(number, region.end - 1))
+    slow, fast = place(region, listed, image.shape[1], min(max(number, region.begin), region.end - 1))
     if alone:
         slow, fast = sampling.first_pixel // image.shape[1], sampling.first_pixel % image.shape[1]
     pixel = slow * image.shape[1] + fast

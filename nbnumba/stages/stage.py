@@ -96,10 +96,11 @@ class WorkedValue:
 class Stage:
     """One physics model of one kind.
 
-    prepare(experiment) runs once on the host and returns a flat NamedTuple of numbers and arrays. function(p, ...) is plain
-    scalar Python, takes that NamedTuple first and then the ARGUMENTS of its kind, and returns their RESULT; the same source
-    runs in Python and in the kernels for CPU and GPU (a rotation's, once per step, in Python only). Numbers come in as float64; with
-    ``--dtype float32`` the functions of nbnumba.kernel.math go on in float32, ``working`` among them, and arrays of p are float32.
+    prepare(experiment) runs once on the host and returns a flat NamedTuple of numbers and arrays, which it leaves alone from then
+    on. function(p, ...) is plain scalar Python, takes that NamedTuple first and then the ARGUMENTS of its kind, and returns their
+    RESULT; the same source runs in Python and in the kernels for CPU and GPU (a rotation's, once per step, in Python only). Numbers
+    come in as float64; with ``--dtype float32`` the functions of nbnumba.kernel.math go on in float32, ``working`` among them, and
+    arrays of p are float32.
 
     derivative, if there is one, returns value and partial derivatives. spec names the numbered statements of specs/ that the model
     implements. latch(p, h, k, l), for a structure factor only, returns 1 for a term that changes how all later ones of the image,

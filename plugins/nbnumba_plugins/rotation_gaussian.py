@@ -21,7 +21,9 @@ def normal_domains(spread: float, domains: int, seed: int) -> np.ndarray:
     if domains == 1:
         return np.eye(3)[np.newaxis]
     deviates = Ran1(seed)
-    return np.array([normal_rotation(spread, deviates) for _ in range(domains)])
+    rotations = np.array([normal_rotation(spread, deviates) for _ in range(domains)])
+    rotations.setflags(write=False)
+    return rotations
 
 
 def prepare(experiment: Experiment) -> Spec:

@@ -54,6 +54,7 @@ def mosaic_rotations(spread: float, domains: int, seed: int) -> np.ndarray:
     deviates = Ran1(seed)
     rotations = np.array([cap_rotation(spread, deviates) for _ in range(domains)])
     rotations[0] = np.eye(3)
+    rotations.setflags(write=False)
     return rotations
 
 

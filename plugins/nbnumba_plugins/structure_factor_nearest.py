@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOST_ENTRIES = 2**31  # of the table, 16 GiB
 
 
+MOST_TABLES = 2  # kept
 TABLES: WeakKeyDictionary[StructureFactors, Nearest] = WeakKeyDictionary()
 
 
@@ -60,9 +61,11 @@ def table(hkl: np.ndarray, F: np.ndarray, default_F: float) -> Nearest:
 def prepare(experiment: Experiment) -> Nearest:
     """The same table for the same structure factors: a series of images needs it once."""
     factors = experiment.structure_factors
-    if factors not in TABLES:
-        TABLES[factors] = table_of(factors)
-    return TABLES[factors]
+    found = TABLES.get(factors) or table_of(factors)
+    if factors not in TABLES and len(TABLES) >= MOST_TABLES:
+        TABLES.clear()
+    TABLES[factors] = found
+    return found
 
 
 def table_of(factors: StructureFactors) -> Nearest:

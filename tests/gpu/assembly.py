@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 import numba
 import numpy as np
 
-from nbnumba.devices import gpu_problem
-from nbnumba.kernel.ptx import arithmetic, term_loop
+from nbnumba.kernel.cuda import any_gpu
+from nbnumba.kernel.ptx import arithmetic_of_a_term
 
 CAPABILITIES = ((7, 5), (8, 0), (9, 0))
 
@@ -29,22 +26,12 @@ class Facts(NamedTuple):
     code: int
 
 
-@contextmanager
-def pretend_a_gpu() -> Iterator[None]:
-    """Let numba compile functions that others call: it asks the GPU at hand for its compute capability then, for nothing else."""
-    if gpu_problem():
-        with patch("numba.cuda.dispatcher.get_current_device", lambda: SimpleNamespace(compute_capability=CAPABILITIES[0])):
-            yield
-    else:
-        yield
-
-
 def library(function: Any, arguments: tuple[Any, ...]) -> Any:
     """The kernel, in NVVM's language: from here on it is compiled for a compute capability."""
     from numba.cuda.compiler import _compile_pyfunc_with_fixup
 
     types = tuple(map(numba.typeof, arguments))
-    with pretend_a_gpu():
+    with any_gpu():
         return _compile_pyfunc_with_fixup(function, types, device=False, abi="numba", cc=CAPABILITIES[0])[0]
 
 
@@ -72,11 +59,9 @@ def compile_and_assemble(names: dict[str, str], dtype: str, capabilities: Sequen
     return {capability: facts_of(ptx[capability], capability) for capability in capabilities}
 
 
-def arithmetic_of_a_term(names: dict[str, str], dtype: str) -> Counter[str]:
+def arithmetic_in_float(names: dict[str, str], dtype: str) -> Counter[str]:
     """How often each arithmetic instruction stands in the loop over terms, for a term."""
-    loop = term_loop(ptx_of(rendering_kernel(names, dtype), CAPABILITIES[-1]))
-    terms = sum("ld.shared.f64" in line for line in loop) // 9  # more than one where NVVM unrolls
-    return Counter({name: count // terms for name, count in arithmetic(loop).items()})
+    return arithmetic_of_a_term(ptx_of(rendering_kernel(names, dtype), CAPABILITIES[-1]))
 
 
 def rendering_kernel(names: dict[str, str], dtype: str) -> Any:

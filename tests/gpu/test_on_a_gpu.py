@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import GOLDEN, TESTS
-from gpu.available import no_gpu
 
 import nbnumba
+from nbnumba.devices import gpu_problem
 from nbnumba.gpu_check import cases, compare, memory_checks
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(no_gpu()), reason=f"GPU: {no_gpu()}")]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(gpu_problem()), reason=f"GPU: {gpu_problem()}")]
 
 
 def parameters() -> list[Any]:

@@ -123,6 +123,15 @@ def test_a_mask_and_a_region() -> None:
 
 
 @pytest.mark.spec("DEV-2")
+@pytest.mark.parametrize("wanted", [0.02, 0.4])
+def test_a_mask_and_a_carried_orientation(wanted: float) -> None:
+    experiment = experiment_of("-phi 0 -osc 2 -phisteps 3", preset="c-parity")
+    mask = np.random.default_rng(2).random(experiment.detector.shape) < wanted
+    mask[3, 4] = True
+    assert_equal(replace(experiment, sampling=replace(experiment.sampling, mask=mask)))
+
+
+@pytest.mark.spec("DEV-2")
 def test_nothing_to_render() -> None:
     experiment = experiment_of("")
     experiment = replace(experiment, sampling=replace(experiment.sampling, mask=np.zeros(experiment.detector.shape, bool)))
@@ -143,7 +152,7 @@ def test_nothing_is_left_out() -> None:
 def test_several_launches_make_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = experiment_of("-detpixels_f 23 -detpixels_s 19 -phi 0 -osc 2 -phisteps 3", preset="c-parity")
     whole, calls = Simulator(device="cuda").image(experiment), []
-    monkeypatch.setattr("nbnumba.kernel.cuda.SAMPLES_PER_LAUNCH", 500.0)
+    monkeypatch.setattr("nbnumba.kernel.cuda.pixels_at_once", lambda dtype, terms: 128)
     parts = Simulator(device="cuda").image(experiment, progress=lambda done, total: calls.append((done, total)))
     assert np.array_equal(whole.pixels, parts.pixels)
     assert calls == [(0, 437), (128, 437), (256, 437), (384, 437), (437, 437)]
@@ -168,7 +177,29 @@ def test_a_simulator_keeps_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.count_nonzero(simulator.render(part).copy_to_host()) <= 4
     other = cuda.to_device(np.zeros(experiment.detector.shape))
     assert simulator.render(experiment, out=other) is other
+    with pytest.raises(nbnumba.ParameterError, match="out: must be an array in the GPU's memory, not a list"):
+        simulator.render(experiment, out=[])
     assert np.array_equal(other.copy_to_host(), expected)
+
+
+@pytest.mark.spec("DEV-4")
+def test_a_simulator_recovers_from_an_image_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba import cuda
+
+    class OutOfMemory(Exception):
+        __module__ = "numba.cuda.cudadrv.driver"
+
+    def full(array: np.ndarray) -> None:
+        raise OutOfMemory("Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
+
+    experiment, simulator = with_table(experiment_of(""), 5, interpolate=False), Simulator(device="cuda")
+    simulator.render(experiment)
+    before = cuda.to_device
+    monkeypatch.setattr("nbnumba.kernel.cuda.cuda.to_device", full)
+    with pytest.raises(nbnumba.NotAvailableError, match="the GPU has not enough memory for image and tables; render a smaller detector"):
+        simulator.render(with_table(experiment, 6, interpolate=False))
+    monkeypatch.setattr("nbnumba.kernel.cuda.cuda.to_device", before)
+    assert np.array_equal(simulator.render(experiment).copy_to_host(), nbnumba.simulate(experiment, device="cuda").pixels)
 
 
 @pytest.mark.spec("DEV-6")
@@ -180,10 +211,10 @@ def test_the_benchmark_measures_what_it_says(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Cuda, "code", lambda self, physics: MachineCode(64, 0, ptx))
     for name, value in {"ROUNDS": 1, "STEPS": 3, "BLOCKS": 1, "THREADS": 2, "COPIED": 64, "DOMAINS": 2}.items():
         monkeypatch.setattr(gpu, name, value)
-    limits = gpu.ceilings()
+    limits = dict(gpu.ceilings())
     assert len(limits) == 3
     assert min(limits.values()) > 0.0
-    (row,) = gpu.rates(3, gpu.WORK[:1])
+    row = gpu.rate(gpu.timed_works()[0], 3)
     assert row["samples"] == 3 * 3 * 100
     assert row["arithmetic_per_sample"] == {"fma.rn.f64": 4, "mul.f32": 1}
     known = {"float64 multiply-adds per second": 8e3, "float32 multiply-adds per second": 2e3}

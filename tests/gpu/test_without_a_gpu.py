@@ -6,23 +6,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from conftest import ROOT, TESTS
-from gpu.assembly import CAPABILITIES, Facts, arithmetic_of_a_term, compile_and_assemble, facts_of, ptx_of, searching_kernel
-from gpu.available import no_gpu
+from gpu.assembly import CAPABILITIES, Facts, arithmetic_in_float, compile_and_assemble, facts_of, ptx_of, searching_kernel
 
 import nbnumba
 from nbnumba import gpu_check
 from nbnumba.cli.main import main
-from nbnumba.devices import open_device
+from nbnumba.devices import gpu_problem, open_device
 from nbnumba.gpu_check import against, cases
 from nbnumba.stages.registry import installed
 
@@ -123,7 +123,7 @@ REDUCTIONS = {
 @pytest.mark.parametrize(("kind", "name"), REDUCTIONS, ids=lambda v: str(v))
 def test_float32_kernels_compute_in_float64_nothing_but_the_reduction_of_indices(kind: str, name: str) -> None:
     plain = {"geometry": "planar", "polarization": "kahn", "scaling": "reference", "lattice_shape": "gauss", "structure_factor": "constant"}
-    counts = arithmetic_of_a_term({**plain, kind: name}, "float32")
+    counts = arithmetic_in_float({**plain, kind: name}, "float32")
     in_float64 = sum(n for operation, n in counts.items() if operation.endswith("f64") and not operation.startswith(("cvt", "neg", "abs")))
     assert in_float64 <= OF_ALL + REDUCTIONS[kind, name], counts
     assert not any("div" in operation and operation.endswith("f64") for operation in counts)
@@ -133,7 +133,7 @@ def test_float32_kernels_compute_in_float64_nothing_but_the_reduction_of_indices
 @pytest.mark.spec("DEV-1")
 def test_float64_kernels_compute_in_float64_alone() -> None:
     plain = {"geometry": "planar", "polarization": "kahn", "scaling": "reference", "lattice_shape": "square", "structure_factor": "nearest"}
-    assert not [operation for operation in arithmetic_of_a_term(plain, "float64") if operation.endswith("f32")]
+    assert not [operation for operation in arithmetic_in_float(plain, "float64") if operation.endswith("f32")]
 
 
 class One(NamedTuple):
@@ -172,7 +172,7 @@ def test_without_the_package_one_line_says_how_to_get_it(
 
 
 @pytest.mark.spec("DEV-1", "CLI-3")
-@pytest.mark.skipif(not no_gpu(), reason="there is a GPU")
+@pytest.mark.skipif(not gpu_problem(), reason="there is a GPU")
 def test_without_a_gpu_one_line_says_so(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(["run", *SMALL.split(), "--device", "cuda"], capsys)
     assert line.startswith("nbnumba: error: device cuda: no NVIDIA GPU that can be used (")
@@ -211,41 +211,110 @@ def test_auto_takes_the_gpu_where_it_is_sooner_done(rate: float, problem: str, d
 
 
 @pytest.mark.spec("DEV-1", "CLI-3")
-def test_too_little_memory_is_one_line() -> None:
-    from nbnumba.kernel.cuda import enough_memory
+def test_what_the_driver_refuses_is_one_line() -> None:
+    from nbnumba.kernel.cuda import one_line_of_the_driver
 
-    told = "the GPU has not enough memory for image and tables; render a smaller -roi"
-    with pytest.raises(nbnumba.NotAvailableError, match=told), enough_memory():
-        raise RuntimeError("[2] Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
-    with pytest.raises(RuntimeError, match="other"), enough_memory():
+    class Refused(Exception):
+        __module__ = "numba.cuda.cudadrv.driver"
+
+    told = "the GPU has not enough memory for image and tables; render a smaller detector"
+    with pytest.raises(nbnumba.NotAvailableError, match=told), one_line_of_the_driver():
+        raise Refused("Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
+    told = "device cuda: Call to cuCtxSynchronize results in CUDA_ERROR_LAUNCH_TIMEOUT; take --device cpu"
+    with pytest.raises(nbnumba.NotAvailableError, match=told), one_line_of_the_driver():
+        raise Refused("Call to cuCtxSynchronize\nresults in CUDA_ERROR_LAUNCH_TIMEOUT")
+    with pytest.raises(RuntimeError, match="other"), one_line_of_the_driver():
         raise RuntimeError("other")
+
+
+@pytest.mark.spec("DEV-1", "CLI-3")
+def test_what_else_a_gpu_may_lack_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba import cuda
+
+    monkeypatch.setattr("nbnumba.devices.driver_problem", str)
+    monkeypatch.setattr(cuda, "is_available", lambda: False)
+    assert gpu_problem() == "numba-cuda does not find NVIDIA's compiler (libNVVM); install it with: pip install 'nbnumba[cuda]'"
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "get_current_device", lambda: SimpleNamespace(compute_capability=(7, 0)))
+    assert gpu_problem() == "the GPU has compute capability 7.0, needed is 7.5 or more; take --device cpu"
+    monkeypatch.setattr(cuda, "get_current_device", lambda: SimpleNamespace(compute_capability=(7, 5)))
+    assert gpu_problem() == ""
+
+
+@pytest.mark.spec("DEV-3")
+def test_a_launch_takes_about_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nbnumba.kernel import cuda as kernel_cuda
+    from nbnumba.kernel.render_cuda import Region
+
+    card = SimpleNamespace(compute_capability=(9, 0), MULTIPROCESSOR_COUNT=100, CLOCK_RATE=1_800_000)
+    monkeypatch.setattr(kernel_cuda.cuda, "get_current_device", lambda: card)
+    assert kernel_cuda.expected_rate("float64") == pytest.approx(100 * 64 * 1.8e9 / 90)
+    assert kernel_cuda.pixels_at_once("float64", 1000) == 128_000_000
+    assert kernel_cuda.pixels_at_once("float64", 10**9) == 204_800  # a thread everywhere, however long that takes
+    found = list(kernel_cuda.parts(Region(0, 0, 1000, 0, 0, 500_000), "float64", 10**9))
+    assert [(part.begin, part.end) for part in found] == [(0, 204_800), (204_800, 409_600), (409_600, 500_000)]
+    assert not list(kernel_cuda.parts(Region(0, 0, 1, 0, 0, 0), "float64", 1))
+
+
+@pytest.mark.spec("DEV-2")
+def test_what_stands_in_on_the_gpu_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By NumPy in the place of the GPU's library."""
+    from nbnumba.kernel import cuda_math, lookup, math, single
+
+    library = SimpleNamespace(
+        longlong_as_double=lambda i: np.int64(i).view(np.float64),
+        int_as_float=lambda i: np.int32(i).view(np.float32),
+        double2int_rn=lambda x: np.int32(np.clip(np.rint(x), -(2**31), 2**31 - 1)),
+        fast_fdividef=lambda a, b: np.float32(a) / np.float32(b),
+    )
+    monkeypatch.setattr(cuda_math, "libdevice", library)
+    for k in (-1022, -1, 0, 1, 1023):
+        assert cuda_math.power_of_two(k) == math.power_of_two(float(k)) == 2.0**k
+    for k in (-126, 0, 5, 127):
+        assert cuda_math.power_of_two_single(k) == single.power_of_two(float(k)) == 2.0**k
+    for x in [0.0, -0.5, 0.5, 1.5, 2.5, -2.5, 0.49999999999999994, 1e6 + 0.25, *np.random.default_rng(0).normal(size=200) * 1e4]:
+        assert cuda_math.nearest_by_shift(x) == single.nearest(x)
+        assert cuda_math.distance_by_shift(x) == math.distance_to_nearest(x)
+        assert cuda_math.rint_single(np.float32(x)) == np.rint(np.float32(x))
+    assert cuda_math.ratio_single(3.0, 4.0) == 0.75
+    p = SimpleNamespace(h_low=-3.0, h_high=4.0, k_low=-2.0, k_high=2.0, l_low=0.0, l_high=9.0, h_stride=50.0, k_stride=10.0, origin=170.0)
+    for h, k, l in [(0.0, 0.0, 0.0), (-3.0, -2.0, 0.0), (4.0, 2.0, 9.0), (1e300, -1e300, 5.0), (-np.inf, np.inf, 3.0), (1.0, -1.0, 7.0)]:
+        assert cuda_math.row_of(p, h, k, l) == lookup.row_of(p, h, k, l)
 
 
 @pytest.mark.spec("DEV-6")
 def test_the_check_runs_in_the_simulator(tmp_path: Path) -> None:
     file = tmp_path / "check.json"
-    options = ["--case", "region", "--case", "interpolated", "--pixels", "8", "--no-benchmark", "--json", str(file)]
+    options = ["--case", "region", "--case", "interpolated", "--case", "mask", "--pixels", "8", "--no-benchmark", "--json", str(file)]
     done = in_simulator("-m", "nbnumba.gpu_check", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(file.read_text())
     assert found["card"]["name"] == "numba's simulator"
-    assert len(found["parity"]) == 8
-    assert {row["check"] for row in found["memory"]} == {"pixels that were not written", "pixels written outside the region"}
+    assert len(found["parity"]) == 12
+    assert len(found["memory"]) == 4
     assert found["failed"] == 0
 
 
 @pytest.mark.spec("DEV-6")
 def test_a_check_that_fails_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    row = {"case": "a", "mode": "spec", "dtype": "float64", "difference": 1e-3, "passed": False}
+    row = {"case": "a", "passed": False, "line": "parity  a  1.0e-03"}
+
+    def compare(*_: object) -> Iterator[dict[str, object]]:
+        yield dict(row)
+        raise RuntimeError("and then\nthis")
+
     monkeypatch.setattr(gpu_check, "gpu_problem", str)
     monkeypatch.setattr(gpu_check, "card", lambda: {"name": "a card", "capability": "9.0", "multiprocessors": 1, "date": "today"})
     monkeypatch.setattr(gpu_check, "cases", lambda *_: iter([("a", [], None)]))
-    monkeypatch.setattr(gpu_check, "compare", lambda *_: iter([row]))
+    monkeypatch.setattr(gpu_check, "compare", compare)
     monkeypatch.setattr(gpu_check, "memory_checks", lambda: iter([]))
     assert main(["--no-benchmark"], command=gpu_check.command) == 1
     out = capsys.readouterr().out
     assert "1.0e-03  FAILED" in out
-    assert "1 comparisons, 0 memory checks, 1 failed" in out
+    assert "a: RuntimeError: and then this  FAILED" in out
+    assert "2 comparisons, 0 memory checks, 2 failed" in out
+    assert main(["--no-benchmark", "--case", "b"], command=gpu_check.command) == 2
+    assert "--case b: there is no such case" in capsys.readouterr().err
 
 
 @pytest.mark.spec("DEV-6")
@@ -263,8 +332,8 @@ def test_the_check_knows_reference_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("DEV-6")
-@pytest.mark.skipif(not no_gpu(), reason="there is a GPU")
-def test_the_check_says_in_one_line_that_there_is_no_gpu() -> None:
+@pytest.mark.skipif(not gpu_problem(), reason="there is a GPU")
+def test_the_check_says_in_one_line_that_there_is_gpu_problem() -> None:
     done = subprocess.run([sys.executable, "-m", "nbnumba.gpu_check"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("nbnumba: error: device cuda: no NVIDIA GPU")
