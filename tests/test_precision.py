@@ -146,3 +146,25 @@ def test_a_ceiling_that_fails_is_one_line(ceiling: str, tmp_path: Path, capsys: 
 def test_a_ceiling_with_other_arguments_is_refused() -> None:
     stage = replace(installed().get("lattice_shape", "square"), ceiling=lambda p: 0.0)
     assert stage.problem() == "ceiling must be a function of four arguments"
+
+
+@pytest.mark.spec("SCA-12", "SF-5")
+def test_scan_order_does_not_depend_on_the_precision() -> None:
+    """F_latt of the first terms off the table underflows in float32, not in float64."""
+    from nbnumba.kernel.cpu import Cpu
+    from nbnumba.render import area_of, physics_of, sampling_of
+    from nbnumba.simulate import choose_stages, prepare
+
+    experiment = nbnumba.experiment_from_options(f"{BASE} -N 40 -gauss_xtal -interpolate")
+    hkl = np.stack(np.meshgrid(*[np.arange(-8, 9)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    table = nbnumba.StructureFactors(hkl=hkl, F=np.ones(len(hkl)), interpolate=True)
+    experiment = replace(experiment, structure_factors=table, model=replace(experiment.model, quirks={"spot-width": False}))
+    found = []
+    for dtype in ("float64", "float32"):
+        now = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
+        chosen = choose_stages(now, installed())
+        parameters = prepare(chosen, now)
+        physics, sampling, device = physics_of(now, chosen, parameters), sampling_of(now, chosen, parameters), Cpu()
+        found.append(device.first_latch(physics, sampling, area_of(now)))
+    assert found[0] is not None
+    assert found[0] == found[1]

@@ -11,6 +11,9 @@ from numba.extending import intrinsic
 
 from nbnumba.kernel.math import working
 
+# What is known to be below 2^31 is gathered by offsets of 32 bits instead of 64.
+LARGEST_ROW = np.uint32(0x7FFFFFFF)
+
 
 def row_of(p, h, k, l):
     """Row of the reflection h k l in a dense table, of the border for one that is off it or is not a number.
@@ -19,7 +22,7 @@ def row_of(p, h, k, l):
     """
     row = min(p.h_high, max(p.h_low, h)) * p.h_stride
     row += min(p.k_high, max(p.k_low, k)) * p.k_stride + (min(p.l_high, max(p.l_low, l)) + p.origin)
-    return np.uint32(row)
+    return np.uint32(np.uint32(row) & LARGEST_ROW)
 
 
 def cubic(u):
