@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 BOUNDS = {"float64": 1e-10, "float32": 3e-6}  # of the maximum
-GATE = 1e-6  # of the maximum, to images of the reference program
+GATES = {"float64": 1e-6, "float32": 4e-6}  # of the maximum, to images of the reference program
 TOPHAT_EDGE = 1e-4  # of their pixels may lie on the other side of a tophat's edge
 PRESETS = {"spec": "reference", "c-parity": "c-parity"}
 
@@ -166,20 +166,21 @@ def compare(name: str, words: list[str], stored: Path | None) -> Iterator[dict[s
             worst = float(off.max())
             row = {"case": name, "mode": mode, "dtype": dtype, "difference": worst, "passed": worst <= bound}
             if stored is not None:
-                gate = against(stored, mode, found.pixels[found.roi], "tophat" in name)
-                row |= {**gate, "passed": row["passed"] and gate["passed"]}
+                outside, cpu_outside = (outside_gate(stored, mode, image.pixels[image.roi], dtype) for image in (found, expected))
+                # Where the CPU is outside, too, the options do not say all: a seed was taken from a clock.
+                edge = TOPHAT_EDGE * found.pixels.size if "tophat" in name else 0
+                row |= {"pixels_outside_gate": outside, "passed": row["passed"] and outside <= max(edge, cpu_outside)}
             yield {**row, "line": f"parity  {name:<32}{mode:<10}{dtype:<9}{worst:.1e}"}
 
 
-def against(stored: Path, mode: str, found: Any, tophat: bool) -> dict[str, Any]:
-    """Whether the image passes the gate to that of the reference program."""
+def outside_gate(stored: Path, mode: str, found: Any, dtype: str) -> int:
+    """Pixels that differ too much from those of the reference program."""
     import numpy as np
 
     with np.load(stored) as arrays:
         own = f"{mode.replace('-', '')}_image"
         expected = arrays[own] if own in arrays else arrays["spec_image"]
-    off = np.abs(found - expected) > GATE * expected.max()
-    return {"pixels_outside_gate": int(off.sum()), "passed": bool(off.sum() <= (TOPHAT_EDGE * off.size if tophat else 0))}
+    return int(np.count_nonzero(np.abs(found - expected) > GATES[dtype] * expected.max()))
 
 
 def variant(experiment: Experiment, preset: str, dtype: str) -> Experiment:

@@ -23,7 +23,7 @@ import nbnumba
 from nbnumba import gpu_check
 from nbnumba.cli.main import main
 from nbnumba.devices import gpu_problem, open_device
-from nbnumba.gpu_check import against, cases
+from nbnumba.gpu_check import cases, outside_gate
 from nbnumba.stages.registry import installed
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'nbnumba[cuda]'")
@@ -324,9 +324,10 @@ def test_the_check_knows_reference_images(tmp_path: Path) -> None:
     assert "-roi" in words
     with np.load(stored) as arrays:
         image = arrays["spec_image"]
-    assert against(stored, "spec", image, tophat=False) == {"pixels_outside_gate": 0, "passed": True}
-    image[3, 4] += 1e-5 * image.max()
-    assert against(stored, "spec", image, tophat=False) == {"pixels_outside_gate": 1, "passed": False}
+    assert outside_gate(stored, "spec", image, "float64") == 0
+    image[3, 4] += 2e-6 * image.max()
+    assert outside_gate(stored, "spec", image, "float64") == 1
+    assert outside_gate(stored, "spec", image, "float32") == 0
     with pytest.raises(nbnumba.InputFileError, match=r"cases\.json: is not there; --golden names a folder"):
         next(cases(tmp_path, tmp_path))
 
