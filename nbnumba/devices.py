@@ -16,7 +16,6 @@ DEVICES = ("cpu", "cuda", "auto")
 # What an image costs, for --device auto: terms a second of a core, and seconds until a GPU is ready.
 CORE_RATE = 5e8
 GPU_START = 1.0
-LEAST_CAPABILITY = 7, 5
 
 
 def open_device(name: str, samples: float = 0.0, dtype: str = "float64", threads: int | None = None) -> Device:
@@ -51,9 +50,12 @@ def gpu_problem() -> str:
         return f"no NVIDIA GPU that can be used ({problem}); take --device cpu"
     if not cuda.is_available():
         return "numba-cuda does not find NVIDIA's compiler (libNVVM); install it with: pip install 'nbnumba[cuda]'"
+    from nbnumba.kernel.cuda import LEAST_CAPABILITY
+
     found = tuple(cuda.get_current_device().compute_capability)
     if found < LEAST_CAPABILITY:
-        return f"the GPU has compute capability {found[0]}.{found[1]}, needed is 7.5 or more; take --device cpu"
+        found_text, least_text = (".".join(map(str, capability)) for capability in (found, LEAST_CAPABILITY))
+        return f"the GPU has compute capability {found_text}, needed is {least_text} or more; take --device cpu"
     return ""
 
 

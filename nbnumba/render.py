@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import NotFiniteError, StageError
-from nbnumba.kernel.device import Area, CompileError, Device, Physics, Progress
+from nbnumba.kernel.device import Area, Device, Physics, Progress
+from nbnumba.kernel.diagnosis import CompileError
 from nbnumba.kernel.render import NEVER, ORDER, Sampling
 from nbnumba.stages.stage import Stage
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,29 +11,15 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba import njit
-from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
 from nbnumba.kernel import lookup, render, scan_order
 from nbnumba.kernel.claim import claim
-from nbnumba.kernel.device import (
-    Area,
-    CompileError,
-    Function,
-    Kept,
-    Kernels,
-    Physics,
-    Progress,
-    arguments_of,
-    check_image,
-    link,
-    parameters_of,
-    samples_per_pixel,
-    searching,
-)
+from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link
+from nbnumba.kernel.diagnosis import FAILURES, compile_errors, one_line, signature_of, why_no_number
 from nbnumba.kernel.linker import Linker, Target, reached
-from nbnumba.kernel.render import NEVER, ORDER, Sampling
+from nbnumba.kernel.render import NEVER, Sampling
 from nbnumba.kernel.spans import isolate, make_spans, unmasked
 from nbnumba.kernel.startup import cache_first
 
@@ -45,8 +30,8 @@ OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
 INLINE = ("forceinline", "no_cpython_wrapper", "no_cfunc_wrapper")
 WIDE = "-vectorizer-maximize-bandwidth"  # an option of LLVM
 
-# Samples rendered between two looks at the progress bar and at Ctrl-C, per thread.
-SAMPLES_PER_BLOCK = 5e7
+# Terms rendered between two looks at the progress bar and at Ctrl-C, per thread.
+TERMS_PER_BLOCK = 5e7
 
 CPU = Target(
     njit(**dict.fromkeys(INLINE, True), **OPTIONS),
@@ -90,16 +75,16 @@ class Cpu:
     ) -> None:
         """Fill the area of the image. Every pixel is worked out alone: threads and blocks change nothing."""
         kernel = self._kernels.of(render.render, physics, parallel=True, nogil=True)
-        arguments = arguments_of(physics, lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
-        spans, samples = self._spans_of(area, sampling), samples_per_pixel(sampling)
+        arguments = physics.arguments(lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
+        spans = self._spans_of(area, sampling)
         if area.pixels < image.size:
             image.fill(0.0)
         with _one_image_at_a_time, Threads(self._threads) as used:
             done, total, choice = 0, int((spans[:, 2] - spans[:, 1]).sum()), by_component(sampling.orientations)
             if progress:
                 progress(done, total)
-            for block in blocks(spans, SAMPLES_PER_BLOCK * used / samples, 4 * used):
-                with compile_errors(physics), wide_vectors(physics.dtype):
+            for block in blocks(spans, TERMS_PER_BLOCK * used / sampling.terms_per_pixel, 4 * used):
+                with compile_errors(physics, why_not_compiled), wide_vectors(physics.dtype):
                     kernel(*arguments, sampling, choice, block, image, used, np.zeros(1, np.int64))
                 done += int((block[:, 2] - block[:, 1]).sum())
                 if progress:
@@ -110,19 +95,19 @@ class Cpu:
 
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
-        kernel, found = self._kernels.of(scan_order.find_first_sample, searching(physics)), np.full(2, -1)
-        with _one_image_at_a_time, compile_errors(physics):
+        kernel, found = self._kernels.of(scan_order.find_first_sample, physics.in_float64()), np.full(2, -1)
+        with _one_image_at_a_time, compile_errors(physics, why_not_compiled):
             kernel(physics.parameters["geometry"], sampling, self._visited(area), area.shape[1], found)
         return None if found[0] < 0 else (int(found[0]), int(found[1]))
 
     def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
-        kernel = self._kernels.of(scan_order.find_latch, searching(physics), parallel=True, nogil=True)
-        arguments = [p for _, p in parameters_of(physics, "geometry", "lattice_shape", "structure_factor")]
+        kernel = self._kernels.of(scan_order.find_latch, physics.in_float64(), parallel=True, nogil=True)
+        arguments = physics.parameters_of("geometry", "lattice_shape", "structure_factor")
         with _one_image_at_a_time, Threads(self._threads):
             for block in blocks(self._visited(area), 100_000, 64):
                 found = np.full((len(block), 2), -1)
-                with compile_errors(physics):
+                with compile_errors(physics, why_not_compiled):
                     kernel(*arguments, sampling, block, area.shape[1], found)
                 if (found[:, 1] >= 0).any():
                     pixel, term = found[np.flatnonzero(found[:, 1] >= 0)[0]]
@@ -131,11 +116,11 @@ class Cpu:
 
     def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
-        kernel = self._kernels.of(scan_order.count_outside, searching(physics), parallel=True, nogil=True)
-        arguments = [p for _, p in parameters_of(physics, "geometry", "structure_factor")]
+        kernel = self._kernels.of(scan_order.count_outside, physics.in_float64(), parallel=True, nogil=True)
+        arguments = physics.parameters_of("geometry", "structure_factor")
         spans = self._visited(area)
         counts = np.zeros(len(spans), np.int64)
-        with _one_image_at_a_time, Threads(self._threads), compile_errors(physics):
+        with _one_image_at_a_time, Threads(self._threads), compile_errors(physics, why_not_compiled):
             kernel(*arguments, sampling, spans, counts)
         return int(counts.sum())
 
@@ -183,18 +168,6 @@ def wide_vectors(dtype: str) -> Iterator[None]:
         llvm.set_option("nbnumba", f"{WIDE}=false")
 
 
-@contextmanager
-def compile_errors(physics: Physics, why_not: Callable[[Function, Any], str] | None = None) -> Iterator[None]:
-    """Turn numba's pages about a function that it cannot compile into one line, and find whose function it is."""
-    try:
-        yield
-    except FAILURES as error:
-        why_not = why_not or why_not_compiled
-        failures = ((kind, why_not(physics.functions[kind], p)) for kind, p in parameters_of(physics, *ORDER))
-        kind, reason = next(((kind, reason) for kind, reason in failures if reason), ("", one_line(error)))
-        raise CompileError(kind, reason) from error
-
-
 def why_not_compiled(function: Function, parameters: Any) -> str:
     """Why a stage function does not compile by itself, for numbers as the kernel passes them; empty if it does."""
     try:
@@ -203,25 +176,6 @@ def why_not_compiled(function: Function, parameters: Any) -> str:
     except (*FAILURES, ValueError) as error:
         return one_line(error)
     return why_no_number(compiled.nopython_signatures[0].return_type)
-
-
-def signature_of(function: Function, parameters: Any) -> tuple[Any, ...]:
-    """Types of a stage function's arguments."""
-    count = len(inspect.signature(getattr(function, "py_func", function)).parameters) - 1
-    return (numba.typeof(parameters), *[numba.float64] * count)
-
-
-def why_no_number(result: Any) -> str:
-    """What is wrong with what a stage function returns."""
-    parts = getattr(result, "types", (result,))
-    return "" if all(isinstance(part, numba.types.Number | numba.types.Boolean) for part in parts) else f"it returns {result}, not numbers"
-
-
-def one_line(error: Exception) -> str:
-    """The line of numba's message that says what is wrong."""
-    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
-    telling = ("NameError", "Unknown attribute", "Untyped global", "Cannot unify", "No implementation", "annot determine")
-    return next((line for line in lines if any(word in line for word in telling)), lines[-1] if lines else type(error).__name__)
 
 
 def by_component(axes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -235,10 +189,6 @@ def blocks(spans: NDArray[np.int64], pixels: float, fewest: int) -> Iterator[NDA
     count = max(fewest, int(pixels / max(1.0, float(np.mean(spans[:, 2] - spans[:, 1]))))) if len(spans) else 1
     for start in range(0, len(spans), count):
         yield spans[start : start + count]
-
-
-# What numba raises where it cannot compile a function.
-FAILURES = (NumbaError, TypeError, NotImplementedError)
 
 
 class Threads:

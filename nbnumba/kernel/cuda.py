@@ -18,23 +18,8 @@ from numba import config, cuda
 from numpy.typing import NDArray
 
 from nbnumba.errors import NotAvailableError, ParameterError
-from nbnumba.kernel import cpu, render_cuda, scan_order, scan_order_cuda
-from nbnumba.kernel.device import (
-    IN_DTYPE,
-    Area,
-    Function,
-    Kept,
-    Kernels,
-    Physics,
-    Progress,
-    arguments_of,
-    check_image,
-    link,
-    parameters_of,
-    samples_per_pixel,
-    searching,
-    with_arrays,
-)
+from nbnumba.kernel import diagnosis, render_cuda, scan_order, scan_order_cuda
+from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link, with_arrays
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.render import Sampling
 from nbnumba.kernel.render_cuda import THREADS, Region
@@ -134,13 +119,13 @@ class Cuda:
         """Fill the area of the image, with one launch if that does not take long."""
         kernel, alone = self._kernels.of(render_cuda.render, physics), int(sampling.first_pixel >= 0)
         with one_line_of_the_driver():
-            arguments = [*arguments_of(physics, self._array), with_arrays(sampling, self._array)]
+            arguments = [*physics.arguments(self._array), with_arrays(sampling, self._array)]
             region, listed = self._region(area)
             if area.pixels < image.size:
                 self._clear(image)
             if progress:
                 progress(0, region.end)
-            for part in parts(region, physics.dtype, samples_per_pixel(sampling)):
+            for part in parts(region, physics.dtype, sampling.terms_per_pixel):
                 with compile_errors(physics):
                     launch(kernel, blocks(part) + alone, *arguments, part, listed, image)
                 if progress or part.end < region.end:
@@ -151,14 +136,14 @@ class Cuda:
 
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
-        samples = samples_per_pixel(sampling) // sampling.orientations.shape[1]
+        samples = sampling.terms_per_pixel // sampling.orientations.shape[1]
         found = self._look(scan_order_cuda.find_first_sample, physics, ("geometry",), sampling, area, NONE)
         return None if found == NONE else divmod(found, samples)
 
     def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
         found = self._look(scan_order_cuda.find_latch, physics, ("geometry", "lattice_shape", "structure_factor"), sampling, area, NONE)
-        return None if found == NONE else divmod(found, samples_per_pixel(sampling))
+        return None if found == NONE else divmod(found, sampling.terms_per_pixel)
 
     def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
@@ -173,16 +158,13 @@ class Cuda:
 
     def _look(self, search: Function, physics: Physics, kinds: tuple[str, ...], sampling: Sampling, area: Area, start: int) -> int:
         """What a kernel of scan_order_cuda.py makes of a number, part by part in scan order."""
-        kernel = self._kernels.of(search, searching(physics))
+        kernel = self._kernels.of(search, physics.in_float64())
         with one_line_of_the_driver():
-            # The tables that the rendering kernel takes, so that none is sent twice.
-            arguments = [
-                with_arrays(p, self._array, physics.dtype if kind in IN_DTYPE else "float64") for kind, p in parameters_of(physics, *kinds)
-            ]
+            arguments = physics.arguments(self._array, *kinds)  # tables as the rendering kernel takes them: none is sent twice
             region, listed = self._region(area)
             on_device, answer = with_arrays(sampling, self._array), cuda.to_device(np.array([start]))
             found = start
-            for part in parts(region, "float64", samples_per_pixel(sampling)):
+            for part in parts(region, "float64", sampling.terms_per_pixel):
                 with compile_errors(physics):
                     launch(kernel, blocks(part), *arguments, on_device, part, listed, area.shape[1], answer)
                 found = int(answer.copy_to_host()[0])
@@ -286,7 +268,7 @@ def what_numba_lacks() -> Iterator[None]:
 @contextmanager
 def compile_errors(physics: Physics) -> Iterator[None]:
     """One line where a stage function cannot be compiled, and whose function it is."""
-    with cpu.compile_errors(physics, why_not_compiled), what_numba_lacks():
+    with diagnosis.compile_errors(physics, why_not_compiled), what_numba_lacks():
         yield
 
 
@@ -306,11 +288,11 @@ def any_gpu() -> Iterator[None]:
 
 def why_not_compiled(function: Function, parameters: Any) -> str:
     """Why a stage function does not compile for a GPU by itself; empty if it does."""
-    inlined = replace(TARGETS["float64"], compiled={})
+    alone = replace(TARGETS["float64"], compiled={})
     try:
         with what_numba_lacks(), any_gpu():
-            linked = Linker(inlined, {}).clone(function)
-            _, result = cuda.compile(linked, cpu.signature_of(function, parameters), device=True, abi="numba", cc=LEAST_CAPABILITY)
-    except (*cpu.FAILURES, ValueError) as error:
-        return cpu.one_line(error)
-    return cpu.why_no_number(result)
+            linked = Linker(alone, {}).clone(function)
+            _, result = cuda.compile(linked, diagnosis.signature_of(function, parameters), device=True, abi="numba", cc=LEAST_CAPABILITY)
+    except (*diagnosis.FAILURES, ValueError) as error:
+        return diagnosis.one_line(error)
+    return diagnosis.why_no_number(result)

@@ -19,6 +19,7 @@ IN_DTYPE = ("lattice_shape", "structure_factor")
 
 Function = Callable[..., Any]
 Progress = Callable[[int, int], None]
+Convert = Callable[[Any, str], Any]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,18 @@ class Physics:
     dtype: str = "float64"
     latch: Function | None = None
     outside: Function | None = None
+
+    def in_float64(self) -> Physics:
+        """The same in float64, in which is looked for what scan order depends on."""
+        return replace(self, dtype="float64")
+
+    def parameters_of(self, *kinds: str) -> list[Any]:
+        """The parameters of some kinds, in order."""
+        return [self.parameters[kind] for kind in kinds]
+
+    def arguments(self, convert: Convert, *kinds: str) -> list[Any]:
+        """The parameters of some kinds, of all if none is named, with their arrays converted to the precision of the stages."""
+        return [with_arrays(self.parameters[kind], convert, self.dtype if kind in IN_DTYPE else "float64") for kind in kinds or ORDER]
 
 
 class Area(NamedTuple):
@@ -87,14 +100,6 @@ def check_image(image: Any, shape: tuple[int, int]) -> None:
         raise ParameterError("out", f"must be float64, not {image.dtype}")
 
 
-class CompileError(Exception):
-    """A stage function cannot be compiled; ``kind`` is the stage's, empty if none of them fails by itself."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
-
-
 class Kept:
     """What was made of arrays, kept for as long as the same arrays come again."""
 
@@ -114,11 +119,6 @@ class Kept:
         """Let go of what was not asked for since the last time."""
         self._kept = {key: self._kept[key] for key in self._wanted}
         self._wanted = set()
-
-
-def searching(physics: Physics) -> Physics:
-    """What scan order depends on is looked for in float64."""
-    return replace(physics, dtype="float64")
 
 
 class Kernels:
@@ -154,23 +154,7 @@ def layouts(physics: Physics) -> tuple[Any, ...]:
     return tuple((kind, layout(physics.parameters[kind])) for kind in sorted(physics.parameters))
 
 
-def parameters_of(physics: Physics, *kinds: str) -> list[tuple[str, Any]]:
-    """(kind, parameters) of some kinds, in order."""
-    return [(kind, physics.parameters[kind]) for kind in kinds]
-
-
-def arguments_of(physics: Physics, convert: Callable[[Any, str], Any]) -> list[Any]:
-    """What the rendering kernel takes first: the parameters of all kinds, their arrays converted, to the precision of the stages."""
-    return [with_arrays(physics.parameters[kind], convert, physics.dtype if kind in IN_DTYPE else "float64") for kind in ORDER]
-
-
-def with_arrays(parameters: Any, convert: Callable[[Any, str], Any], dtype: str = "float64") -> Any:
+def with_arrays(parameters: Any, convert: Convert, dtype: str = "float64") -> Any:
     """What prepare() returned, with convert(array, dtype) for its arrays of float64 and convert(array, dtype of its own) for others."""
     arrays = {name: value for name, value in parameters._asdict().items() if isinstance(value, np.ndarray)}
     return parameters._replace(**{name: convert(a, dtype if a.dtype == np.float64 else a.dtype.name) for name, a in arrays.items()})
-
-
-def samples_per_pixel(sampling: Sampling) -> int:
-    """Terms that every pixel adds up."""
-    samples = sampling.layers * sampling.oversample**2 * sampling.wavelength.size
-    return int(samples * sampling.orientations.shape[1])

@@ -43,6 +43,11 @@ class Sampling(NamedTuple):
     latch_without_spot: int  # whether a term with F_latt = 0 can end interpolation too
     latch_term: int  # sample * orientations + orientation of the first term after that
 
+    @property
+    def terms_per_pixel(self) -> int:
+        """Terms that every pixel adds up."""
+        return int(self.layers * self.oversample**2 * self.wavelength.size * self.orientations.shape[1])
+
 
 def geometry(p, fast, slow, layer): ...
 
@@ -117,15 +122,7 @@ def render(gp, lp, fp, pp, sp, sampling, choice, spans, image, workers, counter)
             sample = 0
             for layer in range(sampling.layers):
                 for sub in range(n_sub * n_sub):
-                    fast = start + (sub % n_sub + 0.5) / n_sub
-                    for i in range(width):
-                        dx[i], dy[i], dz[i], solid_angle[i], capture[i] = geometry(gp, fast + i, slow + (sub // n_sub + 0.5) / n_sub, layer)
-                    if sub == 0:
-                        for i in range(width):
-                            last_capture[i] = capture[i]
-                        if layer == 0:
-                            for i in range(width):
-                                first_solid_angle[i] = solid_angle[i]
+                    rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture)
                     for source in range(n_sources):
                         visible = scatter(
                             pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture,
@@ -159,15 +156,20 @@ def render(gp, lp, fp, pp, sp, sampling, choice, spans, image, workers, counter)
                             if inside[i] == 0:
                                 total[i] = before[i]
                         sample += 1
-            for i in range(np.uint64(begin - start), np.uint64(end - start)):
-                photons = sp.photons * total[i]
-                if not sp.polarization_per_term:
-                    photons *= first_polarization[i]
-                if not sp.solid_angle_per_term:
-                    photons *= first_solid_angle[i]
-                if not sp.capture_per_term:
-                    photons *= last_capture[i]
-                image[slow, np.uint64(start) + i] = photons
+            photons(sp, total, first_polarization, first_solid_angle, last_capture, image, slow, start, begin, end)
+
+
+def rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture):
+    """Directions, solid angles and captured fractions of a sub-pixel, for the pixels of a span."""
+    fast = start + (sub % n_sub + 0.5) / n_sub
+    for i in range(width):
+        dx[i], dy[i], dz[i], solid_angle[i], capture[i] = geometry(gp, fast + i, slow + (sub // n_sub + 0.5) / n_sub, layer)
+    if sub == 0:
+        for i in range(width):
+            last_capture[i] = capture[i]
+        if layer == 0:
+            for i in range(width):
+                first_solid_angle[i] = solid_angle[i]
 
 
 def scatter(pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture, qx, qy, qz, inside, weight, first_polarization):
@@ -214,6 +216,19 @@ def add_terms(lp, fp, sp, axes, table, turn, latched, first, count, qx, qy, qz, 
         mark(spare, i, f_latt)
         f = f_cell[i] if LOOK_UP_FIRST else structure_factor(fp, h, k, l, h0, k0, l0, latched)
         total[i] = scaling(sp, total[i], f_latt, f, weight[i])
+
+
+def photons(sp, total, first_polarization, first_solid_angle, last_capture, image, slow, start, begin, end):
+    """The sums of the terms of a span in photons."""
+    for i in range(np.uint64(begin - start), np.uint64(end - start)):
+        result = sp.photons * total[i]
+        if not sp.polarization_per_term:
+            result *= first_polarization[i]
+        if not sp.solid_angle_per_term:
+            result *= first_solid_angle[i]
+        if not sp.capture_per_term:
+            result *= last_capture[i]
+        image[slow, np.uint64(start) + i] = result
 
 
 def choose_turns(lp, choice, table, negligible, first, qx, qy, qz, keep, chosen):

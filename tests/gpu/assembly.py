@@ -86,7 +86,6 @@ def searching_kernel(name: str, kinds: Sequence[str]) -> Any:
 
 def physics_and_arguments(names: dict[str, str], dtype: str) -> tuple[Any, tuple[Any, ...]]:
     """What the kernels are linked from, and arguments as they take them."""
-    from nbnumba.kernel.device import arguments_of
     from nbnumba.kernel.render_cuda import Region
     from nbnumba.render import physics_of, sampling_of
     from nbnumba.simulate import prepare
@@ -98,5 +97,5 @@ def physics_and_arguments(names: dict[str, str], dtype: str) -> tuple[Any, tuple
     chosen = {kind: installed().get(kind, name) for kind, name in {"rotation": "spec", **names}.items()}
     parameters = prepare(chosen, experiment)
     physics, sampling = physics_of(experiment, chosen, parameters), sampling_of(experiment, chosen, parameters)
-    arguments = arguments_of(physics, lambda array, wanted: array.astype(wanted))
+    arguments = physics.arguments(lambda array, wanted: array.astype(wanted))
     return physics, (*arguments, sampling, Region(0, 0, 1, 0, 0, 1), np.zeros(1, np.int64), np.zeros((1, 1)))
