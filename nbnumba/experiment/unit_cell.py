@@ -12,6 +12,7 @@ from nbnumba.experiment.crystal import CellParameters, Crystal
 from nbnumba.experiment.ran1 import Ran1, cap_rotation, uniform_rotation
 from nbnumba.experiment.vectors import Array, length, rotate_xyz
 
+ANGSTROM = 1e-10
 SHORTEST, LONGEST = 1e-12, 1e-3  # m, of a cell's edges
 
 
@@ -38,13 +39,14 @@ def angle(u: Array, v: Array) -> float:
 def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str]) -> UnitCell:
     """Orientation from the matrix if there is one, else the standard setting; then the missetting rotations.
 
-    With both a matrix and a cell, the cell decides lengths and volume, the matrix the directions.
+    With both a matrix and a cell, the cell decides lengths and volume, the matrix the directions. Worked out in Angstrom: so does the
+    reference program, and indices far from a lattice point show the last digit.
     """
     if crystal.a_matrix is None and crystal.cell is None:
         raise ParameterError("crystal.cell", "no unit cell: give a cell (-cell) or an orientation matrix (-mat)")
-    cell = None if crystal.cell is None else complete_cell(crystal.cell)
+    cell = None if crystal.cell is None else in_angstrom(complete_cell(crystal.cell))
     if crystal.a_matrix is not None:
-        reciprocal = np.array(crystal.a_matrix).reshape(3, 3).T / wavelength
+        reciprocal = np.array(crystal.a_matrix).reshape(3, 3).T * (ANGSTROM / wavelength)
     else:
         assert cell is not None
         reciprocal = standard_setting(cell, keep_angles="triclinic-setting" not in quirks)
@@ -65,7 +67,7 @@ def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str
         volume = 1.0 / inverse
     direct = across * volume
     reciprocal = np.array([np.cross(direct[i], direct[j]) for i, j in ((1, 2), (2, 0), (0, 1))]) / volume
-    return UnitCell(direct=direct, reciprocal=reciprocal, volume=volume, misset=misset)
+    return UnitCell(direct=direct * ANGSTROM, reciprocal=reciprocal / ANGSTROM, volume=volume * ANGSTROM**3, misset=misset)
 
 
 def complete_cell(cell: CellParameters) -> CellParameters:
@@ -82,6 +84,13 @@ def complete_cell(cell: CellParameters) -> CellParameters:
         in_degrees = " ".join(f"{math.degrees(v):g}" for v in (alpha, beta, gamma))
         raise ParameterError("crystal.cell", f"angles {in_degrees} degrees do not close a unit cell")
     return complete
+
+
+def in_angstrom(cell: CellParameters) -> CellParameters:
+    """Lengths in Angstrom, angles as they are."""
+    a, b, c, *angles = cell
+    alpha, beta, gamma = angles
+    return (a / ANGSTROM, b / ANGSTROM, c / ANGSTROM, alpha, beta, gamma)
 
 
 def cell_volume(cell: CellParameters) -> float:

@@ -107,6 +107,9 @@ class Stage:
     in scan order, are treated; outside(p, h, k, l) returns 1 for a term that the model has no data for, which are counted and
     reported. ceiling(p, x, y, z), for a lattice shape only, is at least |F_latt| at all offsets whose sizes are at least
     x, y, z >= 0: whole stretches of pixels where that is negligible are left out.
+
+    Two say more about a pixel that is traced, and are not rendered with: place(p, fast, slow, layer), for a geometry, returns the point x,
+    y, z (m) on the ray that the function gives; sign(p, h, k, l), for a lattice shape, the sign that the function leaves out, 1 or -1.
     """
 
     kind: str
@@ -121,6 +124,8 @@ class Stage:
     latch: Callable[..., Any] | None = None
     outside: Callable[..., Any] | None = None
     ceiling: Callable[..., Any] | None = None
+    place: Callable[..., Any] | None = None
+    sign: Callable[..., Any] | None = None
 
     def problem(self) -> str:
         """Why the stage cannot be registered; empty if it can."""
@@ -144,7 +149,7 @@ class Stage:
         function = getattr(self.function, "py_func", self.function)
         if not isinstance(function, FunctionType):
             return f"function must be a plain Python function, not a {type(function).__name__}"
-        for name in ("latch", "outside", "ceiling"):
+        for name in ("latch", "outside", "ceiling", "place", "sign"):
             if (other := getattr(self, name)) is not None and len(positional_arguments(other) or ()) != 4:
                 return f"{name} must be a function of four arguments"
         found, wanted = positional_arguments(function), ARGUMENTS[self.kind]

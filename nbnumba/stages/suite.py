@@ -102,6 +102,28 @@ def ceiling(stage: Stage) -> str:
     return ""
 
 
+def place(stage: Stage) -> str:
+    """The point that a trace shows lies on the ray that the function gives."""
+    if stage.place is None:
+        return ""
+    for worked in stage.worked_values:
+        x, y, z = stage.place(worked.parameters, *worked.arguments)
+        distance = math.hypot(x, y, z)
+        found, ray = (x / distance, y / distance, z / distance), stage.function(worked.parameters, *worked.arguments)[:3]
+        if not close(found, ray, 1e-12):
+            return f"{worked.arguments} lies in the direction {found}, the ray goes to {ray}"
+    return ""
+
+
+def sign(stage: Stage) -> str:
+    """1 or -1."""
+    if stage.sign is None:
+        return ""
+    random = np.random.default_rng(0)
+    found = {float(stage.sign(worked.parameters, *random.uniform(-9.0, 9.0, 3))) for worked in stage.worked_values for _ in range(TRIALS)}
+    return "" if found <= {1.0, -1.0} else f"gives {sorted(found)}, not 1 and -1 alone"
+
+
 def image(stage: Stage) -> str:
     """A small image with this stage in place is finite, not negative, and the same on one thread as on all."""
     from nbnumba.kernel.cpu import Cpu
@@ -139,6 +161,8 @@ CHECKS: dict[str, Callable[[Stage], str]] = {
     "compiled equals Python": compiled,
     "compiles for the GPU": compiled_for_the_gpu,
     "stays below its ceiling": ceiling,
+    "places pixels on their rays": place,
+    "has a sign": sign,
     "renders an image": image,
 }
 

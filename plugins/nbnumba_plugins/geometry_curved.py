@@ -80,23 +80,28 @@ def rotated(vx, vy, vz, ax, ay, az, angle):
     )
 
 
-def curved(p, fast, slow, layer):
-    """The ray to pixel coordinates (fast, slow), and what a pixel at the detector's distance covers."""
+def place(p, fast, slow, layer):
+    """The point, in m from the crystal, at pixel coordinates (fast, slow)."""
     f = fast * p.pixel_size
     s = slow * p.pixel_size
     if p.own_frame:
-        dx, dy, dz = on_own_sphere(p, (f - p.beam_fast) / p.distance, (s - p.beam_slow) / p.distance)
+        x, y, z = on_own_sphere(p, (f - p.beam_fast) / p.distance, (s - p.beam_slow) / p.distance)
     else:
-        dx, dy, dz = by_laboratory_axes(p, f, s, layer * p.layer_thickness)
-    length = math.sqrt(dx * dx + dy * dy + dz * dz)  # not 1 where a twotheta axis of another length has stretched the axes
-    dx, dy, dz = dx / length, dy / length, dz / length
-    distance = abs(p.distance) * length
+        x, y, z = by_laboratory_axes(p, f, s, layer * p.layer_thickness)
+    radius = abs(p.distance)
+    return x * radius, y * radius, z * radius
+
+
+def curved(p, fast, slow, layer):
+    """The ray to pixel coordinates (fast, slow), and what a pixel at the detector's distance covers."""
+    x, y, z = place(p, fast, slow, layer)
+    # Not the detector's distance where a twotheta axis of another length has stretched the axes.
+    distance = math.sqrt(x * x + y * y + z * z)
+    dx, dy, dz = x / distance, y / distance, z / distance
     # Rays meet a sphere head on; the reference program takes the obliquity and the normal of the flat detector.
     obliquity = 1.0 if p.own_frame else p.close_distance / distance
     cosine = 1.0 if p.own_frame else dx * p.normal_x + dy * p.normal_y + dz * p.normal_z
-    solid_angle = p.pixel_size * p.pixel_size / (distance * distance) * obliquity
-    if p.point_pixel:
-        solid_angle = 1.0 / (distance * distance)
+    solid_angle = 1.0 / distance / distance if p.point_pixel else p.pixel_size * p.pixel_size / distance / distance * obliquity
     return dx, dy, dz, solid_angle, captured(p, layer, cosine)
 
 
@@ -132,6 +137,7 @@ STAGE = Stage(
     summary="spherical detector, every pixel at the same distance from the crystal",
     prepare=prepare,
     function=curved,
+    place=place,
     parameters=(experiment_parameter(Detector, "pixel_size"), experiment_parameter(Detector, "distance")),
     spec=("GEO-4", "GEO-7"),
     worked_values=(

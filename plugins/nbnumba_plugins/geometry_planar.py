@@ -60,17 +60,24 @@ def captured(p, layer, cosine):
     return exp(-layer * depth) - exp(-(layer + 1.0) * depth)
 
 
-def planar(p, fast, slow, layer):
-    """The ray from the crystal to pixel coordinates (fast, slow), counted from the outer corner of the first pixel."""
+def place(p, fast, slow, layer):
+    """The point, in m from the crystal, at pixel coordinates (fast, slow), counted from the outer corner of the first pixel."""
     f = fast * p.pixel_size
     s = slow * p.pixel_size
     o = layer * p.layer_thickness
-    x = p.x0 + f * p.fast_x + s * p.slow_x + o * p.normal_x
-    y = p.y0 + f * p.fast_y + s * p.slow_y + o * p.normal_y
-    z = p.z0 + f * p.fast_z + s * p.slow_z + o * p.normal_z
-    inverse = 1.0 / math.sqrt(x * x + y * y + z * z)
-    dx, dy, dz = x * inverse, y * inverse, z * inverse
-    solid_angle = inverse * inverse if p.point_pixel else p.pixel_size * p.pixel_size * p.close_distance * inverse * inverse * inverse
+    x = f * p.fast_x + s * p.slow_x + o * p.normal_x + p.x0
+    y = f * p.fast_y + s * p.slow_y + o * p.normal_y + p.y0
+    z = f * p.fast_z + s * p.slow_z + o * p.normal_z + p.z0
+    return x, y, z
+
+
+def planar(p, fast, slow, layer):
+    """The ray from the crystal to pixel coordinates (fast, slow)."""
+    x, y, z = place(p, fast, slow, layer)
+    distance = math.sqrt(x * x + y * y + z * z)
+    dx, dy, dz = x / distance, y / distance, z / distance
+    obliquity = p.close_distance / distance
+    solid_angle = 1.0 / distance / distance if p.point_pixel else p.pixel_size * p.pixel_size / distance / distance * obliquity
     return dx, dy, dz, solid_angle, captured(p, layer, dx * p.normal_x + dy * p.normal_y + dz * p.normal_z)
 
 
@@ -82,6 +89,7 @@ STAGE = Stage(
     summary="flat detector in any of the named conventions or with axes of its own",
     prepare=prepare,
     function=planar,
+    place=place,
     parameters=(
         experiment_parameter(Detector, "pixel_size"),
         experiment_parameter(Detector, "distance"),

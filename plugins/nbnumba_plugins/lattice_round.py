@@ -10,7 +10,7 @@ import numpy as np
 from nbnumba import Parameter, Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.experiment.part import POSITIVE
-from nbnumba.kernel.math import not_zero, sinc3_pi, working
+from nbnumba.kernel.math import nearest, not_zero, sinc3_pi, working
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ def round_(p, x, y, z):
     return working(p.peak) * sinc3_pi(radius(p, x, y, z))
 
 
+def sign(p, h, k, l):
+    """Of (sin t - t cos t) / t^3, from t = pi radius."""
+    t = math.pi * radius(p, h - nearest(h), k - nearest(k), l - nearest(l))
+    return -1.0 if np.sin(t) < t * np.cos(t) else 1.0
+
+
 def ceiling(p, x, y, z):
     """|sin t - t cos t| is at most 1 + t."""
     t = math.pi * radius(p, x, y, z)
@@ -59,6 +65,7 @@ STAGE = Stage(
     summary="ellipsoidal crystal",
     prepare=prepare,
     function=round_,
+    sign=sign,
     ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
     spec=("LAT-3",),

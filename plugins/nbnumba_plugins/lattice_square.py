@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.kernel.math import distance_to_nearest, multiple, not_zero, ratio, sin_pi
@@ -32,6 +34,12 @@ def square(p, x, y, z):
     return ratio(fringes, sin_pi(not_zero(x)) * sin_pi(not_zero(y)) * sin_pi(not_zero(z)))
 
 
+def sign(p, h, k, l):
+    """Of sin(pi N h) / sin(pi h), multiplied over the three axes."""
+    half_waves = np.floor(p.n_a * h) + np.floor(h) + np.floor(p.n_b * k) + np.floor(k) + np.floor(p.n_c * l) + np.floor(l)
+    return 1.0 - 2.0 * (half_waves % 2.0)
+
+
 def ceiling(p, x, y, z):
     """No fringe is higher than 1 / sin(pi x), or than the peak."""
     return min(p.n_a, 1.0 / sin_pi(not_zero(x))) * min(p.n_b, 1.0 / sin_pi(not_zero(y))) * min(p.n_c, 1.0 / sin_pi(not_zero(z)))
@@ -43,6 +51,7 @@ STAGE = Stage(
     summary="parallelepiped crystal, with the fringes between Bragg peaks",
     prepare=prepare,
     function=square,
+    sign=sign,
     ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"),),
     spec=("LAT-1", "LAT-2"),
