@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from nbnumba.simulate import Simulator, simulate
     from nbnumba.stages.hookspecs import hookimpl
     from nbnumba.stages.stage import Parameter, Stage, WorkedValue
+    from nbnumba.tracing import trace
 
 __version__ = "0.1.0"
 
@@ -73,6 +74,7 @@ _HOME = {
     "nbnumba.simulate": ("Simulator", "simulate"),
     "nbnumba.stages.hookspecs": ("hookimpl",),
     "nbnumba.stages.stage": ("Parameter", "Stage", "WorkedValue"),
+    "nbnumba.tracing": ("trace",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -108,6 +110,7 @@ __all__ = [
     "read_matrix",
     "save_experiment",
     "simulate",
+    "trace",
 ]
 
 

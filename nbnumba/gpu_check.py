@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -23,6 +24,7 @@ import click
 from nbnumba.cli.main import main
 from nbnumba.devices import gpu_problem
 from nbnumba.errors import InputFileError, NotAvailableError, OptionError
+from nbnumba.evidence.environment import card
 from nbnumba.files import check_writable, write_all
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def command(golden: Path | None, wanted: tuple[str, ...], pixels: int, benchmark
     if problem := gpu_problem():
         raise NotAvailableError(f"device cuda: {problem}")
     check_writable([json_file] if json_file else [])
-    found: dict[str, Any] = {"card": card()}
+    found: dict[str, Any] = {"card": about()}
     say("{name}, compute capability {capability}, {multiprocessors} multiprocessors; {date}".format(**found["card"]))
     with tempfile.TemporaryDirectory() as folder:
         chosen = [case for case in cases(golden, Path(folder), pixels) if not wanted or case[0] in wanted]
@@ -98,29 +100,10 @@ def checked(what: str, rows: Callable[[], Iterable[dict[str, Any]]]) -> Iterator
         yield {"case": what, "error": told, "passed": False}
 
 
-def card() -> dict[str, Any]:
+def about() -> dict[str, Any]:
     """What GPU it is, and with which versions."""
-    from importlib import metadata
-
-    from numba import config, cuda
-
-    about = {"date": datetime.now(UTC).strftime("%Y-%m-%d")}
-    about |= {name: metadata.version(name) for name in ("nbnumba", "numba", "numba-cuda")}
-    if config.ENABLE_CUDASIM:
-        return {"name": "numba's simulator", "capability": "-", "multiprocessors": 0, **about}
-    device = cuda.get_current_device()
-    name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
-    free, total = cuda.current_context().get_memory_info()
-    return {
-        "name": name,
-        "capability": ".".join(map(str, device.compute_capability)),
-        "multiprocessors": device.MULTIPROCESSOR_COUNT,
-        "clock_MHz": device.CLOCK_RATE / 1e3,
-        "memory_bytes": total,
-        "free_bytes": free,
-        "runtime": ".".join(map(str, cuda.runtime.get_version())),
-        **about,
-    }
+    versions = {name: metadata.version(name) for name in ("nbnumba", "numba", "numba-cuda")}
+    return {**card(), "date": datetime.now(UTC).strftime("%Y-%m-%d"), **versions}
 
 
 def cases(golden: Path | None, folder: Path, pixels: int = 128) -> Iterator[tuple[str, list[str], Path | None]]:

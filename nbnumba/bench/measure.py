@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +16,7 @@ from nbnumba.bench.yardstick import best_time, peak, time_once, yardstick
 from nbnumba.errors import NotAvailableError
 from nbnumba.experiment.experiment import Experiment
 from nbnumba.kernel.cpu import Cpu, Threads
+from nbnumba.reference_program import run
 from nbnumba.render import ready
 from nbnumba.simulate import choose_stages, prepare
 from nbnumba.stages import registry
@@ -101,16 +100,6 @@ def reference_seconds(executable: Path, work: Work, pixels: int, threads: int) -
     if (loop := seconds[0] - seconds[1]) < LEAST_SECONDS:
         raise NotAvailableError(f"{executable}: takes hardly longer for an image than for a pixel; take more --pixels")
     return loop
-
-
-def run(executable: Path, options: Sequence[str], folder: str, threads: int) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    try:
-        done = subprocess.run([executable.resolve(), *options], cwd=folder, env=environment, capture_output=True, check=False)
-    except OSError as error:
-        raise NotAvailableError(f"{executable}: cannot be run: {error.strerror or error}") from None
-    if done.returncode != 0:
-        raise NotAvailableError(f"{executable}: ended with exit code {done.returncode} for {' '.join(options)}")
 
 
 # What the cost should be proportional to: name -> options for a multiple n of the least.

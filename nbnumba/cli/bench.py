@@ -6,9 +6,12 @@ import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
+from nbnumba.cli.evidence import bundle_option, require_new_folder, to_repeat
+from nbnumba.cli.options import RecordingCommand
 from nbnumba.cli.run import prepare_threads
 from nbnumba.errors import NotAvailableError, OptionError
 from nbnumba.files import check_writable, write_all
@@ -16,7 +19,7 @@ from nbnumba.files import check_writable, write_all
 FILE = click.Path(path_type=Path)
 
 
-@click.command("bench")
+@click.command("bench", cls=RecordingCommand)
 @click.option("--work", "names", multiple=True, metavar="NAME", help="Time this row of the table only. Repeatable (default: all).")
 @click.option("--pixels", type=click.IntRange(64, 8192), default=1024, show_default=True, help="Detector pixels along both axes.")
 @click.option("--threads", type=click.IntRange(1, 1024), multiple=True, help="Number of threads. Repeatable (default: all cores).")
@@ -25,7 +28,11 @@ FILE = click.Path(path_type=Path)
 @click.option("--reference", type=FILE, metavar="EXE", help="Time the reference program in the same rounds, loop against loop.")
 @click.option("--json", "json_file", type=FILE, metavar="FILE", help="Write everything that was measured.")
 @click.option("--plot", type=FILE, metavar="FILE", help="Draw it (PNG).")
+@bundle_option
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     names: tuple[str, ...],
     pixels: int,
     threads: tuple[int, ...],
@@ -34,6 +41,7 @@ def command(
     reference: Path | None,
     json_file: Path | None,
     plot: Path | None,
+    bundle: Path | None,
 ) -> None:
     """Time the kernels of every model.
 
@@ -42,6 +50,7 @@ def command(
     """
     targets = [path for path in (json_file, plot) if path is not None]
     check_writable(targets)
+    require_new_folder(bundle)
     if reference is not None and not reference.is_file():
         raise OptionError(f"--reference {reference}: is not a file; name an executable of the reference program")
     if plot is not None and find_spec("matplotlib") is None:
@@ -67,6 +76,27 @@ def command(
     click.echo(as_text(results))
     files = {json_file: (json.dumps(results, indent=2) + "\n").encode(), plot: as_png(results) if plot else b""}
     write_all({path: content for path, content in files.items() if path is not None})
+    if bundle is not None:
+        leave_bundle(ctx, results, bundle, max(peaks))
+
+
+def leave_bundle(ctx: click.Context, results: dict[str, Any], folder: Path, threads: int) -> None:
+    """Evidence of what was timed; the reference program, which is no part of it, is not timed again."""
+    from nbnumba.evidence.bundle import Record, write_bundle
+
+    record = Record(
+        command="bench",
+        typed=ctx.meta["typed"],
+        words=to_repeat(ctx.meta["words"], left_out=("--reference", "--json", "--plot")),
+        inputs=[],
+        outputs={"bench.json": (json.dumps(results, indent=2) + "\n").encode()},
+        where={},
+        experiments={},
+        metrics=results,
+        device="cpu",
+        threads=threads,
+    )
+    write_bundle(folder, record)
 
 
 def say(what: str) -> None:

@@ -17,6 +17,11 @@ from nbnumba.errors import NbnumbaError, ParameterError
 COMMANDS = {
     "run": ("nbnumba.cli.run", "Render an image and write it."),
     "explain": ("nbnumba.cli.explain", "Print what a run would decide, without rendering."),
+    "trace": ("nbnumba.cli.trace", "Print every intermediate of one pixel."),
+    "compare": ("nbnumba.cli.compare", "Compare two images, or what renders them."),
+    "compare-traces": ("nbnumba.cli.compare_traces", "Find where two traces of a pixel part."),
+    "bundle": ("nbnumba.cli.bundle", "Check the evidence that a command has left, and repeat it."),
+    "experiments": ("nbnumba.cli.experiments", "List experiments that have a name."),
     "bench": ("nbnumba.cli.bench", "Time the kernels of every model."),
     "warm": ("nbnumba.cli.warm", "Compile the kernels of the shipped models ahead of time."),
     "plugins": ("nbnumba.cli.plugins", "List the physics stages, or check one."),
@@ -104,7 +109,7 @@ def with_option_names(error: ParameterError) -> str:
     field = {"structure_factors.hkl": "structure_factors.path", "structure_factors.F": "structure_factors.path"}.get(
         error.field, error.field
     )
-    own = [f"--{field.removeprefix('sampling.')}"] if field in ("sampling.dtype", "sampling.negligible") else []
+    own = [f"--{field.removeprefix('sampling.')}"] if field in ("sampling.dtype", "sampling.negligible", "pixel") else []
     names = " or ".join(own or [option.name for option in OPTIONS if option.field == field])
     return f"{error.field}{f' ({names})' if names else ''}: {error.problem}"
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nbnumba.devices import DEVICES
 from nbnumba.errors import OptionError
 from nbnumba.experiment.model import PRESETS, Model
 from nbnumba.experiment.part import default_of
 from nbnumba.experiment.sampling import DTYPES
 from nbnumba.options.arguments import split_arguments
+from nbnumba.options.named import expanded
 from nbnumba.options.table import EV, GROUPS, Option
 
 if TYPE_CHECKING:
@@ -24,18 +26,25 @@ if TYPE_CHECKING:
 CARRYOVER_MODES = ("spec", "c-parity")
 
 
+class RecordingCommand(click.Command):
+    """A command that keeps the words that were typed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep them, then go on as usual."""
+        ctx.meta["typed"], ctx.meta["words"] = list(args), list(args)
+        return super().parse_args(ctx, args)
+
+
 class ExperimentCommand(click.Command):
     """A command that takes the options of the reference program besides its own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take out the options of the table; click sees the rest."""
-        own = {
-            name: 0 if getattr(parameter, "is_flag", False) or parameter.name == "help" else 1
-            for parameter in self.get_params(ctx)
-            for name in parameter.opts
-        }
-        ctx.meta["given"], others = split_arguments(args, own)
-        return super().parse_args(ctx, others)
+        """Put named experiments in place and take out the options of the table; click sees the rest."""
+        ctx.meta["typed"], ctx.meta["words"] = list(args), (words := expanded(args))
+        own = {name: values_of(parameter) for parameter in self.get_params(ctx) for name in parameter.opts}
+        operands: list[str] | None = [] if any(isinstance(parameter, click.Argument) for parameter in self.params) else None
+        ctx.meta["given"], others = split_arguments(words, own, operands)
+        return super().parse_args(ctx, [*others, *(["--", *operands] if operands else [])])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own options, then those of the table by group."""
@@ -43,6 +52,11 @@ class ExperimentCommand(click.Command):
         for group, options in GROUPS.items():
             with formatter.section(group):
                 formatter.write_dl([(usage(option), explanation(option)) for option in options])
+
+
+def values_of(parameter: click.Parameter) -> int:
+    """How many words follow the name of one of a command's own options."""
+    return 0 if getattr(parameter, "is_flag", False) or parameter.name == "help" else parameter.nargs
 
 
 def usage(option: Option) -> str:
@@ -76,6 +90,10 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command's own options that say what to simulate."""
     for decorate in reversed(
         [
+            click.option(
+                "--experiment", metavar="NAME|FILE", expose_value=False,
+                help="The options of a named experiment or of a file, in this place; see 'nbnumba experiments'.",
+            ),
             click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Start from an experiment saved as TOML."),
             click.option(
                 "--preset", type=click.Choice(PRESETS), help="Named choice of stages (default: reference); see specs/presets.md."
@@ -106,6 +124,24 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--negligible", type=float, metavar="FRACTION",
                 help="Leave out terms of less than this fraction of a reflection's largest, where that saves work (default: 1e-60; "
                 "0: none).",
+            ),
+        ]
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command's own options that say on what to render."""
+    for decorate in reversed(
+        [
+            click.option(
+                "--device", type=click.Choice(DEVICES), default="cpu", show_default=True,
+                help="Where to render; auto: on the GPU where there is one and the image is worth its start.",
+            ),
+            click.option(
+                "--threads", type=click.IntRange(1, 1024), metavar="N",
+                help="Number of threads, more than cores if you like (default: all cores).",
             ),
         ]
     ):  # fmt: skip
@@ -148,7 +184,8 @@ def read_model(base: Model, options: dict[str, Any]) -> Model:
         if value not in ("on", "off"):
             raise OptionError(f"--quirk {text}: must have the form NAME=on or NAME=off")
         quirks[name] = value == "on"
-    return replace(base, preset=options["preset"] or base.preset, quirks=quirks)
+    rotation = {"rotation": options["phi_carryover_mode"]} if options["phi_carryover_mode"] else {}
+    return replace(base, preset=options["preset"] or base.preset, quirks=quirks, stages={**base.stages, **rotation})
 
 
 def key_and_value(option: str, text: str, form: str) -> tuple[str, str]:

@@ -7,18 +7,20 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for, report
-from nbnumba.devices import DEVICES
+from nbnumba.cli.evidence import bundle_option, inputs_of, pin_seed, require_new_folder, to_repeat
+from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError
 from nbnumba.files import Content, check_writable, write_all
 from nbnumba.outputs.settings import Output
 
 if TYPE_CHECKING:
+    from nbnumba.options.experiment import Draft
     from nbnumba.outputs.image import Image
 
 SECONDS_BEFORE_PROGRESS = 1.0
@@ -31,16 +33,8 @@ SECONDS_BEFORE_PROGRESS = 1.0
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write statistics, geometry, stages and versions."
 )
-@click.option(
-    "--device",
-    type=click.Choice(DEVICES),
-    default="cpu",
-    show_default=True,
-    help="Where to render; auto: on the GPU where there is one and the image is worth its start.",
-)
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), metavar="N", help="Number of threads, more than cores if you like (default: all cores)."
-)
+@device_options
+@bundle_option
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Render an image and write it.
@@ -51,11 +45,14 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       nbnumba run -default_F 100 -cell 100 100 100 90 90 90 -lambda 6.2 -N 5 -detpixels 256 --png image.png
     """
     prepare_threads(options["threads"])
+    if options["bundle"]:
+        pin_seed(ctx)
     draft = read_draft(ctx, options)
     experiment = draft.experiment()
     output = Output(**draft.part("output"))
     check_writable(targets(output, options), (*draft.files_read, *options["plugin_files"]))
     experiment.check()
+    require_new_folder(options["bundle"])
 
     from nbnumba.simulate import simulate
 
@@ -72,10 +69,36 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         note = f"{image.terms_outside} terms lie outside the table of structure factors; they took the nearest reflection or default_F"
         click.echo(f"nbnumba: warning: {note}", err=True)
     found = image.statistics
+    if options["bundle"]:
+        leave_bundle(ctx, draft, image, targets(output, options), options)
     click.echo(
         f"maximum {found.maximum:g} photons at fast {found.maximum_fast}, slow {found.maximum_slow}; "
         f"mean {found.mean:g}; wrote {', '.join(str(path) for path in targets(output, options))}"
     )
+
+
+def leave_bundle(ctx: click.Context, draft: Draft, image: Image, written: list[Path], options: dict[str, Any]) -> None:
+    """Evidence of a run."""
+    from nbnumba.evidence.bundle import Record, unique, write_bundle
+
+    files: dict[str, Path | bytes] = {}
+    for path in written:
+        if path.is_file():
+            files[unique(path.name, files)] = path
+    names = {path: name for name, path in files.items() if isinstance(path, Path)}
+    record = Record(
+        command="run",
+        typed=ctx.meta["typed"],
+        words=to_repeat(ctx.meta["words"], outputs=names),
+        inputs=inputs_of(draft, options),
+        outputs=files,
+        where={name: name for name in files},
+        experiments={"experiment": image.experiment},
+        metrics=asdict(image.statistics),
+        device=image.provenance["device"],
+        threads=options["threads"],
+    )
+    write_bundle(options["bundle"], record)
 
 
 def prepare_threads(threads: int | None) -> None:

@@ -51,6 +51,15 @@ def first_in_pixel(gp, sampling, slow, fast):
     return -1
 
 
+def last_in_pixel(gp, sampling, slow, fast):
+    """Number of the pixel's last sample that is not cut; -1 if all are."""
+    for sample in range(samples_of(sampling) - 1, -1, -1):
+        _, _, _, length = scattering(gp, sampling, slow, fast, sample)
+        if length <= sampling.longest:
+            return sample
+    return -1
+
+
 def latch_in_pixel(gp, lp, fp, sampling, slow, fast, pixel):
     """Number of the pixel's first term for which latch() is 1 and F_latt, if it counts, not 0; -1 if there is none."""
     turns = sampling.orientations.shape[1]

@@ -40,10 +40,13 @@ def words(options: Mapping[str, Any] | str | Sequence[str]) -> list[str]:
     return arguments
 
 
-def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None = None) -> tuple[list[Given], list[str]]:
+def split_arguments(
+    arguments: Sequence[str], others: Mapping[str, int] | None = None, operands: list[str] | None = None
+) -> tuple[list[Given], list[str]]:
     """Options of the table, in order, and the words of the caller's own options.
 
-    others: the caller's options, with the number of values that each takes.
+    others: the caller's options, with the number of values that each takes; operands: takes the words that belong to no option, which are
+    refused without it.
     """
     others = others or {}
     given: list[Given] = []
@@ -56,15 +59,24 @@ def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None =
             given.append(Given(BY_NAME[name], name, take_values(name, BY_NAME[name], rest)))
             before = str(given[-1])
         elif name in others:
-            count = 0 if "=" in word else others[name]
+            count = others[name] - ("=" in word and others[name] > 0)
+            if count > len(rest) or (count > 1 and any(w.startswith("-") and not is_number(w) for w in rest[:count])):
+                raise OptionError(f"{name}: needs {'a value' if count == 1 else f'{count} values'}")
             left += [word, *rest[:count]]
             before = " ".join((word, *rest[:count]))
             del rest[:count]
+        elif operands is not None and (not word.startswith("-") or is_option_set(word)):
+            operands.append(word)
         elif word.startswith("-") and not is_number(word):
             raise no_such_option(word, others)
         else:
             raise OptionError(f"{word!r}: is not an option{f'; {before} takes no more values' if before else ''}; see --help")
     return given, left
+
+
+def is_option_set(word: str) -> bool:
+    """Whether a word is several: the options of an experiment, quoted."""
+    return word.startswith("-") and len(word.split()) > 1
 
 
 def no_such_option(word: str, others: Iterable[str]) -> OptionError:

@@ -1,0 +1,152 @@
+"""What ``nbnumba compare`` compares: image files, option sets, or an executable of the reference program."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nbnumba.cli.bench import say
+from nbnumba.cli.evidence import inputs_of
+from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for
+from nbnumba.errors import OptionError
+from nbnumba.options.arguments import Given, is_option_set
+from nbnumba.options.table import BY_NAME
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nbnumba.compare.switches import Switches
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.options.experiment import Draft
+    from nbnumba.simulate import Simulator
+
+READ_WITH_FILES = {"header-reading": ("-img", "-mask"), "implicit-dump": ()}  # quirks that do not tell whether they bite
+
+
+@click.command("options", cls=ExperimentCommand)
+@experiment_options
+def option_set(**options: Any) -> None:
+    """Options of an experiment, as a quoted operand has them."""
+
+
+@dataclass(frozen=True, eq=False)
+class OptionSet:
+    """Options that can be rendered, with any switches: ``given`` are those of the reference program, ``own`` nbnumba's."""
+
+    label: str
+    given: Sequence[Given]
+    own: Mapping[str, Any]
+
+    def experiment(self, switches: Switches | None = None) -> Experiment:
+        """The experiment, with these quirk switches instead of its own."""
+        own = dict(self.own)
+        for name, value in (switches or {}).items():
+            own["quirks"] = (*own["quirks"], f"{name}={'on' if value else 'off'}")
+        if switches and "phi-carryover" in switches:
+            own["phi_carryover_mode"] = "c-parity" if switches["phi-carryover"] else "spec"
+            own["plugins"] = tuple(text for text in own["plugins"] if not text.startswith("rotation="))
+        return self._draft(own).experiment()
+
+    def _draft(self, own: Mapping[str, Any]) -> Draft:
+        context = click.Context(option_set)
+        context.meta["given"] = self.given
+        return read_draft(context, dict(own))
+
+    def render(self, simulator: Simulator, switches: Switches | None = None) -> NDArray[np.float64]:
+        """Photons as a float image has them, float64 [slow, fast]."""
+        import numpy as np
+
+        return simulator.image(self.experiment(switches)).float32.astype(np.float64)
+
+    def files_read(self) -> list[Path]:
+        """Every file that it is read from."""
+        draft = self._draft(self.own)
+        draft.experiment()
+        return inputs_of(draft, self.own)
+
+    def switches(self, other: OptionSet | None) -> dict[str, bool]:
+        """Quirks worth trying, with what they would be set to: those at work that the other side has otherwise, of a file's all at work."""
+        here = self.experiment()
+        there = other.experiment() if other else None
+        at_work = set(here.quirks_met) | set(there.quirks_met if there else ())
+        names = {one.option.name for one in self.given}
+        at_work |= {name for name, options in READ_WITH_FILES.items() if names & set(options)}
+        wanted = {name: name not in here.quirks for name in at_work}
+        return {name: value for name, value in sorted(wanted.items()) if there is None or (name in there.quirks) == value}
+
+    def with_preset(self, preset: str) -> OptionSet:
+        """The same under another preset."""
+        return replace(self, label=f"preset {preset}", own={**self.own, "preset": preset})
+
+
+def with_seed(given: Sequence[Given]) -> list[Given]:
+    """The options with a seed, if they have none: whatever is drawn at random is the same on both sides, and when it is drawn again."""
+    seeded = any(one.option.name == "-seed" for one in given)
+    return [*given, *([] if seeded else [Given(BY_NAME["-seed"], "-seed", ("1",))])]
+
+
+def from_words(label: str, words: Sequence[str]) -> OptionSet:
+    """The option set that words describe."""
+    context = option_set.make_context("options", list(words))
+    return OptionSet(label, with_seed(context.meta["given"]), context.params)
+
+
+def from_operand(operand: str) -> OptionSet | Path:
+    """A quoted option set, a saved configuration or named experiment (TOML), or else an image file."""
+    if is_option_set(operand):
+        try:
+            return from_words(operand, shlex.split(operand))
+        except ValueError as error:
+            raise OptionError(f"{operand!r}: {error}") from None
+    if operand.endswith(".toml"):
+        return from_words(operand, ["--experiment", operand])
+    return Path(operand)
+
+
+def from_command_line(ctx: click.Context, options: Mapping[str, Any]) -> OptionSet | None:
+    """The options of the command itself; None if there are none."""
+    names = [parameter.name for parameter in option_set.params]
+    own = {name: options[name] for name in names if name in options}
+    if not ctx.meta["given"] and not any(own.values()):
+        return None
+    return OptionSet("nbnumba", with_seed(ctx.meta["given"]), own)
+
+
+def simulator_for(sides: Sequence[OptionSet | Path | None], options: Mapping[str, Any]) -> Simulator:
+    """What renders all of the sides."""
+    from nbnumba.simulate import Simulator
+
+    files = {path: None for side in sides if isinstance(side, OptionSet) for path in side.own["plugin_files"]}
+    return Simulator(stages=registry_for(tuple(files)), device=options["device"], threads=options["threads"])
+
+
+def file_of_image(path: Path) -> Path:
+    """The file of an image that may be named as FILE.npz:NAME."""
+    name, colon, _ = str(path).rpartition(":")
+    return Path(name) if colon and name.endswith(".npz") else path
+
+
+def images_of(both: list[Any], simulator: Simulator, options: Mapping[str, Any]) -> list[NDArray[np.float64]]:
+    """Both images; a raw one without a shape has that of the other."""
+    from nbnumba.inputs.image import read_image
+    from nbnumba.reference_program import image_of
+
+    found: list[Any] = [None, None]
+    shape = options["shape"]
+    for n, side in sorted(enumerate(both), key=lambda item: isinstance(item[1], Path)):  # option sets first: they know their shape
+        if isinstance(side, OptionSet):
+            say(f"rendering {side.label}")
+            found[n] = side.render(simulator)
+            shape = shape or found[n].shape
+        elif side == options["exe"]:
+            say(f"running {side}")
+            found[n] = image_of(side, both[1 - n].given, found[1 - n].shape)
+        else:
+            found[n] = read_image(side, shape)
+    return found

@@ -1,0 +1,80 @@
+"""``nbnumba trace``: what happens inside one pixel."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nbnumba.cli.evidence import bundle_option, inputs_of, pin_seed, require_new_folder, to_repeat
+from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
+from nbnumba.cli.run import prepare_threads
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.options.experiment import Draft
+    from nbnumba.outputs.trace import Trace
+
+
+@click.command("trace", cls=ExperimentCommand)
+@click.option(
+    "--pixel", nargs=2, type=click.IntRange(min=0), required=True, metavar="SLOW FAST", help="The pixel to trace; the first is 0 0."
+)
+@click.option("--per-phi", is_flag=True, help="Print the rows of phi steps and mosaic domains alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@experiment_options
+@device_options
+@bundle_option
+@click.pass_context
+def command(ctx: click.Context, /, pixel: tuple[int, int], per_phi: bool, as_json: bool, **options: Any) -> None:
+    """Print every intermediate of one pixel, from the stage functions that render it.
+
+    Takes what 'nbnumba run' takes. Lines have the form NAME VALUE..., under the names that trace logs of the reference program have; a
+    row for every phi step and mosaic domain has the form PHI NAME=VALUE...; 'nbnumba compare-traces' finds where two traces part.
+
+    \b
+      nbnumba trace --pixel 120 130 -default_F 100 -cell 100 100 100 90 90 90 -lambda 6.2 -N 5 -detpixels 256
+    """
+    prepare_threads(options["threads"])
+    if options["bundle"]:
+        pin_seed(ctx)
+        require_new_folder(options["bundle"])
+    draft = read_draft(ctx, options)
+    experiment = draft.experiment()
+    report(draft, experiment)
+
+    from nbnumba.outputs.trace import as_dict, as_text, per_phi_text
+    from nbnumba.tracing import trace
+
+    slow, fast = pixel
+    stages, device, threads = registry_for(options["plugin_files"]), options["device"], options["threads"]
+    found = trace(experiment, slow, fast, stages=stages, device=device, threads=threads)
+    if as_json:
+        name, text = "trace.json", json.dumps(found.terms if per_phi else as_dict(found), indent=2)
+    else:
+        name, text = ("phi.txt", per_phi_text(found)) if per_phi else ("trace.txt", as_text(found))
+    if options["bundle"]:
+        leave_bundle(ctx, draft, experiment, found, (name, text), options)
+    click.echo(text)
+
+
+def leave_bundle(
+    ctx: click.Context, draft: Draft, experiment: Experiment, found: Trace, printed: tuple[str, str], options: dict[str, Any]
+) -> None:
+    """Evidence of a trace."""
+    from nbnumba.evidence.bundle import Record, write_bundle
+
+    record = Record(
+        command="trace",
+        typed=ctx.meta["typed"],
+        words=to_repeat(ctx.meta["words"]),
+        inputs=inputs_of(draft, options),
+        outputs={printed[0]: f"{printed[1]}\n".encode()},
+        where={},
+        experiments={"experiment": experiment},
+        metrics={name: found.values[name] for name in ("I_before_scaling", "I_pixel_final", "floatimage_accumulated")},
+        device=found.provenance["device"],
+        threads=options["threads"],
+    )
+    write_bundle(options["bundle"], record)

@@ -1,0 +1,1 @@
+"""Where two images, or two traces of a pixel, differ, and what would explain it."""

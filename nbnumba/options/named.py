@@ -1,0 +1,94 @@
+"""Experiments with a name: TOML files that stand for a long command line (CLI-12)."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nbnumba.errors import InputFileError, OptionError
+from nbnumba.inputs.text import read_text
+
+OPTION = "--experiment"
+SHIPPED = Path(__file__).parents[1] / "experiments"
+# Options that name files to be read: names in an experiment's file are relative to it.
+READ = ("-mat", "-matrix", "-hkl", "-sourcefile", "-img", "-mask", "-dump", "--config", "--plugin-file")
+DEPTH = 10  # of experiments that name others
+
+
+class Named(NamedTuple):
+    """What a file of an experiment holds: a line about it, and the words of its command line."""
+
+    description: str
+    words: list[str]
+
+
+def expanded(words: Sequence[str], depth: int = 0) -> list[str]:
+    """The words of a command line with those of the experiments that it names in their place."""
+    found, rest = [], list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name != OPTION or not (equals or rest):
+            found.append(word)
+            continue
+        if depth == DEPTH:
+            raise OptionError(f"{OPTION} {value or rest[0]}: experiments name each other in a circle")
+        found += expanded(read_named(file_of(value if equals else rest.pop(0))).words, depth + 1)
+    return found
+
+
+def file_of(name: str) -> Path:
+    """The file of a named experiment, or the file that is named."""
+    if name.endswith(".toml") or Path(name).parent != Path():
+        return Path(name)
+    known = {path.stem: path for path in reversed(list(files()))}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 3)
+        shown = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(sorted(known))}"
+        raise OptionError(f"{OPTION} {name}: no such experiment; {shown}; a file ends in .toml")
+    return known[name]
+
+
+def files() -> Iterator[Path]:
+    """Every experiment that has a name; those found first hide others of the same name."""
+    for folder in folders():
+        yield from sorted(folder.glob("*.toml"))
+
+
+def folders() -> list[Path]:
+    """Where experiments are looked for: the user's folders, then the shipped one."""
+    if given := os.environ.get("NBNUMBA_EXPERIMENTS"):
+        own = [Path(folder) for folder in given.split(os.pathsep) if folder]
+    else:
+        own = [Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nbnumba" / "experiments"]
+    return [*own, SHIPPED]
+
+
+def read_named(path: Path) -> Named:
+    """Options and description of an experiment's file; of a saved configuration, --config. Raises InputFileError."""
+    try:
+        content = tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise InputFileError(path, f"is not TOML: {error}") from None
+    if "options" not in content:
+        return Named("saved configuration", ["--config", str(path)])
+    if strange := sorted(content.keys() - {"options", "description"}):
+        raise InputFileError(path, f"has options and {strange[0]!r}; with options there is only a description")
+    options, description = content["options"], content.get("description", "")
+    if not isinstance(options, str) or not isinstance(description, str):
+        raise InputFileError(path, "options and description must be text in quotes")
+    try:
+        return Named(description, beside(path.parent, shlex.split(options)))
+    except ValueError as error:
+        raise InputFileError(path, f"options: {error}") from None
+
+
+def beside(folder: Path, words: list[str]) -> list[str]:
+    """The words, with names of files to be read relative to a folder."""
+    before = ["", *words]
+    return [str(folder / word) if option in READ else word for option, word in zip(before, words, strict=False)]

@@ -1,0 +1,54 @@
+"""Run an executable of the reference program, to compare with it or to time it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.errors import NotAvailableError
+from nbnumba.inputs.image import Shape, read_image
+from nbnumba.options.arguments import Given
+
+# Options that name files to be read; all others are passed on as they are.
+READ = ("crystal.a_matrix", "structure_factors.path", "sources.path", "header", "sampling.mask")
+FLOAT_FILE = "float.bin"
+NOTHING_ELSE = ("-intfile", "int.img", "-nonoise", "-nopgm", "-noprogress")
+
+
+def image_of(executable: Path, given: Sequence[Given], shape: Shape) -> NDArray[np.float64]:
+    """What the executable renders for these options, on one thread: the order in which threads come by is no physics.
+
+    Raises NotAvailableError if it does not run, InputFileError if it leaves no image of the shape.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run(executable, [*words_for(given), "-floatfile", FLOAT_FILE, *NOTHING_ELSE], folder, threads=1)
+        if not (Path(folder) / FLOAT_FILE).is_file():
+            raise NotAvailableError(f"{executable}: wrote no image; is it an executable of the reference program?")
+        return read_image(Path(folder) / FLOAT_FILE, shape)
+
+
+def words_for(given: Sequence[Given]) -> list[str]:
+    """Options with the names of their files absolute, those that only concern files written left out."""
+    words: list[str] = []
+    for one in given:
+        if one.option.field.startswith("output."):
+            continue
+        words += [one.name, *(str(Path(word).resolve()) if one.option.field in READ else word for word in one.values)]
+    return words
+
+
+def run(executable: Path, options: Sequence[str], folder: str, threads: int) -> None:
+    """Run it in a folder. Raises NotAvailableError if that fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    try:
+        done = subprocess.run([executable.resolve(), *options], cwd=folder, env=environment, capture_output=True, check=False)
+    except OSError as error:
+        raise NotAvailableError(f"{executable}: cannot be run: {error.strerror or error}") from None
+    if done.returncode != 0:
+        raise NotAvailableError(f"{executable}: ended with exit code {done.returncode} for {' '.join(options)}")

@@ -1,0 +1,354 @@
+"""Bundles: what is in them, and that they verify where nothing else of their origin is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nbnumba
+from nbnumba.cli.main import main
+from nbnumba.evidence.agreement import same_outcome
+from nbnumba.evidence.bundle import SUMS, files_in, sha256
+from nbnumba.evidence.verify import Line, verify
+
+OPTIONS = (
+    "-cell 70 80 90 -lambda 1.5 -N 5 -distance 60 -pixel 1 -detpixels 24 -oversample 1 -phi 0 -osc 2 -phisteps 3 -fluence 1e26".split()
+)
+PLUGIN = """
+from typing import NamedTuple
+from nbnumba import Stage, WorkedValue, hookimpl
+
+class Flat(NamedTuple):
+    height: float
+
+def flat(p, x, y, z):
+    return p.height / (1.0 + x * x)
+
+@hookimpl
+def lattice_shape():
+    at_peak = WorkedValue(Flat(3.0), (0.0, 0.0, 0.0), 3.0)
+    return [Stage("lattice_shape", "flat", "flat", lambda e: Flat(3.0), flat, worked_values=(at_peak,))]
+"""
+
+
+@pytest.fixture
+def origin(in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with input files, which is where the command is run."""
+    folder = in_tmp_path / "origin"
+    (folder / "in").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    rows = [f"{h} {k} {l} {10 + abs(h + k - l)}" for h in range(-6, 7) for k in range(-6, 7) for l in range(-6, 7)]
+    Path("in/P1.hkl").write_text("\n".join(rows))
+    Path("in/A.mat").write_text("0.014 0 0 0 0.0125 0 0.001 0 0.011")
+    Path("in/shape.py").write_text(PLUGIN)
+    return folder
+
+
+def moved(origin: Path, name: str = "bundle") -> Path:
+    """The bundle at another place, with nothing left of where it was made."""
+    there = origin.parent / "elsewhere" / "evidence"
+    there.parent.mkdir(exist_ok=True)
+    shutil.move(origin / name, there)
+    os.chdir(there.parent)
+    shutil.rmtree(origin)
+    return there
+
+
+def outcome(folder: Path) -> dict[str, Line]:
+    return {line.what: line for line in verify(folder)}
+
+
+def seal(folder: Path) -> None:
+    """New sums, as one who forges a bundle would make them."""
+    (folder / SUMS).write_text("".join(f"{sha256(folder / name)}  {name}\n" for name in files_in(folder)))
+
+
+@pytest.mark.spec("EVI-1", "EVI-2", "EVI-3")
+def test_a_run_verifies_elsewhere(origin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["-hkl", "in/P1.hkl", "-mat", "in/A.mat", "--plugin-file=in/shape.py", "--plugin", "lattice_shape=flat", "--json", "s.json"]
+    assert main(["run", *OPTIONS, *files, "-floatfile", "in/image.bin", "--save-config", "c.toml", "--bundle", "bundle"]) == 0
+    made = (origin / "in/image.bin").read_bytes()
+    there = moved(origin)
+    names = {"bundle.json", "environment.json", "metrics.json", "experiment.toml", "inputs/P1.hkl", "inputs/A.mat", "inputs/shape.py"}
+    assert names <= set(files_in(there))
+    assert (there / "outputs/image.bin").read_bytes() == made
+    about = json.loads((there / "bundle.json").read_text())
+    assert about["command"].startswith("nbnumba run -cell 70 80 90 ")
+    assert about["nbnumba"]["version"] == nbnumba.__version__
+    environment = json.loads((there / "environment.json").read_text())
+    assert environment["packages"]["numpy"] == np.__version__
+    assert environment["numba"]["fastmath"]
+    assert json.loads((there / "metrics.json").read_text())["pixels"] == 24 * 24
+    found = outcome(there)
+    assert [line for line in found.values() if line.holds is False] == []
+    for name in ("image.bin", "intimage.img", "noiseimage.img", "image.pgm", "s.json"):
+        assert found[name].words == "identical", name
+    assert main(["bundle", "verify", str(there)]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith(f"{there}: verifies\n")
+    done = subprocess.run(["sha256sum", "-c", "--quiet", SUMS], cwd=there, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.spec("EVI-2")
+def test_a_saved_experiment_takes_its_structure_factors_along(origin: Path) -> None:
+    assert main(["run", *OPTIONS, "-hkl", "in/P1.hkl", "--save-config", "in/c.toml"]) == 0
+    assert main(["run", "--config", "in/c.toml", "-N", "4", "--bundle", "bundle"]) == 0
+    found = outcome(moved(origin))
+    assert (found["floatimage.bin"].words, found["noiseimage.img"].words) == ("identical", "identical")
+
+
+@pytest.mark.spec("EVI-2")
+def test_masks_headers_and_named_experiments_are_taken_along(origin: Path) -> None:
+    assert main(["run", "-default_F", "10", *OPTIONS, "-intfile", "in/mask.img"]) == 0
+    Path("in/named.toml").write_text('options = "-default_F 10 -cell 70 80 90 -N 5 -mask mask.img -img mask.img -misset random"')
+    assert main(["run", "--experiment", "in/named.toml", "--bundle", "bundle"]) == 0
+    there = moved(origin)
+    assert "inputs/mask.img" in files_in(there)
+    found = outcome(there)
+    assert (found["floatimage.bin"].words, found["noiseimage.img"].words) == ("identical", "identical")
+
+
+@pytest.mark.spec("EVI-1", "EVI-3")
+@pytest.mark.parametrize(("more", "name"), [([], "trace.txt"), (["--json"], "trace.json"), (["--per-phi"], "phi.txt")])
+def test_a_trace_verifies_elsewhere(origin: Path, more: list[str], name: str) -> None:
+    words = ["trace", "--pixel", "7", "15", *OPTIONS, "-hkl", "in/P1.hkl", "--preset", "c-parity", *more, "--bundle", "bundle"]
+    assert main(words) == 0
+    found = outcome(moved(origin))
+    assert found[name].words == "identical"
+
+
+@pytest.mark.spec("EVI-1", "EVI-2", "EVI-3")
+@pytest.mark.parametrize("kind", ["presets", "image", "sets", "two"])
+def test_a_comparison_verifies_elsewhere(origin: Path, kind: str) -> None:
+    options = [*OPTIONS, "-hkl", "in/P1.hkl"]
+    assert main(["run", *options, "--preset", "c-parity"]) == 0
+    np.savez("in/two.npz", a=np.fromfile("floatimage.bin", np.float32).reshape(24, 24), b=np.ones((24, 24)))
+    Path("in/named.toml").write_text('options = "-default_F 10 -cell 70 -detpixels 24 -hkl P1.hkl"')
+    words = {
+        "presets": ["--presets", "reference", "c-parity", *options],
+        "image": ["floatimage.bin", *options],
+        "sets": ["in/named.toml", " ".join(options)],
+        "two": ["in/two.npz:a", "in/two.npz:b", "--threshold", "0.9"],
+    }[kind]
+    assert main(["compare", *words, "--output", "in/out", "--bundle", "bundle"]) == (1 if kind == "two" else 0)
+    found = outcome(moved(origin))
+    assert [line for line in found.values() if line.holds is False] == []
+    assert found["summary.json"].words == ("equal within 1e-6" if kind == "sets" else "identical")
+
+
+@pytest.mark.spec("EVI-2", "EVI-3")
+def test_an_executable_is_left_behind_and_its_image_taken_along(origin: Path) -> None:
+    pixels = nbnumba.simulate(nbnumba.experiment_from_options(["-default_F", "10", *OPTIONS, "-N", "4"])).float32
+    np.save("image.npy", pixels)
+    program = f"import sys, numpy as np; np.load({str(origin / 'image.npy')!r}).tofile(sys.argv[sys.argv.index('-floatfile') + 1])"
+    Path("program").write_text(f"#!{sys.executable}\n{program}\n")
+    os.chmod("program", 0o755)
+    assert main(["compare", "--exe", "program", "-default_F", "10", *OPTIONS, "--bundle", "bundle"]) == 0
+    there = moved(origin)
+    assert "inputs/reference.npy" in files_in(there)
+    assert outcome(there)["summary.json"].holds
+
+
+@pytest.mark.spec("EVI-1", "EVI-3")
+def test_timings_are_kept_and_not_compared(origin: Path) -> None:
+    assert main(["bench", "--work", "square", "--pixels", "64", "--rounds", "1", "--threads", "1", "--bundle", "bundle"]) == 0
+    found = outcome(moved(origin))
+    assert found["repeat"].holds
+    assert found["bench.json"].holds is None
+
+
+@pytest.fixture
+def bundle(origin: Path) -> Path:
+    assert main(["run", "-default_F", "10", *OPTIONS, "--json", "s.json", "--bundle", "bundle"]) == 0
+    return moved(origin)
+
+
+def changed_file(folder: Path) -> None:
+    (folder / "metrics.json").write_text("{}")
+
+
+def missing_file(folder: Path) -> None:
+    (folder / "outputs/floatimage.bin").unlink()
+
+
+def additional_file(folder: Path) -> None:
+    (folder / "inputs/more").write_text("x")
+
+
+@pytest.mark.spec("EVI-3")
+@pytest.mark.parametrize(
+    ("spoil", "what", "words"),
+    [
+        (changed_file, "metrics.json", "has been changed: its SHA-256 is another"),
+        (missing_file, "outputs/floatimage.bin", "is missing"),
+        (additional_file, "inputs/more", "is not in SHA256SUMS"),
+    ],
+)
+def test_a_bundle_that_is_not_whole(
+    bundle: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], None], what: str, words: str
+) -> None:
+    spoil(bundle)
+    found = outcome(bundle)
+    assert found[what] == Line(what, False, words)
+    assert "repeat" not in found
+    capsys.readouterr()
+    assert main(["bundle", "verify", str(bundle)]) == 1
+    out = capsys.readouterr().out
+    assert f"FAILED {what}: {words}\n" in out
+    assert out.endswith(f"{bundle}: does not verify\n")
+
+
+@pytest.mark.spec("EVI-3")
+def test_outputs_that_the_command_does_not_give(bundle: Path) -> None:
+    path = bundle / "outputs/floatimage.bin"
+    pixels = np.fromfile(path, np.float32)
+    pixels[100] += 0.01 * pixels.max()
+    pixels.tofile(path)
+    seal(bundle)
+    found = outcome(bundle)
+    assert found["floatimage.bin"].holds is False
+    assert found["floatimage.bin"].words.startswith("differs by ")
+    assert found["intimage.img"].holds
+
+
+@pytest.mark.spec("EVI-3")
+def test_a_command_that_fails_now(bundle: Path) -> None:
+    about = json.loads((bundle / "bundle.json").read_text())
+    about["repeat"] += ["-roi", "30", "31", "0", "1"]
+    (bundle / "bundle.json").write_text(json.dumps(about))
+    seal(bundle)
+    line = outcome(bundle)["repeat"]
+    assert line.holds is False
+    assert "ended with exit code 2, not 0: nbnumba: error: sampling.roi" in line.words
+
+
+@pytest.mark.spec("EVI-3")
+def test_what_is_different_here_is_said(bundle: Path) -> None:
+    environment = json.loads((bundle / "environment.json").read_text())
+    environment["python"], environment["packages"]["numpy"] = "3.0.0", "1.0"
+    (bundle / "environment.json").write_text(json.dumps(environment))
+    about = json.loads((bundle / "bundle.json").read_text())
+    about["nbnumba"] |= {"sources_sha256": "0" * 64, "git": "1" * 40, "git_changed": True}
+    (bundle / "bundle.json").write_text(json.dumps(about))
+    seal(bundle)
+    found = outcome(bundle)
+    assert found["python"].words.startswith("3.0.0 then, ")
+    assert found["packages"].words == f"numpy 1.0 then, numpy {np.__version__} now"
+    assert found["nbnumba"].words.startswith(f"version {nbnumba.__version__} at 111111111111 with changes, sources 000000000000 then, ")
+    assert [line for line in found.values() if line.holds is False] == []
+
+
+@pytest.mark.spec("EVI-3")
+def test_without_repeating(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bundle", "verify", "--no-repeat", str(bundle)]) == 0
+    assert "ok     repeat" not in capsys.readouterr().out
+
+
+def about_with(**changes: Any) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        about = json.loads((folder / "bundle.json").read_text())
+        (folder / "bundle.json").write_text(json.dumps(about | changes))
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "bundle.json").unlink(), "is not a bundle; it has no bundle.json"),
+        (lambda folder: (folder / "bundle.json").write_text("[]"), "does not describe a bundle: TypeError"),
+        (lambda folder: (folder / "bundle.json").write_text("{"), "does not describe a bundle: JSONDecodeError"),
+        (about_with(format=7), "has format 7; this version of nbnumba reads 1"),
+        (about_with(repeat=["rm", "-r", "/"]), "its command or its outputs are not such as nbnumba writes"),
+        (about_with(outputs={"../x": "x"}), "its command or its outputs are not such as nbnumba writes"),
+        (lambda folder: (folder / SUMS).unlink(), "cannot be read: No such file or directory"),
+    ],
+)
+def test_folders_that_are_no_bundles(bundle: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], None], message: str) -> None:
+    spoil(bundle)
+    capsys.readouterr()
+    assert main(["bundle", "verify", str(bundle)]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.spec("EVI-1")
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("in", "--bundle in: exists; name a new folder"),
+        ("no/where", "--bundle no/where: the folder "),
+    ],
+)
+def test_bundles_that_cannot_be_made(origin: Path, capsys: pytest.CaptureFixture[str], folder: str, message: str) -> None:
+    before = sorted(path for path in origin.rglob("*"))
+    for words in (["run"], ["trace", "--pixel", "1", "1"], ["compare", "--presets", "reference", "physics"]):
+        assert main([*words, "-default_F", "1", *OPTIONS, "--bundle", folder]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["bench", "--bundle", folder]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(path for path in origin.rglob("*")) == before
+
+
+def test_a_bundle_that_cannot_be_finished_leaves_nothing(
+    origin: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nbnumba.evidence.bundle.write_json", fail)
+    assert main(["run", "-default_F", "1", *OPTIONS, "--bundle", "bundle"]) == 2
+    assert "--bundle bundle: cannot be written: No space left on device" in capsys.readouterr().err
+    assert not [name for name in os.listdir() if "bundle" in name]
+
+
+def test_an_empty_folder_is_taken(origin: Path) -> None:
+    Path("bundle").mkdir()
+    assert main(["run", "-default_F", "1", *OPTIONS, "--bundle", "bundle"]) == 0
+    assert Path("bundle/bundle.json").is_file()
+
+
+PIXELS = np.linspace(0.0, 1000.0, 400, dtype=np.float32)
+
+
+@pytest.mark.spec("EVI-3")
+@pytest.mark.parametrize(
+    ("name", "there", "here", "holds"),
+    [
+        ("a.bin", PIXELS.tobytes(), (PIXELS + np.float32(5e-4)).tobytes(), True),
+        ("a.bin", PIXELS.tobytes(), (PIXELS + np.float32(2e-3)).tobytes(), False),
+        ("a.bin", PIXELS.tobytes(), PIXELS[:-1].tobytes(), False),
+        ("a.img", b"{\nHEADER_BYTES" + bytes(20_000), b"{\nHEADER_BYTES" + bytes(19_999) + b"\1", True),
+        ("a.img", b"{\nHEADER_BYTES" + bytes(20_000), b"{\nHEADER_BYTES" + bytes(19_997) + b"\1\1\1", False),
+        ("a.pgm", bytes(20_000), bytes(19_999), False),
+        ("a.png", b"1", b"2", True),
+        ("a.json", b'{"a": [1.0, {"b": 2}], "version": "1"}', b'{"a": [1.0000001, {"b": 2}], "version": "2"}', True),
+        ("a.json", b'{"a": [1.0, {"b": 2}]}', b'{"a": [1.0, {"b": 3}]}', False),
+        ("a.json", b'{"a": 1.0}', b'{"b": 1.0}', False),
+        ("a.json", b'{"a": 1.0}', b'{"a": ', False),
+        ("a.toml", b"a = 1.0\n", b"a = 1.00000001\n", True),
+        ("trace.txt", b"F_cell 1.0\n", b"F_cell 1.0000001\n", True),
+        ("trace.txt", b"F_cell 1.0\n", b"F_cell 1.00001\n", False),
+        ("trace.txt", b"F_cell 1.0\n", b"nothing\n", False),
+    ],
+)
+def test_what_counts_as_the_same(tmp_path: Path, name: str, there: bytes, here: bytes, holds: bool) -> None:
+    for folder, content in (("there", there), ("here", here)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(content)
+    verdict = same_outcome(tmp_path / "there" / name, tmp_path / "here" / name)
+    assert verdict.agrees is holds
+    assert verdict.words
+    assert same_outcome(tmp_path / "there" / name, tmp_path / "there" / name).words == "identical"
+    assert same_outcome(tmp_path / "there" / name, tmp_path / "nowhere" / name) == (False, "was not written")

@@ -1,0 +1,103 @@
+"""Experiments that have a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nbnumba
+from nbnumba.cli.main import main
+from nbnumba.errors import InputFileError, OptionError
+from nbnumba.options.arguments import split_arguments
+from nbnumba.options.named import SHIPPED, expanded, read_named
+
+OWN = {"--preset": 1}
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NBNUMBA_EXPERIMENTS", str(tmp_path / "mine"))
+    (tmp_path / "mine").mkdir()
+    return tmp_path / "mine"
+
+
+@pytest.mark.spec("CLI-12")
+def test_a_name_stands_for_its_options(own: Path) -> None:
+    (own / "tiny.toml").write_text('description = "tiny"\noptions = "-detpixels 8 -hkl P1.hkl --preset c-parity"')
+    words = ["-N", "3", "--experiment", "tiny", "-detpixels", "9"]
+    assert expanded(words) == ["-N", "3", "-detpixels", "8", "-hkl", str(own / "P1.hkl"), "--preset", "c-parity", "-detpixels", "9"]
+    assert expanded(["--experiment=tiny"]) == expanded(["--experiment", "tiny"])
+    assert expanded(["--experiment", str(own / "tiny.toml")]) == expanded(["--experiment", "tiny"])
+    (own / "more.toml").write_text('options = "--experiment tiny -N 4"')
+    assert expanded(["--experiment", "more"])[-2:] == ["-N", "4"]
+
+
+@pytest.mark.spec("CLI-12")
+def test_a_saved_configuration_has_a_name_too(own: Path, in_tmp_path: Path) -> None:
+    options = "-default_F 10 -cell 50 -N 3 -lambda 2 -detpixels 16 -nopgm -nonoise".split()
+    assert main(["run", *options, "--save-config", str(own / "saved.toml")]) == 0
+    assert main(["run", "--experiment", "saved", "-N", "4", "-floatfile", "b.bin", "-nopgm", "-nonoise"]) == 0
+    expected = nbnumba.simulate(nbnumba.experiment_from_options([*options, "-N", "4"])).float32
+    assert np.array_equal(np.fromfile("b.bin", np.float32), expected.ravel())
+
+
+@pytest.mark.spec("CLI-12")
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_experiments_can_be_rendered(path: Path) -> None:
+    named = read_named(path)
+    assert named.description
+    given, left = split_arguments(named.words, OWN)
+    assert not left
+    words = [word for one in given for word in (one.name, *one.values)]
+    more = [] if "-cell" in words else "-cell 78 78 37 -default_F 50 -roi 0 9 0 9".split()
+    assert nbnumba.simulate(nbnumba.experiment_from_options([*words, *more])).pixels.max() > 0.0
+
+
+@pytest.mark.spec("CLI-12")
+def test_the_list(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own / "tiny.toml").write_text('description = "a tiny one"\noptions = "-detpixels 8"')
+    (own / "cubic.toml").write_text('description = "hides the shipped one"\noptions = "-detpixels 7"')
+    assert main(["experiments"]) == 0
+    text = capsys.readouterr().out
+    assert "tiny        a tiny one" in text
+    assert "hides the shipped one" in text
+    assert str(own) in text
+    assert main(["experiments", "cubic"]) == 0
+    assert capsys.readouterr().out == "-detpixels 7\n"
+
+
+@pytest.mark.spec("CLI-12")
+def test_names_that_there_are_not(own: Path) -> None:
+    with pytest.raises(OptionError) as raised:
+        expanded(["--experiment", "cubik"])
+    assert str(raised.value) == "--experiment cubik: no such experiment; the nearest are cubic; a file ends in .toml"
+    with pytest.raises(OptionError, match=r"no such experiment; there are cubic, pilatus6m, xfel_still; a file ends in \.toml"):
+        expanded(["--experiment", "zzz"])
+    (own / "round.toml").write_text('options = "--experiment round"')
+    with pytest.raises(OptionError, match="--experiment round: experiments name each other in a circle"):
+        expanded(["--experiment", "round"])
+
+
+@pytest.mark.spec("CLI-12")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("options = 3", "options and description must be text in quotes"),
+        ('options = "-N 3"\ndescription = 4', "options and description must be text in quotes"),
+        ('options = "-N 3"\n[beam]\nflux = 1', "has options and 'beam'; with options there is only a description"),
+        ("options = '-N \"3'", "options: No closing quotation"),
+        ("options = ", "is not TOML: "),
+    ],
+)
+def test_files_that_are_no_experiments(own: Path, content: str, message: str) -> None:
+    (own / "bad.toml").write_text(content)
+    with pytest.raises(InputFileError) as raised:
+        expanded(["--experiment", "bad"])
+    assert str(raised.value).startswith(f"{own / 'bad.toml'}: {message}")
+
+
+def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--experiment", "nowhere.toml"]) == 2
+    assert capsys.readouterr().err == "nbnumba: error: nowhere.toml: cannot be read: No such file or directory\n"
