@@ -50,6 +50,11 @@ class Simulator:
         self._device: Device | None = None
         self._pixels: Any = None
 
+    @property
+    def device(self) -> str:
+        """What renders, by name; what was asked for until the first image."""
+        return self._device.name if self._device else self._wanted
+
     def image(self, experiment: Experiment, progress: Progress | None = None) -> Image:
         """The experiment's Image, as simulate() returns it."""
         experiment.check()

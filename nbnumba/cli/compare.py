@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from nbnumba.cli.bench import say
 from nbnumba.cli.evidence import bundle_option, require_new_folder, to_repeat
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options
 from nbnumba.cli.run import prepare_threads
-from nbnumba.cli.sides import OptionSet, file_of_image, from_command_line, from_operand, images_of, simulator_for
+from nbnumba.cli.sides import Executable, OptionSet, Side, from_command_line, from_operand, images_of, simulator_for
+from nbnumba.cli.why import explanation
 from nbnumba.errors import OptionError, OutputFileError
 from nbnumba.experiment.model import PRESETS
 from nbnumba.files import check_writable, write_all
@@ -22,8 +24,6 @@ from nbnumba.files import check_writable, write_all
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from nbnumba.simulate import Simulator
 
     Images = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -64,15 +64,23 @@ def command(ctx: click.Context, /, output: Path, **options: Any) -> int:
     If the images differ, quirk switches are tried to find those that explain it, for which the options of one side have to be known.
     """
     prepare_threads(options["threads"])
+
+    from nbnumba.compare.images import compare_images
+
     sides = sides_of(options["operands"], from_command_line(ctx, options), options)
     targets = prepared(output)
     require_new_folder(options["bundle"])
     simulator = simulator_for(sides, options)
-    found, images = compared(sides, simulator, options)
+    a, b, own = sides
+    images = images_of(a, b, simulator, options["shape"])
+    found = {"a": a.label, "b": b.label, **compare_images(*images, options["peaks"], options["regions"])}
+    if not found["agree"]:
+        found["explanation"] = explanation(a, b, own, images, simulator)
+    say("")
     write_all(contents := outcome(targets, found, images, output))
     exit_code = 1 if below(options["threshold"], found["correlation"]) else 0
     if options["bundle"]:
-        leave_bundle(ctx, sides, found, images, list(contents), exit_code, options)
+        leave_bundle(ctx, [a, b, *([own] if own else [])], images[1], found, list(contents), exit_code, simulator.device)
     click.echo(as_text(found))
     click.echo(f"wrote {', '.join(map(str, contents))}")
     return exit_code
@@ -83,11 +91,7 @@ def below(threshold: float | None, correlation: float | None) -> bool:
     return threshold is not None and not (correlation is not None and correlation >= threshold)
 
 
-Side = OptionSet | Path
-Sides = tuple[Side, Side, OptionSet | None]  # A, B, and the option set of the command line where that is neither
-
-
-def sides_of(operands: tuple[str, ...], own: OptionSet | None, options: Mapping[str, Any]) -> Sides:
+def sides_of(operands: tuple[str, ...], own: OptionSet | None, options: Mapping[str, Any]) -> tuple[Side, Side, OptionSet | None]:
     """A, B, and the option set of the command line where that is neither."""
     presets, exe = options["presets"], options["exe"]
     if own and presets and not (operands or exe):
@@ -97,14 +101,13 @@ def sides_of(operands: tuple[str, ...], own: OptionSet | None, options: Mapping[
             raise OptionError(f"--exe {exe}: is not a file; name an executable of the reference program")
         if own.own["config"]:
             raise OptionError(f"--exe {exe}: takes options of the reference program; --config has none of them")
-        return own, exe, None
-    if presets or exe or not 1 <= len(operands) <= 2 or (len(operands) == 1 and own is None):
-        raise OptionError(f"compare: {USAGE}")
+        return own, Executable(exe, own), None
     found = [from_operand(operand) for operand in operands]
-    if len(found) == 2:
+    if len(found) == 2 and not (presets or exe):
         return found[0], found[1], own
-    assert own is not None
-    return own, found[0], None
+    if len(found) == 1 and own and not (presets or exe):
+        return own, found[0], None
+    raise OptionError(f"compare: {USAGE}")
 
 
 def prepared(folder: Path) -> tuple[Path, Path]:
@@ -114,19 +117,6 @@ def prepared(folder: Path) -> tuple[Path, Path]:
         raise OutputFileError(f"{folder}: is not a folder")
     check_writable(targets if folder.is_dir() else [folder])
     return targets
-
-
-def compared(sides: Sides, simulator: Simulator, options: Mapping[str, Any]) -> tuple[dict[str, Any], Images]:
-    """The summary, and both images."""
-    from nbnumba.compare.images import compare_images
-
-    *both, aside = sides
-    a, b = images_of(both, simulator, options)
-    found = {"a": label_of(both[0]), "b": label_of(both[1]), **compare_images(a, b, options["peaks"], options["regions"])}
-    if not found["agree"]:
-        found |= {"explanation": explanation([*both], (a, b), aside, simulator)}
-    say("")
-    return found, (a, b)
 
 
 def outcome(targets: tuple[Path, Path], found: dict[str, Any], images: Images, folder: Path) -> dict[Path, bytes]:
@@ -143,78 +133,46 @@ def outcome(targets: tuple[Path, Path], found: dict[str, Any], images: Images, f
 
 
 def leave_bundle(
-    ctx: click.Context, sides: Sides, found: dict[str, Any], images: Images, written: list[Path], exit_code: int, options: dict[str, Any]
+    ctx: click.Context,
+    sides: list[Side],
+    image: NDArray[np.float64],
+    found: dict[str, Any],
+    written: list[Path],
+    exit_code: int,
+    device: str,
 ) -> None:
-    """Evidence of a comparison; of an executable, the image that it gave."""
-    from io import BytesIO
-
-    import numpy as np
-
+    """Evidence of a comparison; of an executable, ``image``, which it gave."""
     from nbnumba.evidence.bundle import Record, write_bundle
 
     words = to_repeat(ctx.meta["words"], left_out=("--output", "--exe"))
-    inputs, experiments, more = [], {}, {}
-    for name, side in zip("ab", sides[:2], strict=True):
-        if isinstance(side, OptionSet):
-            experiments[f"experiment_{name}"] = side.experiment()
-            inputs += side.files_read()
-        elif options["exe"]:
-            np.save(buffer := BytesIO(), images[1].astype(np.float32))
-            more["reference.npy"] = buffer.getvalue()
-            words.append("inputs/reference.npy")
-        else:
-            inputs.append(file_of_image(side))
-    if sides[2] is not None:
-        inputs += sides[2].files_read()
-    inputs += [Path(operand) for operand in options["operands"] if operand.endswith(".toml")]
+    toml = [Path(operand) for operand in ctx.params["operands"] if operand.endswith(".toml")]
+    left_behind = {}
+    if isinstance(sides[1], Executable):
+        left_behind["reference.npy"] = as_npy(image)
+        words.append("inputs/reference.npy")
     record = Record(
         command="compare",
         typed=ctx.meta["typed"],
         words=words,
-        inputs=inputs,
+        inputs=[path for side in sides for path in side.files_read()] + toml,
         outputs={path.name: path for path in written},
         where={path.name: f"comparison/{path.name}" for path in written},
-        experiments=experiments,
+        experiments={f"experiment_{n}": side.experiment() for n, side in zip("ab", sides, strict=False) if isinstance(side, OptionSet)},
         metrics={name: found[name] for name in ("correlation", "rmse", "largest_difference", "sum_ratio")},
-        device=options["device"],
-        threads=options["threads"],
+        device=device,
+        threads=ctx.params["threads"],
         exit_code=exit_code,
-        more_inputs=more,
+        more_inputs=left_behind,
     )
-    write_bundle(options["bundle"], record)
+    write_bundle(ctx.params["bundle"], record)
 
 
-def label_of(side: Side) -> str:
-    return side.label if isinstance(side, OptionSet) else side.name
-
-
-def explanation(both: list[Any], images: tuple[Any, Any], aside: OptionSet | None, simulator: Simulator) -> dict[str, Any]:
-    """Which quirk switches would explain the difference, by trying them."""
+def as_npy(image: NDArray[np.float64]) -> bytes:
+    """The bytes of an .npy file of float32."""
     import numpy as np
 
-    from nbnumba.compare.images import agree
-    from nbnumba.compare.settings import differing_settings
-    from nbnumba.compare.switches import Trials, explain, in_words
-    from nbnumba.inputs.image import is_counts
-
-    if any(isinstance(side, Path) and is_counts(side) for side in both):
-        return {"text": "switches are not tried on counts: compare the float images", "switches": {}}
-    side, other, target = aside, None, images[1]
-    for n in (1, 0):
-        if isinstance(both[n], OptionSet):
-            side, other, target = both[n], both[1 - n], images[1 - n]
-    if side is None:
-        return {"text": "to try quirk switches, give the options of one of the images", "switches": {}}
-    if side is aside:
-        own = aside.render(simulator)
-        if not (agree(own, images[0]) or agree(own, images[1])):
-            return {"text": "the options render neither of the images, so that no switches are tried", "switches": {}}
-        target = images[1] if agree(own, images[0]) else images[0]
-    candidates = side.switches(other if isinstance(other, OptionSet) else None)
-    trials = Trials(lambda switches: side.render(simulator, switches), target, say)
-    found = explain(trials, candidates, float(np.sqrt(np.square(images[0] - images[1]).mean())))
-    settings = differing_settings(side.experiment(), other.experiment()) if isinstance(other, OptionSet) else {}
-    return {"text": in_words(found, settings), **found, "settings": settings}
+    np.save(buffer := BytesIO(), image.astype(np.float32))
+    return buffer.getvalue()
 
 
 def as_text(found: Mapping[str, Any]) -> str:

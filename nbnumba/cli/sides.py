@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from nbnumba.compare.switches import Switches
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.inputs.image import Shape
     from nbnumba.options.experiment import Draft
     from nbnumba.simulate import Simulator
 
@@ -58,7 +59,7 @@ class OptionSet:
         context.meta["given"] = self.given
         return read_draft(context, dict(own))
 
-    def render(self, simulator: Simulator, switches: Switches | None = None) -> NDArray[np.float64]:
+    def pixels(self, simulator: Simulator, shape: Shape | None = None, switches: Switches | None = None) -> NDArray[np.float64]:
         """Photons as a float image has them, float64 [slow, fast]."""
         import numpy as np
 
@@ -97,7 +98,7 @@ def from_words(label: str, words: Sequence[str]) -> OptionSet:
     return OptionSet(label, with_seed(context.meta["given"]), context.params)
 
 
-def from_operand(operand: str) -> OptionSet | Path:
+def from_operand(operand: str) -> OptionSet | ImageFile:
     """A quoted option set, a saved configuration or named experiment (TOML), or else an image file."""
     if is_option_set(operand):
         try:
@@ -105,8 +106,8 @@ def from_operand(operand: str) -> OptionSet | Path:
         except ValueError as error:
             raise OptionError(f"{operand!r}: {error}") from None
     if operand.endswith(".toml"):
-        return from_words(operand, ["--experiment", operand])
-    return Path(operand)
+        return from_words(Path(operand).name, ["--experiment", operand])
+    return ImageFile(Path(operand))
 
 
 def from_command_line(ctx: click.Context, options: Mapping[str, Any]) -> OptionSet | None:
@@ -118,7 +119,7 @@ def from_command_line(ctx: click.Context, options: Mapping[str, Any]) -> OptionS
     return OptionSet("nbnumba", with_seed(ctx.meta["given"]), own)
 
 
-def simulator_for(sides: Sequence[OptionSet | Path | None], options: Mapping[str, Any]) -> Simulator:
+def simulator_for(sides: Sequence[Side | None], options: Mapping[str, Any]) -> Simulator:
     """What renders all of the sides."""
     from nbnumba.simulate import Simulator
 
@@ -126,27 +127,70 @@ def simulator_for(sides: Sequence[OptionSet | Path | None], options: Mapping[str
     return Simulator(stages=registry_for(tuple(files)), device=options["device"], threads=options["threads"])
 
 
-def file_of_image(path: Path) -> Path:
-    """The file of an image that may be named as FILE.npz:NAME."""
-    name, colon, _ = str(path).rpartition(":")
-    return Path(name) if colon and name.endswith(".npz") else path
+@dataclass(frozen=True)
+class ImageFile:
+    """An image, as ``FILE`` or ``FILE.npz:NAME``."""
+
+    path: Path
+
+    @property
+    def label(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    def pixels(self, simulator: Simulator, shape: Shape | None) -> NDArray[np.float64]:
+        """What is in the file; shape: of a raw image, which is square without it."""
+        from nbnumba.inputs.image import read_image
+
+        return read_image(self.path, shape)
+
+    def files_read(self) -> list[Path]:
+        """The file."""
+        name, colon, _ = str(self.path).rpartition(":")
+        return [Path(name) if colon and name.endswith(".npz") else self.path]
+
+    @property
+    def holds_counts(self) -> bool:
+        """Whether its pixels are not photons."""
+        from nbnumba.inputs.image import is_counts
+
+        return is_counts(self.path)
 
 
-def images_of(both: list[Any], simulator: Simulator, options: Mapping[str, Any]) -> list[NDArray[np.float64]]:
-    """Both images; a raw one without a shape has that of the other."""
-    from nbnumba.inputs.image import read_image
-    from nbnumba.reference_program import image_of
+@dataclass(frozen=True, eq=False)
+class Executable:
+    """What an executable of the reference program makes of options."""
 
-    found: list[Any] = [None, None]
-    shape = options["shape"]
-    for n, side in sorted(enumerate(both), key=lambda item: isinstance(item[1], Path)):  # option sets first: they know their shape
-        if isinstance(side, OptionSet):
-            say(f"rendering {side.label}")
-            found[n] = side.render(simulator)
-            shape = shape or found[n].shape
-        elif side == options["exe"]:
-            say(f"running {side}")
-            found[n] = image_of(side, both[1 - n].given, found[1 - n].shape)
-        else:
-            found[n] = read_image(side, shape)
-    return found
+    path: Path
+    options: OptionSet
+
+    @property
+    def label(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    def pixels(self, simulator: Simulator, shape: Shape | None) -> NDArray[np.float64]:
+        """The image that it writes."""
+        from nbnumba.reference_program import image_of
+
+        return image_of(self.path, self.options.given, self.options.experiment().detector.shape)
+
+    def files_read(self) -> list[Path]:
+        """Those that the options name."""
+        return self.options.files_read()
+
+
+Side = OptionSet | ImageFile | Executable
+
+
+def images_of(a: Side, b: Side, simulator: Simulator, shape: Shape | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both images. A raw one without a shape has that of the other; option sets and executables know theirs."""
+    if isinstance(a, ImageFile) and not isinstance(b, ImageFile):
+        return images_of(b, a, simulator, shape)[::-1]
+    first = pixels_of(a, simulator, shape)
+    return first, pixels_of(b, simulator, shape or (None if isinstance(a, ImageFile) else (first.shape[0], first.shape[1])))
+
+
+def pixels_of(side: Side, simulator: Simulator, shape: Shape | None) -> NDArray[np.float64]:
+    say(f"{'reading' if isinstance(side, ImageFile) else 'rendering'} {side.label}")
+    return side.pixels(simulator, shape)
