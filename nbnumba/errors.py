@@ -15,7 +15,7 @@ class InputFileError(NbnumbaError):
     def __init__(self, path: str | Path, problem: str, line: int | None = None) -> None:
         where = f"{path}" if line is None else f"{path}, line {line}"
         super().__init__(f"{where}: {problem}")
-        self.path, self.line = Path(path), line
+        self.path, self.problem, self.line = Path(path), problem, line
 
 
 class OutputFileError(NbnumbaError):

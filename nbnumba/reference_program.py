@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.errors import NotAvailableError
+from nbnumba.errors import InputFileError, NotAvailableError
 from nbnumba.inputs.image import Shape, read_image
 from nbnumba.options.arguments import Given
 
-# Options that name files to be read; all others are passed on as they are.
-READ = ("crystal.a_matrix", "structure_factors.path", "sources.path", "header", "sampling.mask")
 FLOAT_FILE = "float.bin"
 NOTHING_ELSE = ("-intfile", "int.img", "-nonoise", "-nopgm", "-noprogress")
 
@@ -24,22 +22,26 @@ NOTHING_ELSE = ("-intfile", "int.img", "-nonoise", "-nopgm", "-noprogress")
 def image_of(executable: Path, given: Sequence[Given], shape: Shape) -> NDArray[np.float64]:
     """What the executable renders for these options, on one thread: the order in which threads come by is no physics.
 
-    Raises NotAvailableError if it does not run, InputFileError if it leaves no image of the shape.
+    Raises NotAvailableError if it does not run, or leaves no image of the shape.
     """
     with tempfile.TemporaryDirectory() as folder:
         run(executable, [*words_for(given), "-floatfile", FLOAT_FILE, *NOTHING_ELSE], folder, threads=1)
         if not (Path(folder) / FLOAT_FILE).is_file():
             raise NotAvailableError(f"{executable}: wrote no image; is it an executable of the reference program?")
-        return read_image(Path(folder) / FLOAT_FILE, shape)
+        try:
+            return read_image(Path(folder) / FLOAT_FILE, shape)
+        except InputFileError as error:
+            raise NotAvailableError(f"{executable}: wrote no image of {shape[0]} x {shape[1]} pixels: {error.problem}") from None
 
 
 def words_for(given: Sequence[Given]) -> list[str]:
     """Options with the names of their files absolute, those that only concern files written left out."""
     words: list[str] = []
+    lists_structure_factors = any(one.option.name == "-hkl" for one in given)
     for one in given:
-        if one.option.field.startswith("output."):
-            continue
-        words += [one.name, *(str(Path(word).resolve()) if one.option.field in READ else word for word in one.values)]
+        reads = one.option.reads or (one.option.name == "-dump" and not lists_structure_factors)
+        if reads or not one.option.field.startswith("output."):
+            words += [one.name, *(str(Path(word).resolve()) if reads else word for word in one.values)]
     return words
 
 

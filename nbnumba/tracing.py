@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nbnumba import units
 from nbnumba.devices import open_device
-from nbnumba.errors import ParameterError, StageError
-from nbnumba.kernel.device import Area, Physics
-from nbnumba.kernel.linker import plain
-from nbnumba.kernel.plain import Call, last_sample, stages_in_precision, watch_pixel
+from nbnumba.errors import NbnumbaError, ParameterError, StageError
+from nbnumba.kernel.device import Area, Function, Physics
+from nbnumba.kernel.plain import Call, in_plain_python, last_sample, stages_in_precision, watch_pixel
 from nbnumba.kernel.render import NEVER, Sampling
 from nbnumba.outputs.image import provenance
 from nbnumba.outputs.trace import Row, Trace
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.stages.stage import Stage
 
-MOST_TERMS = 1_000_000
+MOST_TERMS = 100_000  # a minute, and a file of 80 MB
 SAMPLE = ("layer", "sub_slow", "sub_fast", "source")
 
 
@@ -59,12 +59,16 @@ def trace(
         everywhere = mark_scan_order(physics, sampling, area, renderer)
         sampling = seen_from(everywhere, slow * area.shape[1] + fast)
         renderer.render(physics, sampling, pixel, image)
+    lines = Lines(experiment, chosen, parameters, physics, sampling, area, (slow, fast))
     try:
         calls, photons = watch_pixel(physics, sampling, area.shape, slow, fast)
-    except ArithmeticError as error:
-        raise StageError(f"pixel slow {slow}, fast {fast}: a stage function stops with {type(error).__name__}: {error}") from error
-    lines = Lines(experiment, chosen, parameters, physics, sampling, area, (slow, fast))
-    values = lines.of(calls) | {"I_pixel_final": photons, "floatimage_accumulated": float(np.float32(renderer.to_host(image)[slow, fast]))}
+        values = lines.of(calls)
+    except NbnumbaError:
+        raise
+    except Exception as error:  # of a stage, whose code may be anybody's
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StageError(f"pixel slow {slow}, fast {fast}: a stage function stops in plain Python: {told}") from error
+    values |= {"I_pixel_final": photons, "floatimage_accumulated": float(np.float32(renderer.to_host(image)[slow, fast]))}
     return Trace({**provenance(experiment, chosen), "device": renderer.name}, values, lines.samples, lines.terms)
 
 
@@ -98,6 +102,20 @@ class Lines:
     pixel: tuple[int, int]
     samples: list[Row] = field(default_factory=list)
     terms: list[Row] = field(default_factory=list)
+    cells: dict[tuple[int, int], Row] = field(default_factory=dict)  # (table, turn) -> axes
+    before: dict[int, tuple[int, ...]] = field(default_factory=dict)  # number of a sample -> the one before it
+
+    @cached_property
+    def shape(self) -> Function:
+        """The lattice shape's function in the precision of the trace."""
+        function: Function = stages_in_precision(self.physics)["lattice_shape"]
+        return function
+
+    @cached_property
+    def sign(self) -> Function | None:
+        """Of F_latt, if the stage tells it."""
+        tell = self.chosen["lattice_shape"].sign
+        return in_plain_python(tell) if tell else None
 
     def of(self, calls: list[Call]) -> Row:
         """The values of the pixel, of its first sample and of its first term, in order; fills samples and terms."""
@@ -146,16 +164,18 @@ class Lines:
         }
 
     def _place(self, ray: Call) -> Row:
-        """Position and distance, as far as the geometry says."""
+        """Position, distance and obliquity, as far as the geometry says where the pixel is."""
         if (place := self.chosen["geometry"].place) is None:
             return {}
-        x, y, z = vector(plain(place)(*ray.arguments.values()))
+        x, y, z = vector(in_plain_python(place)(*ray.arguments.values()))
         distance, close_distance = math.sqrt(x * x + y * y + z * z), float(self.experiment.frame.close_distance)
+        detector, solid_angle = self.experiment.detector, float(ray.result[3])
+        facing = detector.pixel_size * detector.pixel_size / distance / distance if distance else math.nan
         return {
             "pixel_pos_meters": (x, y, z),
             "R_distance_meters": distance,
             "close_distance_meters": close_distance,
-            "obliquity_factor": close_distance / distance,
+            "obliquity_factor": close_distance / distance if detector.point_pixel and distance else solid_angle / facing,
         }
 
     def _term(self, at: Mapping[str, Call]) -> Row:
@@ -164,17 +184,13 @@ class Lines:
         _, before, _, f_cell, _ = at["scaling"].arguments.values()
         step, domain = divmod(len(self.terms) % self.sampling.orientations.shape[1], self.experiment.mosaic[1])
         is_first = self._is_first(len(self.samples) - 1)
-        table = is_first if len(self.sampling.orientations) > 1 else 0
-        axes = self.sampling.orientations[table, step * self.experiment.mosaic[1] + domain] * 1e10
-        reciprocal = np.linalg.inv(axes).T
         return {
             **{name: self.samples[-1][name] for name in SAMPLE},
             "phi_tic": step,
             "mos_tic": domain,
             "phi_deg": units.degrees(float(self.experiment.phi[step])),
             **self._origin(step, is_first),
-            **{f"{axis}_angstroms": vector(axes[i]) for i, axis in enumerate("abc")},
-            **{f"{axis}_star_A_inv": vector(reciprocal[i]) for i, axis in enumerate("abc")},
+            **self._axes(is_first, step * self.experiment.mosaic[1] + domain),
             **dict(zip(("h_frac", "k_frac", "l_frac"), vector((h, k, l)), strict=True)),
             **dict(zip(("h0", "k0", "l0"), vector((h0 + 0.0, k0 + 0.0, l0 + 0.0)), strict=True)),  # no -0
             **self._lattice(at["lattice_shape"], (float(h), float(k), float(l))),
@@ -184,10 +200,20 @@ class Lines:
             "I_sum": float(at["scaling"].result),
         }
 
+    def _axes(self, is_first: int, turn: int) -> Row:
+        """The cell of an orientation, real and reciprocal; the same row for the same orientation."""
+        key = is_first if len(self.sampling.orientations) > 1 else 0, turn
+        if key not in self.cells:
+            axes = self.sampling.orientations[key] * 1e10
+            reciprocal = np.linalg.inv(axes).T if np.linalg.det(axes) else np.full((3, 3), np.nan)
+            self.cells[key] = {f"{axis}_angstroms": vector(axes[i]) for i, axis in enumerate("abc")}
+            self.cells[key] |= {f"{axis}_star_A_inv": vector(reciprocal[i]) for i, axis in enumerate("abc")}
+        return self.cells[key]
+
     def _lattice(self, call: Call, hkl: tuple[float, float, float]) -> Row:
         """F_latt whole; and with the offset along one axis alone, as a multiple of its peak over that of one cell. With their signs."""
-        shape, (p, *offsets) = stages_in_precision(self.physics)["lattice_shape"], call.arguments.values()
-        tell = plain(self.chosen["lattice_shape"].sign)
+        shape, (p, *offsets) = self.shape, call.arguments.values()
+        tell = self.sign
         peak = abs(float(shape(p, 0.0, 0.0, 0.0)))
         found = {}
         for n, (axis, cells) in enumerate(zip("abc", self.experiment.cells, strict=True)):
@@ -203,7 +229,10 @@ class Lines:
         if row == step:
             return {"orientation": "fresh"}
         this = (*self.pixel, *(self.samples[-1][name] for name in SAMPLE))
-        sample = this if row < step else self._sample_before(len(self.samples) - 1)
+        number = len(self.samples) - 1
+        if number not in self.before:
+            self.before[number] = self._sample_before(number)
+        sample = this if row < step else self.before[number]
         return {"orientation": "carried", "carried_from_phi_tic": row, "carried_from_sample": sample}
 
     def _sample_before(self, number: int) -> tuple[int, ...]:
@@ -241,6 +270,7 @@ class Lines:
         total, steps, fluence = float(scaled["total"]), self.experiment.steps, self.experiment.beam.photons_per_area
         r_e_sqr = float(per_term.photons) * steps / fluence if fluence else math.nan
         sampling, last = self.experiment.sampling, self.samples[-1]
+        polarized_at = last if per_term.polarization_per_term else next((s for s in self.samples if s["within_resolution_limit"]), last)
         polar = last["sample_polarization"] if per_term.polarization_per_term else float(scaled["first_polarization"])
         omega = last["omega_pixel_sr"] if per_term.solid_angle_per_term else float(scaled["first_solid_angle"])
         capture = last["sample_capture_fraction"] if per_term.capture_per_term else float(scaled["last_capture"])
@@ -259,7 +289,7 @@ class Lines:
             "capture_fraction": capture,
             "polar": polar,
             "omega_pixel": omega,
-            "cos_2theta": math.fsum(d * i for d, i in zip(last["diffracted_vec"], last["incident_vec"], strict=True)),
+            "cos_2theta": math.fsum(d * i for d, i in zip(polarized_at["diffracted_vec"], polarized_at["incident_vec"], strict=True)),
             "I_after_fluence": counted,
             "I_after_polarization": polarized,
             "I_after_solid_angle": seen,

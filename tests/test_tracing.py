@@ -19,8 +19,9 @@ from nbnumba.cli.main import main
 from nbnumba.errors import ParameterError, StageError
 from nbnumba.experiment.model import Model
 from nbnumba.outputs.trace import Trace
-from nbnumba.stages.registry import Registry, installed
-from nbnumba.stages.stage import Stage
+from nbnumba.stages.presets import stage_names
+from nbnumba.stages.registry import Registry, installed, load_file
+from nbnumba.stages.stage import ARGUMENTS, Stage
 from nbnumba.tracing import trace
 
 needs_supervisor = pytest.mark.skipif(
@@ -139,53 +140,106 @@ def test_factors_along_the_axes() -> None:
         assert axes == pytest.approx(np.eye(3), abs=1e-12)
 
 
-# A change in a plugin: the kind -> what to do to the stage's function, and the first value of the trace that it changes.
+# A change in a plugin: the kind -> what its function does instead, the first value of the trace that it changes, and by which factor.
 PLANTED = {
     "geometry": ("    dx, dy, dz, o, c = planted(p, fast, slow, layer)\n    return dx, dy, dz, 2.0 * o, c", "omega_pixel_sr", 2.0),
     "lattice_shape": ("    return 3.0 * planted(p, x, y, z)", "F_latt", 3.0),
     "structure_factor": ("    return 5.0 * planted(p, h, k, l, h0, k0, l0, latched)", "F_cell", 5.0),
     "polarization": ("    return 0.5 * planted(p, ix, iy, iz, dx, dy, dz)", "sample_polarization", 0.5),
     "scaling": ("    return planted(p, total, f_latt, 7.0 * f_cell, weight)", "I_before_scaling", 49.0),
-    "rotation": ("    return 2 - step", "phi_step", 1.0),
 }
 
 
-def with_change(kind: str, stage: Stage, folder: Path) -> Registry:
-    """The installed stages with one changed in its own function."""
-    from nbnumba.stages.registry import load_file
-    from nbnumba.stages.stage import ARGUMENTS
-
+def changed(stage: Stage, body: str, folder: Path, decorator: str = "", **fields: str) -> Registry:
+    """The installed stages with another function in one of them; ``planted`` is its own. fields: more functions by field of Stage."""
     home = sys.modules[getattr(stage.function, "__module__", "")]
-    imported = f"from {home.__name__} import {stage.function.__name__} as planted"
-    (folder / "planted.py").write_text(f"{imported}\n\n\ndef changed({', '.join(ARGUMENTS[kind])}):\n{PLANTED[kind][0]}\n")
-    changed = replace(stage, function=load_file(folder / "planted.py").changed)
+    source = ["import math", "import numba", f"from {home.__name__} import {stage.function.__name__} as planted"]
+    source += [decorator, f"def changed({', '.join(ARGUMENTS[stage.kind])}):", body, *fields.values()]
+    (folder / "planted.py").write_text("\n".join(source))
+    module = load_file(folder / "planted.py")
+    other = replace(stage, function=module.changed, **{name: getattr(module, name) for name in fields})
     registry = Registry()
-    for other, origin in installed():
-        registry._add(other.kind, changed if other is stage else other, origin)
+    for installed_stage, origin in installed():
+        registry._add(installed_stage.kind, other if installed_stage is stage else installed_stage, origin)
     return registry
+
+
+def usual(kind: str, experiment: nbnumba.Experiment) -> Stage:
+    return installed().get(kind, stage_names(experiment)[kind])
 
 
 @pytest.mark.spec("TRA-2")
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_change_planted_in_a_plugin_is_seen(kind: str, tmp_path: Path) -> None:
     """There is no second copy of the physics: whatever a stage does, the trace shows, and nothing that comes before."""
-    from nbnumba.stages.presets import stage_names
-
     experiment = nbnumba.experiment_from_options(CUBIC + CASES["sweep"])
-    stages = with_change(kind, installed().get(kind, stage_names(experiment)[kind]), tmp_path)
+    body, name, factor = PLANTED[kind]
+    stages = changed(usual(kind, experiment), body, tmp_path)
     before, after = trace(experiment, 7, 15), trace(experiment, 7, 15, stages=stages)
-    _, name, factor = PLANTED[kind]
-    if kind == "rotation":
-        assert [t["orientation"] for t in after.terms[:: experiment.mosaic[1]]] == ["carried", "fresh", "carried"]
-        assert after.terms[0]["a_angstroms"] == before.terms[2 * experiment.mosaic[1]]["a_angstroms"]
-        return
     names = list(before.values)
-    earlier = [n for n in names[: names.index(name)] if not n.startswith("F_latt_")]
+    earlier = [n for n in names[: names.index(name)] if not n.startswith("F_latt_") and n != "obliquity_factor"]
     assert {n: after.values[n] for n in earlier} == {n: before.values[n] for n in earlier}
     assert after.values[name] == pytest.approx(factor * before.values[name], rel=1e-12)
     image = nbnumba.simulate(experiment, stages=stages)
     assert after.values["floatimage_accumulated"] == image.float32[7, 15]
     assert after.values["I_pixel_final"] == pytest.approx(image.pixels[7, 15], rel=1e-9)
+
+
+@pytest.mark.spec("TRA-2", "TRA-3")
+def test_a_change_planted_in_rotation_is_seen(tmp_path: Path) -> None:
+    experiment = nbnumba.experiment_from_options(CUBIC + CASES["sweep"])
+    stages = changed(usual("rotation", experiment), "    return 2 - step", tmp_path)
+    before, after = trace(experiment, 7, 15), trace(experiment, 7, 15, stages=stages)
+    assert [t["orientation"] for t in after.terms[:: experiment.mosaic[1]]] == ["carried", "fresh", "carried"]
+    assert after.terms[0]["a_angstroms"] == before.terms[2 * experiment.mosaic[1]]["a_angstroms"]
+    assert after.values["floatimage_accumulated"] == nbnumba.simulate(experiment, stages=stages).float32[7, 15]
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_stages_that_are_compiled_already(kind: str, tmp_path: Path) -> None:
+    experiment = nbnumba.experiment_from_options(CUBIC + CASES["sweep"])
+    body = f"    return planted({', '.join(ARGUMENTS[kind])})"
+    if kind == "scaling":  # which the host calls, too, and numba compiles no jitted function that calls a plain one
+        body = "    return total + (f_latt * f_cell) * (f_latt * f_cell)"
+    stage = usual(kind, experiment)
+    jitted = changed(stage, body.replace("planted", "own"), tmp_path, "own = numba.njit(planted)\n@numba.njit")
+    assert trace(experiment, 7, 15, stages=jitted).values == trace(experiment, 7, 15).values
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "fields", "told"),
+    [
+        ("lattice_shape", "    return 1.0 / (p.n_a - p.n_a)", {}, "ZeroDivisionError: "),
+        ("lattice_shape", "    return math.log(x - x)", {}, "ValueError: "),
+        ("lattice_shape", "    return planted(p, x, y, z)", {"sign": "def sign(p, h, k, l):\n    return 1.0 / 0.0"}, "ZeroDivisionError: "),
+    ],
+)
+def test_stages_that_plain_python_stops(kind: str, body: str, fields: dict[str, str], told: str, tmp_path: Path) -> None:
+    """Compiled, they give what is not finite; in Python, one line."""
+    experiment = nbnumba.experiment_from_options(CUBIC)
+    stages = changed(usual(kind, experiment), body, tmp_path, **fields)
+    with pytest.raises(StageError) as raised:
+        trace(experiment, 3, 4, stages=stages)
+    assert str(raised.value).startswith(f"pixel slow 3, fast 4: a stage function stops in plain Python: {told}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_pixel_at_the_crystal_and_a_cell_without_volume(tmp_path: Path) -> None:
+    experiment = nbnumba.experiment_from_options(CUBIC)
+    fields = {"place": "def place(p, fast, slow, layer):\n    return 0.0, 0.0, 0.0"}
+    stages = changed(usual("geometry", experiment), "    return planted(p, fast, slow, layer)", tmp_path, **fields)
+    found = trace(experiment, 3, 4, stages=stages)
+    assert np.isnan(found.values["obliquity_factor"])
+    flat = replace(usual("rotation", experiment), prepare=without_volume)
+    registry = Registry()
+    for stage, origin in installed():
+        registry._add(stage.kind, flat if (stage.kind, stage.name) == ("rotation", "spec") else stage, origin)
+    assert np.isnan(trace(experiment, 3, 4, stages=registry).terms[0]["a_star_A_inv"]).all()
+
+
+def without_volume(experiment: nbnumba.Experiment) -> Any:
+    prepared = installed().get("rotation", "spec").prepare(experiment)
+    return prepared._replace(axes=np.zeros_like(prepared.axes))
 
 
 def test_rendering_does_not_load_the_tracer() -> None:
@@ -262,7 +316,7 @@ def test_where_interpolation_has_ended_is_traced(tmp_path: Path) -> None:
     [
         ("", (24, 3), "pixel: slow 24, fast 3 is not on the detector of 24 x 24 pixels"),
         ("-roi 5 10 2 9", (3, 4), "pixel: slow 3, fast 4 is outside the region of interest and is not rendered"),
-        ("-oversample 1000 -phi 0 -osc 1 -phisteps 2", (3, 4), "pixel: has 2000000 terms; 1000000 is the most that can be traced"),
+        ("-oversample 1000", (3, 4), "pixel: has 1000000 terms; 100000 is the most that can be traced"),
     ],
 )
 def test_pixels_that_cannot_be_traced(options: str, pixel: tuple[int, int], message: str) -> None:
@@ -278,21 +332,6 @@ def test_a_masked_pixel_is_refused() -> None:
     mask[3, 4] = False
     with pytest.raises(ParameterError, match="slow 3, fast 4 is masked and is not rendered"):
         trace(replace(experiment, sampling=replace(experiment.sampling, mask=mask)), 3, 4)
-
-
-def test_a_stage_that_divides_by_zero(tmp_path: Path) -> None:
-    """Compiled, it gives what is not finite; in Python, one line."""
-    stage = installed().get("lattice_shape", "square")
-    PLANTED["broken"] = ("    return 1.0 / (p.n_a - p.n_a)", "", 0.0)
-    from nbnumba.stages.stage import ARGUMENTS
-
-    ARGUMENTS["broken"] = ARGUMENTS["lattice_shape"]
-    try:
-        stages = with_change("broken", stage, tmp_path)
-    finally:
-        del PLANTED["broken"], ARGUMENTS["broken"]
-    with pytest.raises(StageError, match="pixel slow 3, fast 4: a stage function stops with ZeroDivisionError"):
-        trace(nbnumba.experiment_from_options(CUBIC), 3, 4, stages=stages)
 
 
 def lines(text: str) -> Iterator[tuple[str, list[str]]]:
@@ -323,10 +362,17 @@ def test_text_and_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.spec("TRA-4")
+def test_what_is_not_finite_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "--pixel", "7", "15", "--json", *CUBIC.split(), "-fluence", "0"]) == 0
+    values = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["values"]
+    assert (values["r_e_sqr"], values["I_pixel_final"]) == (None, 0.0)
+
+
+@pytest.mark.spec("TRA-4")
 def test_rows_of_phi_alone(capsys: pytest.CaptureFixture[str]) -> None:
     options = (CUBIC + CASES["sweep"]).split()
     assert main(["trace", "--pixel", "7", "15", "--per-phi", *options]) == 0
     rows = [dict(word.split("=", 1) for word in words) for name, words in lines(capsys.readouterr().out) if name == "PHI"]
     assert [(row["phi_tic"], row["mos_tic"]) for row in rows] == [(str(t), str(m)) for t in range(3) for m in range(4)]
     assert main(["trace", "--pixel", "7", "15", "--per-phi", "--json", *options]) == 0
-    assert [float(row["k_frac"]) for row in rows] == [row["k_frac"] for row in json.loads(capsys.readouterr().out)]
+    assert [float(row["k_frac"]) for row in rows] == [row["k_frac"] for row in json.loads(capsys.readouterr().out)["phi"]]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nbnumba.cli.evidence import bundle_option, require_new_folder, to_repeat
+from nbnumba.cli.evidence import bundle_option, require_new_folder
 from nbnumba.cli.options import RecordingCommand
 from nbnumba.cli.run import prepare_threads
+from nbnumba.cli.terminal import say
 from nbnumba.errors import NotAvailableError, OptionError
 from nbnumba.files import check_writable, write_all
 
@@ -50,7 +50,7 @@ def command(
     """
     targets = [path for path in (json_file, plot) if path is not None]
     check_writable(targets)
-    require_new_folder(bundle)
+    require_new_folder(bundle, targets)
     if reference is not None and not reference.is_file():
         raise OptionError(f"--reference {reference}: is not a file; name an executable of the reference program")
     if plot is not None and find_spec("matplotlib") is None:
@@ -84,22 +84,12 @@ def leave_bundle(ctx: click.Context, results: dict[str, Any], folder: Path, thre
     """Evidence of what was timed; the reference program, which is no part of it, is not timed again."""
     from nbnumba.evidence.bundle import Record, write_bundle
 
+    left_out = ("--bundle", "--reference", "--json", "--plot")
     record = Record(
-        command="bench",
-        typed=ctx.meta["typed"],
-        words=to_repeat(ctx.meta["words"], left_out=("--reference", "--json", "--plot")),
-        inputs=[],
-        outputs={"bench.json": (json.dumps(results, indent=2) + "\n").encode()},
-        where={},
-        experiments={},
+        typed=["bench", *ctx.meta["typed"]],
+        repeat=["bench", *(word for one in ctx.meta["own"] if one.name not in left_out for word in (one.name, *one.values))],
+        outputs={"bench.json": ((json.dumps(results, indent=2) + "\n").encode(), "timings")},
         metrics=results,
-        device="cpu",
         threads=threads,
     )
     write_bundle(folder, record)
-
-
-def say(what: str) -> None:
-    """What is being done, on one line of a terminal; nothing in a pipe."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{what}", nl=False, err=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shlex
 from collections.abc import Mapping
 from importlib.util import find_spec
 from io import BytesIO
@@ -11,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbnumba.cli.bench import say
-from nbnumba.cli.evidence import bundle_option, require_new_folder, to_repeat
+from nbnumba.cli.evidence import bundle_option, require_new_folder
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options
 from nbnumba.cli.run import prepare_threads
-from nbnumba.cli.sides import Executable, OptionSet, Side, from_command_line, from_operand, images_of, simulator_for
+from nbnumba.cli.sides import Executable, ImageFile, OptionSet, Side, from_command_line, from_operand, images_of, simulator_for
+from nbnumba.cli.terminal import say
 from nbnumba.cli.why import explanation
 from nbnumba.errors import OptionError, OutputFileError
 from nbnumba.experiment.model import PRESETS
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     Images = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 SUMMARY, PICTURE = "summary.json", "comparison.png"
+REFERENCE = "reference.npy"  # in a bundle, what an executable gave
 USAGE = "give two of: image file, quoted options, file.toml; or options with one of these, with --presets or with --exe"
 
 
@@ -35,7 +38,7 @@ USAGE = "give two of: image file, quoted options, file.toml; or options with one
 @click.argument("operands", nargs=-1, metavar="[A] [B]")
 @click.option("--presets", nargs=2, type=click.Choice(PRESETS), metavar="P Q", help="Compare the options under two presets.")
 @click.option("--exe", type=click.Path(path_type=Path), metavar="EXE", help="Compare with an executable of the reference program.")
-@click.option("--threshold", type=float, metavar="R", help="Exit with 1 if the correlation is less than this.")
+@click.option("--threshold", type=click.FloatRange(-1.0, 1.0), metavar="R", help="Exit with 1 if the correlation is less than this.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -64,12 +67,14 @@ def command(ctx: click.Context, /, output: Path, **options: Any) -> int:
     If the images differ, quirk switches are tried to find those that explain it, for which the options of one side have to be known.
     """
     prepare_threads(options["threads"])
+    if options["threshold"] is not None and math.isnan(options["threshold"]):
+        raise OptionError("--threshold nan: is not a number")
 
     from nbnumba.compare.images import compare_images
 
     sides = sides_of(options["operands"], from_command_line(ctx, options), options)
     targets = prepared(output)
-    require_new_folder(options["bundle"])
+    require_new_folder(options["bundle"], [output, *targets])
     simulator = simulator_for(sides, options)
     a, b, own = sides
     images = images_of(a, b, simulator, options["shape"])
@@ -80,7 +85,7 @@ def command(ctx: click.Context, /, output: Path, **options: Any) -> int:
     write_all(contents := outcome(targets, found, images, output))
     exit_code = 1 if below(options["threshold"], found["correlation"]) else 0
     if options["bundle"]:
-        leave_bundle(ctx, [a, b, *([own] if own else [])], images[1], found, list(contents), exit_code, simulator.device)
+        leave_bundle(ctx, sides, images[1], found, list(contents), exit_code, simulator.device)
     click.echo(as_text(found))
     click.echo(f"wrote {', '.join(map(str, contents))}")
     return exit_code
@@ -91,7 +96,10 @@ def below(threshold: float | None, correlation: float | None) -> bool:
     return threshold is not None and not (correlation is not None and correlation >= threshold)
 
 
-def sides_of(operands: tuple[str, ...], own: OptionSet | None, options: Mapping[str, Any]) -> tuple[Side, Side, OptionSet | None]:
+Sides = tuple[Side, Side, OptionSet | None]  # A, B, and the option set of the command line where that is neither
+
+
+def sides_of(operands: tuple[str, ...], own: OptionSet | None, options: Mapping[str, Any]) -> Sides:
     """A, B, and the option set of the command line where that is neither."""
     presets, exe = options["presets"], options["exe"]
     if own and presets and not (operands or exe):
@@ -133,38 +141,44 @@ def outcome(targets: tuple[Path, Path], found: dict[str, Any], images: Images, f
 
 
 def leave_bundle(
-    ctx: click.Context,
-    sides: list[Side],
-    image: NDArray[np.float64],
-    found: dict[str, Any],
-    written: list[Path],
-    exit_code: int,
-    device: str,
+    ctx: click.Context, sides: Sides, image: NDArray[np.float64], found: dict[str, Any], written: list[Path], exit_code: int, device: str
 ) -> None:
     """Evidence of a comparison; of an executable, ``image``, which it gave."""
-    from nbnumba.evidence.bundle import Record, write_bundle
+    from nbnumba.evidence.bundle import Record, names_of, write_bundle
 
-    words = to_repeat(ctx.meta["words"], left_out=("--output", "--exe"))
-    toml = [Path(operand) for operand in ctx.params["operands"] if operand.endswith(".toml")]
-    left_behind = {}
-    if isinstance(sides[1], Executable):
-        left_behind["reference.npy"] = as_npy(image)
-        words.append("inputs/reference.npy")
+    a, b, own = sides
+    inputs = names_of([path for side in sides if side for path in side.files_read()], "inputs")
+    of_command_line: Side | None = a
+    operands = [] if ctx.params["presets"] else [b]
+    if len(ctx.params["operands"]) == 2:
+        of_command_line, operands = own, [a, b]
+    words = [*(of_command_line.words(inputs) if isinstance(of_command_line, OptionSet) else []), *own_words(ctx)]
     record = Record(
-        command="compare",
-        typed=ctx.meta["typed"],
-        words=words,
-        inputs=[path for side in sides for path in side.files_read()] + toml,
-        outputs={path.name: path for path in written},
-        where={path.name: f"comparison/{path.name}" for path in written},
-        experiments={f"experiment_{n}": side.experiment() for n, side in zip("ab", sides, strict=False) if isinstance(side, OptionSet)},
+        typed=["compare", *ctx.meta["typed"]],
+        repeat=["compare", *words, *(operand_again(side, inputs) for side in operands)],
+        inputs=inputs,
+        outputs={path.name: (path, "picture" if path.suffix == ".png" else "numbers") for path in written},
+        experiments={f"experiment_{n}": side.experiment() for n, side in zip("ab", (a, b), strict=True) if isinstance(side, OptionSet)},
         metrics={name: found[name] for name in ("correlation", "rmse", "largest_difference", "sum_ratio")},
         device=device,
         threads=ctx.params["threads"],
         exit_code=exit_code,
-        more_inputs=left_behind,
+        more_inputs={REFERENCE: as_npy(image)} if isinstance(b, Executable) else {},
     )
     write_bundle(ctx.params["bundle"], record)
+
+
+def own_words(ctx: click.Context) -> list[str]:
+    """The command's options that are no part of what is rendered, as they are to be repeated."""
+    names = {"--presets", "--threshold", "--peaks", "--regions", "--shape", "--device", "--threads"}
+    return [word for one in ctx.meta["own"] if one.name in names for word in (one.name, *one.values)]
+
+
+def operand_again(side: Side, inputs: Mapping[Path, str]) -> str:
+    """A side as an operand, with the bundle's copies of what it reads."""
+    if isinstance(side, Executable):
+        return f"inputs/{REFERENCE}"
+    return side.operand(inputs) if isinstance(side, ImageFile) else shlex.join(side.words(inputs))
 
 
 def as_npy(image: NDArray[np.float64]) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import click
 
 from nbnumba.cli.options import CARRYOVER_MODES
+from nbnumba.errors import OptionError
 
 FILE = click.Path(path_type=Path)
 
@@ -28,6 +30,9 @@ def command(first: Path, second: Path, mode: str | None, tolerance: float | None
     FIRST and SECOND are what 'nbnumba trace' prints, as text or JSON, or logs of other programs with lines TRACE_C: NAME VALUE...
     The exit code is 1 if there is such a value.
     """
+    if tolerance is not None and math.isnan(tolerance):
+        raise OptionError("--tolerance nan: is not a number")
+
     from nbnumba.compare.traces import as_text, compare_traces
     from nbnumba.inputs.trace import read_trace
 

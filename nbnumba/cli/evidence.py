@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbnumba.options.arguments import Given
+from nbnumba.options.arguments import Given, Own
+from nbnumba.options.experiment import IMPLICIT_DUMP
+from nbnumba.options.named import reads
 from nbnumba.options.table import BY_NAME
 
 if TYPE_CHECKING:
     from nbnumba.options.experiment import Draft
 
-OPTION = "--bundle"
+BUNDLE, DUMP, SEED = "--bundle", "-dump", "-seed"
 
 bundle_option = click.option(
-    OPTION,
+    BUNDLE,
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Leave a new folder with which anybody can repeat this ('nbnumba bundle verify DIR'): command, inputs, configuration, machine, "
@@ -26,20 +28,23 @@ bundle_option = click.option(
 )
 
 
-def require_new_folder(folder: Path | None) -> None:
-    """Refuse a bundle that cannot be made, before any work is done."""
+def require_new_folder(folder: Path | None, targets: Iterable[Path] = ()) -> None:
+    """Refuse a bundle that cannot be made, or is in the way of another output, before any work is done."""
     if folder is not None:
         from nbnumba.evidence.bundle import check_bundle
 
-        check_bundle(folder)
+        check_bundle(folder, list(targets))
+
+
+def with_seed(given: Sequence[Given], seed: int) -> list[Given]:
+    """The options with a seed, if they have none: where the time would be one, nothing could be repeated."""
+    seeded = any(one.option.name == SEED for one in given)
+    return [*given, *([] if seeded else [Given(BY_NAME[SEED], SEED, (str(seed),))])]
 
 
 def pin_seed(ctx: click.Context) -> None:
-    """Give a seed where the time would be one, so that the command can be repeated."""
-    if not any(one.option.name == "-seed" for one in ctx.meta["given"]):
-        seed = str(int(time.time()))
-        ctx.meta["given"].append(Given(BY_NAME["-seed"], "-seed", (seed,)))
-        ctx.meta["words"] += ["-seed", seed]
+    """Give the time as the seed."""
+    ctx.meta["given"] = with_seed(ctx.meta["given"], int(time.time()))
 
 
 def inputs_of(draft: Draft, options: Mapping[str, Any]) -> list[Path]:
@@ -49,16 +54,33 @@ def inputs_of(draft: Draft, options: Mapping[str, Any]) -> list[Path]:
     return [*draft.files_read, *options["plugin_files"], *config, *([factors] if factors else [])]
 
 
-def to_repeat(words: Sequence[str], left_out: Iterable[str] = (), outputs: Mapping[Path, str] | None = None) -> list[str]:
-    """The words of a command without its bundle and other options of one value, and with new names of outputs."""
-    left_out, outputs, found, rest = {OPTION, *left_out}, outputs or {}, list[str](), list(words)
-    while rest:
-        word = rest.pop(0)
-        name, equals, value = word.partition("=")
-        if name in left_out:
-            del rest[: 0 if equals else 1]
-        elif equals and name.startswith("--") and Path(value) in outputs:
-            found.append(f"{name}={outputs[Path(value)]}")
-        else:
-            found.append(outputs.get(Path(word), word) if word else word)
-    return found
+def words_to_repeat(given: Sequence[Given], own: Sequence[Own], inputs: Mapping[Path, str], outputs: Mapping[Path, str]) -> list[str]:
+    """The words of a command again, with the bundle's copies of what it reads and new names for what it writes.
+
+    inputs: resolved path -> name; outputs: path -> name. Options of the table that name files to be written are left to the caller.
+    """
+    words: list[str] = []
+    for one in given:
+        if one.option.reads or (one.option.name == DUMP and Path(one.values[0]).resolve() in inputs):
+            words += [one.name, inputs[Path(one.values[0]).resolve()]]
+        elif not (one.option.text and one.option.field.startswith("output.")):
+            words += [one.name, *one.values]
+    if (dump := inputs.get(IMPLICIT_DUMP.resolve())) and not any(one.option.name == DUMP for one in given):
+        words += [DUMP, dump]
+    for mine in own:
+        if mine.name != BUNDLE:
+            words += [mine.name, *(new_name(mine.name, value, inputs, outputs) for value in mine.values)]
+    return words
+
+
+def new_name(option: str, value: str, inputs: Mapping[Path, str], outputs: Mapping[Path, str]) -> str:
+    """The value of one of a command's own options, when the command is repeated."""
+    return inputs[Path(value).resolve()] if reads(option) else outputs.get(Path(value), value)
+
+
+def output_words(files: Iterable[tuple[str, Path | None]], outputs: Mapping[Path, str]) -> Iterator[str]:
+    """Options of the table that name files to be written; files: (field, path)."""
+    names = {option.field: option.name for option in BY_NAME.values() if option.text}
+    for field, path in files:
+        if path is not None:
+            yield from (names[f"output.{field}"], outputs[path])

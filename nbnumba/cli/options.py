@@ -27,12 +27,13 @@ CARRYOVER_MODES = ("spec", "c-parity")
 
 
 class RecordingCommand(click.Command):
-    """A command that keeps the words that were typed."""
+    """A command that keeps its own options as they were typed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep them, then go on as usual."""
-        ctx.meta["typed"], ctx.meta["words"] = list(args), list(args)
-        return super().parse_args(ctx, args)
+        """Keep them once click has accepted them."""
+        rest = super().parse_args(ctx, list(args))
+        ctx.meta["typed"], ctx.meta["own"] = args, split_arguments(args, own_names(self, ctx), operands=True).own
+        return rest
 
 
 class ExperimentCommand(click.Command):
@@ -40,11 +41,11 @@ class ExperimentCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put named experiments in place and take out the options of the table; click sees the rest."""
-        ctx.meta["typed"], ctx.meta["words"] = list(args), (words := expanded(args))
-        own = {name: values_of(parameter) for parameter in self.get_params(ctx) for name in parameter.opts}
-        operands: list[str] | None = [] if any(isinstance(parameter, click.Argument) for parameter in self.params) else None
-        ctx.meta["given"], others = split_arguments(words, own, operands)
-        return super().parse_args(ctx, [*others, *(["--", *operands] if operands else [])])
+        takes_operands = any(isinstance(parameter, click.Argument) for parameter in self.params)
+        found = split_arguments(expanded(args, takes_operands), own_names(self, ctx), takes_operands)
+        ctx.meta["typed"], ctx.meta["given"], ctx.meta["own"] = list(args), found.given, found.own
+        words = [word for one in found.own for word in one.words]
+        return super().parse_args(ctx, [*words, *(["--", *found.operands] if found.operands else [])])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own options, then those of the table by group."""
@@ -52,6 +53,11 @@ class ExperimentCommand(click.Command):
         for group, options in GROUPS.items():
             with formatter.section(group):
                 formatter.write_dl([(usage(option), explanation(option)) for option in options])
+
+
+def own_names(command: click.Command, ctx: click.Context) -> dict[str, int]:
+    """Names of a command's own options, with how many words follow each."""
+    return {name: values_of(parameter) for parameter in command.get_params(ctx) for name in parameter.opts}
 
 
 def values_of(parameter: click.Parameter) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbnumba.cli.evidence import bundle_option, inputs_of, pin_seed, require_new_folder, to_repeat
+from nbnumba.cli.evidence import bundle_option, inputs_of, output_words, pin_seed, require_new_folder, words_to_repeat
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError
 from nbnumba.files import Content, check_writable, write_all
@@ -50,9 +50,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     draft = read_draft(ctx, options)
     experiment = draft.experiment()
     output = Output(**draft.part("output"))
-    check_writable(targets(output, options), (*draft.files_read, *options["plugin_files"]))
+    check_writable(targets(output, options), inputs_of(draft, options))
+    require_new_folder(options["bundle"], targets(output, options))
     experiment.check()
-    require_new_folder(options["bundle"])
 
     from nbnumba.simulate import simulate
 
@@ -70,29 +70,30 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         click.echo(f"nbnumba: warning: {note}", err=True)
     found = image.statistics
     if options["bundle"]:
-        leave_bundle(ctx, draft, image, targets(output, options), options)
+        leave_bundle(ctx, draft, image, output, options)
     click.echo(
         f"maximum {found.maximum:g} photons at fast {found.maximum_fast}, slow {found.maximum_slow}; "
         f"mean {found.mean:g}; wrote {', '.join(str(path) for path in targets(output, options))}"
     )
 
 
-def leave_bundle(ctx: click.Context, draft: Draft, image: Image, written: list[Path], options: dict[str, Any]) -> None:
+def leave_bundle(ctx: click.Context, draft: Draft, image: Image, output: Output, options: dict[str, Any]) -> None:
     """Evidence of a run."""
-    from nbnumba.evidence.bundle import Record, unique, write_bundle
+    from nbnumba.evidence.bundle import Record, names_of, write_bundle
 
-    files: dict[str, Path | bytes] = {}
-    for path in written:
-        if path.is_file():
-            files[unique(path.name, files)] = path
-    names = {path: name for name, path in files.items() if isinstance(path, Path)}
+    written = targets(output, options)
+    inputs, outputs = names_of(inputs_of(draft, options), "inputs"), names_of(written)
+    names = {path: outputs[path.resolve()] for path in written}
+    fields = ("float_file", "int_file", "pgm_file", "noise_file", "dump_file")
+    files = [(field, getattr(output, field)) for field in fields]
+    kinds = {path: kind for (_, path), kind in zip(files, ("photons", "counts", "counts", "counts", "exact"), strict=True)}
+    kinds |= {options["png"]: "picture", options["json_file"]: "numbers", options["save_config"]: "numbers"}
+    words = words_to_repeat(ctx.meta["given"], ctx.meta["own"], inputs, names)
     record = Record(
-        command="run",
-        typed=ctx.meta["typed"],
-        words=to_repeat(ctx.meta["words"], outputs=names),
-        inputs=inputs_of(draft, options),
-        outputs=files,
-        where={name: name for name in files},
+        typed=["run", *ctx.meta["typed"]],
+        repeat=["run", *words, *output_words(files, names)],
+        inputs=inputs,
+        outputs={names[path]: (path, kinds[path]) for path in written if path.is_file()},
         experiments={"experiment": image.experiment},
         metrics=asdict(image.statistics),
         device=image.provenance["device"],

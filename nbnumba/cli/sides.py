@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbnumba.cli.bench import say
-from nbnumba.cli.evidence import inputs_of
+from nbnumba.cli.evidence import inputs_of, with_seed, words_to_repeat
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for
+from nbnumba.cli.terminal import say
 from nbnumba.errors import OptionError
-from nbnumba.options.arguments import Given, is_option_set
-from nbnumba.options.table import BY_NAME
+from nbnumba.options.arguments import Given, Own, is_option_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from nbnumba.options.experiment import Draft
     from nbnumba.simulate import Simulator
 
+SEED = 1  # of what options leave to chance: the same on both sides, and when it is drawn again
 READ_WITH_FILES = {"header-reading": ("-img", "-mask"), "implicit-dump": ()}  # quirks that do not tell whether they bite
 
 
@@ -38,10 +38,14 @@ def option_set(**options: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class OptionSet:
-    """Options that can be rendered, with any switches: ``given`` are those of the reference program, ``own`` nbnumba's."""
+    """Options that can be rendered, with any switches.
+
+    given: those of the reference program; typed, own: nbnumba's, as words and as values.
+    """
 
     label: str
     given: Sequence[Given]
+    typed: Sequence[Own]
     own: Mapping[str, Any]
 
     def experiment(self, switches: Switches | None = None) -> Experiment:
@@ -71,6 +75,10 @@ class OptionSet:
         draft.experiment()
         return inputs_of(draft, self.own)
 
+    def words(self, inputs: Mapping[Path, str]) -> list[str]:
+        """The words of its options, with new names of the files that it reads."""
+        return words_to_repeat(self.given, self.typed, inputs, {})
+
     def switches(self, other: OptionSet | None) -> dict[str, bool]:
         """Quirks worth trying, with what they would be set to: those at work that the other side has otherwise, of a file's all at work."""
         here = self.experiment()
@@ -86,16 +94,10 @@ class OptionSet:
         return replace(self, label=f"preset {preset}", own={**self.own, "preset": preset})
 
 
-def with_seed(given: Sequence[Given]) -> list[Given]:
-    """The options with a seed, if they have none: whatever is drawn at random is the same on both sides, and when it is drawn again."""
-    seeded = any(one.option.name == "-seed" for one in given)
-    return [*given, *([] if seeded else [Given(BY_NAME["-seed"], "-seed", ("1",))])]
-
-
 def from_words(label: str, words: Sequence[str]) -> OptionSet:
     """The option set that words describe."""
     context = option_set.make_context("options", list(words))
-    return OptionSet(label, with_seed(context.meta["given"]), context.params)
+    return OptionSet(label, with_seed(context.meta["given"], SEED), context.meta["own"], context.params)
 
 
 def from_operand(operand: str) -> OptionSet | ImageFile:
@@ -116,7 +118,13 @@ def from_command_line(ctx: click.Context, options: Mapping[str, Any]) -> OptionS
     own = {name: options[name] for name in names if name in options}
     if not ctx.meta["given"] and not any(own.values()):
         return None
-    return OptionSet("nbnumba", with_seed(ctx.meta["given"]), own)
+    return OptionSet("nbnumba", with_seed(ctx.meta["given"], SEED), own_options(ctx), own)
+
+
+def own_options(ctx: click.Context) -> list[Own]:
+    """Those of the command's own options that say what to render."""
+    names = [name for parameter in option_set.params for name in parameter.opts]
+    return [one for one in ctx.meta["own"] if one.name in names]
 
 
 def simulator_for(sides: Sequence[Side | None], options: Mapping[str, Any]) -> Simulator:
@@ -137,6 +145,11 @@ class ImageFile:
     def label(self) -> str:
         """The file's name."""
         return self.path.name
+
+    def operand(self, inputs: Mapping[Path, str]) -> str:
+        """The same with a new name of the file."""
+        file = self.files_read()[0]
+        return inputs[file.resolve()] + str(self.path)[len(str(file)) :]
 
     def pixels(self, simulator: Simulator, shape: Shape | None) -> NDArray[np.float64]:
         """What is in the file; shape: of a raw image, which is square without it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbnumba.cli.evidence import bundle_option, inputs_of, pin_seed, require_new_folder, to_repeat
+from nbnumba.cli.evidence import bundle_option, inputs_of, pin_seed, require_new_folder, words_to_repeat
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.cli.run import prepare_threads
 
@@ -44,16 +44,16 @@ def command(ctx: click.Context, /, pixel: tuple[int, int], per_phi: bool, as_jso
     experiment = draft.experiment()
     report(draft, experiment)
 
-    from nbnumba.outputs.trace import as_dict, as_text, per_phi_text
+    from nbnumba.outputs.trace import as_dict, as_text, per_phi_text, phi_dict
     from nbnumba.tracing import trace
 
     slow, fast = pixel
     stages, device, threads = registry_for(options["plugin_files"]), options["device"], options["threads"]
     found = trace(experiment, slow, fast, stages=stages, device=device, threads=threads)
     if as_json:
-        name, text = "trace.json", json.dumps(found.terms if per_phi else as_dict(found), indent=2)
+        name, text = "trace.json", json.dumps(phi_dict(found) if per_phi else as_dict(found), indent=2)
     else:
-        name, text = ("phi.txt", per_phi_text(found)) if per_phi else ("trace.txt", as_text(found))
+        name, text = "trace.txt", per_phi_text(found) if per_phi else as_text(found)
     if options["bundle"]:
         leave_bundle(ctx, draft, experiment, found, (name, text), options)
     click.echo(text)
@@ -63,15 +63,14 @@ def leave_bundle(
     ctx: click.Context, draft: Draft, experiment: Experiment, found: Trace, printed: tuple[str, str], options: dict[str, Any]
 ) -> None:
     """Evidence of a trace."""
-    from nbnumba.evidence.bundle import Record, write_bundle
+    from nbnumba.evidence.bundle import Record, names_of, write_bundle
 
+    inputs = names_of(inputs_of(draft, options), "inputs")
     record = Record(
-        command="trace",
-        typed=ctx.meta["typed"],
-        words=to_repeat(ctx.meta["words"]),
-        inputs=inputs_of(draft, options),
-        outputs={printed[0]: f"{printed[1]}\n".encode()},
-        where={},
+        typed=["trace", *ctx.meta["typed"]],
+        repeat=["trace", *words_to_repeat(ctx.meta["given"], ctx.meta["own"], inputs, {})],
+        inputs=inputs,
+        outputs={printed[0]: (f"{printed[1]}\n".encode(), "trace")},
         experiments={"experiment": experiment},
         metrics={name: found.values[name] for name in ("I_before_scaling", "I_pixel_final", "floatimage_accumulated")},
         device=found.provenance["device"],

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import NotAvailableError
-from nbnumba.outputs.png import DECADES, binned
+from nbnumba.outputs.png import DECADES, binned, figure_height
 
 
 def picture(a: NDArray[np.float64], b: NDArray[np.float64], names: tuple[str, str]) -> bytes:
@@ -25,7 +25,7 @@ def picture(a: NDArray[np.float64], b: NDArray[np.float64], names: tuple[str, st
     difference = np.where(up >= down, up, -down)
     brightest, most = max(float(a.max()), float(b.max())) or 1.0, float(np.abs(difference).max()) or 1.0
     scale = LogNorm(abs(brightest) * 10.0**-DECADES, abs(brightest))
-    figure = Figure(figsize=(15.0, max(3.0, 4.6 * slow / fast + 1.0)), layout="constrained")
+    figure = Figure(figsize=(15.0, figure_height(4.6 * slow / fast + 1.0)), layout="constrained")
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
     for axes, image, name in zip(panels, (a, b), ("A: " + names[0], "B: " + names[1]), strict=False):
         shown = axes.imshow(

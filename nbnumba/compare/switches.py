@@ -72,8 +72,8 @@ def explain(trials: Trials, candidates: Switches, before: float) -> dict[str, An
     }
 
 
-def in_words(found: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """What was found in a line; settings: those in which the sides differ."""
+def in_words(found: Mapping[str, Any], settings: Mapping[str, Any], side: str) -> str:
+    """What was found in a line; settings: those in which the sides differ; side: the one that was rendered with other switches."""
     switches = " ".join(f"--quirk {name}={on_off(value)}" for name, value in found["switches"].items())
     if not switches:
         tried = f"no quirk switch explains the difference; tried: {', '.join(found['tried'])}"
@@ -81,10 +81,10 @@ def in_words(found: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         none = "no quirk is at work here that could explain the difference"
         return (tried if found["tried"] else none) + (f"; settings differ: {', '.join(others)}" if others else "")
     if len(found["switches"]) > 1:
-        return f"the difference is explained by these switches together: {switches}"
+        return f"the difference is explained by these switches of {side} together: {switches}"
     if len(found["alone_enough"]) > 1:
-        return f"each of these switches alone explains the difference: {', '.join(found['alone_enough'])}"
-    return f"the one switch that explains the difference: {switches}"
+        return f"each of these switches of {side} alone explains the difference: {', '.join(found['alone_enough'])}"
+    return f"the one switch that explains the difference: {switches} for {side}"
 
 
 def on_off(value: bool) -> str:

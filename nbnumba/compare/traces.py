@@ -74,7 +74,12 @@ class Difference:
         found: dict[str, Any] = {"name": self.key.name, "meaning": self.meaning}
         if index:
             found["where"] = index
-        return {**found, "first": number_or_list(self.first), "second": number_or_list(self.second), "relative_difference": self.relative}
+        return {
+            **found,
+            "first": number_or_list(self.first),
+            "second": number_or_list(self.second),
+            "relative_difference": in_json(self.relative),
+        }
 
     @property
     def meaning(self) -> str:
@@ -107,7 +112,7 @@ def compare_traces(first: TraceFile, second: TraceFile, tolerance: float | None 
         "tolerance": allowed,
         "compared": len(found),
         "diverging": len(diverging),
-        "largest_difference": {"name": largest.key.name, "relative_difference": largest.relative},
+        "largest_difference": {"name": largest.key.name, "relative_difference": in_json(largest.relative)},
         "only_in_first": names_missing(first, second),
         "only_in_second": names_missing(second, first),
     }
@@ -129,8 +134,14 @@ def names_missing(here: TraceFile, there: TraceFile) -> list[str]:
     return sorted({key.name for key, value in here.values.items() if isinstance(value, tuple) and key not in there.values})
 
 
-def number_or_list(values: tuple[float, ...]) -> float | list[float]:
-    return values[0] if len(values) == 1 else list(values)
+def in_json(value: float) -> float | None:
+    """A number; null for what is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def number_or_list(values: tuple[float, ...]) -> float | list[float | None] | None:
+    known = [in_json(value) for value in values]
+    return known[0] if len(known) == 1 else known
 
 
 def as_text(found: dict[str, Any]) -> str:
@@ -144,8 +155,15 @@ def as_text(found: dict[str, Any]) -> str:
             f"  relative_difference: {first['relative_difference']:.3g}",
         ]
     largest = found["largest_difference"]
+    for side in ("first", "second"):
+        if missing := found[f"only_in_{side}"]:
+            lines.append(f"only in the {side}: {', '.join(missing)}")
     lines.append(
         f"{found['compared']} values compared, {found['diverging']} differ by more than {found['tolerance']:g} ({found['mode']}); "
-        f"the largest relative difference is {largest['relative_difference']:.3g} in {largest['name']}"
+        f"the largest relative difference is {in_words(largest['relative_difference'])} in {largest['name']}"
     )
     return "\n".join(lines)
+
+
+def in_words(relative: float | None) -> str:
+    return "infinite" if relative is None else f"{relative:.3g}"

@@ -1,53 +1,46 @@
-"""Whether a file that was made again is the one in the bundle: byte for byte, or as far as another machine's last digits allow."""
+"""Whether a file that was made again is the one in the bundle: byte for byte, or as far as another machine's last digits allow (EVI-3)."""
 
 from __future__ import annotations
 
 import json
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nbnumba.compare.images import AGREEMENT
-from nbnumba.compare.traces import compare_traces
 from nbnumba.errors import NbnumbaError
-from nbnumba.inputs.image import SMV
-from nbnumba.inputs.trace import read_trace
+from nbnumba.inputs.trace import Key, TraceFile, Value, read_trace
 
-NUMBERS = 1e-6  # relative difference of figures in reports
-COUNTS = 1e-4  # of the pixels of an integer image that may differ
+NUMBERS = 1e-6  # relative difference of figures in reports and traces
+COUNTS = 1e-4  # of the bytes of an integer image that may differ
+# Sizes below which a value of a trace is what rounding leaves of greater ones, and is held against this instead.
+LEAST = {"h_frac": 1e-3, "k_frac": 1e-3, "l_frac": 1e-3, "F_latt": 1e-3, "F_latt_a": 1e-3, "F_latt_b": 1e-3, "F_latt_c": 1e-3}
+
+LEAST_TERM = 1e-3  # of the sum, for terms
 
 
 class Verdict(NamedTuple):
-    """Whether it agrees, and how well in words."""
+    """Whether it agrees, and how well in words; None if that is not asked."""
 
-    agrees: bool
+    agrees: bool | None
     words: str
 
 
-def same_outcome(there: Path, here: Path) -> Verdict:
+def same_outcome(there: Path, here: Path, kind: str) -> Verdict:
     """Compare a file of the bundle with the one made now."""
     if not here.is_file():
         return Verdict(False, "was not written")
     if there.read_bytes() == here.read_bytes():
         return Verdict(True, "identical")
-    kind = there.suffix
-    if there.read_bytes().startswith(SMV) or kind == ".pgm":
-        return same_counts(there, here)
-    if kind == ".png":
-        return Verdict(True, "a picture, drawn otherwise; not compared")
-    if there.name in ("trace.txt", "trace.json", "phi.txt"):
-        return same_trace(there, here)
-    if kind in (".json", ".toml"):
-        return same_numbers(there, here)
-    return same_photons(there, here)
+    return KINDS[kind](there, here)
 
 
 def same_photons(there: Path, here: Path) -> Verdict:
-    """Raw images and dumps of numbers: within 1e-6 of the maximum."""
+    """Raw images: within 1e-6 of the maximum."""
     if there.stat().st_size != here.stat().st_size or there.stat().st_size % 4:
         return Verdict(False, f"has {here.stat().st_size} bytes, not {there.stat().st_size}")
     a, b = (np.frombuffer(path.read_bytes(), np.float32).astype(np.float64) for path in (there, here))
@@ -57,7 +50,7 @@ def same_photons(there: Path, here: Path) -> Verdict:
 
 
 def same_counts(there: Path, here: Path) -> Verdict:
-    """Integer images, headers included: all but a few pixels."""
+    """Integer images, headers included: all but a few bytes."""
     a, b = (np.frombuffer(path.read_bytes(), np.uint8) for path in (there, here))
     if a.size != b.size:
         return Verdict(False, f"has {b.size} bytes, not {a.size}")
@@ -66,21 +59,45 @@ def same_counts(there: Path, here: Path) -> Verdict:
 
 
 def same_trace(there: Path, here: Path) -> Verdict:
-    """By the first value that differs by more than 1e-6."""
+    """The same values under the same names: words the same, numbers within 1e-6."""
     try:
-        first = compare_traces(read_trace(there), read_trace(here), tolerance=NUMBERS)["first_divergence"]
+        a, b = read_trace(there), read_trace(here)
     except NbnumbaError as error:
         return Verdict(False, str(error))
-    return Verdict(
-        first is None, "equal within 1e-6" if first is None else f"{first['name']} differs by {first['relative_difference']:.1e}"
+    if a.values.keys() != b.values.keys():
+        key = next(iter(a.values.keys() ^ b.values.keys()))
+        return Verdict(False, f"only one of them has {in_words(key)}")
+    off = next((key for key, value in a.values.items() if not same_value(key, value, b.values[key], a)), None)
+    return Verdict(off is None, "equal within 1e-6" if off is None else f"{in_words(off)} is {b.values[off]}, not {a.values[off]}")
+
+
+def same_value(key: Key, a: Value, b: Value, trace: TraceFile) -> bool:
+    """Words alike; numbers alike, relative to the largest of a vector, or to what they are the remainder of."""
+    if isinstance(a, str) or isinstance(b, str):
+        return a == b
+    size = max([least(key, trace), *(abs(n) for n in (*a, *b) if math.isfinite(n))])
+    return len(a) == len(b) and all(
+        x == y or abs(x - y) <= NUMBERS * size or (math.isnan(x) and math.isnan(y)) for x, y in zip(a, b, strict=True)
     )
+
+
+def least(key: Key, trace: TraceFile) -> float:
+    """The size that a value is held against where its own is less."""
+    total = trace.values.get(Key("I_before_scaling"))
+    if key.name in ("I_term", "I_sum") and isinstance(total, tuple):
+        return LEAST_TERM * abs(total[0])
+    return LEAST.get(key.name, 0.0)
+
+
+def in_words(key: Key) -> str:
+    return f"{key.name} of {key.table} {key.row}" if key.table else key.name
 
 
 def same_numbers(there: Path, here: Path) -> Verdict:
     """Reports: numbers within 1e-6; words, such as versions and names, may differ."""
     try:
         a, b = (dict(numbers(loaded(path))) for path in (there, here))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         return Verdict(False, f"cannot be read: {error}")
     if a.keys() != b.keys():
         return Verdict(False, f"has other entries: {', '.join(sorted(a.keys() ^ b.keys())[:3])}")
@@ -91,7 +108,12 @@ def same_numbers(there: Path, here: Path) -> Verdict:
 
 
 def loaded(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8")) if path.suffix == ".json" else tomllib.loads(path.read_text("utf-8"))
+    """What is in a JSON or TOML file."""
+    text = path.read_text("utf-8")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return tomllib.loads(text)
 
 
 def numbers(content: Any, name: str = "") -> Iterator[tuple[str, float]]:
@@ -104,3 +126,15 @@ def numbers(content: Any, name: str = "") -> Iterator[tuple[str, float]]:
             yield from numbers(value, f"{name}[{n}]")
     elif isinstance(content, int | float):
         yield name, float(content)
+
+
+# What a command may leave -> whether two of that kind are the same.
+KINDS: dict[str, Callable[[Path, Path], Verdict]] = {
+    "photons": same_photons,
+    "counts": same_counts,
+    "numbers": same_numbers,
+    "trace": same_trace,
+    "picture": lambda there, here: Verdict(None, "drawn otherwise; pictures are not compared"),
+    "timings": lambda there, here: Verdict(None, "timings are another machine's; not compared"),
+    "exact": lambda there, here: Verdict(False, "is not identical"),
+}

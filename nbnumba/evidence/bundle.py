@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import shlex
 import shutil
@@ -18,45 +17,67 @@ from nbnumba.errors import InputFileError, OutputFileError
 from nbnumba.evidence.environment import environment, revision
 from nbnumba.experiment.configuration import load_experiment, toml_text
 from nbnumba.experiment.experiment import Experiment
-from nbnumba.options.arguments import is_option_set
-from nbnumba.options.named import read_named
+from nbnumba.files import why_not_writable
 
 FORMAT = 1
-ABOUT, SUMS, INPUTS, OUTPUTS = "bundle.json", "SHA256SUMS", "inputs", "outputs"
+ABOUT, ENVIRONMENT, METRICS, SUMS = "bundle.json", "environment.json", "metrics.json", "SHA256SUMS"
+INPUTS, OUTPUTS = "inputs", "outputs"
 CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
     """A command that was run.
 
-    typed: its words; words: the same with named experiments spelled out, as they are to be repeated. inputs: files read. outputs: name
-    in the bundle -> the file written, or the bytes printed; where: name -> the file's place when the command is repeated. experiments:
-    what was rendered, by name. metrics: figures of the outcome, for JSON.
+    typed: its words; repeat: the words that do the same in a folder with the bundle's inputs/. inputs: file read, resolved -> its name
+    there; more_inputs: name -> content of what else is to lie there. outputs: name -> the file written or the bytes printed, and which kind
+    of outcome that is (agreement.py). experiments: what was rendered, by name. metrics: figures of the outcome, for JSON.
     """
 
-    command: str
     typed: Sequence[str]
-    words: Sequence[str]
-    inputs: Sequence[Path]
-    outputs: Mapping[str, Path | bytes]
-    where: Mapping[str, str]
-    experiments: Mapping[str, Experiment]
+    repeat: Sequence[str]
+    outputs: Mapping[str, tuple[Path | bytes, str]]
     metrics: Any
-    device: str
+    inputs: Mapping[Path, str] = field(default_factory=dict)
+    more_inputs: Mapping[str, bytes] = field(default_factory=dict)
+    experiments: Mapping[str, Experiment] = field(default_factory=dict)
+    device: str = "cpu"
     threads: int | None = None
     exit_code: int = 0
-    more_inputs: Mapping[str, bytes] = field(default_factory=dict)  # name -> content
 
 
-def check_bundle(folder: Path) -> None:
-    """Refuse a folder that cannot be made."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise OutputFileError(f"--bundle {folder}: exists; name a new folder")
-    if not folder.absolute().parent.is_dir():
-        raise OutputFileError(f"--bundle {folder}: the folder {folder.absolute().parent} does not exist")
-    if not os.access(folder.absolute().parent, os.W_OK):
-        raise OutputFileError(f"--bundle {folder}: no permission to write in {folder.absolute().parent}")
+def check_bundle(folder: Path, targets: Sequence[Path]) -> None:
+    """Refuse a folder that cannot be made, or that another output would be in, or be around."""
+    try:
+        if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+            raise OutputFileError(f"--bundle {folder}: exists; name a new folder")
+        if problem := why_not_writable(folder.absolute() / "x" if folder.is_dir() else folder.absolute()):
+            raise OutputFileError(f"--bundle {folder}: cannot be made: {problem}")
+        here = folder.resolve()
+        if here == Path.cwd() or any(here == there or here in there.parents or there in here.parents for there in map(resolved, targets)):
+            raise OutputFileError(f"--bundle {folder}: is in the way of another output; name another folder")
+    except OSError as error:
+        raise OutputFileError(f"--bundle {folder}: cannot be made: {error.strerror or error}") from None
+
+
+def resolved(path: Path) -> Path:
+    return path.resolve()
+
+
+def names_of(paths: Iterable[Path], folder: str = "") -> dict[Path, str]:
+    """Resolved path -> a name of its own in the bundle, like the one that was typed; folder: to stand before it."""
+    found: dict[Path, str] = {}
+    for path in paths:
+        if path.resolve() not in found:
+            name, taken = safe(path.name), found.values()
+            numbered = (name if n == 0 else f"{n}_{name}" for n in range(len(found) + 1))
+            found[path.resolve()] = next(new for new in (f"{folder}/{n}".lstrip("/") for n in numbered) if new not in taken)
+    return found
+
+
+def safe(name: str) -> str:
+    """A file's name with what a list of sums cannot hold replaced."""
+    return "".join(c if c.isprintable() else "_" for c in name)
 
 
 def write_bundle(folder: Path, record: Record) -> None:
@@ -77,53 +98,43 @@ def write_bundle(folder: Path, record: Record) -> None:
 
 def fill(folder: Path, record: Record) -> None:
     """Inputs, outputs, what describes them, and the sums of all."""
-    copies = copied_inputs(folder, record.inputs)
+    copy_inputs(folder, record.inputs)
     for name, content in record.more_inputs.items():
         (folder / INPUTS / name).write_bytes(content)
-    for name, source in record.outputs.items():
+    for name, (source, _) in record.outputs.items():
         if isinstance(source, bytes):
             (folder / OUTPUTS / name).write_bytes(source)
         else:
             shutil.copyfile(source, folder / OUTPUTS / name)
     for name, experiment in record.experiments.items():
-        (folder / f"{name}.toml").write_text(configuration(experiment, copies, folder), "utf-8")
+        (folder / f"{name}.toml").write_text(configuration(experiment, record.inputs, folder), "utf-8")
     about = {
         "format": FORMAT,
-        "command": shlex.join(["nbnumba", record.command, *record.typed]),
-        "repeat": [record.command, *rewritten(record.words, copies)],
-        "outputs": {name: record.where.get(name, "") for name in record.outputs},
+        "command": shlex.join(["nbnumba", *record.typed]),
+        "repeat": list(record.repeat),
+        "outputs": {name: kind for name, (_, kind) in record.outputs.items()},
         "exit_code": record.exit_code,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "nbnumba": revision(),
     }
     write_json(folder / ABOUT, about)
-    write_json(folder / "environment.json", environment(record.device, record.threads))
-    write_json(folder / "metrics.json", record.metrics)
+    write_json(folder / ENVIRONMENT, environment(record.device, record.threads))
+    write_json(folder / METRICS, record.metrics)
     sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in files_in(folder))
     (folder / SUMS).write_text(sums, "utf-8")
 
 
-def copied_inputs(folder: Path, inputs: Iterable[Path]) -> dict[Path, str]:
-    """Copy files that were read into the bundle; where each went. A saved configuration names copies in its copy."""
-    found: dict[Path, str] = {}
-    for path in sorted({path.resolve() for path in inputs}, key=lambda path: path.suffix == ".toml"):  # those that name others last
-        name = unique(path.name, found.values())
-        found[path] = f"{INPUTS}/{name}"
+def copy_inputs(folder: Path, names: Mapping[Path, str]) -> None:
+    """Copy files that were read; a saved configuration names copies in its copy."""
+    for path, name in names.items():
         try:
-            own = configuration(load_experiment(path), found, folder / INPUTS) if path.suffix == ".toml" else None
+            own = configuration(load_experiment(path), names, folder / INPUTS) if path.suffix == ".toml" else None
         except InputFileError:
             own = None
-        if own is not None:
-            (folder / INPUTS / name).write_text(own, "utf-8")
+        if own is None:
+            shutil.copyfile(path, folder / name)
         else:
-            shutil.copyfile(path, folder / INPUTS / name)
-    return found
-
-
-def unique(name: str, taken: Iterable[str]) -> str:
-    """The name, with a number in front if there is one like it."""
-    names = {Path(other).name for other in taken}
-    return next(new for n in range(len(names) + 1) if (new := name if n == 0 else f"{n}_{name}") not in names)
+            (folder / name).write_text(own, "utf-8")
 
 
 def configuration(experiment: Experiment, copies: Mapping[Path, str], folder: Path) -> str:
@@ -135,30 +146,9 @@ def configuration(experiment: Experiment, copies: Mapping[Path, str], folder: Pa
     return toml_text(experiment, folder)
 
 
-def rewritten(words: Sequence[str], copies: Mapping[Path, str]) -> list[str]:
-    """The words, with the bundle's copies in place of the files that were read."""
-    return [rewritten_word(word, copies) for word in words]
-
-
-def rewritten_word(word: str, copies: Mapping[Path, str]) -> str:
-    if is_option_set(word):
-        return shlex.join(rewritten(shlex.split(word), copies))
-    name, equals, value = word.partition("=")
-    if equals and name.startswith("--") and Path(value).resolve() in copies:
-        return f"{name}={copies[Path(value).resolve()]}"
-    file, colon, array = word.rpartition(":")  # FILE.npz:NAME
-    if colon and Path(file).resolve() in copies:
-        return f"{copies[Path(file).resolve()]}:{array}"
-    if Path(word).resolve() not in copies:
-        return word
-    if word.endswith(".toml") and "--config" not in (own := read_named(Path(word)).words):
-        return shlex.join(rewritten(own, copies))
-    return copies[Path(word).resolve()]
-
-
 def files_in(folder: Path) -> list[str]:
-    """Files of a bundle but the sums themselves."""
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Everything in a bundle but its folders and the sums themselves; links are named, not followed."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(name for name in names if name != SUMS)
 
 

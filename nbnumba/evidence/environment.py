@@ -102,7 +102,7 @@ def revision() -> dict[str, Any]:
     folder = Path(sys.modules["nbnumba"].__file__ or "").parent
     found: dict[str, Any] = {"version": metadata.version("nbnumba"), "sources_sha256": digest_of_sources()}
     if git(folder, "ls-files", "--error-unmatch", "__init__.py"):
-        found |= {"git": git(folder, "rev-parse", "HEAD"), "git_changed": bool(git(folder, "status", "--porcelain", "--", "."))}
+        found |= {"git": git(folder, "rev-parse", "HEAD"), "git_changed": bool(git(folder, "status", "--porcelain"))}
     return found
 
 

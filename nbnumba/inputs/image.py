@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import zlib
 from io import BytesIO
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +34,11 @@ def read_image(path: str | Path, shape: Shape | None = None) -> NDArray[np.float
         pixels = read_smv(file).pixels
     else:
         pixels = from_raw(file, data, shape)
-    if not np.isfinite(pixels).all():
-        raise InputFileError(file, f"has {np.count_nonzero(~np.isfinite(pixels))} pixels that are not finite numbers")
-    return pixels.astype(np.float64)
+    with np.errstate(all="ignore"):
+        photons = pixels.astype(np.float64)
+    if strange := np.count_nonzero(~(np.abs(photons) <= np.finfo(np.float32).max)):
+        raise InputFileError(file, f"has {strange} pixels that are not finite numbers, or too large for an image")
+    return photons
 
 
 def is_counts(path: str | Path) -> bool:
@@ -48,8 +52,8 @@ def from_numpy(path: Path, data: bytes, name: str) -> NDArray[np.generic]:
     try:
         found = np.load(BytesIO(data), allow_pickle=False)
         arrays = {"": found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        raise InputFileError(path, f"is not a NumPy file that can be read: {error}") from None
+    except (ValueError, OSError, EOFError, KeyError, OverflowError, MemoryError, BadZipFile, zlib.error) as error:
+        raise InputFileError(path, f"is not a NumPy file that can be read: {error or type(error).__name__}") from None
     images = {key: a for key, a in arrays.items() if a.ndim == 2 and a.size and a.dtype.kind in "buif"}
     if (name and name not in images) or (not name and len(images) != 1):
         there = f"there are {', '.join(sorted(images))}; name one as {path.name}:NAME" if images else "there is no two-dimensional array"
@@ -65,6 +69,6 @@ def from_raw(path: Path, data: bytes, shape: Shape | None) -> NDArray[np.float32
     if rest or not pixels:
         raise InputFileError(path, f"is no image: neither NumPy's nor SMV, and its {len(data)} bytes are not float32 pixels")
     if slow * fast != pixels:
-        wanted = f"{slow} x {fast}" if shape else "square"
-        raise InputFileError(path, f"has {pixels} float32 pixels, which are not {wanted}; give --shape SLOW FAST")
+        wanted = f"{slow} x {fast}" if shape else "square; give --shape SLOW FAST"
+        raise InputFileError(path, f"has {pixels} float32 pixels, which are not {wanted}")
     return np.frombuffer(data, np.float32).reshape(slow, fast)

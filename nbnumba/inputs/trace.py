@@ -77,10 +77,15 @@ def of_line(line: str) -> Iterator[tuple[Key, Value]]:
 
 def of_row(table: str, row: dict[str, Value]) -> Iterator[tuple[Key, Value]]:
     """The values of a row under its index."""
-    index = tuple(int(found[0]) if isinstance(found := row.get(name, (0.0,)), tuple) and math.isfinite(found[0]) else 0 for name in INDEX)
+    index = tuple(whole(row.get(name, ())) for name in INDEX)
     for name, value in row.items():
         if name not in INDEX:
             yield Key(name, table, index), value
+
+
+def whole(value: Value) -> int:
+    """A number of INDEX; 0 for what is none."""
+    return int(value[0]) if isinstance(value, tuple) and value and math.isfinite(value[0]) else 0
 
 
 def value_of(words: list[str]) -> Value:
@@ -95,20 +100,27 @@ def from_json(path: Path, text: str) -> Iterator[tuple[Key, Value]]:
     """As ``nbnumba trace --json`` writes it."""
     try:
         content = json.loads(text)
-        for name, value in content["values"].items():
+        rows = list(rows_of(content))
+        if "values" not in content:  # --per-phi
+            yield from rows
+        for name, value in content.get("values", {}).items():
             if name == "I_before_scaling":  # rows come where the text has them
-                yield from rows_of(content)
-            yield Key(name), plain(value)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                yield from rows
+            yield Key(name), in_json(value)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
         raise InputFileError(path, "is JSON, but not a trace as 'nbnumba trace --json' writes it") from None
 
 
 def rows_of(content: Any) -> Iterator[tuple[Key, Value]]:
     for table, tag in (("samples", "SAMPLE"), ("phi", "PHI")):
-        if table == "phi" or len(content[table]) > 1:
-            for row in content[table]:
-                yield from of_row(tag, {name: plain(value) for name, value in row.items()})
+        rows = content["phi"] if table == "phi" else content.get("samples", [])
+        if table == "phi" or len(rows) > 1:
+            for row in rows:
+                yield from of_row(tag, {name: in_json(value) for name, value in row.items()})
 
 
-def plain(value: Any) -> Value:
-    return value if isinstance(value, str) else tuple(map(float, value if isinstance(value, list) else [value]))
+def in_json(value: Any) -> Value:
+    """A number, a list of them or a word; null for what is no finite number."""
+    if isinstance(value, str):
+        return value
+    return tuple(math.nan if v is None else float(v) for v in (value if isinstance(value, list) else [value]))

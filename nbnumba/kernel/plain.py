@@ -44,7 +44,7 @@ def watch_pixel(physics: Physics, sampling: Sampling, shape: tuple[int, int], sl
 
 def last_sample(physics: Physics, sampling: Sampling, slow: int, fast: int) -> int:
     """Number of a pixel's last sample that the resolution limit does not cut; -1 if it cuts all."""
-    search = in_python(scan_order, "last_in_pixel", {"geometry": plain(physics.functions["geometry"])})
+    search = in_python(scan_order, "last_in_pixel", {"geometry": in_plain_python(physics.functions["geometry"])})
     return int(search(physics.parameters["geometry"], sampling, slow, fast))
 
 
@@ -65,12 +65,14 @@ def in_python(
 def stages_in_precision(physics: Physics) -> dict[str, Any]:
     """What stands in the kernel for its placeholders: stage functions in the precision asked for."""
     own = math if physics.dtype == "float64" else single
-    in_dtype = Linker(PYTHON, {}, (), own.INSTEAD)
-    functions = {
-        kind: in_dtype.function(function, replacing=True)[0] if kind in IN_DTYPE else plain(function)
-        for kind, function in physics.functions.items()
-    }
+    functions = {kind: in_plain_python(function, own.INSTEAD if kind in IN_DTYPE else None) for kind, function in physics.functions.items()}
     return {**functions, "nearest": own.nearest, "TIE": own.TIE, "mark": own.mark}
+
+
+def in_plain_python(function: Function, instead: Mapping[Any, Any] | None = None) -> Function:
+    """A function and all that it calls, with nothing compiled; instead: function -> the one that stands in for it."""
+    clone: Function = Linker(PYTHON, {}, (), instead).function(plain(function), replacing=True)[0]
+    return clone
 
 
 def noting(calls: list[Call], name: str) -> Callable[[Function], Function]:

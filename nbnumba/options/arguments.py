@@ -40,38 +40,58 @@ def words(options: Mapping[str, Any] | str | Sequence[str]) -> list[str]:
     return arguments
 
 
-def split_arguments(
-    arguments: Sequence[str], others: Mapping[str, int] | None = None, operands: list[str] | None = None
-) -> tuple[list[Given], list[str]]:
-    """Options of the table, in order, and the words of the caller's own options.
+class Own(NamedTuple):
+    """One of the caller's own options as the user gave it; words: as they were typed."""
 
-    others: the caller's options, with the number of values that each takes; operands: takes the words that belong to no option, which are
-    refused without it.
+    name: str
+    values: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+class Split(NamedTuple):
+    """The words of a command line: options of the table, the caller's own, and operands, each in order."""
+
+    given: list[Given]
+    own: list[Own]
+    operands: list[str]
+
+
+def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None = None, operands: bool = False) -> Split:
+    """What the words are; others: the caller's own options, with the number of values that each takes; operands: whether there may be any.
+
+    Raises OptionError.
     """
-    others = others or {}
-    given: list[Given] = []
-    left: list[str] = []
+    others, found = others or {}, Split([], [], [])
     rest, before = list(arguments), ""
     while rest:
         word = rest.pop(0)
-        name = word.partition("=")[0] if word.startswith("--") else word
-        if name in BY_NAME:
-            given.append(Given(BY_NAME[name], name, take_values(name, BY_NAME[name], rest)))
-            before = str(given[-1])
+        name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if operands and (is_option_set(word) or not word.startswith("-")):
+            found.operands.append(word)
+        elif operands and word == "--":
+            found.operands.extend(rest)
+            break
+        elif name in BY_NAME:
+            found.given.append(Given(BY_NAME[name], name, take_values(name, BY_NAME[name], rest)))
+            before = str(found.given[-1])
         elif name in others:
-            count = others[name] - ("=" in word and others[name] > 0)
-            if count > len(rest) or (count > 1 and any(w.startswith("-") and not is_number(w) for w in rest[:count])):
-                raise OptionError(f"{name}: needs {'a value' if count == 1 else f'{count} values'}")
-            left += [word, *rest[:count]]
-            before = " ".join((word, *rest[:count]))
-            del rest[:count]
-        elif operands is not None and (not word.startswith("-") or is_option_set(word)):
-            operands.append(word)
+            found.own.append(own_option(word, name, [value] if equals else [], others[name], rest))
+            before = " ".join(found.own[-1].words)
         elif word.startswith("-") and not is_number(word):
             raise no_such_option(word, others)
         else:
             raise OptionError(f"{word!r}: is not an option{f'; {before} takes no more values' if before else ''}; see --help")
-    return given, left
+    return found
+
+
+def own_option(word: str, name: str, values: list[str], most: int, rest: list[str]) -> Own:
+    """One of the caller's own options with its values, off the front of the remaining words."""
+    count = max(0, most - len(values))
+    more = rest[:count]
+    if len(more) < count or (count > 1 and any(w.startswith("-") and not is_number(w) for w in more)):
+        raise OptionError(f"{name}: needs {'a value' if most == 1 else f'{most} values'}")
+    del rest[:count]
+    return Own(name, (*values, *more), (word, *more))
 
 
 def is_option_set(word: str) -> bool:

@@ -41,8 +41,7 @@ def experiment_from_options(options: Mapping[str, Any] | str | Sequence[str], ba
 
     Raises OptionError, InputFileError, ParameterError.
     """
-    given, _ = split_arguments(words(options))
-    return apply_all(given, base).experiment()
+    return apply_all(split_arguments(words(options)).given, base).experiment()
 
 
 class Draft:
@@ -66,7 +65,7 @@ class Draft:
         self.values.update(option.settings)
         if option.name == "-pivot":
             self.pivot = given.values[0]
-        if option.name in INPUT_FILES:
+        if option.reads:
             self.files_read.append(Path(given.values[0]))
         if option in WITHOUT_EFFECT:
             self.notes.append(f"{given}: {option.help}")
@@ -224,8 +223,6 @@ def sources(given: Given) -> dict[str, Any]:
         f"{section}.wavelengths": table[:, 4],
     }
 
-
-INPUT_FILES = ("-mat", "-hkl", "-sourcefile")
 
 # Options whose values do not simply become those of one field.
 SPECIAL = {

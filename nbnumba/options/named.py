@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 from nbnumba.errors import InputFileError, OptionError
 from nbnumba.inputs.text import read_text
+from nbnumba.options.arguments import is_option_set
+from nbnumba.options.table import BY_NAME
 
 OPTION = "--experiment"
 SHIPPED = Path(__file__).parents[1] / "experiments"
-# Options that name files to be read: names in an experiment's file are relative to it.
-READ = ("-mat", "-matrix", "-hkl", "-sourcefile", "-img", "-mask", "-dump", "--config", "--plugin-file")
+# Options of commands that name files to be read, besides those of the table.
+OWN_READ = ("--config", "--plugin-file", OPTION)
 DEPTH = 10  # of experiments that name others
 
 
@@ -27,24 +29,27 @@ class Named(NamedTuple):
     words: list[str]
 
 
-def expanded(words: Sequence[str], depth: int = 0) -> list[str]:
-    """The words of a command line with those of the experiments that it names in their place."""
+def expanded(words: Sequence[str], operands: bool = False, depth: int = 0) -> list[str]:
+    """The words of a command line with those of the experiments that it names in their place.
+
+    operands: whether a word may be quoted options, which are left alone.
+    """
     found, rest = [], list(words)
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
-        if name != OPTION or not (equals or rest):
+        if name != OPTION or not (equals or rest) or (operands and is_option_set(word)):
             found.append(word)
             continue
         if depth == DEPTH:
             raise OptionError(f"{OPTION} {value or rest[0]}: experiments name each other in a circle")
-        found += expanded(read_named(file_of(value if equals else rest.pop(0))).words, depth + 1)
+        found += expanded(read_named(file_of(value if equals else rest.pop(0))).words, depth=depth + 1)
     return found
 
 
 def file_of(name: str) -> Path:
     """The file of a named experiment, or the file that is named."""
-    if name.endswith(".toml") or Path(name).parent != Path():
+    if looks_like_file(name):
         return Path(name)
     known = {path.stem: path for path in reversed(list(files()))}
     if name not in known:
@@ -90,5 +95,25 @@ def read_named(path: Path) -> Named:
 
 def beside(folder: Path, words: list[str]) -> list[str]:
     """The words, with names of files to be read relative to a folder."""
-    before = ["", *words]
-    return [str(folder / word) if option in READ else word for option, word in zip(before, words, strict=False)]
+    found: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        name, equals, value = word.partition("=")
+        if reads(before) and is_file_name(before, word):
+            found.append(str(folder / word))
+        else:
+            found.append(f"{name}={folder / value}" if equals and reads(name) and is_file_name(name, value) else word)
+    return found
+
+
+def reads(name: str) -> bool:
+    """Whether an option's value names a file to be read."""
+    return name in OWN_READ or name == "-dump" or (name in BY_NAME and BY_NAME[name].reads)
+
+
+def is_file_name(option: str, value: str) -> bool:
+    """Whether a value names a file: of --experiment it may be the name of an experiment."""
+    return option != OPTION or looks_like_file(value)
+
+
+def looks_like_file(name: str) -> bool:
+    return name.endswith(".toml") or Path(name).parent != Path()

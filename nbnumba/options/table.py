@@ -57,7 +57,8 @@ class Option:
     """One option.
 
     field: ``section.name``, or ``section.name.key`` for a mapping; element: position in a tuple field, None for all of it.
-    least, most: number of values; settings: (field, value) pairs that the mere presence of the option sets.
+    least, most: number of values; settings: (field, value) pairs that the mere presence of the option sets. reads: whether the value names
+    a file to be read.
     """
 
     names: tuple[str, ...]
@@ -69,6 +70,7 @@ class Option:
     element: int | None = None
     whole: bool = False
     text: bool = False
+    reads: bool = False
     settings: tuple[Setting, ...] = ()
     limits: Limits | None = None
 
@@ -129,7 +131,7 @@ BEAM_PIVOT: Setting = ("detector.pivot", "beam")
 SAMPLE_PIVOT: Setting = ("detector.pivot", "sample")
 
 CRYSTAL = (
-    text("-mat -matrix", "crystal.a_matrix", "file with a MOSFLM orientation matrix"),
+    text("-mat -matrix", "crystal.a_matrix", "file with a MOSFLM orientation matrix", reads=True),
     Option(
         ("-cell",),
         "unit cell a b c (A) alpha beta gamma (deg); lengths left out equal a, angles left out are 90",
@@ -160,7 +162,7 @@ CRYSTAL = (
 )
 
 STRUCTURE_FACTORS = (
-    text("-hkl", "structure_factors.path", "text file of h k l F, one reflection a line, space group P1"),
+    text("-hkl", "structure_factors.path", "text file of h k l F, one reflection a line, space group P1", reads=True),
     number("-default_F", "structure_factors.default_F"),
     text("-dump", "output.dump_file", "structure factor dump file: written with -hkl, read without"),
     flag(
@@ -197,11 +199,11 @@ SOURCES = (
     whole("-vdivsteps", "sources.vertical_steps"),
     flag("-round_div", "leave out the corners of the divergence grid (default)", ("sources.round", True)),
     flag("-square_div", "use the whole divergence grid", ("sources.round", False)),
-    text("-sourcefile", "sources.path", "text file of X Y Z (m) weight wavelength (m), one source a line"),
+    text("-sourcefile", "sources.path", "text file of X Y Z (m) weight wavelength (m), one source a line", reads=True),
 )
 
 DETECTOR = (
-    text("-img", "header", "SMV file whose header gives defaults for all other options"),
+    text("-img", "header", "SMV file whose header gives defaults for all other options", reads=True),
     number("-distance", "detector.distance", MM, "", BEAM_PIVOT),
     number("-close_distance", "detector.close_distance", MM, "", SAMPLE_PIVOT),
     number("-pixel -pixel_size", "detector.pixel_size", MM),
@@ -257,7 +259,12 @@ SAMPLING = (
     flag("-oversample_polar", "work out the polarization factor for every sub-pixel", ("sampling.polarization_per_subpixel", True)),
     flag("-oversample_omega", "work out the solid angle for every sub-pixel", ("sampling.solid_angle_per_subpixel", True)),
     number("-water", "background.water_size", UM),
-    text("-mask", "sampling.mask", "SMV file whose pixels of 0 are not rendered; its header gives defaults for all other options"),
+    text(
+        "-mask",
+        "sampling.mask",
+        "SMV file whose pixels of 0 are not rendered; its header gives defaults for all other options",
+        reads=True,
+    ),
 )
 
 OUTPUT = (

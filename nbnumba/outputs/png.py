@@ -33,7 +33,7 @@ def png_bytes(image: Image) -> bytes:
     shown, edges = binned(image.pixels)
     brightest = float(shown.max()) or 1.0
     np.clip(shown, brightest * 10.0**-DECADES, brightest, out=shown)
-    figure = Figure(figsize=(8.0, max(3.0, 6.6 * slow / fast + 0.9)), layout="constrained")
+    figure = Figure(figsize=(8.0, figure_height(6.6 * slow / fast + 0.9)), layout="constrained")
     axes = figure.add_subplot()
     scale = LogNorm(brightest * 10.0**-DECADES, brightest)
     picture = axes.imshow(shown, cmap="gray_r", norm=scale, interpolation="nearest", extent=edges)
@@ -51,6 +51,11 @@ def png_bytes(image: Image) -> bytes:
     buffer = BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
+
+
+def figure_height(inches: float) -> float:
+    """What a figure of that height has: long and narrow images are drawn in one that is neither."""
+    return min(max(3.0, inches), 16.0)
 
 
 def binned(pixels: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,24 @@ class Trace:
 
 def as_dict(trace: Trace) -> dict[str, Any]:
     """All of it, for JSON."""
-    return {**trace.provenance, "values": trace.values, "samples": trace.samples, "phi": trace.terms}
+    values, samples = finite(trace.values), [finite(row) for row in trace.samples]
+    return {**trace.provenance, "values": values, "samples": samples, **phi_dict(trace)}
+
+
+def phi_dict(trace: Trace) -> dict[str, Any]:
+    """The rows of the terms alone, for JSON."""
+    return {"phi": [finite(row) for row in trace.terms]}
+
+
+def finite(row: Row) -> Row:
+    """The row with null for what is no finite number, for which JSON has no word."""
+    return {name: known(value) for name, value in row.items()}
+
+
+def known(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(known, value))
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_text(trace: Trace) -> str:

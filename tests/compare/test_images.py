@@ -120,16 +120,22 @@ def test_files_that_are_no_images(in_tmp_path: Path) -> None:
     Path("raw.bin").write_bytes(np.zeros(12, np.float32).tobytes())
     Path("odd.bin").write_bytes(b"abcde")
     Path("broken.npy").write_bytes(b"\x93NUMPYrubbish")
+    Path("zip.npz").write_bytes(b"PK\x03\x04xxxx")
+    np.save("huge.npy", np.array([[1.0, 1e39]]))
+    Path("claims.npy").write_bytes(Path("words.npy").read_bytes().replace(b"(1, 2)", b"(9, 9)"))
     for path, shape, message in (
         ("two.npz", None, "two.npz: does not hold one image; there are image, other; name one as two.npz:NAME"),
         ("two.npz:third", None, "two.npz: has no image 'third'; there are image, other; name one as two.npz:NAME"),
         ("none.npz", None, "none.npz: does not hold one image; there is no two-dimensional array"),
         ("words.npy", None, "words.npy: does not hold one image; there is no two-dimensional array"),
-        ("infinite.npy", None, f"infinite.npy: has {(A > 0.5).sum()} pixels that are not finite numbers"),
+        ("infinite.npy", None, f"infinite.npy: has {(A > 0.5).sum()} pixels that are not finite numbers, or too large for an image"),
         ("raw.bin", None, "raw.bin: has 12 float32 pixels, which are not square; give --shape SLOW FAST"),
-        ("raw.bin", (5, 3), "raw.bin: has 12 float32 pixels, which are not 5 x 3; give --shape SLOW FAST"),
+        ("raw.bin", (5, 3), "raw.bin: has 12 float32 pixels, which are not 5 x 3"),
         ("odd.bin", None, "odd.bin: is no image: neither NumPy's nor SMV, and its 5 bytes are not float32 pixels"),
         ("broken.npy", None, "broken.npy: is not a NumPy file that can be read: "),
+        ("zip.npz", None, "zip.npz: is not a NumPy file that can be read: "),
+        ("huge.npy", None, "huge.npy: has 1 pixels that are not finite numbers, or too large for an image"),
+        ("claims.npy", None, "claims.npy: is not a NumPy file that can be read: "),
         ("nowhere.bin", None, "nowhere.bin: cannot be read: No such file or directory"),
     ):
         with pytest.raises(InputFileError) as raised:

@@ -30,14 +30,14 @@ def test_one_switch_that_is_enough() -> None:
     assert found["switches"] == {"b": True}
     assert found["alone_enough"] == ["b"]
     assert found["tried"]["a"] == {"set_to": True, "rmse_left": 1.0}
-    assert in_words(found, {}) == "the one switch that explains the difference: --quirk b=on"
+    assert in_words(found, {}, "A") == "the one switch that explains the difference: --quirk b=on for A"
 
 
 @pytest.mark.spec("CMP-4")
 def test_several_that_are_needed_together() -> None:
     found, _ = found_for(rendered({"a": True, "b": True, "c": True}))
     assert found["switches"] == {"a": True, "b": True, "c": True}
-    assert in_words(found, {}).startswith("the difference is explained by these switches together: ")
+    assert in_words(found, {}, "A").startswith("the difference is explained by these switches of A together: ")
 
 
 @pytest.mark.spec("CMP-4")
@@ -52,17 +52,17 @@ def test_several_that_are_enough_alone() -> None:
     trials = Trials(lambda switches: BASE + 1.0 if switches else BASE, BASE + 1.0)
     found = explain(trials, {"a": True, "b": False}, 1.0)
     assert found["alone_enough"] == ["a", "b"]
-    assert in_words(found, {}) == "each of these switches alone explains the difference: a, b"
+    assert in_words(found, {}, "A") == "each of these switches of A alone explains the difference: a, b"
 
 
 @pytest.mark.spec("CMP-4")
 def test_none_that_explains() -> None:
     found, trials = found_for(BASE - 1.0)
     assert found["switches"] == {}
-    assert in_words(found, {}) == "no quirk switch explains the difference; tried: a, b, c, d"
-    assert in_words(found, {"beam.flux": (1, 2)}).endswith("; settings differ: beam.flux (1, 2)")
+    assert in_words(found, {}, "A") == "no quirk switch explains the difference; tried: a, b, c, d"
+    assert in_words(found, {"beam.flux": (1, 2)}, "A").endswith("; settings differ: beam.flux (1, 2)")
     assert len(trials.left) == len(SIZES)
-    assert in_words(explain(Trials(rendered, BASE), {}, 1.0), {}) == "no quirk is at work here that could explain the difference"
+    assert in_words(explain(Trials(rendered, BASE), {}, 1.0), {}, "A") == "no quirk is at work here that could explain the difference"
 
 
 def test_nothing_is_rendered_twice() -> None:

@@ -119,7 +119,9 @@ def test_masks_headers_and_named_experiments_are_taken_along(origin: Path) -> No
 
 
 @pytest.mark.spec("EVI-1", "EVI-3")
-@pytest.mark.parametrize(("more", "name"), [([], "trace.txt"), (["--json"], "trace.json"), (["--per-phi"], "phi.txt")])
+@pytest.mark.parametrize(
+    ("more", "name"), [([], "trace.txt"), (["--json"], "trace.json"), (["--per-phi"], "trace.txt"), (["--per-phi", "--json"], "trace.json")]
+)
 def test_a_trace_verifies_elsewhere(origin: Path, more: list[str], name: str) -> None:
     words = ["trace", "--pixel", "7", "15", *OPTIONS, "-hkl", "in/P1.hkl", "--preset", "c-parity", *more, "--bundle", "bundle"]
     assert main(words) == 0
@@ -254,6 +256,34 @@ def test_without_repeating(bundle: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "ok     repeat" not in capsys.readouterr().out
 
 
+def of_other_outputs(folder: Path) -> None:
+    about_with(outputs={"floatimage.bin": "photons"})(folder)
+    seal(folder)
+
+
+def with_a_link(folder: Path) -> None:
+    (folder / "inputs/more").symlink_to(folder / "metrics.json")
+
+
+def forged_metrics(folder: Path) -> None:
+    (folder / "metrics.json").write_text((folder / "metrics.json").read_text().replace('"maximum": ', '"maximum": 9'))
+    seal(folder)
+
+
+@pytest.mark.spec("EVI-3")
+@pytest.mark.parametrize(
+    ("spoil", "what", "words"),
+    [
+        (of_other_outputs, "outputs/s.json", "is not what bundle.json says"),
+        (with_a_link, "inputs/more", "is a link"),
+        (forged_metrics, "metrics.json", "maximum is "),
+    ],
+)
+def test_a_bundle_that_says_something_else(bundle: Path, spoil: Callable[[Path], None], what: str, words: str) -> None:
+    spoil(bundle)
+    assert any(line.what == what and line.holds is False and line.words.startswith(words) for line in verify(bundle))
+
+
 def about_with(**changes: Any) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         about = json.loads((folder / "bundle.json").read_text())
@@ -265,12 +295,18 @@ def about_with(**changes: Any) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (about_with(outputs={"floatimage.bin": 5}), "its outputs are of no known kind"),
+        (about_with(outputs=3), "its outputs are of no known kind"),
+        (about_with(exit_code=None), "it has no exit code"),
+        (about_with(repeat=["run", "a\0b"]), "its command is none that leaves a bundle"),
+        (about_with(repeat=["run", "-pgmfile", "/abs/path"]), "its command names '/abs/path', which is not in the bundle"),
+        (about_with(repeat=["run", "--png=../x.png"]), "its command names '--png=../x.png', which is not in the bundle"),
+        (about_with(repeat=["bench", "--help"]), "only the outputs of bench are timings"),
         (lambda folder: (folder / "bundle.json").unlink(), "is not a bundle; it has no bundle.json"),
         (lambda folder: (folder / "bundle.json").write_text("[]"), "does not describe a bundle: TypeError"),
         (lambda folder: (folder / "bundle.json").write_text("{"), "does not describe a bundle: JSONDecodeError"),
         (about_with(format=7), "has format 7; this version of nbnumba reads 1"),
-        (about_with(repeat=["rm", "-r", "/"]), "its command or its outputs are not such as nbnumba writes"),
-        (about_with(outputs={"../x": "x"}), "its command or its outputs are not such as nbnumba writes"),
+        (about_with(repeat=["rm", "-r", "/"]), "its command is none that leaves a bundle"),
         (lambda folder: (folder / SUMS).unlink(), "cannot be read: No such file or directory"),
     ],
 )
@@ -288,10 +324,14 @@ def test_folders_that_are_no_bundles(bundle: Path, capsys: pytest.CaptureFixture
     ("folder", "message"),
     [
         ("in", "--bundle in: exists; name a new folder"),
-        ("no/where", "--bundle no/where: the folder "),
+        ("no/where", "--bundle no/where: cannot be made: the folder "),
+        (".", "--bundle .: exists; name a new folder"),
+        ("link", "--bundle link: exists; name a new folder"),
+        ("x" * 300, "cannot be made: File name too long"),
     ],
 )
 def test_bundles_that_cannot_be_made(origin: Path, capsys: pytest.CaptureFixture[str], folder: str, message: str) -> None:
+    Path("link").symlink_to("nowhere")
     before = sorted(path for path in origin.rglob("*"))
     for words in (["run"], ["trace", "--pixel", "1", "1"], ["compare", "--presets", "reference", "physics"]):
         assert main([*words, "-default_F", "1", *OPTIONS, "--bundle", folder]) == 2
@@ -319,36 +359,132 @@ def test_an_empty_folder_is_taken(origin: Path) -> None:
     assert Path("bundle/bundle.json").is_file()
 
 
+@pytest.mark.spec("EVI-1", "EVI-3")
+def test_a_bundle_without_inputs_goes_through_git(origin: Path) -> None:
+    """Which has no empty folders."""
+    assert main(["run", "-default_F", "1", *OPTIONS, "--bundle", "bundle"]) == 0
+    there = moved(origin)
+    (there / "inputs").rmdir()
+    assert [line for line in verify(there) if line.holds is False] == []
+
+
+@pytest.mark.spec("EVI-3")
+def test_a_bundle_of_a_gpu_verifies_without_one(origin: Path) -> None:
+    words = ["trace", "--pixel", "7", "15", "-default_F", "10", *OPTIONS, "--device", "cuda", "--bundle", "bundle"]
+    simulator = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    subprocess.run([sys.executable, "-m", "nbnumba.cli.main", *words], env=simulator, check=True, capture_output=True, timeout=300)
+    there = moved(origin)
+    assert json.loads((there / "environment.json").read_text())["gpu"]["name"] == "numba's simulator"
+    found = outcome(there)
+    assert found["device"].words.startswith("cuda then, cpu now: ")
+    assert (found["repeat"].holds, found["trace.txt"].holds) == (True, True)
+
+
+@pytest.mark.spec("EVI-2")
+def test_a_dump_that_is_read_unasked_is_taken_along(origin: Path) -> None:
+    assert main(["run", *OPTIONS, "-hkl", "in/P1.hkl", "-dump", "Fdump.bin"]) == 0
+    assert main(["run", *OPTIONS, "--quirk", "implicit-dump=on", "--bundle", "bundle"]) == 0
+    there = moved(origin)
+    assert "inputs/Fdump.bin" in files_in(there)
+    assert outcome(there)["floatimage.bin"].words == "identical"
+
+
+@pytest.mark.spec("EVI-2")
+def test_words_that_look_like_files_and_names_that_come_twice(origin: Path) -> None:
+    """A number that is also a file's name stays a number, an output that has the default name of another gets its own."""
+    shutil.copy("in/P1.hkl", "10")
+    (origin / "more").mkdir()
+    shutil.copy("in/A.mat", "more/P1.hkl")
+    files = ["-hkl", "10", "-mat", "more/P1.hkl", "-default_F", "10", "-floatfile", "in/intimage.img"]
+    assert main(["run", *OPTIONS, *files, "--png", "in/image.pgm", "--bundle", "bundle"]) == 0
+    there = moved(origin)
+    assert {"inputs/10", "inputs/P1.hkl", "outputs/intimage.img", "outputs/1_intimage.img", "outputs/1_image.pgm"} <= set(files_in(there))
+    found = outcome(there)
+    assert [line for line in found.values() if line.holds is False] == []
+    assert found["intimage.img"].words == "identical"
+
+
+@pytest.mark.spec("EVI-2")
+def test_outputs_that_are_no_files_are_left_out(origin: Path) -> None:
+    assert main(["run", "-default_F", "1", *OPTIONS, "-floatfile", os.devnull, "--bundle", "bundle"]) == 0
+    found = outcome(moved(origin))
+    assert "null" not in found
+    assert found["intimage.img"].words == "identical"
+
+
+@pytest.mark.spec("EVI-2")
+def test_names_that_a_list_of_sums_cannot_hold(origin: Path) -> None:
+    shutil.copy("in/P1.hkl", "in/a\nb.hkl")
+    assert main(["run", *OPTIONS, "-hkl", "in/a\nb.hkl", "-floatfile", "in/x\udcff.bin", "--bundle", "bundle"]) == 0
+    found = outcome(moved(origin))
+    assert [line for line in found.values() if line.holds is False] == []
+    assert found["x_.bin"].words == "identical"
+
+
+@pytest.mark.spec("EVI-2")
+def test_an_experiment_that_starts_from_a_saved_one(origin: Path) -> None:
+    assert main(["run", *OPTIONS, "-hkl", "in/P1.hkl", "--save-config", "in/base.toml"]) == 0
+    Path("in/named.toml").write_text('options = "--config base.toml -mat A.mat -N 4"')
+    assert main(["compare", "in/named.toml", "in/base.toml", "--bundle", "bundle"]) == 0
+    found = outcome(moved(origin))
+    assert [line for line in found.values() if line.holds is False] == []
+
+
+@pytest.mark.spec("CLI-3")
+def test_a_bundle_in_the_way_of_an_output(origin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["-floatfile", "bundle"], ["-floatfile", "bundle/x.bin"]):
+        Path("bundle").mkdir(exist_ok=True)
+        assert main(["run", "-default_F", "1", *OPTIONS, *words, "--bundle", "bundle"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert os.listdir("bundle") == []
+    assert main(["compare", "--presets", "reference", "physics", "-default_F", "1", *OPTIONS, "--output", "b2", "--bundle", "b2"]) == 2
+    assert "--bundle b2: is in the way of another output; name another folder" in capsys.readouterr().err
+
+
+@pytest.mark.spec("CLI-3")
+def test_a_run_does_not_write_over_what_it_starts_from(origin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "-default_F", "1", *OPTIONS, "--save-config", "c.toml"]) == 0
+    capsys.readouterr()
+    assert main(["run", "--config", "c.toml", "--save-config", "c.toml"]) == 2
+    assert "c.toml: is an input of this run; give the output another name" in capsys.readouterr().err
+
+
 PIXELS = np.linspace(0.0, 1000.0, 400, dtype=np.float32)
 
 
 @pytest.mark.spec("EVI-3")
 @pytest.mark.parametrize(
-    ("name", "there", "here", "holds"),
+    ("kind", "there", "here", "holds"),
     [
-        ("a.bin", PIXELS.tobytes(), (PIXELS + np.float32(5e-4)).tobytes(), True),
-        ("a.bin", PIXELS.tobytes(), (PIXELS + np.float32(2e-3)).tobytes(), False),
-        ("a.bin", PIXELS.tobytes(), PIXELS[:-1].tobytes(), False),
-        ("a.img", b"{\nHEADER_BYTES" + bytes(20_000), b"{\nHEADER_BYTES" + bytes(19_999) + b"\1", True),
-        ("a.img", b"{\nHEADER_BYTES" + bytes(20_000), b"{\nHEADER_BYTES" + bytes(19_997) + b"\1\1\1", False),
-        ("a.pgm", bytes(20_000), bytes(19_999), False),
-        ("a.png", b"1", b"2", True),
-        ("a.json", b'{"a": [1.0, {"b": 2}], "version": "1"}', b'{"a": [1.0000001, {"b": 2}], "version": "2"}', True),
-        ("a.json", b'{"a": [1.0, {"b": 2}]}', b'{"a": [1.0, {"b": 3}]}', False),
-        ("a.json", b'{"a": 1.0}', b'{"b": 1.0}', False),
-        ("a.json", b'{"a": 1.0}', b'{"a": ', False),
-        ("a.toml", b"a = 1.0\n", b"a = 1.00000001\n", True),
-        ("trace.txt", b"F_cell 1.0\n", b"F_cell 1.0000001\n", True),
-        ("trace.txt", b"F_cell 1.0\n", b"F_cell 1.00001\n", False),
-        ("trace.txt", b"F_cell 1.0\n", b"nothing\n", False),
+        ("photons", PIXELS.tobytes(), (PIXELS + np.float32(5e-4)).tobytes(), True),
+        ("photons", PIXELS.tobytes(), (PIXELS + np.float32(2e-3)).tobytes(), False),
+        ("photons", PIXELS.tobytes(), PIXELS[:-1].tobytes(), False),
+        ("counts", bytes(20_000), bytes(19_999) + b"\1", True),
+        ("counts", bytes(20_000), bytes(19_997) + b"\1\1\1", False),
+        ("counts", bytes(20_000), bytes(19_999), False),
+        ("picture", b"1", b"2", None),
+        ("timings", b"1", b"2", None),
+        ("exact", b"1", b"2", False),
+        ("numbers", b'{"a": [1.0, {"b": 2}], "version": "1"}', b'{"a": [1.0000001, {"b": 2}], "version": "2"}', True),
+        ("numbers", b'{"a": [1.0, {"b": 2}]}', b'{"a": [1.0, {"b": 3}]}', False),
+        ("numbers", b'{"a": 1.0}', b'{"b": 1.0}', False),
+        ("numbers", b'{"a": 1.0}', b'{"a": ', False),
+        ("numbers", b"a = 1.0\n[crystal]\n", b"a = 1.00000001\n[crystal]\n", True),
+        ("trace", b"F_cell 1.0\n", b"F_cell 1.0000001\n", True),
+        ("trace", b"F_cell 1.0\n", b"F_cell 1.00001\n", False),
+        ("trace", b"F_cell 1.0\n", b"nothing\n", False),
+        ("trace", b"F_cell 1.0\nF_latt 2\n", b"F_cell 1.0\n", False),
+        ("trace", b"F_cell 1.0\norientation fresh\n", b"F_cell 1.0\norientation carried\n", False),
+        ("trace", b"F_cell 1.0\nh_frac 1e-15\n", b"F_cell 1.0\nh_frac -2e-15\n", True),
+        ("trace", b"I_before_scaling 5\nPHI I_term=1e-12\n", b"I_before_scaling 5\nPHI I_term=2e-12\n", True),
+        ("trace", b"I_before_scaling 5\nPHI I_term=1e-2\n", b"I_before_scaling 5\nPHI I_term=2e-2\n", False),
     ],
 )
-def test_what_counts_as_the_same(tmp_path: Path, name: str, there: bytes, here: bytes, holds: bool) -> None:
-    for folder, content in (("there", there), ("here", here)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / name).write_bytes(content)
-    verdict = same_outcome(tmp_path / "there" / name, tmp_path / "here" / name)
+def test_what_counts_as_the_same(tmp_path: Path, kind: str, there: bytes, here: bytes, holds: bool | None) -> None:
+    (tmp_path / "there").write_bytes(there)
+    (tmp_path / "here").write_bytes(here)
+    verdict = same_outcome(tmp_path / "there", tmp_path / "here", kind)
     assert verdict.agrees is holds
     assert verdict.words
-    assert same_outcome(tmp_path / "there" / name, tmp_path / "there" / name).words == "identical"
-    assert same_outcome(tmp_path / "there" / name, tmp_path / "nowhere" / name) == (False, "was not written")
+    assert same_outcome(tmp_path / "there", tmp_path / "there", kind).words == "identical"
+    assert same_outcome(tmp_path / "there", tmp_path / "nowhere", kind) == (False, "was not written")

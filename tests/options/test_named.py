@@ -48,8 +48,8 @@ def test_a_saved_configuration_has_a_name_too(own: Path, in_tmp_path: Path) -> N
 def test_shipped_experiments_can_be_rendered(path: Path) -> None:
     named = read_named(path)
     assert named.description
-    given, left = split_arguments(named.words, OWN)
-    assert not left
+    given, own, _ = split_arguments(named.words, OWN)
+    assert not own
     words = [word for one in given for word in (one.name, *one.values)]
     more = [] if "-cell" in words else "-cell 78 78 37 -default_F 50 -roi 0 9 0 9".split()
     assert nbnumba.simulate(nbnumba.experiment_from_options([*words, *more])).pixels.max() > 0.0
