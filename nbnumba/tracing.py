@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.stages.stage import Stage
 
-MOST_TERMS = 100_000  # a minute, and a file of 80 MB
+MOST_TERMS = 100_000  # ten seconds, and 80 MB of text
 SAMPLE = ("layer", "sub_slow", "sub_fast", "source")
 
 

@@ -152,7 +152,7 @@ def as_text(found: dict[str, Any]) -> str:
         lines += [
             f"  first:  {first['first']}",
             f"  second: {first['second']}",
-            f"  relative_difference: {first['relative_difference']:.3g}",
+            f"  relative_difference: {in_words(first['relative_difference'])}",
         ]
     largest = found["largest_difference"]
     for side in ("first", "second"):

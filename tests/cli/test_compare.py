@@ -36,7 +36,7 @@ def test_presets(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["explanation"]["switches"] == {"phi-carryover": True}
     assert found["explanation"]["alone_enough"] == ["phi-carryover"]
     out = capsys.readouterr().out
-    assert "the one switch that explains the difference: --quirk phi-carryover=on" in out
+    assert "the one switch that explains the difference: --quirk phi-carryover=on for A" in out
     assert "wrote comparison/summary.json, comparison/comparison.png" in out
     assert Path("comparison/comparison.png").read_bytes().startswith(b"\x89PNG")
     found = compared("--presets", "reference", "reference", *OPTIONS)
@@ -53,7 +53,7 @@ def test_presets_of_the_real_experiment(in_tmp_path: Path, capsys: pytest.Captur
     assert found["explanation"]["switches"] == {"phi-carryover": True}
     assert found["sum_a"] == pytest.approx(data["expected"]["spec"]["sum"], rel=1e-6)
     assert found["sum_b"] == pytest.approx(data["expected"]["cparity"]["sum"], rel=1e-6)
-    assert "the one switch that explains the difference: --quirk phi-carryover=on" in capsys.readouterr().out
+    assert "the one switch that explains the difference: --quirk phi-carryover=on for A" in capsys.readouterr().out
 
 
 @pytest.mark.spec("CMP-4")
@@ -78,6 +78,27 @@ def test_option_sets(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["run", *OPTIONS, "--phi-carryover-mode", "spec", "--save-config", "saved.toml", "-nopgm", "-nonoise"]) == 0
     found = compared("saved.toml", SWEEP + " --preset c-parity")
     assert found["explanation"]["switches"] == {"phi-carryover": True}
+
+
+@pytest.mark.spec("CMP-1")
+def test_option_sets_that_begin_with_one_of_the_commands_own(in_tmp_path: Path) -> None:
+    assert not compared(f"--preset=reference {SWEEP}", f"--preset=c-parity {SWEEP}")["agree"]
+    Path("named.toml").write_text(f'options = "{SWEEP}"')
+    assert compared("--experiment=named.toml -N 6", f"{SWEEP} -N 6")["identical"]
+
+
+@pytest.mark.spec("CMP-1")
+def test_names_that_begin_with_a_dash(in_tmp_path: Path) -> None:
+    np.save("-a.npy", np.ones((4, 4)))
+    assert compared("--output", "there", "--", "-a.npy", "-a.npy", folder="there")["identical"]
+
+
+def test_long_and_narrow_images_are_drawn_in_a_picture_of_usual_size(in_tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    np.save("tall.npy", np.arange(4000.0).reshape(2000, 2))
+    assert compared("tall.npy", "tall.npy")["identical"]
+    assert max(imread("comparison/comparison.png").shape) <= 1600
 
 
 @pytest.mark.spec("CMP-1", "CMP-4")
@@ -170,6 +191,7 @@ def test_an_executable(in_tmp_path: Path) -> None:
         (["--presets", "reference", "physics", "a.npy", *OPTIONS], "compare: give two of: "),
         (["--presets", "reference", "best", *OPTIONS], "Invalid value for '--presets'"),
         (["--presets", "reference", *OPTIONS], "--presets: needs 2 values"),
+        (["a.npy", "a.npy", "--threshold", "nan"], "--threshold nan: is not a number"),
         (["--exe", "nowhere", *OPTIONS], "--exe nowhere: is not a file; name an executable of the reference program"),
         (["--exe", "a.npy", "--config", "s.toml"], "--exe a.npy: takes options of the reference program; --config has none of them"),
         (["--exe", "a.npy", *OPTIONS], "a.npy: cannot be run: "),
@@ -190,6 +212,13 @@ def test_what_cannot_be_compared(in_tmp_path: Path, capsys: pytest.CaptureFixtur
     assert message in err
     assert err.count("\n") == 1
     assert sorted(os.listdir()) == ["a.npy", "b.npy"]
+
+
+def test_an_executable_that_writes_another_image(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program(in_tmp_path, np.ones((5, 5), np.float32))
+    assert main(["compare", "--exe", "program", *OPTIONS]) == 2
+    message = "program: wrote no image of 24 x 24 pixels: has 25 float32 pixels, which are not 24 x 24\n"
+    assert capsys.readouterr().err == f"nbnumba: error: {message}"
 
 
 def test_an_executable_that_fails(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,29 @@ def test_text_and_json_of_a_trace_say_the_same(tmp_path: Path, capsys: pytest.Ca
     assert a.values[Key("I_term", "PHI", (0, 0, 0, 1, 2, 0))] != a.values[Key("I_term", "PHI", (0, 0, 0, 0, 2, 0))]
 
 
+@pytest.mark.spec("TRA-4", "TRA-8")
+def test_rows_of_phi_alone_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--pixel", "7", "15", "--per-phi", *OPTIONS]
+    a, b = written(tmp_path / "a.txt", capsys, *words), written(tmp_path / "a.json", capsys, *words, "--json")
+    assert read_trace(a).values == read_trace(b).values
+    assert len(read_trace(a).values) > 60
+
+
+@pytest.mark.spec("TRA-9")
+def test_what_is_not_finite_is_null_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a").write_text("F_cell nan\n")
+    (tmp_path / "b").write_text("F_cell 1\nF_latt 2\n")
+    assert main(["compare-traces", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (found["first_divergence"]["first"], found["first_divergence"]["relative_difference"]) == (None, None)
+    assert main(["compare-traces", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
+    out = capsys.readouterr().out
+    assert "relative_difference: infinite" in out
+    assert "only in the second: F_latt" in out
+    assert main(["compare-traces", str(tmp_path / "a"), str(tmp_path / "b"), "--tolerance", "nan"]) == 2
+    assert capsys.readouterr().err == "nbnumba: error: --tolerance nan: is not a number\n"
+
+
 @pytest.mark.spec("TRA-9")
 def test_the_first_of_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = written(tmp_path / "a.txt", capsys, "--pixel", "7", "15", *OPTIONS)
@@ -148,6 +171,8 @@ def test_tolerance_follows_from_the_phi_mode(tmp_path: Path, modes: tuple[str, s
         ("", "holds no trace: no lines NAME VALUE... or TRACE_...: NAME VALUE..."),
         ("hello world\n", "holds no trace: no lines NAME VALUE... or TRACE_...: NAME VALUE..."),
         ('{"values": 3}', "is JSON, but not a trace as 'nbnumba trace --json' writes it"),
+        ('{"phi": [{"layer": []}]}', "holds no trace: no lines NAME VALUE... or TRACE_...: NAME VALUE..."),
+        ('{"values": {"a": 1%s}, "phi": []}' % ("0" * 400), "is JSON, but not a trace as 'nbnumba trace --json' writes it"),
         ('{"a": ', "is JSON, but not a trace as 'nbnumba trace --json' writes it"),
     ],
 )

@@ -35,6 +35,20 @@ def test_a_name_stands_for_its_options(own: Path) -> None:
 
 
 @pytest.mark.spec("CLI-12")
+def test_files_are_named_relative_to_the_one_that_names_them(own: Path) -> None:
+    folder = own / "more"
+    folder.mkdir()
+    (folder / "a.toml").write_text('options = "--experiment b.toml --config=c.toml --plugin-file x.py -dump F.bin -floatfile out.bin"')
+    (folder / "b.toml").write_text('options = "-mat A.mat --experiment cubic"')
+    words = expanded(["--experiment", str(folder / "a.toml")])
+    assert words[:2] == ["-mat", str(folder / "A.mat")]
+    assert words[-7:] == [
+        f"--config={folder / 'c.toml'}", "--plugin-file", str(folder / "x.py"), "-dump", str(folder / "F.bin"), "-floatfile", "out.bin",
+    ]  # fmt: skip
+    assert "-default_F" in words
+
+
+@pytest.mark.spec("CLI-12")
 def test_a_saved_configuration_has_a_name_too(own: Path, in_tmp_path: Path) -> None:
     options = "-default_F 10 -cell 50 -N 3 -lambda 2 -detpixels 16 -nopgm -nonoise".split()
     assert main(["run", *options, "--save-config", str(own / "saved.toml")]) == 0
@@ -64,6 +78,9 @@ def test_the_list(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "tiny        a tiny one" in text
     assert "hides the shipped one" in text
     assert str(own) in text
+    (own / "bad.toml").write_text("options = ")
+    assert main(["experiments"]) == 0
+    assert f"bad         {own / 'bad.toml'}: is not TOML: " in capsys.readouterr().out
     assert main(["experiments", "cubic"]) == 0
     assert capsys.readouterr().out == "-detpixels 7\n"
 
