@@ -150,7 +150,8 @@ def test_nothing_is_left_out() -> None:
     careless = replace(experiment, sampling=replace(experiment.sampling, negligible=0.5))
     expected = nbnumba.simulate(replace(experiment, sampling=replace(experiment.sampling, negligible=0.0))).pixels
     assert not np.array_equal(nbnumba.simulate(careless).pixels, expected)
-    assert np.abs(nbnumba.simulate(careless, device="cuda").pixels - expected).max() <= 1e-12 * expected.max()
+    found = nbnumba.simulate(careless, device="cuda").pixels
+    assert found == pytest.approx(expected, rel=1e-9, abs=0.0)  # of every pixel itself: a tail of a spot has the rounding of its exponent
 
 
 @pytest.mark.spec("DEV-3")
