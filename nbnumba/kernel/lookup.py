@@ -47,9 +47,35 @@ POWERS = (
 
 def tricubic_in_table(table, row, h_stride, k_stride, u, v, w):
     """The product of Lagrange's cubics at u, v and w through the block of 4 x 4 x 4 values whose first is at ``row``."""
-    u0, u1, u2, u3 = cubic(u)
-    v0, v1, v2, v3 = cubic(v)
-    w0, w1, w2, w3 = cubic(w)
+    return weighted(table, row, h_stride, k_stride, cubic(u), cubic(v), cubic(w))
+
+
+def slopes(u):
+    """The derivatives of the weights of cubic(u)."""
+    sixth, half, two, three = working(1.0 / 6.0), working(0.5), working(2.0), working(3.0)
+    return (
+        -(three * u * u - working(6.0) * u + two) * sixth,
+        (three * u * u - working(4.0) * u - working(1.0)) * half,
+        -(three * u * u - two * u - two) * half,
+        (three * u * u - working(1.0)) * sixth,
+    )
+
+
+def tricubic_slopes_in_table(table, row, h_stride, k_stride, u, v, w):
+    """The derivatives of tricubic_in_table by u, v and w."""
+    by_v, by_w = cubic(v), cubic(w)
+    return (
+        weighted(table, row, h_stride, k_stride, slopes(u), by_v, by_w),
+        weighted(table, row, h_stride, k_stride, cubic(u), slopes(v), by_w),
+        weighted(table, row, h_stride, k_stride, cubic(u), by_v, slopes(w)),
+    )
+
+
+def weighted(table, row, h_stride, k_stride, by_u, by_v, by_w):
+    """The sum of the 4 x 4 x 4 values with these weights along each axis."""
+    u0, u1, u2, u3 = by_u
+    v0, v1, v2, v3 = by_v
+    w0, w1, w2, w3 = by_w
     return (
         u0 * bicubic(table, row, k_stride, v0, v1, v2, v3, w0, w1, w2, w3)
         + u1 * bicubic(table, row + h_stride, k_stride, v0, v1, v2, v3, w0, w1, w2, w3)

@@ -90,6 +90,11 @@ def sin_pi(x):
     return x * (S0 + u * (S1 + u * (S2 + u * (S3 + u * (S4 + u * (S5 + u * S6))))))
 
 
+def cos_pi(x):
+    """cos(pi x) for |x| <= 1/2, within 2e-13."""
+    return sin_pi(0.5 - abs(x))
+
+
 def sinc3_pi(r):
     """3 (sin x - x cos x) / x^3 with x = pi r, the Fourier transform of a sphere, up to its sign; r >= 0.
 
@@ -99,6 +104,14 @@ def sinc3_pi(r):
     inside = B0 + u * (B1 + u * (B2 + u * (B3 + u * (B4 + u * (B5 + u * B6)))))
     t = r - np.rint(r)
     outside = 3.0 * (sin_pi(t) - math.pi * r * sin_pi(0.5 - abs(t))) / (math.pi**3 * u * r + TINY)
+    return inside if r < 0.5 else outside
+
+
+def sinc3_pi_slope(r):
+    """The derivative of sinc3_pi(r) by r^2, with the same sign left out; within 1e-12 up to r = 1/2, 2e-12 / r^2 beyond."""
+    u = r * r
+    inside = B1 + u * (2.0 * B2 + u * (3.0 * B3 + u * (4.0 * B4 + u * (5.0 * B5 + u * 6.0 * B6))))
+    outside = 1.5 * (sin_pi(r - np.rint(r)) / (math.pi * r + TINY) - sinc3_pi(r)) / (u + TINY)
     return inside if r < 0.5 else outside
 
 

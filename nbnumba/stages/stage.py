@@ -34,6 +34,17 @@ RESULT: dict[str, str] = {
     "scaling": "the running total after a term with these F_latt and F_cell, whose correction factors multiply to weight",
 }
 
+# By which of its arguments it is differentiated, and how many numbers it returns if that is not one.
+DIFFERENTIATED: dict[str, tuple[str, ...]] = {
+    "geometry": (),
+    "rotation": (),
+    "lattice_shape": ("x", "y", "z"),
+    "structure_factor": ("h", "k", "l"),
+    "polarization": ("ix", "iy", "iz", "dx", "dy", "dz"),
+    "scaling": ("total", "f_latt", "f_cell", "weight"),
+}
+RESULTS: dict[str, int] = {"geometry": 5}
+
 # Fields that the kernel itself reads from what prepare() returned.
 REQUIRED_FIELDS: dict[str, tuple[str, ...]] = {
     "geometry": ("layers",),
@@ -102,11 +113,13 @@ class Stage:
     come in as float64; with ``--dtype float32`` the functions of nbnumba.kernel.math go on in float32, ``working`` among them, and
     arrays of p are float32.
 
-    derivative, if there is one, returns value and partial derivatives. spec names the numbered statements of specs/ that the model
-    implements. latch(p, h, k, l), for a structure factor only, returns 1 for a term that changes how all later ones of the image,
-    in scan order, are treated; outside(p, h, k, l) returns 1 for a term that the model has no data for, which are counted and
-    reported. ceiling(p, x, y, z), for a lattice shape only, is at least |F_latt| at all offsets whose sizes are at least
-    x, y, z >= 0: whole stretches of pixels where that is negligible are left out.
+    derivative(p, ..., g), if there is one, takes what function takes and a number g for each of its results, and returns the
+    derivatives of the sum of g times result: by those of its arguments that DIFFERENTIATED names, then by the fields of p that
+    ``varied`` names. It is in float64, finite everywhere, and where function has a jump or a kink the derivative of one side. spec
+    names the numbered statements of specs/ that the model implements. latch(p, h, k, l), for a structure factor only, returns 1 for a
+    term that changes how all later ones of the image, in scan order, are treated; outside(p, h, k, l) returns 1 for a term that the
+    model has no data for, which are counted and reported. ceiling(p, x, y, z), for a lattice shape only, is at least |F_latt| at all
+    offsets whose sizes are at least x, y, z >= 0: whole stretches of pixels where that is negligible are left out.
 
     Two say more about a pixel that is traced, and are not rendered with: place(p, fast, slow, layer), for a geometry, returns the point x,
     y, z (m) on the ray that the function gives; sign(p, h, k, l), for a lattice shape, the sign that the function leaves out, 1 or -1.
@@ -121,6 +134,7 @@ class Stage:
     spec: tuple[str, ...] = ()
     worked_values: tuple[WorkedValue, ...] = ()
     derivative: Callable[..., Any] | None = None
+    varied: tuple[str, ...] = ()
     latch: Callable[..., Any] | None = None
     outside: Callable[..., Any] | None = None
     ceiling: Callable[..., Any] | None = None
@@ -135,6 +149,7 @@ class Stage:
             (self.summary, str),
             (self.parameters, tuple),
             (self.worked_values, tuple),
+            (self.varied, tuple),
         ):
             if not isinstance(part, kind_of):
                 return f"{part!r} must be a {kind_of.__name__}"
@@ -152,6 +167,9 @@ class Stage:
         for name in ("latch", "outside", "ceiling", "place", "sign"):
             if (other := getattr(self, name)) is not None and len(positional_arguments(other) or ()) != 4:
                 return f"{name} must be a function of four arguments"
+        takes = len(ARGUMENTS[self.kind]) + RESULTS.get(self.kind, 1)
+        if self.derivative is not None and len(positional_arguments(self.derivative) or ()) != takes:
+            return f"derivative must be a function of {takes} arguments: those of function, then one for each of its results"
         found, wanted = positional_arguments(function), ARGUMENTS[self.kind]
         if found is None or len(found) != len(wanted):
             given = ", ".join(inspect.signature(function).parameters)

@@ -12,9 +12,10 @@ import numpy as np
 
 from nbnumba.errors import NbnumbaError
 from nbnumba.stages import registry
-from nbnumba.stages.stage import Stage
+from nbnumba.stages.stage import ARGUMENTS, DIFFERENTIATED, RESULTS, Stage
 
 TRIALS = 50
+STEP = 1e-4  # of differences, relative
 
 
 def run_suite(stage: Stage) -> Iterator[tuple[str, str]]:
@@ -124,6 +125,65 @@ def sign(stage: Stage) -> str:
     return "" if found <= {1.0, -1.0} else f"gives {sorted(found)}, not 1 and -1 alone"
 
 
+def derivative(stage: Stage) -> str:
+    """The derivative is what differences say, in Python and compiled, and finite at the worked values themselves."""
+    if stage.derivative is None:
+        return ""
+    from nbnumba.kernel.cpu import device_function
+
+    compiled, random = device_function(stage.derivative), np.random.default_rng(0)
+    for worked in stage.worked_values:
+        for trial in range(TRIALS):
+            arguments = worked.arguments if trial == 0 else varied_a_little(stage, worked.arguments, random)
+            if not np.isfinite(arguments).all():
+                break
+            cotangents = random.normal(size=RESULTS.get(stage.kind, 1))
+            found = np.array(stage.derivative(worked.parameters, *arguments, *cotangents), float)
+            if len(found) != len(DIFFERENTIATED[stage.kind]) + len(stage.varied):
+                return f"returns {len(found)} numbers, not one for each of {(*DIFFERENTIATED[stage.kind], *stage.varied)}"
+            if not np.isfinite(found).all():
+                return f"{arguments} gives {found}"
+            if not close(compiled(worked.parameters, *arguments, *cotangents), found, 1e-9):
+                return f"{arguments} gives something else compiled"
+            if trial and (problem := unlike_differences(stage, worked.parameters, arguments, cotangents)):
+                return problem
+    return ""
+
+
+def varied_a_little(stage: Stage, arguments: tuple[float, ...], random: np.random.Generator) -> tuple[float, ...]:
+    """Nearby arguments; those that it is not differentiated by, which may be indices, stay."""
+    by = DIFFERENTIATED[stage.kind]
+    return tuple(a + 0.01 * random.normal() if name in by else a for name, a in zip(ARGUMENTS[stage.kind][1:], arguments, strict=True))
+
+
+def unlike_differences(stage: Stage, parameters: Any, arguments: tuple[float, ...], cotangents: Any) -> str:
+    """Where the derivative is off, by differences of fourth order; of a lattice shape, whose sign is open, that of its square."""
+    assert stage.derivative is not None
+    names = ARGUMENTS[stage.kind][1:]
+
+    def objective(p: Any, where: dict[str, float]) -> float:
+        results = np.atleast_1d(np.asarray(stage.function(p, *where.values()), float))
+        return float(cotangents @ (results**2 / 2.0 if stage.kind == "lattice_shape" else results))
+
+    def moved(name: str, by: float) -> float:
+        if name in names:
+            return objective(parameters, {**here, name: here[name] + by})
+        return objective(parameters._replace(**{name: getattr(parameters, name) + by}), here)
+
+    here = dict(zip(names, arguments, strict=True))
+    inner = float(stage.function(parameters, *arguments)) if stage.kind == "lattice_shape" else 1.0
+    found = stage.derivative(parameters, *arguments, *(cotangents * inner))
+    for name, value in zip((*DIFFERENTIATED[stage.kind], *stage.varied), found, strict=True):
+        at = here[name] if name in here else getattr(parameters, name)
+        step = STEP * max(abs(at), 1.0)
+        near, far = moved(name, step) - moved(name, -step), moved(name, 2.0 * step) - moved(name, -2.0 * step)
+        expected, rough = (8.0 * near - far) / (12.0 * step), near / (2.0 * step)
+        size, curved = max(1.0, abs(expected), abs(objective(parameters, here))), abs(expected - rough)
+        if curved < 0.001 * size and not abs(value - expected) <= 1e-6 * size + 0.01 * curved:  # else there is a jump or a kink
+            return f"{arguments} gives {value} by {name}, differences {expected}"
+    return ""
+
+
 def image(stage: Stage) -> str:
     """A small image with this stage in place is finite, not negative, and the same on one thread as on all."""
     from nbnumba.kernel.cpu import Cpu
@@ -163,6 +223,7 @@ CHECKS: dict[str, Callable[[Stage], str]] = {
     "stays below its ceiling": ceiling,
     "places pixels on their rays": place,
     "has a sign": sign,
+    "derivative equals differences": derivative,
     "renders an image": image,
 }
 

@@ -81,6 +81,45 @@ def planar(p, fast, slow, layer):
     return dx, dy, dz, solid_angle, captured(p, layer, dx * p.normal_x + dy * p.normal_y + dz * p.normal_z)
 
 
+def captured_slope(p, layer, cosine):
+    """The derivative of captured() by the depth of a layer in attenuation depths, and that depth; 0 and 1 where nothing varies."""
+    if p.layer_thickness == 0.0 or cosine <= 0.0:
+        return 0.0, 1.0
+    depth = p.layer_thickness * p.absorption / cosine
+    return (layer + 1.0) * exp(-(layer + 1.0) * depth) - layer * exp(-layer * depth), depth
+
+
+def derivative(p, fast, slow, layer, gx, gy, gz, g_solid_angle, g_capture):
+    """By the fields of ``varied``: what reaches the point through ray, solid angle and captured fraction, and from there the frame."""
+    x, y, z = place(p, fast, slow, layer)
+    distance = math.sqrt(x * x + y * y + z * z)
+    dx, dy, dz = x / distance, y / distance, z / distance
+    cosine = dx * p.normal_x + dy * p.normal_y + dz * p.normal_z
+    slope, depth = captured_slope(p, layer, cosine)
+    by_depth = g_capture * slope * depth  # times the relative change of the depth
+    by_cosine = -by_depth / cosine
+    gx, gy, gz = gx + by_cosine * p.normal_x, gy + by_cosine * p.normal_y, gz + by_cosine * p.normal_z
+    obliquity = p.close_distance / distance
+    solid_angle = 1.0 / distance / distance if p.point_pixel else p.pixel_size * p.pixel_size / distance / distance * obliquity
+    by_solid_angle = g_solid_angle * solid_angle  # times its relative change
+    along = gx * dx + gy * dy + gz * dz + by_solid_angle * (2.0 if p.point_pixel else 3.0)
+    gx, gy, gz = (gx - along * dx) / distance, (gy - along * dy) / distance, (gz - along * dz) / distance
+    f, s, o = fast * p.pixel_size, slow * p.pixel_size, layer * p.layer_thickness
+    by_fast = gx * p.fast_x + gy * p.fast_y + gz * p.fast_z
+    by_slow = gx * p.slow_x + gy * p.slow_y + gz * p.slow_z
+    by_normal = gx * p.normal_x + gy * p.normal_y + gz * p.normal_z
+    return (
+        gx, gy, gz,
+        f * gx, f * gy, f * gz,
+        s * gx, s * gy, s * gz,
+        o * gx + by_cosine * dx, o * gy + by_cosine * dy, o * gz + by_cosine * dz,
+        fast * by_fast + slow * by_slow + (0.0 if p.point_pixel else 2.0 * by_solid_angle / p.pixel_size),
+        0.0 if p.point_pixel else by_solid_angle / p.close_distance,
+        layer * by_normal + (by_depth / p.layer_thickness if p.layer_thickness != 0.0 else 0.0),
+        by_depth / p.absorption if p.absorption != 0.0 else 0.0,
+    )  # fmt: skip
+
+
 FACING = Planar(0.3, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.1, 0.3, 0, 1, 0.0, 0.0)
 
 STAGE = Stage(
@@ -89,6 +128,11 @@ STAGE = Stage(
     summary="flat detector in any of the named conventions or with axes of its own",
     prepare=prepare,
     function=planar,
+    derivative=derivative,
+    varied=(
+        *("x0", "y0", "z0", "fast_x", "fast_y", "fast_z", "slow_x", "slow_y", "slow_z", "normal_x", "normal_y", "normal_z"),
+        *("pixel_size", "close_distance", "layer_thickness", "absorption"),
+    ),
     place=place,
     parameters=(
         experiment_parameter(Detector, "pixel_size"),

@@ -66,6 +66,24 @@ def gauss(p, x, y, z):
     return working(p.peak) * exp(working(-1.0 / WIDTH) * quadratic_form(xx, yy, zz, xy, yz, zx, x, y, z))
 
 
+def derivative(p, x, y, z, g):
+    """By offsets, peak and form, times g."""
+    height = g * exp(quadratic_form(p.xx, p.yy, p.zz, p.xy, p.yz, p.zx, x, y, z) / -WIDTH)
+    by_form = -p.peak * height / WIDTH
+    return (
+        by_form * (2.0 * p.xx * x + p.xy * y + p.zx * z),
+        by_form * (p.xy * x + 2.0 * p.yy * y + p.yz * z),
+        by_form * (p.zx * x + p.yz * y + 2.0 * p.zz * z),
+        height,
+        by_form * x * x,
+        by_form * y * y,
+        by_form * z * z,
+        by_form * x * y,
+        by_form * y * z,
+        by_form * z * x,
+    )
+
+
 def ceiling(p, x, y, z):
     """The Gaussian of the least radius."""
     return p.peak * exp(-least_radius_squared(p, x, y, z) / WIDTH)
@@ -81,6 +99,8 @@ STAGE = Stage(
     summary="Gaussian spots, no fringes between Bragg peaks",
     prepare=spot,
     function=gauss,
+    derivative=derivative,
+    varied=("peak", "xx", "yy", "zz", "xy", "yz", "zx"),
     ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
     spec=("LAT-4", "LAT-5", "LAT-7"),

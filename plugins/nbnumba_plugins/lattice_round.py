@@ -10,7 +10,7 @@ import numpy as np
 from nbnumba import Parameter, Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.experiment.part import POSITIVE
-from nbnumba.kernel.math import nearest, not_zero, sinc3_pi, working
+from nbnumba.kernel.math import nearest, not_zero, sinc3_pi, sinc3_pi_slope, working
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
@@ -47,6 +47,24 @@ def round_(p, x, y, z):
     return working(p.peak) * sinc3_pi(radius(p, x, y, z))
 
 
+def derivative(p, x, y, z, g):
+    """By offsets, cells, peak and fudge, times g."""
+    x_squared, y_squared, z_squared = (p.n_a * x) ** 2, (p.n_b * y) ** 2, (p.n_c * z) ** 2
+    r = radius(p, x, y, z)
+    slope = g * p.peak * sinc3_pi_slope(r)  # by r^2
+    twice = 2.0 * slope * p.fudge
+    return (
+        twice * p.n_a * p.n_a * x,
+        twice * p.n_b * p.n_b * y,
+        twice * p.n_c * p.n_c * z,
+        twice * p.n_a * x * x,
+        twice * p.n_b * y * y,
+        twice * p.n_c * z * z,
+        g * sinc3_pi(r),
+        slope * (x_squared + y_squared + z_squared),
+    )
+
+
 def sign(p, h, k, l):
     """Of (sin t - t cos t) / t^3, from t = pi radius."""
     t = math.pi * radius(p, h - nearest(h), k - nearest(k), l - nearest(l))
@@ -65,6 +83,8 @@ STAGE = Stage(
     summary="ellipsoidal crystal",
     prepare=prepare,
     function=round_,
+    derivative=derivative,
+    varied=("n_a", "n_b", "n_c", "peak", "fudge"),
     sign=sign,
     ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),

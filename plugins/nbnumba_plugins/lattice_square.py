@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
-from nbnumba.kernel.math import distance_to_nearest, multiple, not_zero, ratio, sin_pi
+from nbnumba.kernel.math import cos_pi, distance_to_nearest, multiple, not_zero, ratio, sin_pi
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+
+
+NEAR = 1e-4  # (pi N x)^2 within which the series of the slope is taken
 
 
 class Square(NamedTuple):
@@ -34,6 +38,27 @@ def square(p, x, y, z):
     return ratio(fringes, sin_pi(not_zero(x)) * sin_pi(not_zero(y)) * sin_pi(not_zero(z)))
 
 
+def interference(n, x):
+    """sin(pi N x) / sin(pi x) up to its sign, and its derivatives by x and N."""
+    turns = distance_to_nearest(multiple(n, x))
+    s, c = sin_pi(not_zero(x)), cos_pi(x)
+    f, peak = sin_pi(turns) / s, n * cos_pi(turns) / s
+    u = (math.pi * x) * (math.pi * x)
+    # Near a lattice point the difference of the two terms is what rounding leaves of them: the series to relative u^2 n^4 / 160.
+    near = -f * math.pi * math.pi * x / 3.0 * (n * n - 1.0) * (1.0 + u * (n * n + 1.0) / 15.0)
+    slope = near if u * n * n < NEAR else math.pi * (peak - f * c / s)
+    return f, slope, math.pi * x * peak / n if x != 0.0 else f / n
+
+
+def derivative(p, x, y, z, g):
+    """The product's derivatives by offsets and cells, times g."""
+    a, by_x, by_n_a = interference(p.n_a, x)
+    b, by_y, by_n_b = interference(p.n_b, y)
+    c, by_z, by_n_c = interference(p.n_c, z)
+    bc, ca, ab = g * b * c, g * c * a, g * a * b
+    return bc * by_x, ca * by_y, ab * by_z, bc * by_n_a, ca * by_n_b, ab * by_n_c
+
+
 def sign(p, h, k, l):
     """Of sin(pi N h) / sin(pi h), multiplied over the three axes."""
     half_waves = np.floor(p.n_a * h) + np.floor(h) + np.floor(p.n_b * k) + np.floor(k) + np.floor(p.n_c * l) + np.floor(l)
@@ -51,6 +76,8 @@ STAGE = Stage(
     summary="parallelepiped crystal, with the fringes between Bragg peaks",
     prepare=prepare,
     function=square,
+    derivative=derivative,
+    varied=("n_a", "n_b", "n_c"),
     sign=sign,
     ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"),),

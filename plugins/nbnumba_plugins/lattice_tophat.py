@@ -18,6 +18,12 @@ def tophat(p, x, y, z):
     return working(p.peak if radius_squared < EDGE else 0.0)
 
 
+def derivative(p, x, y, z, g):
+    """By offsets, and by the peak, times g; the edge, where there is none, is left out."""
+    inside = quadratic_form(p.xx, p.yy, p.zz, p.xy, p.yz, p.zx, x, y, z) < EDGE
+    return 0.0, 0.0, 0.0, g if inside else 0.0
+
+
 def ceiling(p, x, y, z):
     """Nothing where the least radius is outside, with a margin for its rounding."""
     return p.peak if least_radius_squared(p, x, y, z) < EDGE * (1.0 + 1e-9) else 0.0
@@ -29,6 +35,8 @@ STAGE = Stage(
     summary="flat spots with a sharp edge, no fringes between Bragg peaks",
     prepare=spot,
     function=tophat,
+    derivative=derivative,
+    varied=("peak",),
     ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
     spec=("LAT-5", "LAT-6", "LAT-7"),

@@ -25,12 +25,18 @@ def none(p, ix, iy, iz, dx, dy, dz):
     return 1.0
 
 
+def derivative(p, ix, iy, iz, dx, dy, dz, g):
+    """Nothing varies."""
+    return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
 STAGE = Stage(
     kind="polarization",
     name="none",
     summary="no polarization correction",
     prepare=prepare,
     function=none,
+    derivative=derivative,
     spec=("POL-3",),
     worked_values=(WorkedValue(Nothing(0.0), (1.0, 0.0, 0.0, 0.0, 0.0, 1.0), 1.0),),
 )

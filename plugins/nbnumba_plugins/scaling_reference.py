@@ -104,6 +104,28 @@ def running_product(p, total, f_latt, f_cell, weight):
     return (total + amplitude * amplitude + p.background_per_term) * weight
 
 
+def reference_derivative(p, total, f_latt, f_cell, weight, g):
+    """By the total, the amplitudes and the weight, times g; so are the others."""
+    twice = 2.0 * g * f_latt * f_cell
+    return g, twice * f_cell, twice * f_latt, 0.0
+
+
+def per_term_derivative(p, total, f_latt, f_cell, weight, g):
+    """And by the background of a term."""
+    amplitude = f_latt * f_cell
+    twice = 2.0 * g * weight * amplitude
+    return g, twice * f_cell, twice * f_latt, g * (amplitude * amplitude + p.background_per_term), g * weight
+
+
+def running_product_derivative(p, total, f_latt, f_cell, weight, g):
+    """And by the background of a term."""
+    if f_latt == 0.0 and p.has_background == 0:
+        return g, 0.0, 0.0, 0.0, 0.0
+    amplitude = f_latt * f_cell
+    twice = 2.0 * g * weight * amplitude
+    return g * weight, twice * f_cell, twice * f_latt, g * (total + amplitude * amplitude + p.background_per_term), g * weight
+
+
 PLAIN = Reference(0.0, 0.0, 1.0, 0, 0, 0, 0.0, 0)
 PARAMETERS = (
     experiment_parameter(Beam, "fluence"),
@@ -119,6 +141,7 @@ REFERENCE = Stage(
     summary="absolute photons, with the correction factors of each pixel's first sample",
     prepare=prepare_reference,
     function=reference,
+    derivative=reference_derivative,
     parameters=PARAMETERS,
     spec=("SCA-1", "SCA-2", "SCA-3", "SCA-8"),
     worked_values=(WorkedValue(PLAIN, (2.0, 3.0, -2.0, 0.5), 38.0),),
@@ -130,6 +153,8 @@ RUNNING_PRODUCT = Stage(
     summary="as the reference program with -oversample_thick, _polar or _omega: factors multiply the running sum after every term",
     prepare=prepare_running_product,
     function=running_product,
+    derivative=running_product_derivative,
+    varied=("background_per_term",),
     parameters=PARAMETERS,
     spec=("SCA-9",),
     worked_values=(
@@ -145,6 +170,8 @@ PER_TERM = Stage(
     summary="absolute photons, every term with its own correction factors",
     prepare=prepare_per_term,
     function=per_term,
+    derivative=per_term_derivative,
+    varied=("background_per_term",),
     parameters=PARAMETERS,
     spec=("SCA-10",),
     worked_values=(

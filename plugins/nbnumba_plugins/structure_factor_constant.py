@@ -28,12 +28,19 @@ def constant(p, h, k, l, h0, k0, l0, latched):
     return working(p.F)
 
 
+def derivative(p, h, k, l, h0, k0, l0, latched, g):
+    """By h, k, l: nothing; by the amplitude: g."""
+    return 0.0, 0.0, 0.0, g
+
+
 STAGE = Stage(
     kind="structure_factor",
     name="constant",
     summary="default_F for every reflection, what no table is needed for",
     prepare=prepare,
     function=constant,
+    derivative=derivative,
+    varied=("F",),
     parameters=(experiment_parameter(StructureFactors, "default_F"),),
     spec=("SF-3",),
     worked_values=(WorkedValue(Constant(100.0), (0.3, 0.4, 0.5, 0.0, 0.0, 0.0, 0), 100.0),),

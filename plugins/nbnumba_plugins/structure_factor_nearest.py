@@ -80,6 +80,11 @@ def nearest_F(p, h, k, l, h0, k0, l0, latched):
     return p.F[row_of(p, h0, k0, l0)]
 
 
+def derivative(p, h, k, l, h0, k0, l0, latched, g):
+    """By h, k, l: nothing, but where the nearest reflection is another, where there is none."""
+    return 0.0, 0.0, 0.0
+
+
 PAIR = table(np.array([[1, 2, 3], [-1, 0, 2]], np.int32), np.array([40.0, 50.0]), 7.0)
 
 STAGE = Stage(
@@ -88,6 +93,7 @@ STAGE = Stage(
     summary="amplitude of the nearest listed reflection",
     prepare=prepare,
     function=nearest_F,
+    derivative=derivative,
     parameters=(experiment_parameter(StructureFactors, "default_F"),),
     spec=("SF-1", "SF-2"),
     worked_values=(

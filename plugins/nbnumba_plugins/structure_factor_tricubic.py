@@ -8,7 +8,7 @@ import numpy as np
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.structure_factors import StructureFactors
-from nbnumba.kernel.lookup import tricubic_in_table
+from nbnumba.kernel.lookup import tricubic_in_table, tricubic_slopes_in_table
 from nbnumba.kernel.math import working
 from nbnumba.stages.stage import experiment_parameter
 from nbnumba_plugins.structure_factor_nearest import nearest_F, prepare, table
@@ -43,6 +43,24 @@ def tricubic_latch(p, h, k, l, h0, k0, l0, latched):
     return nearest_F(p, h, k, l, h0, k0, l0, 0) if latched or off_table(p, h, k, l) else interpolated(p, h, k, l)
 
 
+def interpolated_slopes(p, h, k, l, g):
+    """The derivatives of interpolated() by h, k, l, times g."""
+    h1, k1, l1 = math.floor(h), math.floor(k), math.floor(l)
+    first = np.int64((h1 - 1.0) * p.h_stride + (k1 - 1.0) * p.k_stride + (l1 - 1.0) + p.origin)
+    by_h, by_k, by_l = tricubic_slopes_in_table(p.F, first, np.int64(p.h_stride), np.int64(p.k_stride), h - h1, k - k1, l - l1)
+    return g * by_h, g * by_k, g * by_l
+
+
+def tricubic_derivative(p, h, k, l, h0, k0, l0, latched, g):
+    """By h, k, l, times g."""
+    return (0.0, 0.0, 0.0) if off_table(p, h, k, l) else interpolated_slopes(p, h, k, l, g)
+
+
+def tricubic_latch_derivative(p, h, k, l, h0, k0, l0, latched, g):
+    """By h, k, l, times g; where interpolation ends does not vary."""
+    return (0.0, 0.0, 0.0) if latched or off_table(p, h, k, l) else interpolated_slopes(p, h, k, l, g)
+
+
 # F = h^3 + 10 k l^2 on -3..3: a cubic in each index, hence interpolated without error.
 GRID = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 CUBIC = table(GRID, GRID[:, 0] ** 3 + 10.0 * GRID[:, 1] * GRID[:, 2] ** 2, default_F=7.0)
@@ -53,6 +71,7 @@ TRICUBIC = Stage(
     summary="amplitude interpolated between reflections; the nearest one where neighbours are not listed",
     prepare=prepare,
     function=tricubic,
+    derivative=tricubic_derivative,
     parameters=(experiment_parameter(StructureFactors, "default_F"),),
     spec=("SF-4",),
     outside=off_table,
@@ -71,6 +90,7 @@ TRICUBIC_LATCH = Stage(
     summary="as the reference program: interpolated until a sample of the image leaves the table, the nearest reflection from then on",
     prepare=prepare,
     function=tricubic_latch,
+    derivative=tricubic_latch_derivative,
     parameters=(experiment_parameter(StructureFactors, "default_F"),),
     spec=("SF-5",),
     latch=off_table,
