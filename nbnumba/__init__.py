@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.sampling import Sampling
     from nbnumba.experiment.sources import Sources
     from nbnumba.experiment.structure_factors import StructureFactors
+    from nbnumba.gradients.gradient import value_and_grad
     from nbnumba.inputs.hkl import read_hkl
     from nbnumba.inputs.matrix import read_matrix
     from nbnumba.options.experiment import experiment_from_options
@@ -67,6 +68,7 @@ _HOME = {
     "nbnumba.experiment.sampling": ("Sampling",),
     "nbnumba.experiment.sources": ("Sources",),
     "nbnumba.experiment.structure_factors": ("StructureFactors",),
+    "nbnumba.gradients.gradient": ("value_and_grad",),
     "nbnumba.inputs.hkl": ("read_hkl",),
     "nbnumba.inputs.matrix": ("read_matrix",),
     "nbnumba.options.experiment": ("experiment_from_options",),
@@ -111,6 +113,7 @@ __all__ = [
     "save_experiment",
     "simulate",
     "trace",
+    "value_and_grad",
 ]
 
 

@@ -147,6 +147,11 @@ def negligible(chosen: Mapping[str, Stage], parameters: Mapping[str, Any], fract
 
 def orientations(rotation: Stage, parameters: Any) -> NDArray[np.float64]:
     """Rows a, b, c (m) of every term of a sample, (1, terms, 3, 3); a second table if the image's first sample has its own."""
+    rows = orientation_rows(rotation, parameters)
+    return np.ascontiguousarray(parameters.axes[rows].reshape(len(rows), -1, 3, 3), np.float64)
+
+
+def orientation_rows(rotation: Stage, parameters: Any) -> NDArray[np.int64]:
+    """Row of the table of axes that every phi step takes, (1, steps); a second row if the image's first sample has its own."""
     later, first = ([int(rotation.function(parameters, step, is_first)) for step in range(parameters.phi_steps)] for is_first in (0, 1))
-    rows = [later] if first == later else [later, first]
-    return np.ascontiguousarray(parameters.axes[np.array(rows)].reshape(len(rows), -1, 3, 3), np.float64)
+    return np.array([later] if first == later else [later, first])

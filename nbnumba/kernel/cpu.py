@@ -14,12 +14,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
-from nbnumba.kernel import lookup, render, scan_order
+from nbnumba.kernel import adjoint, lookup, render, scan_order
 from nbnumba.kernel.claim import claim
 from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link
 from nbnumba.kernel.diagnosis import FAILURES, compile_errors, one_line, signature_of, why_no_number
 from nbnumba.kernel.linker import Linker, Target, reached
-from nbnumba.kernel.render import NEVER, Sampling
+from nbnumba.kernel.render import NEVER, ORDER, Sampling
 from nbnumba.kernel.spans import isolate, make_spans, unmasked
 from nbnumba.kernel.startup import cache_first
 
@@ -33,9 +33,19 @@ WIDE = "-vectorizer-maximize-bandwidth"  # an option of LLVM
 # Terms rendered between two looks at the progress bar and at Ctrl-C, per thread.
 TERMS_PER_BLOCK = 5e7
 
+# Functions that sum over pixels: in any order, without which they would not vectorise.
+SUMMING = ("sums_of_products", "total_of")
+
+
+def compile_inline(function: Function) -> Any:
+    """A function that becomes part of the kernel that calls it."""
+    flags = {*FAST_MATH, "reassoc"} if function.__name__ in SUMMING else set(FAST_MATH)
+    return njit(**dict.fromkeys(INLINE, True), **(OPTIONS | {"fastmath": flags}))(function)
+
+
 CPU = Target(
-    njit(**dict.fromkeys(INLINE, True), **OPTIONS),
-    ("cpu", FAST_MATH, OPTIONS["error_model"], INLINE),
+    compile_inline,
+    ("cpu", FAST_MATH, OPTIONS["error_model"], INLINE, SUMMING),
     instead={lookup.tricubic_in_table: lookup.tricubic_by_fours},
 )
 ALONE = Target(njit(**OPTIONS))  # functions to be called from Python
@@ -93,6 +103,21 @@ class Cpu:
             image[~area.mask] = 0.0
         self._arrays.forget()
 
+    def adjoint(
+        self, physics: Physics, sampling: Sampling, area: Area, image: NDArray[np.float64], cotangents: NDArray[np.float64]
+    ) -> adjoint.Sums:
+        """Derivatives of a number by what the kernel is given; image, cotangents: photons, and its derivatives by them, [slow, fast]."""
+        physics = physics.in_float64()
+        kernel = self._kernels.of(adjoint.adjoint, physics, parallel=True, nogil=True)
+        with _one_image_at_a_time, Threads(self._threads) as used:
+            (tables, turns), sources = sampling.orientations.shape[:2], sampling.wavelength.size
+            shapes = [(tables, turns, 9), (sources, 3), (sources,), (sources,)]
+            shapes += [(len(physics.derivatives[kind][1]) + 2 * (kind == "scaling"),) for kind in ORDER]
+            found = [np.zeros((used, *shape)) for shape in shapes]
+            with compile_errors(physics, why_not_compiled):
+                kernel(*physics.arguments(lambda a, dtype: a), sampling, self._spans_of(area, sampling), image, cotangents, used, *found)
+        return adjoint.Sums(*(part.sum(axis=0) for part in found))
+
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
         kernel, found = self._kernels.of(scan_order.find_first_sample, physics.in_float64()), np.full(2, -1)
@@ -144,10 +169,17 @@ def compiled(kernel: Function, physics: Physics, **options: Any) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
     look_up_first = int(lookup.tricubic_in_table in reached(physics.functions["structure_factor"]))
     salt = sorted(options.items()), WIDE if physics.dtype == "float32" else ""
-    linked = link(kernel, physics, CPU, {"claim": claim, "LOOK_UP_FIRST": look_up_first}, salt)
+    bind = {"claim": claim, "LOOK_UP_FIRST": look_up_first, **derivatives_of(physics)}
+    linked = link(kernel, physics, CPU, bind, salt, [render] if kernel is adjoint.adjoint else [])
     if linked.__qualname__ not in _compiled:
         _compiled[linked.__qualname__] = cache_first(njit(cache=True, **options, **OPTIONS)(linked))
     return _compiled[linked.__qualname__]
+
+
+def derivatives_of(physics: Physics) -> dict[str, Any]:
+    """What stands in the adjoint kernel for its placeholders."""
+    found: dict[str, Any] = {f"{kind}_derivative": derivative for kind, (derivative, _) in physics.derivatives.items()}
+    return found | {f"N_{kind.upper()}": len(varied) for kind, (_, varied) in physics.derivatives.items()}
 
 
 def device_function(function: Function) -> Any:

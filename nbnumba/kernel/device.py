@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -35,6 +35,7 @@ class Physics:
     dtype: str = "float64"
     latch: Function | None = None
     outside: Function | None = None
+    derivatives: Mapping[str, tuple[Function, tuple[str, ...]]] = field(default_factory=dict)  # kind -> derivative, fields it varies with
 
     def in_float64(self) -> Physics:
         """The same in float64, in which is looked for what scan order depends on."""
@@ -130,7 +131,8 @@ class Kernels:
 
     def of(self, kernel: Function, physics: Physics, **options: Any) -> Any:
         """The kernel of these stages."""
-        key = kernel, physics.dtype, tuple(physics.functions.items()), physics.latch, physics.outside, layouts(physics)
+        functions = tuple(physics.functions.items()), tuple(physics.derivatives.items())
+        key = kernel, physics.dtype, functions, physics.latch, physics.outside, layouts(physics)
         if key not in self._made:
             self._made[key] = self._make(kernel, physics, **options)
         return self._made[key]

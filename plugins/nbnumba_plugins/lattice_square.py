@@ -38,23 +38,24 @@ def square(p, x, y, z):
     return ratio(fringes, sin_pi(not_zero(x)) * sin_pi(not_zero(y)) * sin_pi(not_zero(z)))
 
 
-def interference(n, x):
-    """sin(pi N x) / sin(pi x) up to its sign, and its derivatives by x and N."""
+def interference(n, x, inverse):
+    """sin(pi N x) / sin(pi x) up to its sign, and its derivatives by x and N; inverse: of sin(pi x), with x not 0."""
     turns = distance_to_nearest(multiple(n, x))
-    s, c = sin_pi(not_zero(x)), cos_pi(x)
-    f, peak = sin_pi(turns) / s, n * cos_pi(turns) / s
-    u = (math.pi * x) * (math.pi * x)
-    # Near a lattice point the difference of the two terms is what rounding leaves of them: the series to relative u^2 n^4 / 160.
-    near = -f * math.pi * math.pi * x / 3.0 * (n * n - 1.0) * (1.0 + u * (n * n + 1.0) / 15.0)
-    slope = near if u * n * n < NEAR else math.pi * (peak - f * c / s)
-    return f, slope, math.pi * x * peak / n if x != 0.0 else f / n
+    f, c_n = sin_pi(turns) * inverse, cos_pi(turns) * inverse
+    # Near a lattice point the difference of the two terms is what rounding leaves of them: the series to relative (pi N x)^4 / 160.
+    u, n_squared = math.pi * math.pi * x * x, n * n
+    near = f * x * (math.pi * math.pi / -3.0) * (n_squared - 1.0) * (1.0 + u * (n_squared + 1.0) * (1.0 / 15.0))
+    slope = near if u * n_squared < NEAR else math.pi * (n * c_n - f * cos_pi(x) * inverse)
+    return f, slope, math.pi * not_zero(x) * c_n
 
 
 def derivative(p, x, y, z, g):
     """The product's derivatives by offsets and cells, times g."""
-    a, by_x, by_n_a = interference(p.n_a, x)
-    b, by_y, by_n_b = interference(p.n_b, y)
-    c, by_z, by_n_c = interference(p.n_c, z)
+    s_x, s_y, s_z = sin_pi(not_zero(x)), sin_pi(not_zero(y)), sin_pi(not_zero(z))
+    inverse = 1.0 / (s_x * s_y * s_z)  # one division for three
+    a, by_x, by_n_a = interference(p.n_a, x, inverse * s_y * s_z)
+    b, by_y, by_n_b = interference(p.n_b, y, inverse * s_z * s_x)
+    c, by_z, by_n_c = interference(p.n_c, z, inverse * s_x * s_y)
     bc, ca, ab = g * b * c, g * c * a, g * a * b
     return bc * by_x, ca * by_y, ab * by_z, bc * by_n_a, ca * by_n_b, ab * by_n_c
 

@@ -1,0 +1,1 @@
+"""How a number that depends on an image changes with the parameters of its experiment."""

@@ -1,0 +1,122 @@
+"""The numbers of an experiment that it can be differentiated by (GRA-3)."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import math
+import re
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nbnumba.errors import ParameterError
+from nbnumba.experiment.experiment import PARTS
+from nbnumba.experiment.unit_cell import complete_cell
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+# Short names of fields of the experiment.
+NAMES = {
+    **{f"cell_{name}": f"crystal.cell[{n}]" for n, name in enumerate(("a", "b", "c", "alpha", "beta", "gamma"))},
+    **{f"misset_{axis}": f"crystal.misset[{n}]" for n, axis in enumerate("xyz")},
+    **{f"cells_{axis}": f"crystal.cells[{n}]" for n, axis in enumerate("abc")},
+    **{f"detector_rot{axis}": f"detector.rotations[{n}]" for n, axis in enumerate("xyz")},
+    "mosaic_spread": "crystal.mosaic_spread",
+    "phi_start": "goniometer.phi_start",
+    "oscillation": "goniometer.oscillation",
+    "wavelength": "beam.wavelength",
+    "polarization_fraction": "beam.polarization_fraction",
+    "fluence": "beam.fluence",
+    "flux": "beam.flux",
+    "distance": "detector.distance",
+    "beam_x": "detector.beam_x",
+    "beam_y": "detector.beam_y",
+    "twotheta": "detector.twotheta",
+    "background": "background.water_size",
+    "default_F": "structure_factors.default_F",
+}
+FIELD = re.compile(r"(\w+)\.(\w+)(?:\[(\d+)\])?")
+STEP = 1e-3  # of differences of fourth order, relative; what is differentiated is smooth and has fifteen digits
+WIDEST = 0.02  # rad, of the spread of mosaic domains
+# Steps where the number itself is 0, by unit.
+LEAST = {"rad": 1e-3, "m": 1e-5, "m, rad": 1e-3, "": 1e-3}
+
+
+class Variable(NamedTuple):
+    """A number of the experiment: a field of a part, or one of its elements; name: as it was asked for."""
+
+    name: str
+    part: str
+    field: str
+    element: int | None
+    unit: str
+
+    def given(self, experiment: Experiment) -> Any:
+        """The field, with what stands for something else spelled out."""
+        given = getattr(getattr(experiment, self.part), self.field)
+        if (self.part, self.field) == ("crystal", "misset") and given is None and experiment.crystal.random_orientation_seed is None:
+            return (0.0, 0.0, 0.0)
+        if (self.part, self.field) == ("crystal", "cell") and given is not None:
+            return complete_cell(given)
+        if given is None:
+            raise ParameterError(f"{self.part}.{self.field}", f"is not given, so that nothing can be differentiated by {self.name}")
+        return given
+
+    def value(self, experiment: Experiment) -> float:
+        """What it is. Raises ParameterError where the experiment leaves it open."""
+        given: Any = experiment.cells if self.is_cells else self.given(experiment)
+        return float(given if self.element is None else given[self.element])
+
+    @property
+    def is_cells(self) -> bool:
+        """Whether it is a number of unit cells, which is whole in the description of a crystal, and need not be in a derivative."""
+        return (self.part, self.field) == ("crystal", "cells")
+
+    def step(self, experiment: Experiment) -> float:
+        """Of differences."""
+        value = abs(self.value(experiment))
+        if (self.part, self.field) == ("crystal", "mosaic_spread"):  # angles are formed in float32, and all but linear in it
+            return min(value / 4.0, WIDEST)
+        return STEP * value if value > 0.0 else LEAST.get(self.unit, STEP)
+
+    def changed(self, experiment: Experiment, value: Any) -> Experiment:
+        """The experiment with another value, and all that is decided for the user as it was."""
+        if self.is_cells:
+            cells = tuple(value if n == self.element else count for n, count in enumerate(experiment.cells))
+            return decided_alike(copy.copy(experiment), experiment, cells=cells)
+        part, new = getattr(experiment, self.part), value
+        if self.element is not None:
+            new = tuple(value if n == self.element else v for n, v in enumerate(self.given(experiment)))
+        changed = replace(experiment, **{self.part: replace(part, **{self.field: new})})
+        return decided_alike(changed, experiment)
+
+
+def decided_alike(changed: Experiment, experiment: Experiment, **known: Any) -> Experiment:
+    """Hold what is chosen in steps: sub-pixels, and cells that follow from a sample size."""
+    for name, value in {"oversample": experiment.oversample, "cells": experiment.cells, **known}.items():
+        changed.__dict__[name] = value
+    return changed
+
+
+def variable(name: str) -> Variable:
+    """By a name of NAMES, or as ``part.field`` or ``part.field[element]``. Raises ParameterError."""
+    match = FIELD.fullmatch(NAMES.get(name, name))
+    part, field, element = match.groups() if match else ("", "", None)
+    found = next((f for f in fields(PARTS[part]) if f.name == field), None) if part in PARTS else None
+    size = found.metadata.get("size", 0) if found else 0
+    sound = found is not None and "limits" in found.metadata and (element is None) == (size == 0) and int(element or 0) < max(size, 1)
+    if found is None or not sound or (found.metadata.get("whole") and name not in NAMES):
+        near = difflib.get_close_matches(name, NAMES, 3)
+        known = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(NAMES)}"
+        raise ParameterError("parameters", f"no parameter {name!r}; {known}")
+    return Variable(name, part, field, None if element is None else int(element), found.metadata["unit"])
+
+
+def with_values(experiment: Experiment, values: dict[str, float]) -> Experiment:
+    """The experiment with other values of some variables."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ParameterError("parameters", f"{name} = {value} is not a finite number")
+        experiment = variable(name).changed(experiment, value)
+    return experiment

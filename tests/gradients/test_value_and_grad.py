@@ -1,0 +1,240 @@
+"""Gradients against differences of whole images, over every kind of option."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nbnumba
+from nbnumba.errors import ParameterError, StageError
+from nbnumba.experiment.model import Model
+from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.gradients.gradient import value_and_grad
+from nbnumba.gradients.losses import least_squares, poisson
+from nbnumba.gradients.variables import NAMES, variable, with_values
+
+BASE = (
+    "-default_F 100 -cell 70 80 90 85 95 100 -misset 10 20 30 -lambda 1.5 -N 5 -distance 60 -pixel 1 -detpixels 20 -oversample 1 "
+    "-Xbeam 10.3 -Ybeam 9.6 -fluence 1e24 -polar 0.5 "
+)
+CRYSTAL = ["cell_a", "cell_b", "cell_c", "cell_alpha", "cell_beta", "cell_gamma", "misset_x", "misset_y", "misset_z"]
+CELLS = ["cells_a", "cells_b", "cells_c"]
+DETECTOR = ["distance", "beam_x", "beam_y", "detector_rotx", "detector_roty", "detector_rotz", "twotheta"]
+BEAM = ["wavelength", "polarization_fraction", "fluence", "default_F"]
+SWEEP = "-phi 3 -osc 2 -phisteps 3 "
+# Relative; large ones cross kinks, where the nearest reflection of some pixel becomes another, small ones leave few digits.
+STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+CASES = {
+    "still": "",
+    "sweep": SWEEP,
+    "tilted": SWEEP + "-detector_rotx 5 -detector_roty 3 -twotheta 7 -detector_rotz 2",
+    "sub-pixels": "-oversample 3",
+    "sources": "-dispersion 2 -dispsteps 3 -divergence 5 -divsteps 2",
+    "sensor": "-detector_thick 400 -detector_abs 300 -thicksteps 3 -oversample 2",
+    "water": "-water 1",
+    "resolution": "-dmin 3",
+    "round": "-round_xtal",
+    "gauss": "-gauss_xtal -N 3",
+    "point pixels": "-point_pixel -nopolar",
+}
+
+
+def experiment_of(case: str, preset: str = "reference") -> nbnumba.Experiment:
+    experiment = nbnumba.experiment_from_options(BASE + CASES[case])
+    return replace(experiment, model=replace(experiment.model, preset=preset))
+
+
+def loss_of(experiment: nbnumba.Experiment) -> Any:
+    brightest = nbnumba.simulate(experiment).pixels.max()
+    return least_squares(np.random.default_rng(0).random(experiment.detector.shape) * brightest, 1.0 / brightest**2)
+
+
+def by_differences(experiment: nbnumba.Experiment, name: str, loss: Any, relative: float) -> float:
+    """Of fourth order."""
+    v = variable(name)
+    at = v.value(experiment)
+    step = relative * (abs(at) or 1.0)
+    values = [loss(nbnumba.simulate(v.changed(experiment, at + n * step)).pixels)[0] for n in (-2, -1, 1, 2)]
+    return (values[0] - 8.0 * values[1] + 8.0 * values[2] - values[3]) / (12.0 * step)
+
+
+def assert_is_gradient(experiment: nbnumba.Experiment, names: list[str], tolerance: float = 1e-6) -> None:
+    loss = loss_of(experiment)
+    value, gradient = value_and_grad(experiment, names, loss)
+    assert value == pytest.approx(loss(nbnumba.simulate(experiment).pixels)[0], rel=1e-9)
+    for name, found in zip(names, gradient, strict=True):
+        # What differences cannot tell from 0: the loss has fifteen digits, over the step.
+        least = 1e-10 * abs(value) / (abs(variable(name).value(experiment)) or 1.0)
+        tried = []
+        for step in STEPS:
+            tried.append(by_differences(experiment, name, loss, step))
+            if found == pytest.approx(tried[-1], rel=tolerance, abs=least):
+                break
+        else:
+            pytest.fail(f"{name}: {found}, by differences {tried}")
+
+
+@pytest.mark.spec("GRA-2", "GRA-3")
+@pytest.mark.parametrize(
+    ("case", "preset"),
+    [
+        *((case, "reference") for case in CASES),
+        *((case, "physics") for case in ("sub-pixels", "sources", "sensor", "water", "tilted")),
+        # Each of the others takes a kernel of its own.
+        *(
+            pytest.param(case, "physics", marks=pytest.mark.slow)
+            for case in ("still", "sweep", "resolution", "round", "gauss", "point pixels")
+        ),
+    ],
+)
+def test_by_everything(case: str, preset: str) -> None:
+    names = [*CRYSTAL, *CELLS, *DETECTOR, *BEAM]
+    names += ["phi_start", "oscillation"] if "-phi " in CASES[case] else []
+    names += ["background"] if case == "water" else []
+    names = [name for name in names if not (case == "point pixels" and name == "polarization_fraction")]
+    assert_is_gradient(experiment_of(case, preset), names)
+
+
+@pytest.mark.spec("GRA-2")
+def test_through_the_carried_orientation() -> None:
+    experiment = nbnumba.experiment_from_options(BASE + "-phi 0 -osc 2 -phisteps 3")
+    assert_is_gradient(replace(experiment, model=Model(preset="c-parity")), CRYSTAL + DETECTOR + BEAM + ["oscillation"])
+    probe = nbnumba.experiment_from_options(BASE + "-phi 0 -osc 2 -phisteps 3 -roi 8 9 11 12")
+    assert_is_gradient(replace(probe, model=Model(preset="c-parity")), ["cell_a"])
+
+
+@pytest.mark.spec("GRA-2")
+def test_where_spots_are_flat_only_their_height_varies() -> None:
+    experiment = nbnumba.experiment_from_options(BASE + "-tophat_spots -N 2")
+    experiment = replace(experiment, model=replace(experiment.model, preset="physics"))
+    loss = loss_of(experiment)
+    _, gradient = value_and_grad(experiment, ["misset_x", "cells_a", "default_F"], loss)
+    assert gradient[2] == pytest.approx(by_differences(experiment, "default_F", loss, 1e-4), rel=1e-6)
+    # The misset still turns rays to other factors: there are none of the crystal's own.
+    assert gradient[0] == 0.0
+    assert gradient[1] != 0.0
+
+
+@pytest.mark.spec("GRA-2", "SF-4")
+def test_through_interpolated_structure_factors() -> None:
+    experiment = nbnumba.experiment_from_options(BASE + "-interpolate")
+    hkl = np.stack(np.meshgrid(*[np.arange(-16, 17)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    F = 50.0 + 40.0 * np.random.default_rng(1).random(len(hkl))
+    factors = StructureFactors(hkl=hkl, F=F, interpolate=True)
+    assert_is_gradient(replace(experiment, structure_factors=factors, model=Model(preset="physics")), CRYSTAL)
+
+
+def smooth_cap(radius: float, deviates: Any) -> np.ndarray:
+    """cap_rotation in float64, which differences of images need."""
+    from nbnumba.experiment import ran1
+
+    r1, r2, r3 = (2.0 * deviates.uniform() - 1.0 for _ in range(3))
+    return ran1.about(ran1.random_axis(r1, r2), radius * (1.0 - r3 * r3) ** (1.0 / 3.0))
+
+
+@pytest.mark.spec("GRA-2")
+def test_mosaic_domains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The angles of domains are formed in float32; a gradient sees past that."""
+    from nbnumba_plugins import rotation_spec
+
+    experiment = nbnumba.experiment_from_options(BASE + "-mosaic 0.5 -mosaic_dom 6")
+    loss = loss_of(experiment)
+    _, single = value_and_grad(experiment, ["mosaic_spread"], loss)
+    monkeypatch.setattr(rotation_spec, "cap_rotation", smooth_cap)
+    rotation_spec.mosaic_rotations.cache_clear()
+    try:
+        assert_is_gradient(experiment, ["mosaic_spread", *CRYSTAL])
+        _, double = value_and_grad(experiment, ["mosaic_spread"], loss)
+    finally:
+        rotation_spec.mosaic_rotations.cache_clear()
+    assert single == pytest.approx(double, rel=1e-5)
+
+
+@pytest.mark.spec("GRA-2")
+def test_masked_pixels_say_nothing() -> None:
+    experiment = experiment_of("sweep")
+    mask = np.random.default_rng(2).random(experiment.detector.shape) > 0.4
+    masked = replace(experiment, sampling=replace(experiment.sampling, mask=mask, roi=(2, 17, 3, 18)))
+    assert_is_gradient(masked, ["cell_a", "misset_x", "distance"])
+
+
+@pytest.mark.spec("GRA-2")
+def test_at_the_lattice_points_themselves() -> None:
+    """Every pixel sees q = 0 in one direction: the beam goes through the middle of a pixel, the cell stands straight."""
+    experiment = nbnumba.experiment_from_options("-default_F 100 -cell 50 -lambda 1 -N 5 -distance 100 -pixel 1 -detpixels 5 -oversample 1")
+    _, gradient = value_and_grad(experiment, CRYSTAL + CELLS + BEAM, least_squares(0.0))
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.spec("GRA-2")
+def test_threads_change_nothing_but_the_last_digits() -> None:
+    experiment, names = experiment_of("sweep"), ["cell_a", "misset_y", "wavelength"]
+    loss = loss_of(experiment)
+    one, again, two = (value_and_grad(experiment, names, loss, threads=threads)[1] for threads in (1, 1, 2))
+    assert one.tolist() == again.tolist()
+    assert two == pytest.approx(one, rel=1e-10)
+
+
+@pytest.mark.parametrize("loss", [least_squares([[1.0, 2.0], [3.0, 4.0]], 0.5), poisson([[1, 2], [0, 4]])])
+def test_losses(loss: Any) -> None:
+    photons = np.array([[1.5, 2.5], [0.5, 3.0]])
+    _, slopes = loss(photons)
+    for at in np.ndindex(2, 2):
+        values = []
+        for sign in (1.0, -1.0):
+            moved = photons.copy()
+            moved[at] += sign * 1e-6
+            values.append(loss(moved)[0])
+        assert slopes[at] == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-6)
+
+
+def test_counts_where_no_photon_is_expected() -> None:
+    value, slopes = poisson([[3.0]])(np.array([[0.0]]))
+    assert np.isfinite(value)
+    assert slopes.tolist() == [[0.0]]
+
+
+@pytest.mark.spec("GRA-3")
+def test_names() -> None:
+    experiment = with_values(experiment_of("still"), {"cell_a": 71e-10, "crystal.misset[1]": 0.5, "detector.distance": 0.061})
+    assert experiment.crystal.cell[0] == 71e-10
+    assert experiment.crystal.misset[1] == 0.5
+    assert experiment.detector.distance == 0.061
+    assert all(variable(name) for name in NAMES)
+
+
+@pytest.mark.spec("GRA-3")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cell_d", "parameters: no parameter 'cell_d'; the nearest are cell_c, cell_b, cell_a"),
+        ("zzz", "parameters: no parameter 'zzz'; there are cell_a, "),
+        ("crystal.cell", "parameters: no parameter 'crystal.cell'; "),
+        ("crystal.cell[6]", "parameters: no parameter 'crystal.cell[6]'; "),
+        ("crystal.mosaic_domains", "parameters: no parameter 'crystal.mosaic_domains'; "),
+        ("detector.convention", "parameters: no parameter 'detector.convention'; "),
+        ("mosaic_spread", "crystal.mosaic_spread: is not given, so that nothing can be differentiated by mosaic_spread"),
+    ],
+)
+def test_names_that_there_are_not(name: str, message: str) -> None:
+    with pytest.raises(ParameterError) as raised:
+        value_and_grad(experiment_of("still"), [name], least_squares(0.0))
+    assert str(raised.value).startswith(message)
+
+
+@pytest.mark.spec("GRA-2", "GRA-3")
+def test_what_has_no_gradient() -> None:
+    for options, message in (
+        ("-curved_det", "geometry 'curved': does not state its derivative, which a gradient needs"),
+        ("-oversample_omega", "scaling 'running-product': multiplies the running sum, which a gradient does not follow"),
+    ):
+        with pytest.raises(StageError) as raised:
+            value_and_grad(nbnumba.experiment_from_options(BASE + options), ["cell_a"], least_squares(0.0))
+        assert str(raised.value).startswith(message)
+    with pytest.raises(ParameterError, match="loss: gave derivatives of shape"):
+        value_and_grad(experiment_of("still"), ["cell_a"], lambda photons: (0.0, np.zeros(3)))
+    with pytest.raises(ParameterError, match="parameters: cell_a = nan is not a finite number"):
+        with_values(experiment_of("still"), {"cell_a": float("nan")})
