@@ -54,12 +54,15 @@ def value_and_grad(
     physics = with_derivatives(physics_of(experiment, chosen, prepared), chosen)
     area, device = area_of(experiment), Cpu(threads)
     rows = orientation_rows(chosen["rotation"], prepared["rotation"])
-    steps = [(v.value(experiment), v.step(experiment)) for v in variables]
+    for v in variables:
+        v.step(experiment)  # refuses what the experiment leaves open before anything is rendered
     with named_stages(chosen):
         sampling = mark_scan_order(physics.in_float64(), sampling_of(experiment, chosen, prepared), area, device)
         image = device.zeros(area.shape)
         device.render(physics.in_float64(), sampling, area, image)
-        value, cotangents = loss(image)
+        photons = image.view()
+        photons.setflags(write=False)
+        value, cotangents = loss(photons)
         cotangents = np.array(cotangents, np.float64)
         if cotangents.shape != image.shape:
             raise ParameterError("loss", f"gave derivatives of shape {cotangents.shape} for an image of {image.shape}")
@@ -68,28 +71,52 @@ def value_and_grad(
         sums = device.adjoint(physics, sampling, area, image, cotangents)
     by_inputs = {name: np.asarray(part) for name, part in sums._asdict().items()}
 
-    def chained(v: Variable, at: float, step: float) -> float:
-        a, b, c, d = (inputs_of(v.changed(experiment, at + n * step), chosen, rows) for n in (-2, -1, 1, 2))
-        return float(sum(np.vdot(by_inputs[n], fourth_order(a[n], b[n], c[n], d[n]).reshape(by_inputs[n].shape)) for n in a)) / step
+    here = inputs_of(experiment, chosen, rows)
 
-    return value, np.array([chained(v, at, step) for v, (at, step) in zip(variables, steps, strict=True)])
+    def chained(v: Variable) -> float:
+        return sum(float(np.vdot(by_inputs[name], change)) for name, change in slopes(v, experiment, chosen, rows, here).items())
+
+    return value, np.array([chained(v) for v in variables])
 
 
-def fourth_order(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """The derivative times the step of what has these values two steps before, one before, one after and two after."""
-    return ((c - b) * 8.0 - (d - a)) / 12.0
+# Differences of fourth order, (steps away, weight): about a value, or, where it is at a limit, to one side of it.
+CENTRED = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))
+UPWARD = ((1, 4.0), (2, -3.0), (3, 4 / 3), (4, -1 / 4))
+DOWNWARD = tuple((-n, -weight) for n, weight in UPWARD)
+
+
+def slopes(v: Variable, experiment: Experiment, chosen: Mapping[str, Stage], rows: NDArray[np.int64], here: Inputs) -> Inputs:
+    """The derivatives by a variable of what the kernel is given."""
+    at, step = v.value(experiment), v.step(experiment)
+    for scheme in (CENTRED, UPWARD, DOWNWARD):
+        try:
+            changed = [(weight, v.changed(experiment, at + n * step)) for n, weight in scheme]
+        except ParameterError:
+            if scheme is DOWNWARD:
+                raise
+            continue
+        there = [(weight, inputs_of(other, chosen, rows)) for weight, other in changed]
+        require_no_tables(v, chosen, prepare(chosen, experiment), prepare(chosen, changed[0][1]))
+        return {name: np.sum([weight * (inputs[name] - here[name]) for weight, inputs in there], axis=0) / step for name in here}
+    raise AssertionError
+
+
+def require_no_tables(v: Variable, chosen: Mapping[str, Stage], here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """Refuse a variable that a table of a stage depends on: derivatives are by numbers."""
+    for kind in ORDER:
+        for name, a, b in zip(here[kind]._fields, here[kind], there[kind], strict=True):
+            if isinstance(a, np.ndarray) and a is not b and not np.array_equal(a, b):
+                raise StageError(f"{chosen[kind]}: its table {name} varies with {v.name}, which a gradient does not follow")
 
 
 def inputs_of(experiment: Experiment, chosen: Mapping[str, Stage], rows: NDArray[np.int64]) -> Inputs:
-    """What the kernel is given for an experiment; rows: of orientations, which are chosen in steps and do not vary."""
+    """What the kernel is given for an experiment, in the shapes of Sums; rows: of orientations, chosen in steps, which do not vary."""
     prepared = prepare(chosen, experiment)
-    sampling = sampling_of(experiment, chosen, prepared)
-    axes = prepared["rotation"].axes[rows].reshape(len(rows), -1, 9)
-    found: Inputs = {"orientations": axes}
+    sampling, scaling = sampling_of(experiment, chosen, prepared), prepared["scaling"]
+    found: Inputs = {"orientations": prepared["rotation"].axes[rows].reshape(len(rows), -1, 9)}
     found |= {name: getattr(sampling, name) for name in ("incident", "wavelength", "brightness")}
     for kind in ORDER:
         found[kind] = np.array([getattr(prepared[kind], name) for name in chosen[kind].varied], np.float64)
-    scaling = prepared["scaling"]
     found["scaling"] = np.append(found["scaling"], [scaling.photons, scaling.background])
     return found
 

@@ -77,6 +77,8 @@ class Variable(NamedTuple):
         """Of differences."""
         value = abs(self.value(experiment))
         if (self.part, self.field) == ("crystal", "mosaic_spread"):  # angles are formed in float32, and all but linear in it
+            if value == 0.0:
+                raise ParameterError("crystal.mosaic_spread", "is 0, which makes one domain of all: nothing can be differentiated by it")
             return min(value / 4.0, WIDEST)
         return STEP * value if value > 0.0 else LEAST.get(self.unit, STEP)
 

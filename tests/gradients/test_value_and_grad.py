@@ -197,6 +197,29 @@ def test_counts_where_no_photon_is_expected() -> None:
     assert slopes.tolist() == [[0.0]]
 
 
+@pytest.mark.spec("GRA-2")
+def test_at_a_limit() -> None:
+    """Differences go to one side."""
+    experiment = nbnumba.experiment_from_options(BASE + "-polar 1")
+    loss = loss_of(experiment)
+    _, found = value_and_grad(experiment, ["polarization_fraction", "background"], loss)
+    less = replace(experiment, beam=replace(experiment.beam, polarization_fraction=1.0 - 1e-4))
+    much_less = replace(experiment, beam=replace(experiment.beam, polarization_fraction=1.0 - 2e-4))
+    a, b, c = (loss(nbnumba.simulate(e).pixels)[0] for e in (experiment, less, much_less))
+    assert found[0] == pytest.approx((3.0 * a - 4.0 * b + c) / 2e-4, rel=1e-6)
+    assert abs(found[1]) * 1e-6 < 1e-6 * a  # it begins with the cube of the water's size: a micrometre of it is nothing
+
+
+@pytest.mark.spec("GRA-2")
+def test_a_loss_cannot_change_the_image() -> None:
+    def careless(photons: np.ndarray) -> tuple[float, np.ndarray]:
+        photons -= 1.0
+        return 0.0, photons
+
+    with pytest.raises(ValueError, match="read-only"):
+        value_and_grad(experiment_of("still"), ["cell_a"], careless)
+
+
 @pytest.mark.spec("GRA-3")
 def test_names() -> None:
     experiment = with_values(experiment_of("still"), {"cell_a": 71e-10, "crystal.misset[1]": 0.5, "detector.distance": 0.061})
@@ -234,6 +257,13 @@ def test_what_has_no_gradient() -> None:
         with pytest.raises(StageError) as raised:
             value_and_grad(nbnumba.experiment_from_options(BASE + options), ["cell_a"], least_squares(0.0))
         assert str(raised.value).startswith(message)
+    experiment = experiment_of("still")
+    factors = StructureFactors(hkl=np.array([[0, 0, 0], [1, 2, 3]], np.int32), F=np.array([1.0, 2.0]), default_F=5.0)
+    with pytest.raises(StageError, match="structure_factor 'nearest': its table F varies with default_F, which a gradient does not follow"):
+        value_and_grad(replace(experiment, structure_factors=factors), ["default_F"], least_squares(0.0))
+    still = nbnumba.experiment_from_options(BASE + "-mosaic 0")
+    with pytest.raises(ParameterError, match=r"crystal\.mosaic_spread: is 0, which makes one domain of all"):
+        value_and_grad(still, ["mosaic_spread"], least_squares(0.0))
     with pytest.raises(ParameterError, match="loss: gave derivatives of shape"):
         value_and_grad(experiment_of("still"), ["cell_a"], lambda photons: (0.0, np.zeros(3)))
     with pytest.raises(ParameterError, match="parameters: cell_a = nan is not a finite number"):
