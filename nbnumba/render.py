@@ -105,7 +105,7 @@ def sampling_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters:
         negligible=least_amplitude(chosen, parameters, experiment.sampling.negligible),
         incident=sources.incident,
         wavelength=sources.wavelength,
-        brightness=np.ones_like(sources.weight) if "source-weights" in experiment.quirks else sources.weight / sources.weight.mean(),
+        brightness=brightness_of(experiment),
         orientations=orientations(chosen["rotation"], parameters["rotation"]),
         first_pixel=-1,
         first_sample=0,
@@ -113,6 +113,12 @@ def sampling_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters:
         latch_without_spot=int(experiment.background.water_size > 0.0),
         latch_term=0,
     )
+
+
+def brightness_of(experiment: Experiment) -> NDArray[np.float64]:
+    """Relative intensity of every source, (sources,); the reference program does not look at weights."""
+    weight = experiment.source_list.weight
+    return np.ones_like(weight) if "source-weights" in experiment.quirks else weight / weight.mean()
 
 
 def mark_scan_order(physics: Physics, sampling: Sampling, area: Area, device: Device) -> Sampling:

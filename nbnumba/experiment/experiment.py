@@ -62,18 +62,25 @@ class Experiment:
         return self.model.active_quirks
 
     @cached_property
+    def axes(self) -> dict[str, np.ndarray]:
+        """Directions in the laboratory with the detector unrotated: incident, polarization, spindle, fast, slow, normal, twotheta."""
+        from nbnumba.experiment.frame import resolve_axes
+
+        return resolve_axes(self.beam, self.detector, self.goniometer, self.quirks)
+
+    @cached_property
     def frame(self) -> Frame:
         """Beam, axes and detector origin in the laboratory."""
         from nbnumba.experiment.frame import resolve_frame
 
-        return resolve_frame(self.beam, self.detector, self.goniometer, self.quirks)
+        return resolve_frame(self.axes, self.detector, self.quirks)
 
     @cached_property
     def source_list(self) -> SourceList:
         """Direction, wavelength and weight of every source."""
         from nbnumba.experiment.source_list import resolve_sources
 
-        return resolve_sources(self.sources, self.beam, self.frame)
+        return resolve_sources(self.sources, self.beam.wavelength, self.axes)
 
     @cached_property
     def unit_cell(self) -> UnitCell:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.vectors import Array, length, rotate_about, rotate_xyz, unit
+from nbnumba.experiment.vectors import Array, cross, length, rotate_about, rotate_xyz, unit
 
 if TYPE_CHECKING:
     from nbnumba.experiment.beam import Beam
@@ -82,11 +82,15 @@ class Centre:
     close_slow: float
 
 
-def resolve_frame(beam: Beam, detector: Detector, goniometer: Goniometer, quirks: frozenset[str]) -> Frame:
-    """Axes, origin and centres of the detector in its final position."""
-    axes = {name: np.array(vector, dtype=np.float64) for name, vector in AXES[detector.convention].items()}
+def resolve_axes(beam: Beam, detector: Detector, goniometer: Goniometer, quirks: frozenset[str]) -> dict[str, Array]:
+    """The convention's directions, or those that the user gave."""
     if detector.convention == "custom":
-        axes |= given_axes(beam, detector, goniometer, quirks)
+        return given_axes(beam, detector, goniometer, quirks)
+    return {name: np.array(vector, dtype=np.float64) for name, vector in AXES[detector.convention].items()}
+
+
+def resolve_frame(axes: dict[str, Array], detector: Detector, quirks: frozenset[str]) -> Frame:
+    """Axes, origin and centres of the detector in its final position."""
     incident = axes["incident"]
     fast, slow, normal = axes["fast"], axes["slow"], axes["normal"]
     centre = beam_centre(detector, quirks)
@@ -161,7 +165,7 @@ def given_axes(beam: Beam, detector: Detector, goniometer: Goniometer, quirks: f
             if length(vector) == 0.0 and name != "normal":
                 raise ParameterError(field, "is a zero vector; give a direction")
             axes[name] = np.array(vector) if name == "twotheta" else unit(vector)
-    across = np.cross(axes["fast"], axes["slow"])
+    across = cross(axes["fast"], axes["slow"])
     if length(across) < PARALLEL:
         raise ParameterError("detector.fast_axis", "is parallel to detector.slow_axis (-sdet_vector); give two different directions")
     replaced = length(detector.normal or AXES["custom"]["normal"]) != 1.0

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.vectors import Array, rotate_about, unit
+from nbnumba.experiment.vectors import Array, cross, rotate_about, unit
 
 if TYPE_CHECKING:
-    from nbnumba.experiment.beam import Beam
-    from nbnumba.experiment.frame import Frame
     from nbnumba.experiment.sources import Grid, Sources
 
 MOST_SOURCES = 1_000_000
@@ -27,20 +25,20 @@ class SourceList:
     weight: Array
 
 
-def resolve_sources(sources: Sources, beam: Beam, frame: Frame) -> SourceList:
-    """Listed sources, or the grid over divergence and dispersion."""
+def resolve_sources(sources: Sources, wavelength: float, axes: dict[str, Array]) -> SourceList:
+    """Listed sources, or the grid over divergence and dispersion; wavelength: of the beam, m; axes: of the experiment."""
     if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
-        return listed(sources.positions, sources.weights, sources.wavelengths, beam, frame)
-    return gridded(sources, beam, frame)
+        return listed(sources.positions, sources.weights, sources.wavelengths, wavelength, axes)
+    return gridded(sources, wavelength, axes)
 
 
-def listed(positions: Array, weights: Array, wavelengths: Array, beam: Beam, frame: Frame) -> SourceList:
-    positions = np.where(np.isnan(positions), -SOURCE_DISTANCE * frame.incident, positions)
+def listed(positions: Array, weights: Array, wavelengths: Array, wavelength: float, axes: dict[str, Array]) -> SourceList:
+    positions = np.where(np.isnan(positions), -SOURCE_DISTANCE * axes["incident"], positions)
     if not (np.linalg.norm(positions, axis=1) > 0.0).all():
         raise ParameterError("sources.positions", "a source sits at the crystal, so that its beam has no direction")
     return SourceList(
         incident=(-positions / np.linalg.norm(positions, axis=1, keepdims=True)).astype(np.float64),
-        wavelength=np.where(np.isnan(wavelengths), beam.wavelength, wavelengths),
+        wavelength=np.where(np.isnan(wavelengths), wavelength, wavelengths),
         weight=np.where(np.isnan(weights), 1.0, weights),
     )
 
@@ -48,14 +46,15 @@ def listed(positions: Array, weights: Array, wavelengths: Array, beam: Beam, fra
 SOURCE_DISTANCE = 10.0  # m, of sources whose position is not given
 
 
-def gridded(sources: Sources, beam: Beam, frame: Frame) -> SourceList:
+def gridded(sources: Sources, wavelength: float, axes: dict[str, Array]) -> SourceList:
+    incident, field = axes["incident"], axes["polarization"]
     horizontal, vertical, spectrum = sources.horizontal, sources.vertical, sources.spectrum
     if horizontal.steps * vertical.steps * spectrum.steps > MOST_SOURCES:
         raise ParameterError("sources", f"{horizontal.steps} x {vertical.steps} x {spectrum.steps} sources; {MOST_SOURCES} are the most")
-    across = unit(np.cross(frame.incident, frame.polarization_axis))
-    wavelengths = beam.wavelength * (1.0 + values(spectrum))
+    across = unit(cross(incident, field))
+    wavelengths = wavelength * (1.0 + values(spectrum))
     directions = [
-        rotate_about(rotate_about(frame.incident, frame.polarization_axis, v), across, h)
+        rotate_about(rotate_about(incident, field, v), across, h)
         for h in values(horizontal)
         for v in values(vertical)
         if not (sources.round and outside_ellipse(horizontal, vertical, h, v))

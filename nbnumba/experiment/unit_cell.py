@@ -10,7 +10,7 @@ import numpy as np
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.crystal import CellParameters, Crystal
 from nbnumba.experiment.ran1 import Ran1, cap_rotation, uniform_rotation
-from nbnumba.experiment.vectors import Array, length, rotate_xyz
+from nbnumba.experiment.vectors import Array, cross, length, rotate_xyz
 
 ANGSTROM = 1e-10
 SHORTEST, LONGEST = 1e-12, 1e-3  # m, of a cell's edges
@@ -33,7 +33,7 @@ class UnitCell:
 
 
 def angle(u: Array, v: Array) -> float:
-    return math.atan2(length(np.cross(u, v)), float(u @ v))
+    return math.atan2(length(cross(u, v)), float(u @ v))
 
 
 def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str]) -> UnitCell:
@@ -56,7 +56,7 @@ def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str
     reciprocal = rotate_xyz(reciprocal, misset)
 
     with np.errstate(all="ignore"):
-        across = np.array([np.cross(reciprocal[i], reciprocal[j]) for i, j in ((1, 2), (2, 0), (0, 1))])
+        across = cross(reciprocal[[1, 2, 0]], reciprocal[[2, 0, 1]])
         inverse = float(reciprocal[0] @ across[0])
     if not math.isfinite(inverse) or inverse == 0.0:
         raise ParameterError("crystal.a_matrix", "its three columns do not span a unit cell")
@@ -66,7 +66,7 @@ def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str
     else:
         volume = 1.0 / inverse
     direct = across * volume
-    reciprocal = np.array([np.cross(direct[i], direct[j]) for i, j in ((1, 2), (2, 0), (0, 1))]) / volume
+    reciprocal = cross(direct[[1, 2, 0]], direct[[2, 0, 1]]) / volume
     return UnitCell(direct=direct * ANGSTROM, reciprocal=reciprocal / ANGSTROM, volume=volume * ANGSTROM**3, misset=misset)
 
 

@@ -20,6 +20,15 @@ def unit(v: Sequence[float] | Array) -> Array:
     return np.asarray(v, dtype=np.float64) / (length(v) or 1.0)
 
 
+def cross(u: Array, v: Array) -> Array:
+    """The vector product of u and v (..., 3), without the overhead of NumPy's for a single pair."""
+    ux, uy, uz = u[..., 0], u[..., 1], u[..., 2]
+    vx, vy, vz = v[..., 0], v[..., 1], v[..., 2]
+    product = np.empty(np.broadcast_shapes(u.shape, v.shape))
+    product[..., 0], product[..., 1], product[..., 2] = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    return product
+
+
 def rotate_xyz(v: Array, angles: Sequence[float]) -> Array:
     """Rotate v (..., 3) about x, then y, then z by the angles in rad (EXP-8)."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
@@ -33,4 +42,4 @@ def rotate_about(v: Array, axis: Array, angle: float) -> Array:
     """Rotate v (..., 3) about an axis, meant to be of unit length, by an angle in rad, right-handed (Rodrigues' formula, ROT-1)."""
     c, s = math.cos(angle), math.sin(angle)
     along = (v @ axis)[..., np.newaxis] * (1.0 - c)
-    return axis * along + v * c + np.cross(axis, v) * s
+    return axis * along + v * c + cross(axis, v) * s

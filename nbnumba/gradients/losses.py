@@ -1,36 +1,33 @@
-"""Losses for refinement: L and dL/dI of the photons I of every pixel."""
+"""Losses for refinement: L and dL/dI of the photons I of every pixel. They become part of the kernel that differentiates them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Loss = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
+from nbnumba.kernel.loss import PixelLoss
+
+LEAST = 1e-12  # photons that a pixel is expected to have at least, so that a count where there are none is not impossible
 
 
-def least_squares(observed: Any, weights: Any = 1.0) -> Loss:
+def least_squares(observed: Any, weights: Any = 1.0) -> PixelLoss:
     """Half the sum of weights (I - observed)^2; observed, weights: [slow, fast], or numbers."""
-    data, w = np.asarray(observed, np.float64), np.asarray(weights, np.float64)
-
-    def loss(photons: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        residual = photons - data
-        return 0.5 * float((w * residual * residual).sum()), w * residual
-
-    return loss
+    return PixelLoss(half_square, np.asarray(observed, np.float64), np.asarray(weights, np.float64))
 
 
-def poisson(observed: Any, least: float = 1e-12) -> Loss:
-    """Negative logarithm of the probability of observed counts, up to what they alone decide: sum of I - observed ln I.
+def poisson(observed: Any, weights: Any = 1.0) -> PixelLoss:
+    """Negative logarithm of the probability of observed counts, up to what they alone decide: sum of weights (I - observed ln I)."""
+    return PixelLoss(negative_log_probability, np.asarray(observed, np.float64), np.asarray(weights, np.float64))
 
-    least: photons that a pixel has at least, so that a count where none is expected is not impossible.
-    """
-    counts = np.asarray(observed, np.float64)
 
-    def loss(photons: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        expected = np.maximum(photons, least)
-        return float((expected - counts * np.log(expected)).sum()), np.where(photons > least, 1.0 - counts / expected, 0.0)
+def half_square(photons: Any, observed: Any, weight: Any) -> tuple[Any, Any]:
+    """Of the residual, and its derivative."""
+    residual = photons - observed
+    return 0.5 * weight * residual * residual, weight * residual
 
-    return loss
+
+def negative_log_probability(photons: Any, observed: Any, weight: Any) -> tuple[Any, Any]:
+    """Of a count where so many photons are expected, and its derivative; none where less than LEAST are."""
+    expected = np.maximum(photons, LEAST)
+    return weight * (expected - observed * np.log(expected)), weight * (1.0 - observed / expected) * (photons > LEAST)

@@ -9,6 +9,8 @@ import re
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.experiment import PARTS
 from nbnumba.experiment.unit_cell import complete_cell
@@ -36,6 +38,7 @@ NAMES = {
     "background": "background.water_size",
     "default_F": "structure_factors.default_F",
 }
+AMPLITUDE = re.compile(r"F\(-?\d+,-?\d+,-?\d+\)")
 FIELD = re.compile(r"(\w+)\.(\w+)(?:\[(\d+)\])?")
 STEP = 1e-3  # of differences of fourth order, relative; what is differentiated is smooth and has fifteen digits
 WIDEST = 0.02  # rad, of the spread of mosaic domains
@@ -51,6 +54,11 @@ class Variable(NamedTuple):
     field: str
     element: int | None
     unit: str
+
+    @property
+    def where(self) -> str:
+        """What reads it reads this: its field, or for a table its part."""
+        return self.part if self.part == "structure_factors" else f"{self.part}.{self.field}"
 
     def given(self, experiment: Experiment) -> Any:
         """The field, with what stands for something else spelled out."""
@@ -73,10 +81,15 @@ class Variable(NamedTuple):
         """Whether it is a number of unit cells, which is whole in the description of a crystal, and need not be in a derivative."""
         return (self.part, self.field) == ("crystal", "cells")
 
+    @property
+    def is_rounded(self) -> bool:
+        """Whether it is the spread of mosaic domains, whose angles are formed in float32, and are all but linear in it."""
+        return (self.part, self.field) == ("crystal", "mosaic_spread")
+
     def step(self, experiment: Experiment) -> float:
-        """Of differences."""
+        """Of differences of what depends on it smoothly. Raises ParameterError where nothing can be differentiated by it."""
         value = abs(self.value(experiment))
-        if (self.part, self.field) == ("crystal", "mosaic_spread"):  # angles are formed in float32, and all but linear in it
+        if self.is_rounded:
             if value == 0.0:
                 raise ParameterError("crystal.mosaic_spread", "is 0, which makes one domain of all: nothing can be differentiated by it")
             return min(value / 4.0, WIDEST)
@@ -94,6 +107,49 @@ class Variable(NamedTuple):
         return decided_alike(changed, experiment)
 
 
+class Scale(Variable):
+    """A factor to all photons that come in, which is 1."""
+
+    @property
+    def where(self) -> str:
+        """A flux is asked for before a fluence."""
+        return "beam.flux"
+
+    def value(self, experiment: Experiment) -> float:
+        """1."""
+        return 1.0
+
+    def changed(self, experiment: Experiment, value: Any) -> Experiment:
+        """The experiment with another fluence, whether that was given or followed from a flux."""
+        beam = replace(experiment.beam, fluence=experiment.beam.photons_per_area * value, flux=0.0)
+        return decided_alike(replace(experiment, beam=beam), experiment)
+
+
+class Amplitude(Variable):
+    """The amplitude of a reflection h k l of the table; ``unit`` is that of amplitudes, ``name`` is F(h,k,l)."""
+
+    def rows(self, experiment: Experiment) -> Any:
+        """Of the reflection in the table, of which the last one counts. Raises ParameterError where it is not listed."""
+        factors, wanted = experiment.structure_factors, [int(index) for index in self.name[2:-1].split(",")]
+        rows: Any = [] if factors.hkl is None else np.flatnonzero((np.asarray(factors.hkl) == wanted).all(axis=1))
+        if not len(rows):
+            raise ParameterError("structure_factors.hkl", f"does not list the reflection of {self.name}")
+        return rows
+
+    def value(self, experiment: Experiment) -> float:
+        """In electrons."""
+        assert experiment.structure_factors.F is not None
+        return float(experiment.structure_factors.F[self.rows(experiment)[-1]])
+
+    def changed(self, experiment: Experiment, value: Any) -> Experiment:
+        """The experiment with another table."""
+        factors = experiment.structure_factors
+        assert factors.F is not None
+        F = np.array(factors.F, np.float64)
+        F[self.rows(experiment)] = value
+        return decided_alike(replace(experiment, structure_factors=replace(factors, F=F)), experiment)
+
+
 def decided_alike(changed: Experiment, experiment: Experiment, **known: Any) -> Experiment:
     """Hold what is chosen in steps: sub-pixels, and cells that follow from a sample size."""
     for name, value in {"oversample": experiment.oversample, "cells": experiment.cells, **known}.items():
@@ -102,15 +158,19 @@ def decided_alike(changed: Experiment, experiment: Experiment, **known: Any) -> 
 
 
 def variable(name: str) -> Variable:
-    """By a name of NAMES, or as ``part.field`` or ``part.field[element]``. Raises ParameterError."""
+    """By a name of NAMES, as ``scale``, ``F(h,k,l)``, ``part.field`` or ``part.field[element]``. Raises ParameterError."""
+    if name == "scale":
+        return Scale(name, "beam", "fluence", None, "")
+    if AMPLITUDE.fullmatch(name):
+        return Amplitude(name, "structure_factors", "F", None, "electrons")
     match = FIELD.fullmatch(NAMES.get(name, name))
     part, field, element = match.groups() if match else ("", "", None)
     found = next((f for f in fields(PARTS[part]) if f.name == field), None) if part in PARTS else None
     size = found.metadata.get("size", 0) if found else 0
     sound = found is not None and "limits" in found.metadata and (element is None) == (size == 0) and int(element or 0) < max(size, 1)
     if found is None or not sound or (found.metadata.get("whole") and name not in NAMES):
-        near = difflib.get_close_matches(name, NAMES, 3)
-        known = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(NAMES)}"
+        near = difflib.get_close_matches(name, [*NAMES, "scale"], 3)
+        known = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(NAMES)}, scale, F(h,k,l)"
         raise ParameterError("parameters", f"no parameter {name!r}; {known}")
     return Variable(name, part, field, None if element is None else int(element), found.metadata["unit"])
 

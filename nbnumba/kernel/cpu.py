@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -14,13 +15,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
-from nbnumba.kernel import adjoint, lookup, render, scan_order
+from nbnumba.kernel import adjoint, lookup, render, scan_order, tangent
 from nbnumba.kernel.claim import claim
 from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link
 from nbnumba.kernel.diagnosis import FAILURES, compile_errors, one_line, signature_of, why_no_number
+from nbnumba.kernel.fields import FIRST, adder
 from nbnumba.kernel.linker import Linker, Target, reached
-from nbnumba.kernel.render import NEVER, ORDER, Sampling
-from nbnumba.kernel.spans import isolate, make_spans, unmasked
+from nbnumba.kernel.loss import PixelLoss
+from nbnumba.kernel.render import LANES, LONGEST, NEVER, ORDER, Sampling
+from nbnumba.kernel.spans import isolate, make_spans, shorter, unmasked
 from nbnumba.kernel.startup import cache_first
 
 FAST_MATH = ("arcp", "contract", "nsz")
@@ -33,19 +36,28 @@ WIDE = "-vectorizer-maximize-bandwidth"  # an option of LLVM
 # Terms rendered between two looks at the progress bar and at Ctrl-C, per thread.
 TERMS_PER_BLOCK = 5e7
 
+# Terms times pixels of a span whose slopes the adjoint kernel keeps, three float64 each: those that the second cache of a processor
+# holds, and the most that are kept at all.
+FEW_SLOPES, MOST_SLOPES = 2**15, 2**18
+
+# Shares of the spans that workers of the adjoint kernel claim, and numbers that these sum up all in all.
+MOST_SHARES, MOST_SUMS = 64, 2**23
+
 # Functions that sum over pixels: in any order, without which they would not vectorise.
 SUMMING = ("sums_of_products", "total_of")
+# A function whose result may be anything where its arguments are not numbers, so that what is multiplied by 0 is left out.
+OF_NUMBERS = ("by_both",)
 
 
 def compile_inline(function: Function) -> Any:
     """A function that becomes part of the kernel that calls it."""
-    flags = {*FAST_MATH, "reassoc"} if function.__name__ in SUMMING else set(FAST_MATH)
+    flags = {*FAST_MATH, *(("reassoc",) if function.__name__ in SUMMING else ()), *(("nnan",) if function.__name__ in OF_NUMBERS else ())}
     return njit(**dict.fromkeys(INLINE, True), **(OPTIONS | {"fastmath": flags}))(function)
 
 
 CPU = Target(
     compile_inline,
-    ("cpu", FAST_MATH, OPTIONS["error_model"], INLINE, SUMMING),
+    ("cpu", FAST_MATH, OPTIONS["error_model"], INLINE, SUMMING, OF_NUMBERS),
     instead={lookup.tricubic_in_table: lookup.tricubic_by_fours},
 )
 ALONE = Target(njit(**OPTIONS))  # functions to be called from Python
@@ -103,20 +115,37 @@ class Cpu:
             image[~area.mask] = 0.0
         self._arrays.forget()
 
-    def adjoint(
-        self, physics: Physics, sampling: Sampling, area: Area, image: NDArray[np.float64], cotangents: NDArray[np.float64]
-    ) -> adjoint.Sums:
-        """Derivatives of a number by what the kernel is given; image, cotangents: photons, and its derivatives by them, [slow, fast]."""
-        physics = physics.in_float64()
+    def adjoint(self, physics: Physics, sampling: Sampling, area: Area, loss: PixelLoss, with_table: bool = False) -> adjoint.Sums:
+        """A loss, summed over the area, and its derivatives by what the kernel is given, the table of structure factors if wanted."""
+        (tables, turns), sources, terms = sampling.orientations.shape[:2], sampling.wavelength.size, sampling.terms_per_pixel
+        longest = longest_span(terms)
+        kept = longest > 0 or multiplies(physics)
+        with_table = with_table and physics.table != ""
+        physics = replace(physics, bind={"loss": loss.function, "KEPT": int(kept), "WITH_TABLE": int(with_table)})
         kernel = self._kernels.of(adjoint.adjoint, physics, parallel=True, nogil=True)
+        shapes = [(1,), (tables, turns, 9), (sources, 3), (sources,), (sources,)]
+        shapes += [(len(physics.derivatives[kind][1]) + 2 * (kind == "scaling"),) for kind in ORDER]
+        shapes += [(getattr(physics.parameters["structure_factor"], physics.table).size if with_table else 0,)]
+        spans = shorter(self._spans_of(area, sampling), longest or (LANES if kept else LONGEST))
+        shares = max(1, min(MOST_SHARES, len(spans), MOST_SUMS // sum(int(np.prod(shape)) for shape in shapes)))
+        found = [np.zeros((shares, *shape)) for shape in shapes]
         with _one_image_at_a_time, Threads(self._threads) as used:
-            (tables, turns), sources = sampling.orientations.shape[:2], sampling.wavelength.size
-            shapes = [(tables, turns, 9), (sources, 3), (sources,), (sources,)]
-            shapes += [(len(physics.derivatives[kind][1]) + 2 * (kind == "scaling"),) for kind in ORDER]
-            found = [np.zeros((used, *shape)) for shape in shapes]
+            arguments = physics.arguments(lambda array, dtype: array)
             with compile_errors(physics, why_not_compiled):
-                kernel(*physics.arguments(lambda a, dtype: a), sampling, self._spans_of(area, sampling), image, cotangents, used, *found)
+                kernel(*arguments, sampling, spans, loss.observed, loss.weights, used, np.zeros(1, np.int64), terms if kept else 1, *found)
         return adjoint.Sums(*(part.sum(axis=0) for part in found))
+
+    def tangents(
+        self, physics: Physics, sampling: Sampling, area: Area, along: tangent.Directions
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Photons [slow, fast], and what they change with along n directions [n, slow, fast]; 0 off the area."""
+        kernel = self._kernels.of(tangent.tangents, physics, parallel=True, nogil=True)
+        image, changes = np.zeros(area.shape), np.zeros((along.turns.size, *area.shape))
+        with _one_image_at_a_time, Threads(self._threads) as used, compile_errors(physics, why_not_compiled):
+            kernel(*physics.arguments(lambda array, dtype: array), sampling, along, self._spans_of(area, sampling), image, changes, used)
+        if area.mask is not None:
+            image[~area.mask], changes[:, ~area.mask] = 0.0, 0.0
+        return image, changes
 
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
@@ -170,16 +199,34 @@ def compiled(kernel: Function, physics: Physics, **options: Any) -> Any:
     look_up_first = int(lookup.tricubic_in_table in reached(physics.functions["structure_factor"]))
     salt = sorted(options.items()), WIDE if physics.dtype == "float32" else ""
     bind = {"claim": claim, "LOOK_UP_FIRST": look_up_first, **derivatives_of(physics)}
-    linked = link(kernel, physics, CPU, bind, salt, [render] if kernel is adjoint.adjoint else [])
+    linked = link(kernel, physics, CPU, bind, salt, [render, adjoint] if physics.derivatives else [])
     if linked.__qualname__ not in _compiled:
         _compiled[linked.__qualname__] = cache_first(njit(cache=True, **options, **OPTIONS)(linked))
     return _compiled[linked.__qualname__]
 
 
+def longest_span(terms: int) -> int:
+    """Pixels of a span whose slopes by the indices of all terms stay in the processor's second cache; 0 if that is too much."""
+    if terms * LANES > MOST_SLOPES:
+        return 0
+    return max(LANES, min(LONGEST, FEW_SLOPES // terms // LANES * LANES))
+
+
+def multiplies(physics: Physics) -> bool:
+    """Whether the scaling stage changes what the total before a term counts."""
+    derivative, _ = physics.derivatives["scaling"]
+    return bool(derivative(physics.parameters["scaling"], 2.0, 3.0, 5.0, 0.5)[1] != 1.0)
+
+
 def derivatives_of(physics: Physics) -> dict[str, Any]:
     """What stands in the adjoint kernel for its placeholders."""
+    if not physics.derivatives:
+        return {}
     found: dict[str, Any] = {f"{kind}_derivative": derivative for kind, (derivative, _) in physics.derivatives.items()}
-    return found | {f"N_{kind.upper()}": len(varied) for kind, (_, varied) in physics.derivatives.items()}
+    found |= {"MULTIPLIES": int(multiplies(physics)), "spread": physics.spread or adjoint.spread}
+    for kind, (_, varied) in physics.derivatives.items():
+        found |= {f"N_{kind.upper()}": len(varied), f"add_{kind}": adder(len(varied), FIRST[kind])}
+    return found
 
 
 def device_function(function: Function) -> Any:

@@ -36,6 +36,9 @@ class Physics:
     latch: Function | None = None
     outside: Function | None = None
     derivatives: Mapping[str, tuple[Function, tuple[str, ...]]] = field(default_factory=dict)  # kind -> derivative, fields it varies with
+    table: str = ""  # the field of the structure factor that it is linear in
+    spread: Function | None = None  # its transpose
+    bind: Mapping[str, Any] = field(default_factory=dict)  # more that placeholders stand for
 
     def in_float64(self) -> Physics:
         """The same in float64, in which is looked for what scan order depends on."""
@@ -131,8 +134,8 @@ class Kernels:
 
     def of(self, kernel: Function, physics: Physics, **options: Any) -> Any:
         """The kernel of these stages."""
-        functions = tuple(physics.functions.items()), tuple(physics.derivatives.items())
-        key = kernel, physics.dtype, functions, physics.latch, physics.outside, layouts(physics)
+        functions = tuple(physics.functions.items()), tuple(physics.derivatives.items()), tuple(physics.bind.items())
+        key = kernel, physics.dtype, functions, physics.latch, physics.outside, physics.spread, layouts(physics)
         if key not in self._made:
             self._made[key] = self._make(kernel, physics, **options)
         return self._made[key]
@@ -147,7 +150,7 @@ def link(
     """
     own = math if physics.dtype == "float64" else single
     stages = {"ceiling": math.boundless, **physics.functions, "latch": physics.latch, "outside": physics.outside}
-    stages |= {"nearest": own.nearest, "TIE": own.TIE, "mark": own.mark, **bind}
+    stages |= {"nearest": own.nearest, "TIE": own.TIE, "mark": own.mark, **physics.bind, **bind}
     return Linker(target, stages, (physics.dtype, layouts(physics), salt), own.INSTEAD, IN_DTYPE).kernel(kernel, *also)
 
 

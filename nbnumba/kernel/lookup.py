@@ -62,13 +62,23 @@ def slopes(u):
 
 
 def tricubic_slopes_in_table(table, row, h_stride, k_stride, u, v, w):
-    """The derivatives of tricubic_in_table by u, v and w."""
-    by_v, by_w = cubic(v), cubic(w)
+    """tricubic_in_table, and its derivatives by u, v and w."""
+    by_u, by_v, by_w = cubic(u), cubic(v), cubic(w)
     return (
+        weighted(table, row, h_stride, k_stride, by_u, by_v, by_w),
         weighted(table, row, h_stride, k_stride, slopes(u), by_v, by_w),
-        weighted(table, row, h_stride, k_stride, cubic(u), slopes(v), by_w),
-        weighted(table, row, h_stride, k_stride, cubic(u), by_v, slopes(w)),
+        weighted(table, row, h_stride, k_stride, by_u, slopes(v), by_w),
+        weighted(table, row, h_stride, k_stride, by_u, by_v, slopes(w)),
     )
+
+
+def spread_tricubic(table, row, h_stride, k_stride, u, v, w, g):
+    """The transpose of tricubic_in_table: g times the weights of the 4 x 4 x 4 values is added to them."""
+    by_u, by_v, by_w = cubic(u), cubic(v), cubic(w)
+    for a in range(4):
+        for b in range(4):
+            for c in range(4):
+                table[row + a * h_stride + b * k_stride + c] += g * by_u[a] * by_v[b] * by_w[c]
 
 
 def weighted(table, row, h_stride, k_stride, by_u, by_v, by_w):

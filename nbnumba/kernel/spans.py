@@ -54,6 +54,20 @@ def isolate(spans: NDArray[np.int64], slow: int, fast: int) -> NDArray[np.int64]
     return np.concatenate([spans[:at], np.array(pieces, np.int64), spans[at + 1 :]])
 
 
+def shorter(spans: NDArray[np.int64], longest: int) -> NDArray[np.int64]:
+    """The same pixels in spans that cover no more than so many, a multiple of LANES, from such to such."""
+    if longest >= LONGEST:
+        return spans
+    slow, begin, end = spans.T
+    first = begin // LANES * LANES
+    pieces = -(-(end - first) // longest)
+    number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    edges = np.repeat(first, pieces) + number * longest
+    return np.column_stack(
+        [np.repeat(slow, pieces), np.maximum(np.repeat(begin, pieces), edges), np.minimum(np.repeat(end, pieces), edges + longest)]
+    )
+
+
 def unmasked(spans: NDArray[np.int64], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Spans that hold nothing but pixels where the mask is true."""
     pieces = []

@@ -34,7 +34,7 @@ RESULT: dict[str, str] = {
     "scaling": "the running total after a term with these F_latt and F_cell, whose correction factors multiply to weight",
 }
 
-# By which of its arguments it is differentiated, and how many numbers it returns if that is not one.
+# By which of its arguments it is differentiated, and how many numbers it returns where its derivative sums over them.
 DIFFERENTIATED: dict[str, tuple[str, ...]] = {
     "geometry": (),
     "rotation": (),
@@ -113,11 +113,15 @@ class Stage:
     come in as float64; with ``--dtype float32`` the functions of nbnumba.kernel.math go on in float32, ``working`` among them, and
     arrays of p are float32.
 
-    derivative(p, ..., g), if there is one, takes what function takes and a number g for each of its results, and returns the
-    derivatives of the sum of g times result: by those of its arguments that DIFFERENTIATED names, then by the fields of p that
-    ``varied`` names. It is in float64, finite everywhere, and where function has a jump or a kink the derivative of one side. spec
-    names the numbered statements of specs/ that the model implements. latch(p, h, k, l), for a structure factor only, returns 1 for a
-    term that changes how all later ones of the image, in scan order, are treated; outside(p, h, k, l) returns 1 for a term that the
+    derivative(p, ...), if there is one, takes what function takes and returns its result (of a lattice shape, up to its sign), then
+    the derivatives of that by those of the arguments that DIFFERENTIATED names, then by the fields of p that ``varied`` names. A
+    geometry has five results: its derivative takes a number g for each besides, and returns the derivatives of the sum of g times
+    result by the ``varied`` fields. It is in float64, finite everywhere, and where function has a jump or a kink the derivative of one
+    side. A structure factor that is linear in an array of p names that ``table``, and spread(p, ..., g, into) adds g times the
+    derivatives of its result by the elements of the table to the array ``into``.
+
+    spec names the numbered statements of specs/ that the model implements. latch(p, h, k, l), for a structure factor only, returns 1
+    for a term that changes how all later ones of the image, in scan order, are treated; outside(p, h, k, l) returns 1 for a term that the
     model has no data for, which are counted and reported. ceiling(p, x, y, z), for a lattice shape only, is at least |F_latt| at all
     offsets whose sizes are at least x, y, z >= 0: whole stretches of pixels where that is negligible are left out.
 
@@ -135,6 +139,8 @@ class Stage:
     worked_values: tuple[WorkedValue, ...] = ()
     derivative: Callable[..., Any] | None = None
     varied: tuple[str, ...] = ()
+    table: str = ""
+    spread: Callable[..., Any] | None = None
     latch: Callable[..., Any] | None = None
     outside: Callable[..., Any] | None = None
     ceiling: Callable[..., Any] | None = None
@@ -167,9 +173,12 @@ class Stage:
         for name in ("latch", "outside", "ceiling", "place", "sign"):
             if (other := getattr(self, name)) is not None and len(positional_arguments(other) or ()) != 4:
                 return f"{name} must be a function of four arguments"
-        takes = len(ARGUMENTS[self.kind]) + RESULTS.get(self.kind, 1)
+        takes = len(ARGUMENTS[self.kind]) + RESULTS.get(self.kind, 0)
         if self.derivative is not None and len(positional_arguments(self.derivative) or ()) != takes:
-            return f"derivative must be a function of {takes} arguments: those of function, then one for each of its results"
+            then = ", then one for each of its results" if self.kind in RESULTS else ""
+            return f"derivative must be a function of {takes} arguments: those of function{then}"
+        if (self.spread is None) != (self.table == "") or (self.spread and len(positional_arguments(self.spread) or ()) != 10):
+            return "spread must be a function of ten arguments, those of function, g and into, and table the name of a field"
         found, wanted = positional_arguments(function), ARGUMENTS[self.kind]
         if found is None or len(found) != len(wanted):
             given = ", ".join(inspect.signature(function).parameters)

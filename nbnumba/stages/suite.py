@@ -132,20 +132,26 @@ def derivative(stage: Stage) -> str:
     from nbnumba.kernel.cpu import device_function
 
     compiled, random = device_function(stage.derivative), np.random.default_rng(0)
+    names = (*DIFFERENTIATED[stage.kind], *stage.varied)
     for worked in stage.worked_values:
         for trial in range(TRIALS):
             arguments = worked.arguments if trial == 0 else varied_a_little(stage, worked.arguments, random)
             if not np.isfinite(arguments).all():
                 break
-            cotangents = random.normal(size=RESULTS.get(stage.kind, 1))
-            found = np.array(stage.derivative(worked.parameters, *arguments, *cotangents), float)
-            if len(found) != len(DIFFERENTIATED[stage.kind]) + len(stage.varied):
-                return f"returns {len(found)} numbers, not one for each of {(*DIFFERENTIATED[stage.kind], *stage.varied)}"
+            weights = tuple(random.normal(size=RESULTS.get(stage.kind, 0)))
+            found = np.array(stage.derivative(worked.parameters, *arguments, *weights), float)
+            value, slopes = (0.0, found) if weights else (found[0], found[1:])
+            if len(slopes) != len(names):
+                return f"returns {len(slopes)} derivatives, not one for each of {names}"
             if not np.isfinite(found).all():
                 return f"{arguments} gives {found}"
-            if not close(compiled(worked.parameters, *arguments, *cotangents), found, 1e-9):
+            if not close(compiled(worked.parameters, *arguments, *weights), found, 1e-9):
                 return f"{arguments} gives something else compiled"
-            if trial and (problem := unlike_differences(stage, worked.parameters, arguments, cotangents)):
+            if stage.kind == "lattice_shape":  # its sign is open: that of its square
+                value, slopes = value * value, 2.0 * value * slopes
+            if not weights and not close(value, summed(stage, worked.parameters, arguments, weights), 1e-8):
+                return f"{arguments} gives the value {found[0]}, the function {stage.function(worked.parameters, *arguments)}"
+            if trial and (problem := unlike_differences(stage, worked.parameters, arguments, weights, slopes)):
                 return problem
     return ""
 
@@ -156,29 +162,26 @@ def varied_a_little(stage: Stage, arguments: tuple[float, ...], random: np.rando
     return tuple(a + 0.01 * random.normal() if name in by else a for name, a in zip(ARGUMENTS[stage.kind][1:], arguments, strict=True))
 
 
-def unlike_differences(stage: Stage, parameters: Any, arguments: tuple[float, ...], cotangents: Any) -> str:
-    """Where the derivative is off, by differences of fourth order; of a lattice shape, whose sign is open, that of its square."""
-    assert stage.derivative is not None
-    names = ARGUMENTS[stage.kind][1:]
+def summed(stage: Stage, p: Any, arguments: tuple[float, ...], weights: tuple[float, ...]) -> float:
+    """The weighted sum of a function's results; of the one result of a lattice shape, the square."""
+    results = np.atleast_1d(np.asarray(stage.function(p, *arguments), float))
+    return float(results @ weights if weights else results[0] ** (2 if stage.kind == "lattice_shape" else 1))
 
-    def objective(p: Any, where: dict[str, float]) -> float:
-        results = np.atleast_1d(np.asarray(stage.function(p, *where.values()), float))
-        return float(cotangents @ (results**2 / 2.0 if stage.kind == "lattice_shape" else results))
+
+def unlike_differences(stage: Stage, p: Any, arguments: tuple[float, ...], weights: tuple[float, ...], slopes: Any) -> str:
+    """Where derivatives are off, by differences of fourth order."""
+    here = dict(zip(ARGUMENTS[stage.kind][1:], arguments, strict=True))
 
     def moved(name: str, by: float) -> float:
-        if name in names:
-            return objective(parameters, {**here, name: here[name] + by})
-        return objective(parameters._replace(**{name: getattr(parameters, name) + by}), here)
+        if name in here:
+            return summed(stage, p, tuple({**here, name: here[name] + by}.values()), weights)
+        return summed(stage, p._replace(**{name: getattr(p, name) + by}), arguments, weights)
 
-    here = dict(zip(names, arguments, strict=True))
-    inner = float(stage.function(parameters, *arguments)) if stage.kind == "lattice_shape" else 1.0
-    found = stage.derivative(parameters, *arguments, *(cotangents * inner))
-    for name, value in zip((*DIFFERENTIATED[stage.kind], *stage.varied), found, strict=True):
-        at = here[name] if name in here else getattr(parameters, name)
-        step = STEP * max(abs(at), 1.0)
+    for name, value in zip((*DIFFERENTIATED[stage.kind], *stage.varied), slopes, strict=True):
+        step = STEP * max(abs(here[name] if name in here else getattr(p, name)), 1.0)
         near, far = moved(name, step) - moved(name, -step), moved(name, 2.0 * step) - moved(name, -2.0 * step)
         expected, rough = (8.0 * near - far) / (12.0 * step), near / (2.0 * step)
-        size, curved = max(1.0, abs(expected), abs(objective(parameters, here))), abs(expected - rough)
+        size, curved = max(1.0, abs(expected), abs(moved(name, 0.0))), abs(expected - rough)
         if curved < 0.001 * size and not abs(value - expected) <= 1e-6 * size + 0.01 * curved:  # else there is a jump or a kink
             return f"{arguments} gives {value} by {name}, differences {expected}"
     return ""

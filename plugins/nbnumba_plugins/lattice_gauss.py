@@ -66,11 +66,12 @@ def gauss(p, x, y, z):
     return working(p.peak) * exp(working(-1.0 / WIDTH) * quadratic_form(xx, yy, zz, xy, yz, zx, x, y, z))
 
 
-def derivative(p, x, y, z, g):
-    """By offsets, peak and form, times g."""
-    height = g * exp(quadratic_form(p.xx, p.yy, p.zz, p.xy, p.yz, p.zx, x, y, z) / -WIDTH)
+def derivative(p, x, y, z):
+    """The Gaussian, and its derivatives by offsets, peak and form."""
+    height = exp(quadratic_form(p.xx, p.yy, p.zz, p.xy, p.yz, p.zx, x, y, z) / -WIDTH)
     by_form = -p.peak * height / WIDTH
     return (
+        p.peak * height,
         by_form * (2.0 * p.xx * x + p.xy * y + p.zx * z),
         by_form * (p.xy * x + 2.0 * p.yy * y + p.yz * z),
         by_form * (p.zx * x + p.yz * y + 2.0 * p.zz * z),

@@ -47,20 +47,22 @@ def round_(p, x, y, z):
     return working(p.peak) * sinc3_pi(radius(p, x, y, z))
 
 
-def derivative(p, x, y, z, g):
-    """By offsets, cells, peak and fudge, times g."""
+def derivative(p, x, y, z):
+    """The transform, and its derivatives by offsets, cells, peak and fudge."""
     x_squared, y_squared, z_squared = (p.n_a * x) ** 2, (p.n_b * y) ** 2, (p.n_c * z) ** 2
     r = radius(p, x, y, z)
-    slope = g * p.peak * sinc3_pi_slope(r)  # by r^2
+    height = sinc3_pi(r)
+    slope = p.peak * sinc3_pi_slope(r)  # by r^2
     twice = 2.0 * slope * p.fudge
     return (
+        p.peak * height,
         twice * p.n_a * p.n_a * x,
         twice * p.n_b * p.n_b * y,
         twice * p.n_c * p.n_c * z,
         twice * p.n_a * x * x,
         twice * p.n_b * y * y,
         twice * p.n_c * z * z,
-        g * sinc3_pi(r),
+        height,
         slope * (x_squared + y_squared + z_squared),
     )
 

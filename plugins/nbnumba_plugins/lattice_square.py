@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
-from nbnumba.kernel.math import cos_pi, distance_to_nearest, multiple, not_zero, ratio, sin_pi
+from nbnumba.kernel.math import cosine_series, distance_to_nearest, multiple, not_zero, ratio, sin_pi, sinc_series
 from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
-
-
-NEAR = 1e-4  # (pi N x)^2 within which the series of the slope is taken
 
 
 class Square(NamedTuple):
@@ -38,26 +34,31 @@ def square(p, x, y, z):
     return ratio(fringes, sin_pi(not_zero(x)) * sin_pi(not_zero(y)) * sin_pi(not_zero(z)))
 
 
-def interference(n, x, inverse):
-    """sin(pi N x) / sin(pi x) up to its sign, and its derivatives by x and N; inverse: of sin(pi x), with x not 0."""
-    turns = distance_to_nearest(multiple(n, x))
-    f, c_n = sin_pi(turns) * inverse, cos_pi(turns) * inverse
-    # Near a lattice point the difference of the two terms is what rounding leaves of them: the series to relative (pi N x)^4 / 160.
-    u, n_squared = math.pi * math.pi * x * x, n * n
-    near = f * x * (math.pi * math.pi / -3.0) * (n_squared - 1.0) * (1.0 + u * (n_squared + 1.0) * (1.0 / 15.0))
-    slope = near if u * n_squared < NEAR else math.pi * (n * c_n - f * cos_pi(x) * inverse)
-    return f, slope, math.pi * not_zero(x) * c_n
+def interference(n, x, sinc_x):
+    """For sin(pi N x) / sin(pi x), over its denominator pi x sinc: the numerator, its product with the slope's, and x cos(pi N x).
+
+    Cosines are sincs and what they lack, so that nothing cancels near a lattice point.
+    """
+    whole = np.rint(n * x)
+    t = n * x - whole
+    u, v = t * t, x * x
+    sinc_t, lack = sinc_series(u), u * cosine_series(u)
+    cosine = sinc_t + lack
+    return t * sinc_t, sinc_x * (whole * cosine + t * lack) - t * sinc_t * (v * cosine_series(v)), x * cosine
 
 
-def derivative(p, x, y, z, g):
-    """The product's derivatives by offsets and cells, times g."""
-    s_x, s_y, s_z = sin_pi(not_zero(x)), sin_pi(not_zero(y)), sin_pi(not_zero(z))
-    inverse = 1.0 / (s_x * s_y * s_z)  # one division for three
-    a, by_x, by_n_a = interference(p.n_a, x, inverse * s_y * s_z)
-    b, by_y, by_n_b = interference(p.n_b, y, inverse * s_z * s_x)
-    c, by_z, by_n_c = interference(p.n_c, z, inverse * s_x * s_y)
-    bc, ca, ab = g * b * c, g * c * a, g * a * b
-    return bc * by_x, ca * by_y, ab * by_z, bc * by_n_a, ca * by_n_b, ab * by_n_c
+def derivative(p, x, y, z):
+    """The product, and its derivatives by offsets and cells, from numerators and one division for the three axes."""
+    x, y, z = not_zero(x), not_zero(y), not_zero(z)
+    sinc_x, sinc_y, sinc_z = sinc_series(x * x), sinc_series(y * y), sinc_series(z * z)
+    s_x, s_y, s_z = x * sinc_x, y * sinc_y, z * sinc_z  # sin(pi x) / pi
+    yz, zx, xy = s_y * s_z, s_z * s_x, s_x * s_y
+    inverse = 1.0 / (s_x * yz)
+    a, a_x, a_n = interference(p.n_a, x, sinc_x)
+    b, b_y, b_n = interference(p.n_b, y, sinc_y)
+    c, c_z, c_n = interference(p.n_c, z, sinc_z)
+    bc, ca, ab = b * (c * inverse), c * (a * inverse), a * (b * inverse)
+    return a * bc, bc * (yz * inverse) * a_x, ca * (zx * inverse) * b_y, ab * (xy * inverse) * c_z, bc * a_n, ca * b_n, ab * c_n
 
 
 def sign(p, h, k, l):

@@ -18,10 +18,11 @@ def tophat(p, x, y, z):
     return working(p.peak if radius_squared < EDGE else 0.0)
 
 
-def derivative(p, x, y, z, g):
-    """By offsets, and by the peak, times g; the edge, where there is none, is left out."""
+def derivative(p, x, y, z):
+    """The value, and its derivatives by offsets and by the peak; the edge, where there is none, is left out."""
     inside = quadratic_form(p.xx, p.yy, p.zz, p.xy, p.yz, p.zx, x, y, z) < EDGE
-    return 0.0, 0.0, 0.0, g if inside else 0.0
+    height = 1.0 if inside else 0.0
+    return p.peak * height, 0.0, 0.0, 0.0, height
 
 
 def ceiling(p, x, y, z):

@@ -23,7 +23,7 @@ class Kahn(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Kahn:
-    return Kahn(experiment.beam.polarization_fraction, *map(float, experiment.frame.polarization_axis))
+    return Kahn(experiment.beam.polarization_fraction, *map(float, experiment.axes["polarization"]))
 
 
 def kahn(p, ix, iy, iz, dx, dy, dz):
@@ -45,31 +45,33 @@ def kahn(p, ix, iy, iz, dx, dy, dz):
     return 0.5 * (1.0 + cos_squared - p.fraction * (along * along - across * across))
 
 
-def derivative(p, ix, iy, iz, dx, dy, dz, g):
-    """By the incident and the diffracted ray, the polarization fraction and the direction of the electric field, times g."""
+def derivative(p, ix, iy, iz, dx, dy, dz):
+    """The factor, and its derivatives by the incident and the diffracted ray, the polarization fraction and the electric field."""
     cos_2theta = ix * dx + iy * dy + iz * dz
     bx, by, bz = p.ey * iz - p.ez * iy, p.ez * ix - p.ex * iz, p.ex * iy - p.ey * ix
     length = math.sqrt(bx * bx + by * by + bz * bz)
     if length == 0.0:
-        c = g * cos_2theta * (1.0 + p.fraction)
-        return c * dx, c * dy, c * dz, c * ix, c * iy, c * iz, -0.5 * g * (1.0 - cos_2theta * cos_2theta), 0.0, 0.0, 0.0
+        c, sin_squared = cos_2theta * (1.0 + p.fraction), 1.0 - cos_2theta * cos_2theta
+        factor = 1.0 - 0.5 * (1.0 + p.fraction) * sin_squared
+        return factor, c * dx, c * dy, c * dz, c * ix, c * iy, c * iz, -0.5 * sin_squared, 0.0, 0.0, 0.0
     mx, my, mz = bx / length, by / length, bz / length
     across = mx * dx + my * dy + mz * dz
     cx, cy, cz = dy * iz - dz * iy, dz * ix - dx * iz, dx * iy - dy * ix  # d x i
     along = mx * cx + my * cy + mz * cz
-    c, a, b = g * cos_2theta, -g * p.fraction * along, g * p.fraction * across
+    c, a, b = cos_2theta, -p.fraction * along, p.fraction * across
     # By m, and through its length by the magnetic field.
     tx, ty, tz = a * cx + b * dx, a * cy + b * dy, a * cz + b * dz
     part = mx * tx + my * ty + mz * tz
     tx, ty, tz = (tx - mx * part) / length, (ty - my * part) / length, (tz - mz * part) / length
     return (
+        0.5 * (1.0 + cos_2theta * cos_2theta - p.fraction * (along * along - across * across)),
         c * dx + a * (my * dz - mz * dy) + (ty * p.ez - tz * p.ey),
         c * dy + a * (mz * dx - mx * dz) + (tz * p.ex - tx * p.ez),
         c * dz + a * (mx * dy - my * dx) + (tx * p.ey - ty * p.ex),
         c * ix + a * (iy * mz - iz * my) + b * mx,
         c * iy + a * (iz * mx - ix * mz) + b * my,
         c * iz + a * (ix * my - iy * mx) + b * mz,
-        -0.5 * g * (along * along - across * across),
+        -0.5 * (along * along - across * across),
         iy * tz - iz * ty,
         iz * tx - ix * tz,
         ix * ty - iy * tx,

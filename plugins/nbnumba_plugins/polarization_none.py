@@ -25,9 +25,9 @@ def none(p, ix, iy, iz, dx, dy, dz):
     return 1.0
 
 
-def derivative(p, ix, iy, iz, dx, dy, dz, g):
-    """Nothing varies."""
-    return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+def derivative(p, ix, iy, iz, dx, dy, dz):
+    """One, which does not vary."""
+    return 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 
 
 STAGE = Stage(

@@ -41,12 +41,12 @@ def orientations(experiment: Experiment) -> np.ndarray:
 
 def turned_by(experiment: Experiment, rotations: np.ndarray) -> np.ndarray:
     """The cell turned by phi first, then by every domain's rotation (domains, 3, 3)."""
-    frame = experiment.frame
-    turned = np.array([rotate_about(experiment.unit_cell.direct, frame.spindle_axis, phi) for phi in experiment.phi])
+    spindle = experiment.axes["spindle"]
+    turned = np.array([rotate_about(experiment.unit_cell.direct, spindle, phi) for phi in experiment.phi])
     return np.asarray(turned[:, np.newaxis] @ rotations.transpose(0, 2, 1)[np.newaxis])
 
 
-@lru_cache(maxsize=2)  # a series of images has the same domains
+@lru_cache(maxsize=8)  # a series of images has the same domains, and its derivatives the same few others
 def mosaic_rotations(spread: float, domains: int, seed: int) -> np.ndarray:
     """Rotation of every domain, (domains, 3, 3): the first is aligned, the others fill a cap at random."""
     if domains == 1:

@@ -104,26 +104,27 @@ def running_product(p, total, f_latt, f_cell, weight):
     return (total + amplitude * amplitude + p.background_per_term) * weight
 
 
-def reference_derivative(p, total, f_latt, f_cell, weight, g):
-    """By the total, the amplitudes and the weight, times g; so are the others."""
-    twice = 2.0 * g * f_latt * f_cell
-    return g, twice * f_cell, twice * f_latt, 0.0
+def reference_derivative(p, total, f_latt, f_cell, weight):
+    """The new total, and its derivatives by the total, the amplitudes and the weight."""
+    amplitude = f_latt * f_cell
+    twice = 2.0 * amplitude
+    return total + amplitude * amplitude, 1.0, twice * f_cell, twice * f_latt, 0.0
 
 
-def per_term_derivative(p, total, f_latt, f_cell, weight, g):
+def per_term_derivative(p, total, f_latt, f_cell, weight):
     """And by the background of a term."""
     amplitude = f_latt * f_cell
-    twice = 2.0 * g * weight * amplitude
-    return g, twice * f_cell, twice * f_latt, g * (amplitude * amplitude + p.background_per_term), g * weight
+    twice, term = 2.0 * weight * amplitude, amplitude * amplitude + p.background_per_term
+    return total + term * weight, 1.0, twice * f_cell, twice * f_latt, term, weight
 
 
-def running_product_derivative(p, total, f_latt, f_cell, weight, g):
+def running_product_derivative(p, total, f_latt, f_cell, weight):
     """And by the background of a term."""
     if f_latt == 0.0 and p.has_background == 0:
-        return g, 0.0, 0.0, 0.0, 0.0
+        return total, 1.0, 0.0, 0.0, 0.0, 0.0
     amplitude = f_latt * f_cell
-    twice = 2.0 * g * weight * amplitude
-    return g * weight, twice * f_cell, twice * f_latt, g * (total + amplitude * amplitude + p.background_per_term), g * weight
+    twice, before = 2.0 * weight * amplitude, total + amplitude * amplitude + p.background_per_term
+    return before * weight, weight, twice * f_cell, twice * f_latt, before, weight
 
 
 PLAIN = Reference(0.0, 0.0, 1.0, 0, 0, 0, 0.0, 0)

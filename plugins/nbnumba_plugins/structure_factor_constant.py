@@ -28,9 +28,9 @@ def constant(p, h, k, l, h0, k0, l0, latched):
     return working(p.F)
 
 
-def derivative(p, h, k, l, h0, k0, l0, latched, g):
-    """By h, k, l: nothing; by the amplitude: g."""
-    return 0.0, 0.0, 0.0, g
+def derivative(p, h, k, l, h0, k0, l0, latched):
+    """The amplitude, which does not vary with h, k, l, and its derivative by itself."""
+    return p.F, 0.0, 0.0, 0.0, 1.0
 
 
 STAGE = Stage(

@@ -80,9 +80,14 @@ def nearest_F(p, h, k, l, h0, k0, l0, latched):
     return p.F[row_of(p, h0, k0, l0)]
 
 
-def derivative(p, h, k, l, h0, k0, l0, latched, g):
-    """By h, k, l: nothing, but where the nearest reflection is another, where there is none."""
-    return 0.0, 0.0, 0.0
+def derivative(p, h, k, l, h0, k0, l0, latched):
+    """F, which does not vary with h, k, l, but where the nearest reflection is another, where there is no derivative."""
+    return nearest_F(p, h, k, l, h0, k0, l0, latched), 0.0, 0.0, 0.0
+
+
+def spread_nearest(p, h, k, l, h0, k0, l0, latched, g, into):
+    """Add g to the element of the table that is looked up."""
+    into[row_of(p, h0, k0, l0)] += g
 
 
 PAIR = table(np.array([[1, 2, 3], [-1, 0, 2]], np.int32), np.array([40.0, 50.0]), 7.0)
@@ -94,6 +99,8 @@ STAGE = Stage(
     prepare=prepare,
     function=nearest_F,
     derivative=derivative,
+    table="F",
+    spread=spread_nearest,
     parameters=(experiment_parameter(StructureFactors, "default_F"),),
     spec=("SF-1", "SF-2"),
     worked_values=(

@@ -8,10 +8,10 @@ import numpy as np
 
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.structure_factors import StructureFactors
-from nbnumba.kernel.lookup import tricubic_in_table, tricubic_slopes_in_table
+from nbnumba.kernel.lookup import spread_tricubic, tricubic_in_table, tricubic_slopes_in_table
 from nbnumba.kernel.math import working
 from nbnumba.stages.stage import experiment_parameter
-from nbnumba_plugins.structure_factor_nearest import nearest_F, prepare, table
+from nbnumba_plugins.structure_factor_nearest import nearest_F, prepare, spread_nearest, table
 
 
 def off_table(p, h, k, l):
@@ -43,22 +43,45 @@ def tricubic_latch(p, h, k, l, h0, k0, l0, latched):
     return nearest_F(p, h, k, l, h0, k0, l0, 0) if latched or off_table(p, h, k, l) else interpolated(p, h, k, l)
 
 
-def interpolated_slopes(p, h, k, l, g):
-    """The derivatives of interpolated() by h, k, l, times g."""
+def interpolated_slopes(p, h, k, l):
+    """interpolated(), and its derivatives by h, k, l."""
     h1, k1, l1 = math.floor(h), math.floor(k), math.floor(l)
     first = np.int64((h1 - 1.0) * p.h_stride + (k1 - 1.0) * p.k_stride + (l1 - 1.0) + p.origin)
-    by_h, by_k, by_l = tricubic_slopes_in_table(p.F, first, np.int64(p.h_stride), np.int64(p.k_stride), h - h1, k - k1, l - l1)
-    return g * by_h, g * by_k, g * by_l
+    return tricubic_slopes_in_table(p.F, first, np.int64(p.h_stride), np.int64(p.k_stride), h - h1, k - k1, l - l1)
 
 
-def tricubic_derivative(p, h, k, l, h0, k0, l0, latched, g):
-    """By h, k, l, times g."""
-    return (0.0, 0.0, 0.0) if off_table(p, h, k, l) else interpolated_slopes(p, h, k, l, g)
+def tricubic_derivative(p, h, k, l, h0, k0, l0, latched):
+    """The value, and its derivatives by h, k, l."""
+    return (nearest_F(p, h, k, l, h0, k0, l0, 0), 0.0, 0.0, 0.0) if off_table(p, h, k, l) else interpolated_slopes(p, h, k, l)
 
 
-def tricubic_latch_derivative(p, h, k, l, h0, k0, l0, latched, g):
-    """By h, k, l, times g; where interpolation ends does not vary."""
-    return (0.0, 0.0, 0.0) if latched or off_table(p, h, k, l) else interpolated_slopes(p, h, k, l, g)
+def tricubic_latch_derivative(p, h, k, l, h0, k0, l0, latched):
+    """The same; where interpolation ends does not vary."""
+    end = latched or off_table(p, h, k, l)
+    return (nearest_F(p, h, k, l, h0, k0, l0, 0), 0.0, 0.0, 0.0) if end else interpolated_slopes(p, h, k, l)
+
+
+def spread_interpolated(p, h, k, l, g, into):
+    """Add g times their weights to the 64 elements of the table that are interpolated between."""
+    h1, k1, l1 = math.floor(h), math.floor(k), math.floor(l)
+    first = np.int64((h1 - 1.0) * p.h_stride + (k1 - 1.0) * p.k_stride + (l1 - 1.0) + p.origin)
+    spread_tricubic(into, first, np.int64(p.h_stride), np.int64(p.k_stride), h - h1, k - k1, l - l1, g)
+
+
+def spread(p, h, k, l, h0, k0, l0, latched, g, into):
+    """The transpose of tricubic()."""
+    if off_table(p, h, k, l):
+        spread_nearest(p, h, k, l, h0, k0, l0, latched, g, into)
+    else:
+        spread_interpolated(p, h, k, l, g, into)
+
+
+def spread_latch(p, h, k, l, h0, k0, l0, latched, g, into):
+    """The transpose of tricubic_latch()."""
+    if latched or off_table(p, h, k, l):
+        spread_nearest(p, h, k, l, h0, k0, l0, latched, g, into)
+    else:
+        spread_interpolated(p, h, k, l, g, into)
 
 
 # F = h^3 + 10 k l^2 on -3..3: a cubic in each index, hence interpolated without error.
@@ -72,6 +95,8 @@ TRICUBIC = Stage(
     prepare=prepare,
     function=tricubic,
     derivative=tricubic_derivative,
+    table="F",
+    spread=spread,
     parameters=(experiment_parameter(StructureFactors, "default_F"),),
     spec=("SF-4",),
     outside=off_table,
@@ -91,6 +116,8 @@ TRICUBIC_LATCH = Stage(
     prepare=prepare,
     function=tricubic_latch,
     derivative=tricubic_latch_derivative,
+    table="F",
+    spread=spread_latch,
     parameters=(experiment_parameter(StructureFactors, "default_F"),),
     spec=("SF-5",),
     latch=off_table,

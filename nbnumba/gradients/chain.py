@@ -1,0 +1,146 @@
+"""The chain rule from an experiment's parameters to what the kernel is given: orientations, sources, fields of the stages' parameters.
+
+That depends on an experiment smoothly and costs little: it is differentiated by differences of fourth order, of no more than what reads
+the part that a parameter belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from functools import cached_property
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.errors import StageError
+from nbnumba.experiment.experiment import PARTS, Experiment
+from nbnumba.gradients.differences import neighbours
+from nbnumba.kernel.render import ORDER
+from nbnumba.render import brightness_of, orientation_rows
+from nbnumba.simulate import prepare
+
+if TYPE_CHECKING:
+    from nbnumba.gradients.variables import Variable
+    from nbnumba.stages.stage import Stage
+
+Inputs = dict[str, NDArray[np.float64]]  # what the kernel is given, by the names of Sums and in their shapes
+
+# Parts that stages keep tables by: what reads one of them is taken to read all its fields.
+KEPT_WHOLE = ("sampling", "structure_factors", "model")
+# What an experiment works out once.
+RESOLVED = tuple(name for name, value in vars(Experiment).items() if isinstance(value, cached_property))
+
+
+class Chain:
+    """How what the kernel is given changes with an experiment's parameters; chosen, prepared: stages and what they prepared, by kind."""
+
+    def __init__(self, experiment: Experiment, chosen: Mapping[str, Stage], prepared: Mapping[str, Any]) -> None:
+        self._experiment, self._chosen, self._prepared = experiment, chosen, prepared
+        # Which orientation a phi step takes is chosen in steps, and does not vary.
+        self._rows = orientation_rows(chosen["rotation"], prepared["rotation"])
+        reads = Reads(experiment)
+        self._fields = {name: reads.of(attrgetter(name)) for name in RESOLVED if name in vars(experiment)}
+        self._fields |= {kind: reads.of(stage.prepare) for kind, stage in chosen.items()}
+        self._fields["sources"] = reads.of(attrgetter("source_list")) | reads.of(brightness_of)
+        self._here = self._inputs(experiment, prepared, chosen, sources=True)
+
+    def slopes(self, v: Variable) -> Inputs:
+        """The derivatives by a parameter of what the kernel is given; what it does not reach is left out."""
+        step = v.step(self._experiment)
+        there = [(weight, self._changed(v, experiment)) for weight, experiment in neighbours(v, self._experiment, step)]
+        return {
+            name: np.asarray(sum(weight * (inputs[name] - here) for weight, inputs in there) / step)
+            for name, here in self._here.items()
+            if name in there[0][1]
+        }
+
+    def by_amplitudes(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """From the derivatives by the table of structure factors to those by the amplitudes that are listed."""
+        stage, factors = self._chosen["structure_factor"], self._experiment.structure_factors
+        assert factors.F is not None
+        # Which amplitude an element of the table holds shows where they are numbered.
+        numbered = replace(factors, F=np.arange(1.0, len(factors.F) + 1.0), default_F=0.0, path=factors.path or Path("numbered"))
+        numbers = getattr(stage.prepare(replace(self._experiment, structure_factors=numbered)), stage.table)
+        if not np.isin(numbers, np.arange(len(factors.F) + 1)).all():
+            raise StageError(f"{stage}: its table {stage.table} holds other numbers than the amplitudes that are listed")
+        listed = np.bincount(numbers.astype(np.int64).ravel(), weights=table.ravel(), minlength=len(factors.F) + 1)
+        return np.asarray(listed[1:], np.float64)
+
+    def _changed(self, v: Variable, experiment: Experiment) -> Inputs:
+        """What may be different with another value of a parameter."""
+        for name in RESOLVED:
+            if name in self._fields and v.where not in self._fields[name]:
+                vars(experiment).setdefault(name, vars(self._experiment)[name])
+        affected = {kind: stage for kind, stage in self._chosen.items() if v.where in self._fields[kind]}
+        prepared = prepare(affected, experiment)
+        self._require_no_arrays(v, prepared)
+        return self._inputs(experiment, prepared, affected, sources=v.where in self._fields["sources"])
+
+    def _inputs(self, experiment: Experiment, prepared: Mapping[str, Any], stages: Mapping[str, Stage], sources: bool) -> Inputs:
+        """What some stages and, if wanted, the sources give to the kernel."""
+        found: Inputs = {}
+        if "rotation" in stages:
+            found["orientations"] = prepared["rotation"].axes[self._rows].reshape(len(self._rows), -1, 9)
+        if sources:
+            found["incident"], found["wavelength"] = experiment.source_list.incident, experiment.source_list.wavelength
+            found["brightness"] = brightness_of(experiment)
+        for kind in set(ORDER) & set(stages):
+            found[kind] = np.array([getattr(prepared[kind], name) for name in stages[kind].varied], np.float64)
+        if "scaling" in stages:
+            found["scaling"] = np.append(found["scaling"], [prepared["scaling"].photons, prepared["scaling"].background])
+        if "structure_factor" in stages and stages["structure_factor"].table:
+            found["table"] = getattr(prepared["structure_factor"], stages["structure_factor"].table)
+        return found
+
+    def _require_no_arrays(self, v: Variable, prepared: Mapping[str, Any]) -> None:
+        """Refuse a parameter that an array of a stage depends on, unless that is the structure factors' table."""
+        for kind in set(ORDER) & set(prepared):
+            for name, here in self._prepared[kind]._asdict().items():
+                there = getattr(prepared[kind], name)
+                if (
+                    isinstance(here, np.ndarray)
+                    and here is not there
+                    and name != self._chosen[kind].table
+                    and not np.array_equal(here, there)
+                ):
+                    raise StageError(f"{self._chosen[kind]}: its array {name} varies with {v.name}, which a gradient does not follow")
+
+
+class Reads:
+    """Which fields (``beam.fluence``) functions of an experiment read, on the way through what the experiment works out, too."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._read: set[str] = set()
+        parts = {}
+        for section in PARTS:
+            part = parts[section] = getattr(experiment, section)
+            if section not in KEPT_WHOLE:
+                parts[section] = self._watched(part, {f.name: f"{section}.{f.name}" for f in fields(part)})
+        self._experiment = self._watched(experiment, {section: section for section in PARTS})
+        self._parts = parts
+
+    def of(self, function: Callable[[Experiment], Any]) -> set[str]:
+        """The fields that a function reads; of a part that is kept whole, its name."""
+        self._read.clear()
+        vars(self._experiment).clear()
+        vars(self._experiment).update(self._parts)
+        function(self._experiment)
+        return set(self._read)
+
+    def _watched(self, thing: Any, names: Mapping[str, str]) -> Any:
+        """A thing's own fields, and nothing that was worked out of them, as an object that notes what is read."""
+        note = self._read.add
+
+        class Watched(type(thing)):  # type: ignore[misc]
+            def __getattribute__(self, name: str) -> Any:
+                if name in names:
+                    note(names[name])
+                return object.__getattribute__(self, name)
+
+        copy = object.__new__(Watched)
+        copy.__dict__.update({name: getattr(thing, name) for name in names})
+        return copy

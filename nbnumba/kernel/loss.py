@@ -1,0 +1,43 @@
+"""What a loss says of one pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.errors import ParameterError
+
+
+@dataclass(frozen=True, eq=False)
+class PixelLoss:
+    """A sum over pixels of function(photons, observed, weight) -> (L, dL/dphotons).
+
+    function: of numbers and of arrays alike, as stage functions are, so that it becomes part of a kernel; observed, weights: [slow, fast].
+    """
+
+    function: Callable[[Any, Any, Any], tuple[Any, Any]]
+    observed: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    def __call__(self, photons: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """L, and dL/dI of every pixel."""
+        values, slopes = self.function(photons, self.observed, self.weights)
+        return float(np.sum(values)), np.asarray(slopes)
+
+    def spread_over(self, shape: tuple[int, int]) -> PixelLoss:
+        """The same with arrays of this shape. Raises ParameterError where that cannot be."""
+        try:
+            arrays = [np.ascontiguousarray(np.broadcast_to(a, shape), np.float64) for a in (self.observed, self.weights)]
+        except ValueError:
+            given = f"{np.shape(self.observed)} and weights of shape {np.shape(self.weights)}"
+            raise ParameterError("loss", f"has observations of shape {given} for an image of {shape}") from None
+        return PixelLoss(self.function, *arrays)
+
+
+def linear(photons: Any, slope: Any, weight: Any) -> tuple[Any, Any]:
+    """What has a given derivative."""
+    return slope * photons, slope
