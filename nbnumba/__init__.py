@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from nbnumba.experiment.sampling import Sampling
     from nbnumba.experiment.sources import Sources
     from nbnumba.experiment.structure_factors import StructureFactors
-    from nbnumba.gradients.gradient import value_and_grad
+    from nbnumba.gradients.gradient import gradient_by_amplitudes, value_and_grad
+    from nbnumba.gradients.jacobian import jacobian, linear_operator
+    from nbnumba.gradients.refinement import Refinement
     from nbnumba.inputs.hkl import read_hkl
     from nbnumba.inputs.matrix import read_matrix
     from nbnumba.options.experiment import experiment_from_options
@@ -68,7 +70,9 @@ _HOME = {
     "nbnumba.experiment.sampling": ("Sampling",),
     "nbnumba.experiment.sources": ("Sources",),
     "nbnumba.experiment.structure_factors": ("StructureFactors",),
-    "nbnumba.gradients.gradient": ("value_and_grad",),
+    "nbnumba.gradients.gradient": ("gradient_by_amplitudes", "value_and_grad"),
+    "nbnumba.gradients.jacobian": ("jacobian", "linear_operator"),
+    "nbnumba.gradients.refinement": ("Refinement",),
     "nbnumba.inputs.hkl": ("read_hkl",),
     "nbnumba.inputs.matrix": ("read_matrix",),
     "nbnumba.options.experiment": ("experiment_from_options",),
@@ -98,6 +102,7 @@ __all__ = [
     "OutputFileError",
     "Parameter",
     "ParameterError",
+    "Refinement",
     "Sampling",
     "Simulator",
     "Sources",
@@ -106,7 +111,10 @@ __all__ = [
     "StructureFactors",
     "WorkedValue",
     "experiment_from_options",
+    "gradient_by_amplitudes",
     "hookimpl",
+    "jacobian",
+    "linear_operator",
     "load_experiment",
     "read_hkl",
     "read_matrix",

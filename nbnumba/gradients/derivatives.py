@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Image = NDArray[np.float64]
 Loss = Callable[[Image], tuple[float, Image]]
 
+STEP_OF_TABLE = 1e-2  # of the largest amplitude
+
 one_device = lru_cache(maxsize=4)(Cpu)  # keeps linked kernels from call to call
 
 
@@ -66,10 +68,7 @@ class Derivatives:
 
     def image(self) -> Image:
         """Photons per pixel."""
-        image = self._device.zeros(self._area.shape)
-        with named_stages(self._chosen):
-            self._device.render(self._physics, self._sampling, self._area, image)
-        return image
+        return self._image_with(self._prepared["structure_factor"])
 
     def of_loss(self, loss: Loss, table: bool = False) -> tuple[float, Sums]:
         """A loss of the image, and its derivatives by what the kernel is given; by the table of structure factors if that is wanted."""
@@ -118,7 +117,27 @@ class Derivatives:
     def columns(self, slopes: Sequence[Inputs]) -> tuple[Image, Image]:
         """Photons [slow, fast], and their derivatives [n, slow, fast] where what the kernel is given changes as each of these says."""
         with named_stages(self._chosen):
-            return self._device.tangents(self._physics, self._sampling, self._area, self._directions(slopes))
+            image, columns = self._device.tangents(self._physics, self._sampling, self._area, self._directions(slopes))
+        for column, slope in zip(columns, slopes, strict=True):
+            if "table" in slope and slope["table"].any():
+                column += self._along_table(slope["table"])
+        return image, columns
+
+    def _along_table(self, slope: NDArray[np.float64]) -> Image:
+        """The change of the image with the table of structure factors. Photons go with their squares, of which differences are exact."""
+        factors = self._physics.parameters["structure_factor"]
+        table = getattr(factors, self._physics.table)
+        step = STEP_OF_TABLE * max(float(np.abs(table).max()), 1.0) / float(np.abs(slope).max())
+        more, less = (self._image_with(factors._replace(**{self._physics.table: table + s * slope})) for s in (step, -step))
+        return (more - less) / (2.0 * step)
+
+    def _image_with(self, factors: Any) -> Image:
+        """Photons with other structure factors."""
+        image, physics = self._device.zeros(self._area.shape), self._physics
+        physics = replace(physics, parameters={**physics.parameters, "structure_factor": factors})
+        with named_stages(self._chosen):
+            self._device.render(physics, self._sampling, self._area, image)
+        return image
 
     def _directions(self, slopes: Sequence[Inputs]) -> Directions:
         """The same as arrays, 0 where nothing is said."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.gradients.derivatives import Derivatives, Loss, by_variable
 from nbnumba.gradients.differences import gradient_by_differences
-from nbnumba.gradients.variables import variable
+from nbnumba.gradients.variables import variables_of
 from nbnumba.simulate import Simulator
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def value_and_grad(
     Raises ParameterError for a parameter that there is not, or that the experiment leaves open, StageError for stages that do not say how
     they vary, and what simulate() raises.
     """
-    variables = [variable(name) for name in parameters]
-    for v in variables:
-        v.step(experiment)  # refuses what the experiment leaves open before anything is rendered
+    variables = variables_of(experiment, parameters)
     if differences:
         simulator = Simulator(stages=stages, threads=threads)
 

@@ -6,6 +6,7 @@ import copy
 import difflib
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,6 +81,11 @@ class Variable(NamedTuple):
     def is_cells(self) -> bool:
         """Whether it is a number of unit cells, which is whole in the description of a crystal, and need not be in a derivative."""
         return (self.part, self.field) == ("crystal", "cells")
+
+    @property
+    def is_angle(self) -> bool:
+        """Whether it is in radians: of a cell, the last three numbers are."""
+        return self.unit == "rad" or (self.unit == "m, rad" and (self.element or 0) >= 3)
 
     @property
     def is_rounded(self) -> bool:
@@ -173,6 +179,14 @@ def variable(name: str) -> Variable:
         known = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(NAMES)}, scale, F(h,k,l)"
         raise ParameterError("parameters", f"no parameter {name!r}; {known}")
     return Variable(name, part, field, None if element is None else int(element), found.metadata["unit"])
+
+
+def variables_of(experiment: Experiment, names: Sequence[str]) -> list[Variable]:
+    """By name. Raises ParameterError for what there is not, and for what the experiment leaves open."""
+    variables = [variable(name) for name in names]
+    for v in variables:
+        v.step(experiment)
+    return variables
 
 
 def with_values(experiment: Experiment, values: dict[str, float]) -> Experiment:

@@ -1,0 +1,72 @@
+"""How every pixel changes with an experiment's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.gradients.derivatives import Derivatives, by_variable
+from nbnumba.gradients.differences import gradient_by_differences
+from nbnumba.gradients.variables import variables_of
+from nbnumba.simulate import Simulator
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
+
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.stages.registry import Registry
+
+
+def jacobian(
+    experiment: Experiment,
+    parameters: Sequence[str],
+    *,
+    stages: Registry | None = None,
+    threads: int | None = None,
+    differences: bool = False,
+) -> NDArray[np.float64]:
+    """The derivatives of the photons of every pixel by parameters, (pixels, parameters); pixels as in ``Image.pixels.ravel()``.
+
+    parameters, stages, threads, differences, errors: as in value_and_grad(). One pass over the terms of the image for all parameters,
+    which costs the more the more of them there are; for a number that depends on the image value_and_grad() is the way.
+    """
+    variables = variables_of(experiment, parameters)
+    if differences:
+        simulator = Simulator(stages=stages, threads=threads)
+
+        def pixels(other: Experiment) -> NDArray[np.float64]:
+            return np.array(simulator.render(other, np.zeros(other.detector.shape)))
+
+        columns = np.array(gradient_by_differences(experiment, variables, pixels, pixels(experiment)))
+    else:
+        here = Derivatives(experiment, stages, threads)
+        _, columns = here.columns(here.slopes(variables))
+    return columns.reshape(len(variables), -1).T
+
+
+def linear_operator(
+    experiment: Experiment, parameters: Sequence[str], *, stages: Registry | None = None, threads: int | None = None
+) -> LinearOperator:
+    """The same as an operator of SciPy's that keeps no column: J v by one pass over the terms of the image, J^T w by another.
+
+    Takes what jacobian() takes.
+    """
+    from scipy.sparse.linalg import LinearOperator
+
+    here = Derivatives(experiment, stages, threads)
+    slopes = here.slopes(variables_of(experiment, parameters))
+    names = {name for slope in slopes for name in slope}
+
+    def forward(v: Any) -> NDArray[np.float64]:
+        weighted = list(zip(np.ravel(v), slopes, strict=True))
+        along = {name: np.asarray(sum(x * slope[name] for x, slope in weighted if name in slope)) for name in names}
+        return np.ravel(here.columns([along])[1])
+
+    def back(w: Any) -> NDArray[np.float64]:
+        sums = here.of_slopes(np.reshape(w, experiment.detector.shape), table="table" in names)
+        return np.array([by_variable(sums, slope) for slope in slopes])
+
+    return LinearOperator((int(np.prod(experiment.detector.shape)), len(slopes)), matvec=forward, rmatvec=back, dtype=np.float64)

@@ -1,0 +1,102 @@
+"""An experiment as a function of some of its parameters, in the form in which scipy.optimize wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.errors import ParameterError
+from nbnumba.gradients.derivatives import Derivatives, Loss, by_variable
+from nbnumba.gradients.losses import least_squares
+from nbnumba.gradients.variables import variables_of, with_values
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.stages.registry import Registry
+
+Vector = NDArray[np.float64]
+
+
+class Refinement:
+    """Parameters of an experiment to be refined against observed pixels.
+
+    >>> fit = Refinement(experiment, ["misset_x", "cell_a", "scale"], observed)
+    >>> found = scipy.optimize.least_squares(fit.residuals, fit.start, fit.jacobian)
+    >>> fit.experiment_at(found.x)
+
+    or with ``scipy.optimize.minimize(fit.value_and_grad, fit.start, jac=True)``. parameters: as in value_and_grad(). observed, weights:
+    [slow, fast], or numbers; loss: instead of half the sum of weights (I - observed)^2, in value_and_grad alone. x counts from the start,
+    in radians for angles and in units of the start value for everything else (of 1 where that is 0): steps of one size.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        parameters: Sequence[str],
+        observed: Any = 0.0,
+        weights: Any = 1.0,
+        *,
+        loss: Loss | None = None,
+        stages: Registry | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._experiment, self._stages, self._threads = experiment, stages, threads
+        self._variables = variables_of(experiment, parameters)
+        squares = least_squares(observed, weights).spread_over(experiment.detector.shape)
+        if not (squares.weights >= 0.0).all():
+            raise ParameterError("weights", f"{squares.weights.min()} is negative")
+        self._squares, self._loss = squares, loss or squares
+        self._values = np.array([v.value(experiment) for v in self._variables])
+        self._units = np.array([1.0 if v.is_angle or at == 0.0 else abs(at) for v, at in zip(self._variables, self._values, strict=True)])
+        self._last: tuple[Vector, Derivatives] | None = None
+
+    @property
+    def start(self) -> Vector:
+        """x of the experiment that was given: zeros."""
+        return np.zeros(len(self._variables))
+
+    def values_at(self, x: Any) -> dict[str, float]:
+        """The parameters' values, in m and rad."""
+        values = self._values + np.ravel(x) * self._units
+        return {v.name: float(value) for v, value in zip(self._variables, values, strict=True)}
+
+    def experiment_at(self, x: Any) -> Experiment:
+        """The experiment with these values."""
+        return with_values(self._experiment, self.values_at(x))
+
+    def image(self, x: Any) -> NDArray[np.float64]:
+        """Photons per pixel, [slow, fast]."""
+        return self._at(x).image()
+
+    def residuals(self, x: Any) -> Vector:
+        """sqrt(weight) (I - observed) of every pixel, (pixels,)."""
+        return ((self.image(x) - self._squares.observed) * self._roots).ravel()
+
+    def jacobian(self, x: Any) -> Vector:
+        """The derivatives of the residuals, (pixels, parameters)."""
+        here = self._at(x)
+        _, columns = here.columns(here.slopes(self._variables))
+        columns *= self._units[:, np.newaxis, np.newaxis] * self._roots
+        return columns.reshape(len(columns), -1).T
+
+    def value_and_grad(self, x: Any) -> tuple[float, Vector]:
+        """The loss, and its derivatives."""
+        here = self._at(x)
+        slopes = here.slopes(self._variables)
+        value, sums = here.of_loss(self._loss, table=any("table" in slope for slope in slopes))
+        return value, np.array([by_variable(sums, slope) for slope in slopes]) * self._units
+
+    @cached_property
+    def _roots(self) -> NDArray[np.float64]:
+        return np.sqrt(self._squares.weights)
+
+    def _at(self, x: Any) -> Derivatives:
+        """The last one is kept: an optimiser asks for residuals and Jacobian at the same place."""
+        x = np.array(x, np.float64).ravel()
+        if self._last is None or not np.array_equal(self._last[0], x):
+            self._last = x, Derivatives(self.experiment_at(x), self._stages, self._threads)
+        return self._last[1]
