@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.gradients.derivatives import Derivatives, Loss, by_variable
 from nbnumba.gradients.losses import least_squares
-from nbnumba.gradients.variables import variables_of, with_values
+from nbnumba.gradients.variables import moved, variables_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -66,7 +66,7 @@ class Refinement:
 
     def experiment_at(self, x: Any) -> Experiment:
         """The experiment with these values."""
-        return with_values(self._experiment, self.values_at(x))
+        return moved(self._experiment, self._variables, list(self.values_at(x).values()))
 
     def image(self, x: Any) -> NDArray[np.float64]:
         """Photons per pixel, [slow, fast]."""

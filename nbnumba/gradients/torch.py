@@ -9,7 +9,7 @@ import numpy as np
 
 from nbnumba.errors import NotAvailableError
 from nbnumba.gradients.derivatives import Derivatives, by_variable
-from nbnumba.gradients.variables import variables_of, with_values
+from nbnumba.gradients.variables import moved, variables_of
 
 try:
     import torch
@@ -41,13 +41,13 @@ class _Render(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, values: Any, experiment: Experiment, parameters: tuple[str, ...], stages: Any, threads: int | None) -> Any:
         numbers = values.detach().cpu().numpy().astype(np.float64)
-        ctx.here = Derivatives(with_values(experiment, dict(zip(parameters, numbers.tolist(), strict=True))), stages, threads)
-        ctx.parameters, ctx.like = parameters, values
+        ctx.variables, ctx.like = variables_of(experiment, parameters), values
+        ctx.here = Derivatives(moved(experiment, ctx.variables, numbers.tolist()), stages, threads)
         return torch.from_numpy(ctx.here.image())
 
     @staticmethod
     def backward(ctx: Any, slopes: Any) -> Any:
-        by = ctx.here.slopes(variables_of(ctx.here.experiment, ctx.parameters))
+        by = ctx.here.slopes(ctx.variables)
         sums = ctx.here.of_slopes(slopes.detach().cpu().numpy(), table=any("table" in slope for slope in by))
         gradient = np.array([by_variable(sums, slope) for slope in by])
         return torch.as_tensor(gradient, dtype=ctx.like.dtype, device=ctx.like.device), None, None, None, None

@@ -6,9 +6,9 @@ import copy
 import difflib
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,7 +47,8 @@ WIDEST = 0.02  # rad, of the spread of mosaic domains
 LEAST = {"rad": 1e-3, "m": 1e-5, "m, rad": 1e-3, "": 1e-3}
 
 
-class Variable(NamedTuple):
+@dataclass(frozen=True)
+class Variable:
     """A number of the experiment: a field of a part, or one of its elements; name: as it was asked for."""
 
     name: str
@@ -113,8 +114,11 @@ class Variable(NamedTuple):
         return decided_alike(changed, experiment)
 
 
+@dataclass(frozen=True)
 class Scale(Variable):
-    """A factor to all photons that come in, which is 1."""
+    """A factor to all photons that come in; reference: photons / m^2 of a factor of 1, None: those of the experiment at hand."""
+
+    reference: float | None = None
 
     @property
     def where(self) -> str:
@@ -122,12 +126,14 @@ class Scale(Variable):
         return "beam.flux"
 
     def value(self, experiment: Experiment) -> float:
-        """1."""
-        return 1.0
+        """1 with the reference. Raises ParameterError where there are no photons."""
+        if not experiment.beam.photons_per_area:
+            raise ParameterError("beam.fluence", "is 0, which no scale changes")
+        return experiment.beam.photons_per_area / (self.reference or experiment.beam.photons_per_area)
 
     def changed(self, experiment: Experiment, value: Any) -> Experiment:
         """The experiment with another fluence, whether that was given or followed from a flux."""
-        beam = replace(experiment.beam, fluence=experiment.beam.photons_per_area * value, flux=0.0)
+        beam = replace(experiment.beam, fluence=(self.reference or experiment.beam.photons_per_area) * value, flux=0.0)
         return decided_alike(replace(experiment, beam=beam), experiment)
 
 
@@ -182,17 +188,22 @@ def variable(name: str) -> Variable:
 
 
 def variables_of(experiment: Experiment, names: Sequence[str]) -> list[Variable]:
-    """By name. Raises ParameterError for what there is not, and for what the experiment leaves open."""
+    """By name; a scale is relative to this experiment. Raises ParameterError for what there is not, or what the experiment leaves open."""
     variables = [variable(name) for name in names]
     for v in variables:
         v.step(experiment)
-    return variables
+    return [replace(v, reference=experiment.beam.photons_per_area) if isinstance(v, Scale) else v for v in variables]
 
 
-def with_values(experiment: Experiment, values: dict[str, float]) -> Experiment:
-    """The experiment with other values of some variables."""
-    for name, value in values.items():
+def with_values(experiment: Experiment, values: Mapping[str, float]) -> Experiment:
+    """The experiment with other values of some parameters; a scale is relative to this experiment."""
+    return moved(experiment, variables_of(experiment, list(values)), list(values.values()))
+
+
+def moved(experiment: Experiment, variables: Sequence[Variable], values: Sequence[float]) -> Experiment:
+    """The experiment with other values of some parameters."""
+    for v, value in zip(variables, values, strict=True):
         if not math.isfinite(value):
-            raise ParameterError("parameters", f"{name} = {value} is not a finite number")
-        experiment = variable(name).changed(experiment, value)
+            raise ParameterError("parameters", f"{v.name} = {value} is not a finite number")
+        experiment = v.changed(experiment, value)
     return experiment

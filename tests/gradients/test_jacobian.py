@@ -121,6 +121,9 @@ def test_refined_by_minimize() -> None:
     residuals = fit.residuals(fit.start)
     assert value == pytest.approx(0.5 * residuals @ residuals, rel=1e-9)
     assert gradient == pytest.approx(fit.jacobian(fit.start).T @ residuals, rel=1e-8)
+    there = np.array([0.001, 0.002, 1e-4, 0.1])  # and elsewhere, too, of the same numbers
+    by_differences = [(fit.value_and_grad(there + h)[0] - fit.value_and_grad(there - h)[0]) / 2e-6 for h in 1e-6 * np.eye(4)]
+    assert fit.value_and_grad(there)[1] == pytest.approx(by_differences, rel=1e-5)
     found = minimize(fit.value_and_grad, fit.start, jac=True, options={"gtol": 1e-9})
     assert fit.values_at(found.x) == pytest.approx(TRUE, rel=1e-5)
 

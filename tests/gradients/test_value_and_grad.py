@@ -15,7 +15,7 @@ from nbnumba.experiment.model import Model
 from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.gradients.gradient import gradient_by_amplitudes, value_and_grad
 from nbnumba.gradients.losses import least_squares, poisson
-from nbnumba.gradients.variables import NAMES, variable, with_values
+from nbnumba.gradients.variables import NAMES, variable, variables_of, with_values
 from nbnumba.kernel import cpu
 from nbnumba.stages.registry import Registry, installed
 
@@ -275,6 +275,8 @@ def test_what_has_no_gradient() -> None:
         ParameterError, match=r"loss: has observations of shape \(3,\) and weights of shape \(\) for an image of \(20, 20\)"
     ):
         value_and_grad(experiment_of("still"), ["cell_a"], least_squares(np.zeros(3)))
+    with pytest.raises(ParameterError, match=r"beam\.fluence: is 0, which no scale changes"):
+        value_and_grad(nbnumba.experiment_from_options(BASE + "-fluence 0"), ["scale"], least_squares(0.0))
     with pytest.raises(ParameterError, match="parameters: cell_a = nan is not a finite number"):
         with_values(experiment_of("still"), {"cell_a": float("nan")})
     with pytest.raises(ParameterError, match=r"structure_factors\.hkl: does not list the reflection of F\(30,0,0\)"):
@@ -366,4 +368,5 @@ def test_a_scale_whether_fluence_or_flux_is_given() -> None:
         value, gradient = value_and_grad(experiment, ["scale"], loss)
         assert gradient[0] == pytest.approx(2.0 * value, rel=1e-12)  # L goes with its square
         doubled = with_values(experiment, {"scale": 2.0})
+        assert variables_of(experiment, ["scale"])[0].value(doubled) == 2.0
         assert nbnumba.simulate(doubled).pixels == pytest.approx(2.0 * nbnumba.simulate(experiment).pixels, rel=1e-12)
