@@ -18,6 +18,7 @@ COMMANDS = {
     "run": ("nbnumba.cli.run", "Render an image and write it."),
     "explain": ("nbnumba.cli.explain", "Print what a run would decide, without rendering."),
     "trace": ("nbnumba.cli.trace", "Print every intermediate of one pixel."),
+    "gradcheck": ("nbnumba.cli.gradcheck", "Hold the gradient of an image against differences."),
     "compare": ("nbnumba.cli.compare", "Compare two images, or what renders them."),
     "compare-traces": ("nbnumba.cli.compare_traces", "Find where two traces of a pixel part."),
     "bundle": ("nbnumba.cli.bundle", "Check the evidence that a command has left, and repeat it."),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Image = NDArray[np.float64]
 Loss = Callable[[Image], tuple[float, Image]]
 
+LOOKS = 100
 STEP_OF_TABLE = 1e-2  # of the largest amplitude
 
 one_device = lru_cache(maxsize=4)(Cpu)  # keeps linked kernels from call to call
@@ -51,6 +52,14 @@ class Derivatives:
         with named_stages(self._chosen):
             sampling = sampling_of(experiment, self._chosen, self._prepared)
             self._sampling = mark_scan_order(self._physics, sampling, self._area, self._device)
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be known about derivatives of the chosen stages."""
+        shape = self._chosen["lattice_shape"]
+        return (
+            [f"{shape}: is flat but for its edges, where it jumps; its slope is 0 away from them"] if is_flat(shape, self._prepared) else []
+        )
 
     @property
     def has_table(self) -> bool:
@@ -159,6 +168,13 @@ def with_derivatives(physics: Physics, chosen: Mapping[str, Stage]) -> Physics:
     derivatives = {kind: (chosen[kind].derivative, chosen[kind].varied) for kind in ORDER}
     factor = chosen["structure_factor"]
     return replace(physics, derivatives=derivatives, table=factor.table, spread=factor.spread)  # type: ignore[arg-type]
+
+
+def is_flat(shape: Stage, prepared: Mapping[str, Any]) -> bool:
+    """Whether a lattice shape has no slope wherever one looks."""
+    assert shape.derivative is not None
+    offsets = np.random.default_rng(0).uniform(-0.5, 0.5, (LOOKS, 3))
+    return not any(np.any(shape.derivative(prepared["lattice_shape"], *offset)[1:4]) for offset in offsets)
 
 
 def by_variable(sums: Sums, slopes: Inputs) -> float:

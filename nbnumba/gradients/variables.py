@@ -40,6 +40,9 @@ NAMES = {
     "default_F": "structure_factors.default_F",
 }
 AMPLITUDE = re.compile(r"F\(-?\d+,-?\d+,-?\d+\)")
+BEAM_CENTRE = (("detector", "beam_x"), ("detector", "beam_y"))  # the middle of the detector, if it is not given
+# What another value than 0 brings into being.
+NOTHING_AT_0 = (("beam", "flux"), ("detector", "sensor_thickness"))
 FIELD = re.compile(r"(\w+)\.(\w+)(?:\[(\d+)\])?")
 STEP = 1e-3  # of differences of fourth order, relative; what is differentiated is smooth and has fifteen digits
 WIDEST = 0.02  # rad, of the spread of mosaic domains
@@ -69,6 +72,8 @@ class Variable:
             return (0.0, 0.0, 0.0)
         if (self.part, self.field) == ("crystal", "cell") and given is not None:
             return complete_cell(given)
+        if (self.part, self.field) in BEAM_CENTRE and given is None:
+            return getattr(experiment.frame, self.field)
         if given is None:
             raise ParameterError(f"{self.part}.{self.field}", f"is not given, so that nothing can be differentiated by {self.name}")
         return given
@@ -96,6 +101,10 @@ class Variable:
     def step(self, experiment: Experiment) -> float:
         """Of differences of what depends on it smoothly. Raises ParameterError where nothing can be differentiated by it."""
         value = abs(self.value(experiment))
+        if value == 0.0 and (self.part, self.field) in NOTHING_AT_0:
+            raise ParameterError(
+                f"{self.part}.{self.field}", f"is 0, which means that there is none: nothing can be differentiated by {self.name}"
+            )
         if self.is_rounded:
             if value == 0.0:
                 raise ParameterError("crystal.mosaic_spread", "is 0, which makes one domain of all: nothing can be differentiated by it")
@@ -185,6 +194,23 @@ def variable(name: str) -> Variable:
         known = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(NAMES)}, scale, F(h,k,l)"
         raise ParameterError("parameters", f"no parameter {name!r}; {known}")
     return Variable(name, part, field, None if element is None else int(element), found.metadata["unit"])
+
+
+def parameters_of(experiment: Experiment) -> list[str]:
+    """Names of what an experiment can be differentiated by, each of which changes it in a way of its own; amplitudes of a table apart."""
+    matrix = [f"crystal.a_matrix[{n}]" for n in range(9)]
+    sensor = ["detector.sensor_thickness", "detector.sensor_attenuation"]
+    found = []
+    for name in [*NAMES, *matrix, *sensor]:
+        try:
+            variable(name).step(experiment)
+            found.append(name)
+        except ParameterError:
+            continue
+    without = {"fluence"} if "flux" in found else set()
+    without |= {"background"} if experiment.background.water_size == 0.0 else set()  # goes with its cube
+    without |= {"polarization_fraction"} if experiment.model.stages.get("polarization") == "none" else set()
+    return [name for name in found if name not in without]
 
 
 def variables_of(experiment: Experiment, names: Sequence[str]) -> list[Variable]:

@@ -56,8 +56,10 @@ def experiment_of(case: str, preset: str = "reference") -> nbnumba.Experiment:
 
 
 def loss_of(experiment: nbnumba.Experiment) -> Any:
+    """Of a stranger: a function of the image."""
     brightest = nbnumba.simulate(experiment).pixels.max()
-    return least_squares(np.random.default_rng(0).random(experiment.detector.shape) * brightest, 1.0 / brightest**2)
+    squares = least_squares(np.random.default_rng(0).random(experiment.detector.shape) * brightest, 1.0 / brightest**2)
+    return lambda photons: squares(photons)
 
 
 def by_differences(experiment: nbnumba.Experiment, name: str, loss: Any, relative: float) -> float:
@@ -160,6 +162,23 @@ def test_masked_pixels_say_nothing() -> None:
 
 
 @pytest.mark.spec("GRA-2")
+@pytest.mark.parametrize("roi", [None, (2, 17, 3, 18)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_losses_that_become_part_of_the_kernel(roi: Any, masked: bool) -> None:
+    """They give what they give of the image, pixels that are not rendered included."""
+    random = np.random.default_rng(2)
+    experiment, names = experiment_of("sweep"), ["cell_a", "misset_x", "distance"]
+    counts, weights = random.poisson(3.0, experiment.detector.shape), random.random(experiment.detector.shape)
+    mask = random.random(experiment.detector.shape) > 0.4 if masked else None
+    experiment = replace(experiment, sampling=replace(experiment.sampling, mask=mask, roi=roi))
+    for loss in (least_squares(counts, weights), poisson(counts, weights), least_squares(0.0)):
+        value, gradient = value_and_grad(experiment, names, loss)
+        expected, slopes = value_and_grad(experiment, names, lambda photons, loss=loss: loss(photons))
+        assert value == pytest.approx(expected, rel=1e-9)
+        assert gradient == pytest.approx(slopes, rel=1e-8)
+
+
+@pytest.mark.spec("GRA-2")
 def test_at_the_lattice_points_themselves() -> None:
     """Every pixel sees q = 0 in one direction: the beam goes through the middle of a pixel, the cell stands straight."""
     experiment = nbnumba.experiment_from_options("-default_F 100 -cell 50 -lambda 1 -N 5 -distance 100 -pixel 1 -detpixels 5 -oversample 1")
@@ -237,6 +256,7 @@ def test_names() -> None:
         ("crystal.cell[6]", "parameters: no parameter 'crystal.cell[6]'; "),
         ("crystal.mosaic_domains", "parameters: no parameter 'crystal.mosaic_domains'; "),
         ("detector.convention", "parameters: no parameter 'detector.convention'; "),
+        ("flux", "beam.flux: is 0, which means that there is none: nothing can be differentiated by flux"),
         ("mosaic_spread", "crystal.mosaic_spread: is not given, so that nothing can be differentiated by mosaic_spread"),
     ],
 )
