@@ -153,7 +153,11 @@ def negligible(chosen: Mapping[str, Stage], parameters: Mapping[str, Any], fract
 
 def orientations(rotation: Stage, parameters: Any) -> NDArray[np.float64]:
     """Rows a, b, c (m) of every term of a sample, (1, terms, 3, 3); a second table if the image's first sample has its own."""
-    rows = orientation_rows(rotation, parameters)
+    return taken(parameters, orientation_rows(rotation, parameters))
+
+
+def taken(parameters: Any, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """These rows of a rotation's table of axes, (1, terms, 3, 3)."""
     return np.ascontiguousarray(parameters.axes[rows].reshape(len(rows), -1, 3, 3), np.float64)
 
 

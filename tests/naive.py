@@ -83,7 +83,9 @@ class Exposure:
                 cell=cell,
                 spindle=frame.spindle,
                 angles=spindle_angles(experiment.goniometer),
-                domains=gaussian_rotations(crystal) if stages["rotation"] == "gaussian" else mosaic_rotations(crystal),
+                domains=gaussian_rotations(crystal)
+                if stages["rotation"] == "gaussian"
+                else mosaic_rotations(crystal, "single-angles" in quirks),
                 stays_at_zero={"spec": False, "c-parity": True, "gaussian": False}[stages["rotation"]],
             ),
             shape=shape_transform(stages["lattice_shape"], cells, reciprocal, experiment.model, quirks),
@@ -736,12 +738,12 @@ def phi_sweep(goniometer: Goniometer) -> tuple[int, float]:
     raise AssertionError(goniometer)
 
 
-def mosaic_rotations(crystal: Crystal) -> list[Array]:
+def mosaic_rotations(crystal: Crystal, single: bool) -> list[Array]:
     """A 3 x 3 matrix for every mosaic domain (ROT-3, ROT-8, EXP-10)."""
     if not crystal.mosaic_spread:
         return [np.identity(3)]
     deviates = random_numbers(crystal.mosaic_seed)
-    drawn = [random_rotation(crystal.mosaic_spread, deviates) for _ in range(crystal.mosaic_domains or 10)]
+    drawn = [random_rotation(crystal.mosaic_spread, deviates, single) for _ in range(crystal.mosaic_domains or 10)]
     return [np.identity(3), *drawn[1:]]
 
 
@@ -771,9 +773,11 @@ def uniform_rotation(deviates: Iterator[np.float32]) -> Array:
     return turned(np.identity(3), unit(axis), 2.0 * math.atan2(length(axis), w)).T
 
 
-def random_rotation(radius: float, deviates: Iterator[np.float32]) -> Array:
-    """A rotation from a cap, 3 x 3 (ROT-8). radius: rad."""
+def random_rotation(radius: float, deviates: Iterator[np.float32], single: bool = True) -> Array:
+    """A rotation from a cap, 3 x 3 (ROT-8). radius: rad; single: with the quirk single-angles."""
     r1, r2, r3 = (2.0 * float(next(deviates)) - 1.0 for _ in range(3))
+    if not single:
+        return turned(np.identity(3), random_axis(r1, r2), radius * (1.0 - r3**2) ** (1.0 / 3.0)).T
     # The power of float32 numbers rounded to float32, then the product of two float32 numbers.
     power = np.float32(float(np.float32(1.0 - r3**2)) ** float(np.float32(1.0 / 3.0)))
     return turned(np.identity(3), random_axis(r1, r2), float(np.float32(radius) * power)).T

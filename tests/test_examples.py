@@ -17,6 +17,7 @@ EXAMPLES = ROOT / "examples"
     [
         ("quick_start.py", {"quick_start.hkl", "quick_start.bin", "quick_start.img", "quick_start_noise.img", "quick_start.png"}),
         ("api.py", set()),
+        ("refine.py", {"refine.png"}),
     ],
 )
 def test_example(tmp_path: Path, script: str, files: set[str]) -> None:

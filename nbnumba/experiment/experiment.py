@@ -15,7 +15,7 @@ from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.goniometer import Goniometer
 from nbnumba.experiment.model import Model
 from nbnumba.experiment.part import Part
-from nbnumba.experiment.quirks import BY_NAME, QUIRKS, SAID_ANYWAY
+from nbnumba.experiment.quirks import BY_NAME, QUIRKS, SAID_ANYWAY, UNSAID
 from nbnumba.experiment.sampling import Roi, Sampling
 from nbnumba.experiment.sources import Sources
 from nbnumba.experiment.structure_factors import StructureFactors
@@ -210,7 +210,7 @@ class Experiment:
     @property
     def quirk_notes(self) -> list[str]:
         """A line for every quirk that is followed and changes the image, with the switch that puts it right."""
-        followed = [BY_NAME[name] for name in self.quirks_met if name in self.quirks or name in SAID_ANYWAY]
+        followed = [BY_NAME[name] for name in self.quirks_met if name not in UNSAID and (name in self.quirks or name in SAID_ANYWAY)]
         switches = {q.name: "" if q.name in SAID_ANYWAY else f"--quirk {q.name}=off: " for q in followed}
         return [f"quirk {q.name}: {q.effect} ({switches[q.name]}{q.instead})" for q in followed]
 

@@ -197,6 +197,12 @@ QUIRKS: tuple[Quirk, ...] = (
         is_triclinic,
     ),
     Quirk(
+        "single-angles",
+        "the angles by which mosaic domains are turned are formed in float32",
+        "they are formed in float64, and vary smoothly with the mosaic spread",
+        lambda e: e.mosaic[1] > 1,
+    ),
+    Quirk(
         "header-centre",
         "BEAM_CENTER_X and _Y of an SMV header are the numbers given, in whatever convention",
         "they are MOSFLM's X and Y, as readers of SMV expect",
@@ -226,3 +232,5 @@ NAMES = tuple(BY_NAME)
 
 # What remains surprising without the quirk.
 SAID_ANYWAY = ("custom-centre",)
+# What is nothing to be told about: 1e-7 of an angle.
+UNSAID = ("single-angles",)

@@ -57,12 +57,14 @@ def random_axis(r1: float, r2: float) -> tuple[float, float, float]:
     return radius * math.sin(math.pi * r1), radius * math.cos(math.pi * r1), r2
 
 
-def cap_rotation(radius: float, deviates: Ran1) -> Array:
+def cap_rotation(radius: float, deviates: Ran1, single: bool = True) -> Array:
     """A random rotation (3, 3) about a random axis by at most ``radius`` rad; uses three deviates (ROT-8).
 
-    The angle is formed in float32, as the reference program does.
+    single: form the angle in float32, as the reference program does.
     """
     r1, r2, r3 = (2.0 * deviates.uniform() - 1.0 for _ in range(3))
+    if not single:
+        return about(random_axis(r1, r2), radius * math.pow(1.0 - r3 * r3, 1.0 / 3.0))
     cube_root = np.float32(math.pow(np.float32(1.0 - r3 * r3), np.float32(1.0 / 3.0)))
     return about(random_axis(r1, r2), float(np.float32(radius) * cube_root))
 

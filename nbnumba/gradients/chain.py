@@ -20,7 +20,7 @@ from nbnumba.errors import StageError
 from nbnumba.experiment.experiment import PARTS, Experiment
 from nbnumba.gradients.differences import neighbours
 from nbnumba.kernel.render import ORDER
-from nbnumba.render import brightness_of, orientation_rows
+from nbnumba.render import brightness_of, taken
 from nbnumba.simulate import prepare
 
 if TYPE_CHECKING:
@@ -36,12 +36,13 @@ RESOLVED = tuple(name for name, value in vars(Experiment).items() if isinstance(
 
 
 class Chain:
-    """How what the kernel is given changes with an experiment's parameters; chosen, prepared: stages and what they prepared, by kind."""
+    """How what the kernel is given changes with an experiment's parameters.
 
-    def __init__(self, experiment: Experiment, chosen: Mapping[str, Stage], prepared: Mapping[str, Any]) -> None:
-        self._experiment, self._chosen, self._prepared = experiment, chosen, prepared
-        # Which orientation a phi step takes is chosen in steps, and does not vary.
-        self._rows = orientation_rows(chosen["rotation"], prepared["rotation"])
+    chosen, prepared: stages and what they prepared, by kind; rows: the row of the rotation's table that every phi step takes.
+    """
+
+    def __init__(self, experiment: Experiment, chosen: Mapping[str, Stage], prepared: Mapping[str, Any], rows: NDArray[np.int64]) -> None:
+        self._experiment, self._chosen, self._prepared, self._rows = experiment, chosen, prepared, rows
         reads = Reads(experiment)
         self._fields = {name: reads.of(attrgetter(name)) for name in RESOLVED if name in vars(experiment)}
         self._fields |= {kind: reads.of(stage.prepare) for kind, stage in chosen.items()}
@@ -84,7 +85,7 @@ class Chain:
         """What some stages and, if wanted, the sources give to the kernel."""
         found: Inputs = {}
         if "rotation" in stages:
-            found["orientations"] = prepared["rotation"].axes[self._rows].reshape(len(self._rows), -1, 9)
+            found["orientations"] = taken(prepared["rotation"], self._rows).reshape(len(self._rows), -1, 9)
         if sources:
             found["incident"], found["wavelength"] = experiment.source_list.incident, experiment.source_list.wavelength
             found["brightness"] = brightness_of(experiment)

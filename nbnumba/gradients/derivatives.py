@@ -16,7 +16,7 @@ from nbnumba.kernel.cpu import Cpu
 from nbnumba.kernel.loss import PixelLoss, linear
 from nbnumba.kernel.render import ORDER
 from nbnumba.kernel.tangent import Directions
-from nbnumba.render import area_of, mark_scan_order, named_stages, physics_of, sampling_of
+from nbnumba.render import area_of, mark_scan_order, named_stages, orientation_rows, physics_of, sampling_of, taken
 from nbnumba.simulate import choose_stages, prepare
 from nbnumba.stages import registry
 
@@ -39,18 +39,28 @@ one_device = lru_cache(maxsize=4)(Cpu)  # keeps linked kernels from call to call
 class Derivatives:
     """An experiment, ready to be rendered and differentiated on the CPU in float64.
 
+    like: another one that phi steps take the same orientations as, where that depends on whether an angle is 0.
     Raises what simulate() raises, and StageError for stages that do not state their derivative.
     """
 
-    def __init__(self, experiment: Experiment, stages: registry.Registry | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        stages: registry.Registry | None = None,
+        threads: int | None = None,
+        like: Derivatives | None = None,
+    ) -> None:
         experiment.check()
         self.experiment = experiment
         self._chosen = choose_stages(experiment, stages or registry.installed())
         self._prepared = prepare(self._chosen, experiment)
         self._physics = with_derivatives(physics_of(experiment, self._chosen, self._prepared).in_float64(), self._chosen)
+        # Which orientation a phi step takes is chosen in steps, and does not vary.
+        self._rows: NDArray[np.int64] = like._rows if like else orientation_rows(self._chosen["rotation"], self._prepared["rotation"])
         self._area, self._device = area_of(experiment), one_device(threads)
         with named_stages(self._chosen):
             sampling = sampling_of(experiment, self._chosen, self._prepared)
+            sampling = sampling._replace(orientations=taken(self._prepared["rotation"], self._rows))
             self._sampling = mark_scan_order(self._physics, sampling, self._area, self._device)
 
     @property
@@ -69,7 +79,7 @@ class Derivatives:
     @cached_property
     def chain(self) -> Chain:
         """From parameters to what the kernel is given."""
-        return Chain(self.experiment, self._chosen, self._prepared)
+        return Chain(self.experiment, self._chosen, self._prepared, self._rows)
 
     def slopes(self, variables: Sequence[Variable]) -> list[Inputs]:
         """The derivatives by parameters of what the kernel is given."""

@@ -41,7 +41,7 @@ def difference(v: Variable, experiment: Experiment, function: Callable[[Experime
 
 def image_step(v: Variable, experiment: Experiment) -> float:
     """Of differences of images."""
-    return v.step(experiment) * (OF_ROUNDED if v.is_rounded else OF_IMAGES)
+    return v.step(experiment) * (OF_ROUNDED if v.is_rounded(experiment) else OF_IMAGES)
 
 
 def gradient_by_differences(

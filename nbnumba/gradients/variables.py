@@ -42,7 +42,7 @@ NAMES = {
 AMPLITUDE = re.compile(r"F\(-?\d+,-?\d+,-?\d+\)")
 BEAM_CENTRE = (("detector", "beam_x"), ("detector", "beam_y"))  # the middle of the detector, if it is not given
 # What another value than 0 brings into being.
-NOTHING_AT_0 = (("beam", "flux"), ("detector", "sensor_thickness"))
+NOTHING_AT_0 = (("beam", "flux"), ("detector", "sensor_thickness"), ("crystal", "mosaic_spread"))
 FIELD = re.compile(r"(\w+)\.(\w+)(?:\[(\d+)\])?")
 STEP = 1e-3  # of differences of fourth order, relative; what is differentiated is smooth and has fifteen digits
 WIDEST = 0.02  # rad, of the spread of mosaic domains
@@ -93,21 +93,16 @@ class Variable:
         """Whether it is in radians: of a cell, the last three numbers are."""
         return self.unit == "rad" or (self.unit == "m, rad" and (self.element or 0) >= 3)
 
-    @property
-    def is_rounded(self) -> bool:
-        """Whether it is the spread of mosaic domains, whose angles are formed in float32, and are all but linear in it."""
-        return (self.part, self.field) == ("crystal", "mosaic_spread")
+    def is_rounded(self, experiment: Experiment) -> bool:
+        """Whether it is the spread of mosaic domains whose angles are formed in float32, and are all but linear in it."""
+        return (self.part, self.field) == ("crystal", "mosaic_spread") and "single-angles" in experiment.quirks
 
     def step(self, experiment: Experiment) -> float:
         """Of differences of what depends on it smoothly. Raises ParameterError where nothing can be differentiated by it."""
-        value = abs(self.value(experiment))
+        value, where = abs(self.value(experiment)), f"{self.part}.{self.field}"
         if value == 0.0 and (self.part, self.field) in NOTHING_AT_0:
-            raise ParameterError(
-                f"{self.part}.{self.field}", f"is 0, which means that there is none: nothing can be differentiated by {self.name}"
-            )
-        if self.is_rounded:
-            if value == 0.0:
-                raise ParameterError("crystal.mosaic_spread", "is 0, which makes one domain of all: nothing can be differentiated by it")
+            raise ParameterError(where, f"is 0, which means that there is none: nothing can be differentiated by {self.name}")
+        if self.is_rounded(experiment):
             return min(value / 4.0, WIDEST)
         return STEP * value if value > 0.0 else LEAST.get(self.unit, STEP)
 

@@ -36,7 +36,8 @@ class Spec(NamedTuple):
 
 def orientations(experiment: Experiment) -> np.ndarray:
     """Rows a, b, c (m) for every phi step and mosaic domain, (phi_steps, domains, 3, 3)."""
-    return turned_by(experiment, mosaic_rotations(*experiment.mosaic, experiment.crystal.mosaic_seed))
+    single = "single-angles" in experiment.quirks
+    return turned_by(experiment, mosaic_rotations(*experiment.mosaic, experiment.crystal.mosaic_seed, single))
 
 
 def turned_by(experiment: Experiment, rotations: np.ndarray) -> np.ndarray:
@@ -47,12 +48,12 @@ def turned_by(experiment: Experiment, rotations: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)  # a series of images has the same domains, and its derivatives the same few others
-def mosaic_rotations(spread: float, domains: int, seed: int) -> np.ndarray:
-    """Rotation of every domain, (domains, 3, 3): the first is aligned, the others fill a cap at random."""
+def mosaic_rotations(spread: float, domains: int, seed: int, single: bool) -> np.ndarray:
+    """Rotation of every domain, (domains, 3, 3): the first is aligned, the others fill a cap at random; single: angles in float32."""
     if domains == 1:
         return np.eye(3)[np.newaxis]
     deviates = Ran1(seed)
-    rotations = np.array([cap_rotation(spread, deviates) for _ in range(domains)])
+    rotations = np.array([cap_rotation(spread, deviates, single) for _ in range(domains)])
     rotations[0] = np.eye(3)
     rotations.setflags(write=False)
     return rotations

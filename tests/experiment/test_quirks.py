@@ -46,6 +46,7 @@ BITES = {
     "pix0-unused": "-pix0_vector 0.041 0.002 -0.004",
     "normal-replaced": "-fdet_vector 0 0 1 -sdet_vector 0 -1 0 -odet_vector 1 0.1 0 -twotheta 0",
     "curved-axes": "-curved_det",
+    "single-angles": "-mosaic 90 -mosaic_dom 3 -N 50",
     "triclinic-setting": "-cell 60 70 80 80 95 105",
     "header-centre": "-xds -Xbeam 2 -Ybeam 4",
     "custom-centre": "-fdet_vector 0 0 1",
@@ -121,8 +122,8 @@ def test_reference_without_its_quirks_is_physics(name: str) -> None:
 def test_physics_differs_from_reference_only_where_the_register_says() -> None:
     for options in ("", "-round_xtal", "-osc 1 -phisteps 3 -mosaic 1 -mosaic_dom 3", "-detector_rotx 3 -twotheta 10", "-dmin 3"):
         found = nbnumba.experiment_from_options(BASE + options)
-        assert set(found.quirks_met) <= {"phi-carryover", "header-centre", "swung-distance"}
-        physics = replace(found, model=replace(found.model, preset="physics"))
+        assert set(found.quirks_met) <= {"phi-carryover", "header-centre", "swung-distance", "single-angles"}
+        physics = replace(found, model=replace(found.model, preset="physics", quirks={"single-angles": True}))
         pixels = nbnumba.simulate(found).pixels
         np.testing.assert_allclose(nbnumba.simulate(physics).pixels, pixels, rtol=1e-12, atol=1e-12 * pixels.max())
 

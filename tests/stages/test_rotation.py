@@ -142,7 +142,8 @@ def test_c_parity_stores_nothing_for_each_pixel() -> None:
 @pytest.mark.spec("ROT-3", "ROT-8")
 def test_domains_fill_a_cap_and_the_first_is_aligned() -> None:
     experiment = nbnumba.experiment_from_options("-default_F 1 -cell 50 -mosaic 2 -mosaic_dom 200")
-    rotations = mosaic_rotations(*experiment.mosaic, experiment.crystal.mosaic_seed)
+    rotations = mosaic_rotations(*experiment.mosaic, experiment.crystal.mosaic_seed, True)
+    np.testing.assert_allclose(mosaic_rotations(*experiment.mosaic, experiment.crystal.mosaic_seed, False), rotations, atol=1e-8)
     np.testing.assert_array_equal(rotations[0], np.eye(3))
     np.testing.assert_allclose(rotations @ rotations.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (200, 3, 3)), atol=1e-12)
     angles = np.degrees(np.arccos(np.clip((np.trace(rotations, axis1=1, axis2=2) - 1) / 2, -1, 1)))
