@@ -13,10 +13,11 @@ from nbnumba.gradients.variables import with_values
 
 OPTIONS = (
     "-default_F 100 -cell 60 70 80 90 90 90 -misset 10 20 30 -lambda 1 -N 20 -distance 80 -pixel 0.3 -detpixels 256 -oversample 1 "
-    "-mosaic 0.5 -mosaic_dom 25 -osc 2 -phisteps 10 -fluence 1e27"
+    "-mosaic 0.5 -mosaic_dom 25 -osc 2 -phisteps 10 -fluence 4e27"
 )
 DEGREE = math.pi / 180.0
 BACKGROUND = 1.0  # photons per pixel
+PART = slice(160, 224), slice(160, 224)  # of the image, to be seen
 PARAMETERS = ["misset_x", "misset_y", "misset_z", "cell_a", "cell_b", "cell_c", "scale"]
 
 # How far images are blurred (pixels), and the mosaic spread of the model (degrees): wide spots find each other, sharp ones decide.
@@ -85,7 +86,7 @@ def plot(observed: np.ndarray, before: np.ndarray, after: np.ndarray, costs: lis
 
     figure, axes = pyplot.subplots(1, 5, figsize=(20, 4), layout="constrained")
     for panel, title, image in zip(axes, ("observed", "before", "after"), (observed, before, after), strict=False):
-        panel.imshow(np.log1p(np.maximum(image, 0.0)), cmap="gray_r", vmax=np.log1p(200.0))
+        panel.imshow(np.log1p(np.maximum(image, 0.0))[PART], cmap="gray_r", vmax=np.log1p(200.0))
         panel.set_title(title)
     shown = axes[3].imshow((observed - after) / np.sqrt(after + BACKGROUND), cmap="RdBu", vmin=-5.0, vmax=5.0)
     axes[3].set_title("residual / sigma")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,13 @@ class Derivatives:
     def image(self) -> Image:
         """Photons per pixel."""
         return self._image_with(self._prepared["structure_factor"])
+
+    def value_and_grad(self, loss: Loss, variables: Sequence[Variable]) -> tuple[float, NDArray[np.float64]]:
+        """A loss of the image, and its derivatives by parameters."""
+        with ThreadPoolExecutor(1) as beside:  # while the kernel runs, which leaves Python alone
+            slopes = beside.submit(self.slopes, variables)
+            value, sums = self.of_loss(loss, table=any(v.part == "structure_factors" for v in variables))
+            return value, np.array([by_variable(sums, slope) for slope in slopes.result()])
 
     def of_loss(self, loss: Loss, table: bool = False) -> tuple[float, Sums]:
         """A loss of the image, and its derivatives by what the kernel is given; by the table of structure factors if that is wanted."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
-from nbnumba.gradients.derivatives import Derivatives, Loss, by_variable
+from nbnumba.gradients.derivatives import Derivatives, Loss
 from nbnumba.gradients.differences import gradient_by_differences
 from nbnumba.gradients.variables import variables_of
 from nbnumba.simulate import Simulator
@@ -48,10 +48,7 @@ def value_and_grad(
 
         value = value_of(experiment)
         return value, np.array(gradient_by_differences(experiment, variables, value_of, value))
-    here = Derivatives(experiment, stages, threads)
-    slopes = here.slopes(variables)
-    value, sums = here.of_loss(loss, table=any("table" in s for s in slopes))
-    return value, np.array([by_variable(sums, s) for s in slopes])
+    return Derivatives(experiment, stages, threads).value_and_grad(loss, variables)
 
 
 def gradient_by_amplitudes(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
-from nbnumba.gradients.derivatives import Derivatives, Loss, by_variable
+from nbnumba.gradients.derivatives import Derivatives, Loss
 from nbnumba.gradients.losses import least_squares
 from nbnumba.gradients.variables import moved, variables_of
 
@@ -85,10 +85,8 @@ class Refinement:
 
     def value_and_grad(self, x: Any) -> tuple[float, Vector]:
         """The loss, and its derivatives."""
-        here = self._at(x)
-        slopes = here.slopes(self._variables)
-        value, sums = here.of_loss(self._loss, table=any("table" in slope for slope in slopes))
-        return value, np.array([by_variable(sums, slope) for slope in slopes]) * self._units
+        value, gradient = self._at(x).value_and_grad(self._loss, self._variables)
+        return value, gradient * self._units
 
     @cached_property
     def _roots(self) -> NDArray[np.float64]:
