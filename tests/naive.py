@@ -223,7 +223,7 @@ QUIRKS: Quirks = frozenset(
     """
     phi-carryover running-product first-sample-factors last-layer-capture layer-spacing water-squared interpolation-latch
     interpolation-cells misset-cap source-weights spot-width forced-pivot custom-centre pix0-unused normal-replaced curved-axes
-    triclinic-setting header-centre sequential-noise bare-capture nopolar-undone swung-distance
+    triclinic-setting single-angles header-centre sequential-noise bare-capture nopolar-undone swung-distance
     """.split()
 )
 

@@ -32,12 +32,30 @@ def lorentz(p, x, y, z):
     return p.peak / (1.0 + (p.a * x) ** 2 + (p.b * y) ** 2 + (p.c * z) ** 2)
 
 
+def derivative(p, x, y, z):
+    """For gradients: F_latt, then its derivatives by the offsets, then by the fields that ``varied`` names."""
+    f = lorentz(p, x, y, z)
+    slope = -2.0 * f * f / p.peak
+    return (
+        f,
+        slope * p.a**2 * x,
+        slope * p.b**2 * y,
+        slope * p.c**2 * z,
+        slope * p.a * x**2,
+        slope * p.b * y**2,
+        slope * p.c * z**2,
+        f / p.peak,
+    )
+
+
 STAGE = Stage(
     kind="lattice_shape",
     name="lorentz",
     summary="Lorentzian spots",
     prepare=prepare,
     function=lorentz,
+    derivative=derivative,
+    varied=("a", "b", "c", "peak"),
     parameters=(WIDTH,),
     worked_values=(
         WorkedValue(Lorentz(5.0, 5.0, 5.0, 125.0), (0.0, 0.0, 0.0), 125.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbnumba.devices import open_device
 from nbnumba.errors import ParameterError, StageError
 from nbnumba.gradients.chain import Chain, Inputs
-from nbnumba.kernel.cpu import Cpu
 from nbnumba.kernel.loss import PixelLoss, linear
 from nbnumba.kernel.render import ORDER
 from nbnumba.kernel.tangent import Directions
@@ -31,14 +32,21 @@ if TYPE_CHECKING:
 Image = NDArray[np.float64]
 Loss = Callable[[Image], tuple[float, Image]]
 
+DIFFERENTIATING = ("cpu", "cuda")  # devices that have an adjoint kernel
 LOOKS = 100
 STEP_OF_TABLE = 1e-2  # of the largest amplitude
 
-one_device = lru_cache(maxsize=4)(Cpu)  # keeps linked kernels from call to call
+
+@lru_cache(maxsize=8)
+def device_of(name: str, threads: int | None, caller: int) -> Any:
+    """Keeps linked kernels from call to call; caller: the thread that calls, each of which has a device of its own."""
+    if name not in DIFFERENTIATING:
+        raise ParameterError("device", f"{name!r} is not one of {', '.join(DIFFERENTIATING)}")
+    return open_device(name, threads=threads)
 
 
 class Derivatives:
-    """An experiment, ready to be rendered and differentiated on the CPU in float64.
+    """An experiment, ready to be rendered and differentiated in float64.
 
     like: another one that phi steps take the same orientations as, where that depends on whether an angle is 0.
     Raises what simulate() raises, and StageError for stages that do not state their derivative.
@@ -50,6 +58,7 @@ class Derivatives:
         stages: registry.Registry | None = None,
         threads: int | None = None,
         like: Derivatives | None = None,
+        device: str = "cpu",
     ) -> None:
         experiment.check()
         self.experiment = experiment
@@ -58,7 +67,7 @@ class Derivatives:
         self._physics = with_derivatives(physics_of(experiment, self._chosen, self._prepared).in_float64(), self._chosen)
         # Which orientation a phi step takes is chosen in steps, and does not vary.
         self._rows: NDArray[np.int64] = like._rows if like else orientation_rows(self._chosen["rotation"], self._prepared["rotation"])
-        self._area, self._device = area_of(experiment), one_device(threads)
+        self._area, self._device = area_of(experiment), device_of(device, threads, threading.get_ident())
         with named_stages(self._chosen):
             sampling = sampling_of(experiment, self._chosen, self._prepared)
             sampling = sampling._replace(orientations=taken(self._prepared["rotation"], self._rows))
@@ -139,7 +148,8 @@ class Derivatives:
 
     def _adjoint(self, loss: PixelLoss, table: bool) -> Sums:
         with named_stages(self._chosen):
-            return self._device.adjoint(self._physics, self._sampling, self._area, loss, table)
+            sums: Sums = self._device.adjoint(self._physics, self._sampling, self._area, loss, table)
+        return sums
 
     def columns(self, slopes: Sequence[Inputs]) -> tuple[Image, Image]:
         """Photons [slow, fast], and their derivatives [n, slow, fast] where what the kernel is given changes as each of these says."""
@@ -164,7 +174,7 @@ class Derivatives:
         physics = replace(physics, parameters={**physics.parameters, "structure_factor": factors})
         with named_stages(self._chosen):
             self._device.render(physics, self._sampling, self._area, image)
-        return image
+        return np.asarray(self._device.to_host(image), np.float64)
 
     def _directions(self, slopes: Sequence[Inputs]) -> Directions:
         """The same as arrays, 0 where nothing is said."""

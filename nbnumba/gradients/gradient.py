@@ -25,6 +25,7 @@ def value_and_grad(
     loss: Loss,
     *,
     stages: Registry | None = None,
+    device: str = "cpu",
     threads: int | None = None,
     differences: bool = False,
 ) -> tuple[float, NDArray[np.float64]]:
@@ -32,23 +33,23 @@ def value_and_grad(
 
     parameters: names such as ``cell_a``, ``misset_x`` or ``F(1,2,3)`` (NAMES of variables.py), or fields of the experiment such as
     ``crystal.a_matrix[3]``; derivatives are by values in m and rad. loss(photons) returns L and dL/dI [slow, fast]; those of losses.py are
-    worked out by the kernel itself, others need the image first. What is chosen in steps, such as sub-pixels, does not vary. differences:
-    by differences of images of fourth order instead, which needs no derivatives of stages, and four images for each parameter. On the
-    CPU, in float64.
+    worked out by the kernel itself, others need the image first. What is chosen in steps, such as sub-pixels, stays. device: cpu, or
+    cuda, which leaves tables and running products to the CPU, and whose sums differ by rounding from run to run. differences: by
+    differences of images of fourth order instead, which needs no derivatives of stages, and four images for each parameter. In float64.
 
     Raises ParameterError for a parameter that there is not, or that the experiment leaves open, StageError for stages that do not say how
     they vary, and what simulate() raises.
     """
     variables = variables_of(experiment, parameters)
     if differences:
-        simulator = Simulator(stages=stages, threads=threads)
+        simulator = Simulator(stages=stages, device=device, threads=threads)
 
         def value_of(other: Experiment) -> float:
-            return loss(simulator.render(other, np.zeros(other.detector.shape)))[0]
+            return loss(simulator.image(other).pixels)[0]
 
         value = value_of(experiment)
         return value, np.array(gradient_by_differences(experiment, variables, value_of, value))
-    return Derivatives(experiment, stages, threads).value_and_grad(loss, variables)
+    return Derivatives(experiment, stages, threads, device=device).value_and_grad(loss, variables)
 
 
 def gradient_by_amplitudes(

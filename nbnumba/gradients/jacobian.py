@@ -38,7 +38,7 @@ def jacobian(
         simulator = Simulator(stages=stages, threads=threads)
 
         def pixels(other: Experiment) -> NDArray[np.float64]:
-            return np.array(simulator.render(other, np.zeros(other.detector.shape)))
+            return simulator.image(other).pixels
 
         columns = np.array(gradient_by_differences(experiment, variables, pixels, pixels(experiment)))
     else:

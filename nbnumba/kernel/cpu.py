@@ -19,7 +19,7 @@ from nbnumba.kernel import adjoint, lookup, render, scan_order, tangent
 from nbnumba.kernel.claim import claim
 from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link
 from nbnumba.kernel.diagnosis import FAILURES, compile_errors, one_line, signature_of, why_no_number
-from nbnumba.kernel.fields import FIRST, adder
+from nbnumba.kernel.fields import derivatives_of, multiplies
 from nbnumba.kernel.linker import Linker, Target, reached
 from nbnumba.kernel.loss import PixelLoss
 from nbnumba.kernel.render import LANES, LONGEST, NEVER, ORDER, Sampling
@@ -210,23 +210,6 @@ def longest_span(terms: int) -> int:
     if terms * LANES > MOST_SLOPES:
         return 0
     return max(LANES, min(LONGEST, FEW_SLOPES // terms // LANES * LANES))
-
-
-def multiplies(physics: Physics) -> bool:
-    """Whether the scaling stage changes what the total before a term counts."""
-    derivative, _ = physics.derivatives["scaling"]
-    return bool(derivative(physics.parameters["scaling"], 2.0, 3.0, 5.0, 0.5)[1] != 1.0)
-
-
-def derivatives_of(physics: Physics) -> dict[str, Any]:
-    """What stands in the adjoint kernel for its placeholders."""
-    if not physics.derivatives:
-        return {}
-    found: dict[str, Any] = {f"{kind}_derivative": derivative for kind, (derivative, _) in physics.derivatives.items()}
-    found |= {"MULTIPLIES": int(multiplies(physics)), "spread": physics.spread or adjoint.spread}
-    for kind, (_, varied) in physics.derivatives.items():
-        found |= {f"N_{kind.upper()}": len(varied), f"add_{kind}": adder(len(varied), FIRST[kind])}
-    return found
 
 
 def device_function(function: Function) -> Any:

@@ -17,11 +17,14 @@ import numpy as np
 from numba import config, cuda
 from numpy.typing import NDArray
 
-from nbnumba.errors import NotAvailableError, ParameterError
-from nbnumba.kernel import diagnosis, render_cuda, scan_order, scan_order_cuda
+from nbnumba.errors import NotAvailableError, ParameterError, StageError
+from nbnumba.kernel import adjoint_cuda, diagnosis, render_cuda, scan_order, scan_order_cuda
+from nbnumba.kernel.adjoint import Sums
 from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link, with_arrays
+from nbnumba.kernel.fields import derivatives_of, multiplies
 from nbnumba.kernel.linker import Linker, Target
-from nbnumba.kernel.render import Sampling
+from nbnumba.kernel.loss import PixelLoss
+from nbnumba.kernel.render import ORDER, Sampling
 from nbnumba.kernel.render_cuda import THREADS, Region
 
 LEAST_CAPABILITY = 7, 5
@@ -34,6 +37,8 @@ THREADS_PER_MULTIPROCESSOR = 2048
 FLOAT64_UNITS = {(8, 0): 32, (9, 0): 64, (10, 0): 64}
 # Those that a term of a square crystal takes.
 FLOAT64_OPERATIONS = {"float64": 90, "float32": 30}
+# Terms that take as long as the adjoint of one: an estimate, not a measurement.
+TERMS_OF_ADJOINT = 4
 
 NONE = 2**62
 
@@ -73,7 +78,7 @@ _jitted: dict[str, Any] = {}
 
 def linked(kernel: Function, physics: Physics) -> Function:
     """A kernel with the stage functions in place, not compiled yet."""
-    return link(kernel, physics, TARGETS[physics.dtype], {}, also=[scan_order])
+    return link(kernel, physics, TARGETS[physics.dtype], derivatives_of(physics), also=[render_cuda, scan_order])
 
 
 def jitted(kernel: Function, physics: Physics) -> Any:
@@ -133,6 +138,38 @@ class Cuda:
                 if progress:
                     progress(part.end, region.end)
         self._arrays.forget()
+
+    def adjoint(self, physics: Physics, sampling: Sampling, area: Area, loss: PixelLoss, with_table: bool = False) -> Sums:
+        """A loss, summed over the area, and its derivatives by what the kernel is given. Raises StageError for what is left to the CPU."""
+        refuse_what_the_cpu_has_to_do(physics, with_table)
+        (tables, turns), sources = sampling.orientations.shape[:2], sampling.wavelength.size
+        counts = [len(physics.derivatives[kind][1]) for kind in ORDER]
+        shapes = [(tables * turns, adjoint_cuda.COLUMNS), (sources, adjoint_cuda.PER_SOURCE), (1, adjoint_cuda.PER_PIXEL + sum(counts))]
+        kernel = self._kernels.of(adjoint_cuda.adjoint, replace(physics, bind={"loss": loss.function}))
+        with one_line_of_the_driver():
+            arguments = [*physics.arguments(self._array), with_arrays(sampling, self._array)]
+            region, listed = self._region(area)
+            # These may have been written to since the last loss: they are sent every time.
+            observed, weights, *found = map(cuda.to_device, (loss.observed, loss.weights, *map(np.zeros, shapes)))
+            for part in parts(region, physics.dtype, TERMS_OF_ADJOINT * sampling.terms_per_pixel):
+                grid = blocks(part) + int(sampling.first_pixel >= 0 and part.begin == 0)
+                with compile_errors(physics):
+                    launch(kernel, grid, *arguments, part, listed, observed, weights, *found)
+                if part.end < region.end:
+                    cuda.synchronize()
+            orientations, by_source, (fields,) = (np.asarray(part.copy_to_host()) for part in found)
+        self._arrays.forget()
+        of_pixel, *of_stages = np.split(fields, np.cumsum([adjoint_cuda.PER_PIXEL, *counts])[:-1])
+        of_stages[-1] = np.append(of_stages[-1], of_pixel[1:])
+        return Sums(
+            loss=of_pixel[:1],
+            orientations=orientations.reshape(tables, turns, -1),
+            incident=by_source[:, :3],
+            wavelength=by_source[:, 3],
+            brightness=by_source[:, 4],
+            **dict(zip(ORDER, of_stages, strict=True)),
+            table=np.zeros(0),
+        )
 
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
@@ -195,6 +232,14 @@ class Cuda:
             region = Region(first_fast, first_slow, last_fast + 1 - first_fast, int(area.mask is not None), 0, area.pixels)
             self._area = area, region, cuda.to_device(np.append(listed, 0))  # never empty
         return self._area[1:]
+
+
+def refuse_what_the_cpu_has_to_do(physics: Physics, with_table: bool) -> None:
+    """Refuse derivatives that the GPU's adjoint does not work out."""
+    if multiplies(physics):
+        raise StageError("device cuda: there is no gradient on the GPU of a scaling that multiplies its running sum; take --device cpu")
+    if with_table and physics.table:
+        raise StageError("device cuda: there is no gradient on the GPU by single structure factors; take --device cpu")
 
 
 def parts(region: Region, dtype: str, terms_per_pixel: int) -> Iterator[Region]:

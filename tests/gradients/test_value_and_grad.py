@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -180,6 +181,19 @@ def test_threads_change_nothing() -> None:
     assert two.tolist() == one.tolist()
 
 
+@pytest.mark.spec("GRA-2")
+def test_from_several_threads_at_once() -> None:
+    """Experiments of different sizes do not get in each other's way."""
+    experiments = [nbnumba.experiment_from_options(BASE + f"-detpixels {n}") for n in (20, 30, 40, 50) * 4]
+
+    def gradient(experiment: nbnumba.Experiment) -> list[float]:
+        return value_and_grad(experiment, ["cell_a", "misset_x"], lambda photons: (0.0, photons))[1].tolist()
+
+    expected = [gradient(experiment) for experiment in experiments]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(gradient, experiments)) == expected
+
+
 @pytest.mark.parametrize("loss", [least_squares([[1.0, 2.0], [3.0, 4.0]], 0.5), poisson([[1, 2], [0, 4]])])
 def test_losses(loss: Any) -> None:
     photons = np.array([[1.5, 2.5], [0.5, 3.0]])
@@ -271,6 +285,11 @@ def test_what_has_no_gradient() -> None:
     stages = without("structure_factor", "nearest", table="", spread=None)
     with pytest.raises(StageError, match="structure_factor 'nearest': its array F varies with default_F, which a gradient does not follow"):
         value_and_grad(listed, ["default_F"], least_squares(0.0), stages=stages)
+    with pytest.raises(ParameterError, match="device: 'auto' is not one of cpu, cuda"):
+        value_and_grad(experiment_of("still"), ["cell_a"], least_squares(0.0), device="auto")
+    stages = without("lattice_shape", "square", derivative=of_text)
+    with pytest.raises(StageError, match="lattice_shape 'square': cannot be compiled: "):
+        value_and_grad(experiment_of("still"), ["cell_a"], least_squares(0.0), stages=stages)
     still = nbnumba.experiment_from_options(BASE + "-mosaic 0")
     with pytest.raises(
         ParameterError,
@@ -294,6 +313,10 @@ def test_what_has_no_gradient() -> None:
     stages = without("structure_factor", "nearest", prepare=doubled)
     with pytest.raises(StageError, match="structure_factor 'nearest': its table F holds other numbers than the amplitudes that are listed"):
         gradient_by_amplitudes(listed, least_squares(0.0), stages=stages)
+
+
+def of_text(p, x, y, z):
+    return ("1", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) if isinstance(x, float) else "".undefined(x)
 
 
 def doubled(experiment: nbnumba.Experiment) -> Any:
