@@ -7,7 +7,7 @@ import os
 import tomllib
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +62,15 @@ def plain(value: Any) -> Any:
 
 
 def save_experiment(experiment: Experiment, path: str | Path) -> None:
-    """Write an experiment to a TOML file, whole or not at all. Raises OutputFileError."""
+    """Write an experiment to a TOML file, whole or not at all. Raises OutputFileError.
+
+    Raises ParameterError for numbers of cells that are not whole, which a gradient allows for and a crystal's description does not.
+    """
     path = Path(path)
+    if experiment.cells != replace(experiment).cells:
+        raise ParameterError(
+            "crystal.cells", f"{' x '.join(f'{n:g}' for n in experiment.cells)} cannot be saved; give whole numbers of cells"
+        )
     check_writable([path])
     write_all({path: toml_text(experiment, path.parent).encode("utf-8")})
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.errors import StageError
+from nbnumba.errors import ParameterError, StageError
 from nbnumba.experiment.experiment import PARTS, Experiment
 from nbnumba.gradients.differences import neighbours
 from nbnumba.kernel.render import ORDER
@@ -53,6 +53,8 @@ class Chain:
         """The derivatives by a parameter of what the kernel is given; what it does not reach is left out."""
         step = v.step(self._experiment)
         there = [(weight, self._changed(v, experiment)) for weight, experiment in neighbours(v, self._experiment, step)]
+        if any(inputs[name].shape != self._here[name].shape for _, inputs in there for name in inputs):
+            raise ParameterError(v.name, "changes how many sources or orientations there are; give numbers of steps")
         return {
             name: np.asarray(sum(weight * (inputs[name] - here) for weight, inputs in there) / step)
             for name, here in self._here.items()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nbnumba.gradients.derivatives import Derivatives, by_variable
 from nbnumba.gradients.differences import difference, image_step
-from nbnumba.gradients.variables import Variable, decided_alike, parameters_of, variables_of
+from nbnumba.gradients.variables import Variable, decided_alike, parameters_of, variables_of, with_amplitudes
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6
 # Steps that are tried one after the other, in units of that of image_step(), until two of them agree.
-STEPS = (1.0, 0.1, 10.0, 0.01, 100.0, 1e-3, 1000.0)
+STEPS = (1.0, 0.1, 10.0, 0.01, 100.0, 1e-3)
 AGREEMENT = 1e-8
+UNSETTLED = 1e-5  # of the derivative, by which differences of two steps disagree
 ROUNDING = 1e-15  # of the loss, relative
 # Relative to the loss: what differences cannot tell from no change at all.
 LEAST = 1e-10
@@ -38,7 +39,13 @@ class Row:
     gradient: float
     differences: float
     uncertainty: float  # of the differences: how far apart two steps are, and rounding
+    hidden: float  # what differences cannot tell from nothing
     relative_error: float
+
+    @property
+    def settled(self) -> bool:
+        """Whether differences of two steps agree."""
+        return self.uncertainty <= max(self.hidden, UNSETTLED * max(abs(self.gradient), abs(self.differences)))
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,8 @@ class Check:
     notes: list[str]
 
     def off(self, tolerance: float = TOLERANCE) -> list[Row]:
-        """Rows with a larger relative error."""
-        return [row for row in self.rows if not row.relative_error <= tolerance]
+        """Rows with a larger relative error, or whose differences say nothing."""
+        return [row for row in self.rows if not (row.relative_error <= tolerance and row.settled)]
 
 
 class AllAmplitudes(Variable):
@@ -67,9 +74,8 @@ class AllAmplitudes(Variable):
 
     def changed(self, experiment: Experiment, value: Any) -> Experiment:
         """The experiment with all amplitudes changed."""
-        factors = experiment.structure_factors
-        changed = replace(factors, F=np.asarray(factors.F) + value * self.direction(experiment), path=factors.path)
-        return decided_alike(replace(experiment, structure_factors=changed), experiment)
+        F = np.asarray(experiment.structure_factors.F) + value * self.direction(experiment)
+        return decided_alike(with_amplitudes(experiment, F), experiment)
 
     def direction(self, experiment: Experiment) -> NDArray[np.float64]:
         """The same for reflections that are listed twice."""
@@ -122,14 +128,14 @@ def check_gradient(
 def with_smooth_angles(experiment: Experiment) -> Experiment:
     """The experiment with the angles of mosaic domains in float64: differences of images would see where float32 rounds."""
     model = experiment.model
-    return replace(experiment, model=replace(model, quirks={**model.quirks, "single-angles": False}))
+    return decided_alike(replace(experiment, model=replace(model, quirks={**model.quirks, "single-angles": False})), experiment)
 
 
 def of_all_amplitudes(here: Derivatives, sums: Sums) -> tuple[Variable, float]:
     """All amplitudes as one parameter, and the derivative by it."""
     count = len(np.asarray(here.experiment.structure_factors.F))
     together = AllAmplitudes(f"F ({count} together)", "structure_factors", "F", None, "electrons")
-    return together, float(here.chain.by_amplitudes(sums.table) @ together.direction(here.experiment))
+    return together, float(here.by_amplitudes(sums) @ together.direction(here.experiment))
 
 
 def row_of(v: Variable, experiment: Experiment, gradient: float, loss_of: Callable[[Experiment], float], loss: float) -> Row:
@@ -139,7 +145,7 @@ def row_of(v: Variable, experiment: Experiment, gradient: float, loss_of: Callab
     hidden = LEAST * abs(loss) / (1.0 if v.is_angle else abs(v.value(experiment)) or v.step(experiment))
     off = abs(gradient - expected)
     relative = 0.0 if off <= hidden else off / size if math.isfinite(off) else math.inf
-    return Row(v.name, v.value(experiment), gradient, expected, uncertainty, relative)
+    return Row(v.name, v.value(experiment), gradient, expected, uncertainty, hidden, relative)
 
 
 def controlled_difference(v: Variable, experiment: Experiment, loss_of: Callable[[Experiment], float], loss: float) -> tuple[float, float]:
@@ -170,6 +176,7 @@ def as_text(check: Check, tolerance: float = TOLERANCE) -> str:
     lines = ["  ".join(align(cell, w) for align, cell, w in zip(aligns, row, widths, strict=True)) for row in (heads, *rows)]
     off = check.off(tolerance)
     said = f"{len(off)} of {len(rows)} parameters are off by more than {tolerance:g}: {', '.join(row.parameter for row in off)}"
+    said += "".join(f"; differences by {row.parameter} do not settle" for row in off if not row.settled)
     worst = max((row.relative_error for row in check.rows), default=0.0)
     return "\n".join([*lines, *check.notes, said if off else f"{len(rows)} parameters agree; the largest relative error is {worst:.1e}"])
 

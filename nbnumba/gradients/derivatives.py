@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from nbnumba.devices import open_device
 from nbnumba.errors import ParameterError, StageError
 from nbnumba.gradients.chain import Chain, Inputs
+from nbnumba.gradients.variables import Amplitude
 from nbnumba.kernel.loss import PixelLoss, linear
 from nbnumba.kernel.render import ORDER
 from nbnumba.kernel.tangent import Directions
 from nbnumba.render import area_of, mark_scan_order, named_stages, orientation_rows, physics_of, sampling_of, taken
 from nbnumba.simulate import choose_stages, prepare
 from nbnumba.stages import registry
+from nbnumba.stages.stage import ARGUMENTS, DIFFERENTIATED, RESULTS
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -29,11 +31,12 @@ if TYPE_CHECKING:
     from nbnumba.kernel.device import Physics
     from nbnumba.stages.stage import Stage
 
-Image = NDArray[np.float64]
-Loss = Callable[[Image], tuple[float, Image]]
+Pixels = NDArray[np.float64]
+Loss = Callable[[Pixels], tuple[float, Pixels]]
 
 DIFFERENTIATING = ("cpu", "cuda")  # devices that have an adjoint kernel
 LOOKS = 100
+WITHIN = 0.25  # for every argument, to see whether a derivative works
 STEP_OF_TABLE = 1e-2  # of the largest amplitude
 
 
@@ -48,8 +51,8 @@ def device_of(name: str, threads: int | None, caller: int) -> Any:
 class Derivatives:
     """An experiment, ready to be rendered and differentiated in float64.
 
-    like: another one that phi steps take the same orientations as, where that depends on whether an angle is 0.
-    Raises what simulate() raises, and StageError for stages that do not state their derivative.
+    like: another one, of an experiment nearby, that takes the same stages and orientations where these depend on a number.
+    Raises what simulate() raises, and, where derivatives are asked for, StageError for stages that do not state theirs.
     """
 
     def __init__(
@@ -62,16 +65,20 @@ class Derivatives:
     ) -> None:
         experiment.check()
         self.experiment = experiment
-        self._chosen = choose_stages(experiment, stages or registry.installed())
+        # Stages, and which orientation a phi step takes, are chosen in steps, and do not vary.
+        self._chosen: Mapping[str, Stage] = like._chosen if like else choose_stages(experiment, stages or registry.installed())
         self._prepared = prepare(self._chosen, experiment)
-        self._physics = with_derivatives(physics_of(experiment, self._chosen, self._prepared).in_float64(), self._chosen)
-        # Which orientation a phi step takes is chosen in steps, and does not vary.
+        self._physics = physics_of(experiment, self._chosen, self._prepared).in_float64()
         self._rows: NDArray[np.int64] = like._rows if like else orientation_rows(self._chosen["rotation"], self._prepared["rotation"])
         self._area, self._device = area_of(experiment), device_of(device, threads, threading.get_ident())
         with named_stages(self._chosen):
             sampling = sampling_of(experiment, self._chosen, self._prepared)
             sampling = sampling._replace(orientations=taken(self._prepared["rotation"], self._rows))
             self._sampling = mark_scan_order(self._physics, sampling, self._area, self._device)
+
+    @cached_property
+    def _differentiated(self) -> Physics:
+        return with_derivatives(self._physics, self._chosen)
 
     @property
     def notes(self) -> list[str]:
@@ -95,24 +102,40 @@ class Derivatives:
         """The derivatives by parameters of what the kernel is given."""
         return [self.chain.slopes(v) for v in variables]
 
-    def image(self) -> Image:
+    def image(self) -> Pixels:
         """Photons per pixel."""
         return self._image_with(self._prepared["structure_factor"])
 
     def value_and_grad(self, loss: Loss, variables: Sequence[Variable]) -> tuple[float, NDArray[np.float64]]:
         """A loss of the image, and its derivatives by parameters."""
+        amplitudes = [v for v in variables if isinstance(v, Amplitude)]
+        others = [v for v in variables if not isinstance(v, Amplitude)]
         with ThreadPoolExecutor(1) as beside:  # while the kernel runs, which leaves Python alone
-            slopes = beside.submit(self.slopes, variables)
+            slopes = beside.submit(self.slopes, others)
             value, sums = self.of_loss(loss, table=any(v.part == "structure_factors" for v in variables))
-            return value, np.array([by_variable(sums, slope) for slope in slopes.result()])
+            found = {v.name: by_variable(sums, slope) for v, slope in zip(others, slopes.result(), strict=True)}
+        if amplitudes:
+            by_F = self.by_amplitudes(sums)
+            found |= {v.name: float(by_F[v.rows(self.experiment)[-1]]) for v in amplitudes}
+        return value, np.array([found[v.name] for v in variables])
+
+    def by_amplitudes(self, sums: Sums) -> NDArray[np.float64]:
+        """The derivatives by every amplitude that is listed."""
+        return self.chain.by_amplitudes(sums.table)
+
+    def loss_of(self, photons: Pixels, loss: Loss) -> float:
+        """A loss of an image of another experiment."""
+        return answer_of(self.within(loss) if isinstance(loss, PixelLoss) else loss, photons)[0]
 
     def of_loss(self, loss: Loss, table: bool = False) -> tuple[float, Sums]:
         """A loss of the image, and its derivatives by what the kernel is given; by the table of structure factors if that is wanted."""
+        _ = self._differentiated  # before anything is rendered
         if isinstance(loss, PixelLoss):
-            return self._of_pixels(loss, table)
+            sums = self._adjoint(self.within(loss), table)
+            return float(sums.loss[0]), sums
         photons = self.image()
         photons.setflags(write=False)
-        value, slopes = loss(photons)
+        value, slopes = answer_of(loss, photons)
         return value, self.of_slopes(slopes, table)
 
     def of_slopes(self, slopes: Any, table: bool = False) -> Sums:
@@ -122,53 +145,48 @@ class Derivatives:
             raise ParameterError("loss", f"gave derivatives of shape {slopes.shape} for an image of {self._area.shape}")
         if self._area.mask is not None:
             slopes = np.where(self._area.mask, slopes, 0.0)
+        if not np.isfinite(slopes.sum()):
+            raise ParameterError("loss", "gave a derivative that is not a finite number")
         return self._adjoint(PixelLoss(linear, slopes, slopes), table)
 
-    def _of_pixels(self, loss: PixelLoss, table: bool) -> tuple[float, Sums]:
-        """The same for a loss that the kernel can work out by itself; pixels that are not rendered hold nothing."""
-        loss = loss.spread_over(self._area.shape)
-        rest = self._rest
-        if rest is None:
-            sums = self._adjoint(loss, table)
-            return float(sums.loss[0]), sums
-        values, _ = loss.function(np.zeros(np.count_nonzero(rest)), loss.observed[rest], loss.weights[rest])
-        sums = self._adjoint(replace(loss, weights=np.where(rest, 0.0, loss.weights)), table)
-        return float(sums.loss[0] + np.sum(values)), sums
-
     @cached_property
-    def _rest(self) -> NDArray[np.bool_] | None:
-        """Where nothing is rendered; None if everything is."""
+    def _rendered(self) -> NDArray[np.bool_] | None:
+        """Where something is; None: everywhere."""
         if self._area.pixels == np.prod(self._area.shape):
             return None
-        rest = np.ones(self._area.shape, bool)
+        rendered = np.zeros(self._area.shape, bool)
         first_fast, last_fast, first_slow, last_slow = self._area.roi
-        rendered = slice(first_slow, last_slow + 1), slice(first_fast, last_fast + 1)
-        rest[rendered] = False if self._area.mask is None else ~self._area.mask[rendered]
-        return rest
+        region = slice(first_slow, last_slow + 1), slice(first_fast, last_fast + 1)
+        rendered[region] = True if self._area.mask is None else self._area.mask[region]
+        return rendered
+
+    def within(self, loss: PixelLoss) -> PixelLoss:
+        """A loss of the pixels that are rendered and have a weight."""
+        return loss.within(self._area.shape, self._rendered)
 
     def _adjoint(self, loss: PixelLoss, table: bool) -> Sums:
         with named_stages(self._chosen):
-            sums: Sums = self._device.adjoint(self._physics, self._sampling, self._area, loss, table)
+            sums: Sums = self._device.adjoint(self._differentiated, self._sampling, self._area, loss, table)
         return sums
 
-    def columns(self, slopes: Sequence[Inputs]) -> tuple[Image, Image]:
+    def columns(self, slopes: Sequence[Inputs]) -> tuple[Pixels, Pixels]:
         """Photons [slow, fast], and their derivatives [n, slow, fast] where what the kernel is given changes as each of these says."""
         with named_stages(self._chosen):
-            image, columns = self._device.tangents(self._physics, self._sampling, self._area, self._directions(slopes))
+            image, columns = self._device.tangents(self._differentiated, self._sampling, self._area, self._directions(slopes))
         for column, slope in zip(columns, slopes, strict=True):
             if "table" in slope and slope["table"].any():
                 column += self._along_table(slope["table"])
         return image, columns
 
-    def _along_table(self, slope: NDArray[np.float64]) -> Image:
+    def _along_table(self, slope: NDArray[np.float64]) -> Pixels:
         """The change of the image with the table of structure factors. Photons go with their squares, of which differences are exact."""
-        factors = self._physics.parameters["structure_factor"]
-        table = getattr(factors, self._physics.table)
+        factors, field = self._prepared["structure_factor"], self._chosen["structure_factor"].table
+        table = getattr(factors, field)
         step = STEP_OF_TABLE * max(float(np.abs(table).max()), 1.0) / float(np.abs(slope).max())
-        more, less = (self._image_with(factors._replace(**{self._physics.table: table + s * slope})) for s in (step, -step))
+        more, less = (self._image_with(factors._replace(**{field: table + s * slope})) for s in (step, -step))
         return (more - less) / (2.0 * step)
 
-    def _image_with(self, factors: Any) -> Image:
+    def _image_with(self, factors: Any) -> Pixels:
         """Photons with other structure factors."""
         image, physics = self._device.zeros(self._area.shape), self._physics
         physics = replace(physics, parameters={**physics.parameters, "structure_factor": factors})
@@ -188,14 +206,45 @@ class Derivatives:
         return Directions(turns=np.array([int(part.any()) for part in found["orientations"]]), **found)
 
 
+def answer_of(loss: Loss, photons: Pixels) -> tuple[float, Pixels]:
+    """What a loss says of an image. Raises ParameterError for what is no number with an array of numbers."""
+    try:
+        value, slopes = loss(photons)
+        if np.iscomplexobj(slopes):
+            raise TypeError("derivatives are complex")
+        return float(value), np.asarray(slopes, np.float64)
+    except (TypeError, ValueError) as error:
+        if "read-only" in str(error):
+            raise
+        raise ParameterError("loss", f"must take photons [slow, fast] and return L and dL/dI, arrays of real numbers: {error}") from error
+
+
 def with_derivatives(physics: Physics, chosen: Mapping[str, Stage]) -> Physics:
     """The same with the stages' derivatives. Raises StageError for a stage that has none."""
     for kind in ORDER:
         if chosen[kind].derivative is None:
-            raise StageError(f"{chosen[kind]}: does not state its derivative, which a gradient needs; differences=True goes without")
+            raise StageError(
+                f"{chosen[kind]}: does not state its derivative, which a gradient needs; value_and_grad(..., differences=True) goes without"
+            )
+        require_slopes(chosen[kind], physics.parameters[kind])
     derivatives = {kind: (chosen[kind].derivative, chosen[kind].varied) for kind in ORDER}
     factor = chosen["structure_factor"]
     return replace(physics, derivatives=derivatives, table=factor.table, spread=factor.spread)  # type: ignore[arg-type]
+
+
+def require_slopes(stage: Stage, parameters: Any) -> None:
+    """Refuse a derivative that fails, or that does not have a number for everything that it is taken by."""
+    assert stage.derivative is not None
+    if missing := [name for name in (*stage.varied, *filter(None, [stage.table])) if name not in parameters._fields]:
+        raise StageError(f"{stage}: prepare() returned no {', '.join(missing)}, which its derivative is taken by")
+    results, given = (0, RESULTS[stage.kind]) if stage.kind in RESULTS else (1, 0)
+    try:
+        found = stage.derivative(parameters, *[WITHIN] * (len(ARGUMENTS[stage.kind]) - 1 + given))
+        count = len(found)
+    except Exception as error:
+        raise StageError(f"{stage}: its derivative fails: {type(error).__name__}: {error}") from error
+    if count != (wanted := results + len(DIFFERENTIATED[stage.kind]) + len(stage.varied)):
+        raise StageError(f"{stage}: its derivative returns {count} numbers, not {wanted}")
 
 
 def is_flat(shape: Stage, prepared: Mapping[str, Any]) -> bool:

@@ -18,8 +18,7 @@ DOWNWARD = tuple((-n, -weight) for n, weight in UPWARD)
 
 # Of differences of images, in units of the steps for what is smooth: with larger ones more pixels meet a kink on the way, where the
 # reflection nearest to them becomes another.
-OF_IMAGES = 1e-3
-OF_ROUNDED = 0.1
+OF_IMAGES = 3e-3
 
 
 def neighbours(v: Variable, experiment: Experiment, step: float) -> list[tuple[float, Experiment]]:
@@ -41,7 +40,7 @@ def difference(v: Variable, experiment: Experiment, function: Callable[[Experime
 
 def image_step(v: Variable, experiment: Experiment) -> float:
     """Of differences of images."""
-    return v.step(experiment) * (OF_ROUNDED if v.is_rounded(experiment) else OF_IMAGES)
+    return v.step(experiment) * OF_IMAGES
 
 
 def gradient_by_differences(

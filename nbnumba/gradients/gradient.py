@@ -12,7 +12,6 @@ from nbnumba.errors import ParameterError
 from nbnumba.gradients.derivatives import Derivatives, Loss
 from nbnumba.gradients.differences import gradient_by_differences
 from nbnumba.gradients.variables import variables_of
-from nbnumba.simulate import Simulator
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -42,10 +41,10 @@ def value_and_grad(
     """
     variables = variables_of(experiment, parameters)
     if differences:
-        simulator = Simulator(stages=stages, device=device, threads=threads)
+        here = Derivatives(experiment, stages, threads, device=device)
 
         def value_of(other: Experiment) -> float:
-            return loss(simulator.image(other).pixels)[0]
+            return here.loss_of(Derivatives(other, stages, threads, like=here, device=device).image(), loss)
 
         value = value_of(experiment)
         return value, np.array(gradient_by_differences(experiment, variables, value_of, value))
@@ -64,4 +63,4 @@ def gradient_by_amplitudes(
     if factors.hkl is None or factors.F is None or not here.has_table:
         raise ParameterError("structure_factors.F", "lists no amplitudes to differentiate by; give a table of them")
     value, sums = here.of_loss(loss, table=True)
-    return value, here.chain.by_amplitudes(sums.table)
+    return value, here.by_amplitudes(sums)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from nbnumba.gradients.derivatives import Derivatives, by_variable
 from nbnumba.gradients.differences import gradient_by_differences
 from nbnumba.gradients.variables import variables_of
-from nbnumba.simulate import Simulator
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -34,17 +33,16 @@ def jacobian(
     which costs the more the more of them there are; for a number that depends on the image value_and_grad() is the way.
     """
     variables = variables_of(experiment, parameters)
+    here = Derivatives(experiment, stages, threads)
     if differences:
-        simulator = Simulator(stages=stages, threads=threads)
 
         def pixels(other: Experiment) -> NDArray[np.float64]:
-            return simulator.image(other).pixels
+            return Derivatives(other, stages, threads, like=here).image()
 
-        columns = np.array(gradient_by_differences(experiment, variables, pixels, pixels(experiment)))
+        columns = np.array(gradient_by_differences(experiment, variables, pixels, here.image()))
     else:
-        here = Derivatives(experiment, stages, threads)
         _, columns = here.columns(here.slopes(variables))
-    return columns.reshape(len(variables), -1).T
+    return columns.reshape(len(variables), int(np.prod(experiment.detector.shape))).T
 
 
 def linear_operator(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.gradients.derivatives import Derivatives, Loss
 from nbnumba.gradients.losses import least_squares
-from nbnumba.gradients.variables import moved, variables_of
+from nbnumba.gradients.variables import Variable, independent, moved, variables_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -30,7 +30,7 @@ class Refinement:
 
     or with ``scipy.optimize.minimize(fit.value_and_grad, fit.start, jac=True)``. parameters: as in value_and_grad(). observed, weights:
     [slow, fast], or numbers; loss: instead of half the sum of weights (I - observed)^2, in value_and_grad alone. x counts from the start,
-    in radians for angles and in units of the start value for everything else (of 1 where that is 0): steps of one size.
+    in radians for angles and in units of the start value for everything else (where that is 0, of pixels or of 1): steps of one size.
     """
 
     def __init__(
@@ -45,14 +45,15 @@ class Refinement:
         threads: int | None = None,
     ) -> None:
         self._experiment, self._stages, self._threads = experiment, stages, threads
-        self._variables = variables_of(experiment, parameters)
+        self._variables = independent(variables_of(experiment, parameters))
         squares = least_squares(observed, weights).spread_over(experiment.detector.shape)
         if not (squares.weights >= 0.0).all():
-            raise ParameterError("weights", f"{squares.weights.min()} is negative")
-        self._squares, self._loss = squares, loss or squares
+            raise ParameterError("weights", f"{squares.weights[~(squares.weights >= 0.0)][0]} is not a number of at least 0")
+        self._loss = loss or squares
         self._values = np.array([v.value(experiment) for v in self._variables])
-        self._units = np.array([1.0 if v.is_angle or at == 0.0 else abs(at) for v, at in zip(self._variables, self._values, strict=True)])
+        self._units = np.array([unit_of(v, experiment) for v in self._variables])
         self._last: tuple[Vector, Derivatives] | None = None
+        self._squares = self._at(self.start).within(squares)
 
     @property
     def start(self) -> Vector:
@@ -61,6 +62,8 @@ class Refinement:
 
     def values_at(self, x: Any) -> dict[str, float]:
         """The parameters' values, in m and rad."""
+        if np.shape(np.ravel(x)) != self._units.shape:
+            raise ParameterError("x", f"has {np.size(x)} numbers for {len(self._units)} parameters")
         values = self._values + np.ravel(x) * self._units
         return {v.name: float(value) for v, value in zip(self._variables, values, strict=True)}
 
@@ -96,5 +99,13 @@ class Refinement:
         """The last one is kept: an optimiser asks for residuals and Jacobian at the same place."""
         x = np.array(x, np.float64).ravel()
         if self._last is None or not np.array_equal(self._last[0], x):
-            self._last = x, Derivatives(self.experiment_at(x), self._stages, self._threads)
+            like = self._last[1] if self._last else None
+            self._last = x, Derivatives(self.experiment_at(x), self._stages, self._threads, like=like)
         return self._last[1]
+
+
+def unit_of(v: Variable, experiment: Experiment) -> float:
+    """What a step of 1 is in m or rad."""
+    if v.is_angle:
+        return 1.0
+    return abs(v.value(experiment)) or (experiment.detector.pixel_size if v.unit == "m" else 1.0)

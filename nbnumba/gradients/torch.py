@@ -9,7 +9,7 @@ import numpy as np
 
 from nbnumba.errors import NotAvailableError
 from nbnumba.gradients.derivatives import Derivatives, by_variable
-from nbnumba.gradients.variables import moved, variables_of
+from nbnumba.gradients.variables import independent, moved, variables_of
 
 try:
     import torch
@@ -40,12 +40,13 @@ def render(
 class _Render(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, values: Any, experiment: Experiment, parameters: tuple[str, ...], stages: Any, threads: int | None) -> Any:
-        numbers = values.detach().cpu().numpy().astype(np.float64)
-        ctx.variables, ctx.like = variables_of(experiment, parameters), values
+        numbers = values.detach().cpu().numpy().astype(np.float64).ravel()
+        ctx.variables, ctx.like = independent(variables_of(experiment, parameters)), values
         ctx.here = Derivatives(moved(experiment, ctx.variables, numbers.tolist()), stages, threads)
         return torch.from_numpy(ctx.here.image())
 
     @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, slopes: Any) -> Any:
         by = ctx.here.slopes(ctx.variables)
         sums = ctx.here.of_slopes(slopes.detach().cpu().numpy(), table=any("table" in slope for slope in by))

@@ -42,12 +42,14 @@ NAMES = {
 AMPLITUDE = re.compile(r"F\(-?\d+,-?\d+,-?\d+\)")
 BEAM_CENTRE = (("detector", "beam_x"), ("detector", "beam_y"))  # the middle of the detector, if it is not given
 # What another value than 0 brings into being.
-NOTHING_AT_0 = (("beam", "flux"), ("detector", "sensor_thickness"), ("crystal", "mosaic_spread"))
+NOTHING_AT_0 = (
+    *("beam.flux", "detector.sensor_thickness", "crystal.mosaic_spread", "goniometer.phi_step"),
+    *("sources.dispersion", "sources.horizontal_range", "sources.vertical_range"),
+)
 FIELD = re.compile(r"(\w+)\.(\w+)(?:\[(\d+)\])?")
-STEP = 1e-3  # of differences of fourth order, relative; what is differentiated is smooth and has fifteen digits
-WIDEST = 0.02  # rad, of the spread of mosaic domains
+STEP = 3e-4  # of differences of fourth order, relative; what is differentiated is smooth and has fifteen digits
 # Steps where the number itself is 0, by unit.
-LEAST = {"rad": 1e-3, "m": 1e-5, "m, rad": 1e-3, "": 1e-3}
+LEAST = {"rad": 3e-4, "m": 1e-5, "m, rad": 3e-4, "": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Variable:
     unit: str
 
     @property
+    def sets(self) -> tuple[tuple[Any, ...], ...]:
+        """What no other parameter may set."""
+        return ((self.part, self.field, self.element),)
+
+    @property
     def where(self) -> str:
         """What reads it reads this: its field, or for a table its part."""
         return self.part if self.part == "structure_factors" else f"{self.part}.{self.field}"
@@ -68,8 +75,8 @@ class Variable:
     def given(self, experiment: Experiment) -> Any:
         """The field, with what stands for something else spelled out."""
         given = getattr(getattr(experiment, self.part), self.field)
-        if (self.part, self.field) == ("crystal", "misset") and given is None and experiment.crystal.random_orientation_seed is None:
-            return (0.0, 0.0, 0.0)
+        if (self.part, self.field) == ("crystal", "misset"):
+            return experiment.unit_cell.misset
         if (self.part, self.field) == ("crystal", "cell") and given is not None:
             return complete_cell(given)
         if (self.part, self.field) in BEAM_CENTRE and given is None:
@@ -93,17 +100,18 @@ class Variable:
         """Whether it is in radians: of a cell, the last three numbers are."""
         return self.unit == "rad" or (self.unit == "m, rad" and (self.element or 0) >= 3)
 
-    def is_rounded(self, experiment: Experiment) -> bool:
-        """Whether it is the spread of mosaic domains whose angles are formed in float32, and are all but linear in it."""
-        return (self.part, self.field) == ("crystal", "mosaic_spread") and "single-angles" in experiment.quirks
+    @property
+    def is_mosaic_spread(self) -> bool:
+        """Whether it is what turns mosaic domains: their angles vary as real numbers, whatever they are formed in (ROT-8)."""
+        return (self.part, self.field) == ("crystal", "mosaic_spread")
 
     def step(self, experiment: Experiment) -> float:
         """Of differences of what depends on it smoothly. Raises ParameterError where nothing can be differentiated by it."""
         value, where = abs(self.value(experiment)), f"{self.part}.{self.field}"
-        if value == 0.0 and (self.part, self.field) in NOTHING_AT_0:
+        if value == 0.0 and where in NOTHING_AT_0:
             raise ParameterError(where, f"is 0, which means that there is none: nothing can be differentiated by {self.name}")
-        if self.is_rounded(experiment):
-            return min(value / 4.0, WIDEST)
+        if value == 0.0 and self.element is not None and not self.is_cells:
+            value = max(map(abs, self.given(experiment)))  # of a matrix or a vector
         return STEP * value if value > 0.0 else LEAST.get(self.unit, STEP)
 
     def changed(self, experiment: Experiment, value: Any) -> Experiment:
@@ -111,10 +119,17 @@ class Variable:
         if self.is_cells:
             cells = tuple(value if n == self.element else count for n, count in enumerate(experiment.cells))
             return decided_alike(copy.copy(experiment), experiment, cells=cells)
-        part, new = getattr(experiment, self.part), value
+        new = value
         if self.element is not None:
             new = tuple(value if n == self.element else v for n, v in enumerate(self.given(experiment)))
-        changed = replace(experiment, **{self.part: replace(part, **{self.field: new})})
+        changes = {self.field: new}
+        if (self.part, self.field) == ("crystal", "misset"):
+            changes["random_orientation_seed"] = None  # which the angles that it gave take the place of
+        changed = replace(experiment, **{self.part: replace(getattr(experiment, self.part), **changes)})
+        if self.is_mosaic_spread:
+            model = experiment.model
+            changed = replace(changed, model=replace(model, quirks={**model.quirks, "single-angles": False}))
+            vars(changed)["quirks"] = changed.model.active_quirks
         return decided_alike(changed, experiment)
 
 
@@ -123,6 +138,11 @@ class Scale(Variable):
     """A factor to all photons that come in; reference: photons / m^2 of a factor of 1, None: those of the experiment at hand."""
 
     reference: float | None = None
+
+    @property
+    def sets(self) -> tuple[tuple[Any, ...], ...]:
+        """Fluence and flux."""
+        return ("beam", "fluence", None), ("beam", "flux", None)
 
     @property
     def where(self) -> str:
@@ -144,6 +164,11 @@ class Scale(Variable):
 class Amplitude(Variable):
     """The amplitude of a reflection h k l of the table; ``unit`` is that of amplitudes, ``name`` is F(h,k,l)."""
 
+    @property
+    def sets(self) -> tuple[tuple[Any, ...], ...]:
+        """That of the reflection."""
+        return ((self.part, self.field, self.name),)
+
     def rows(self, experiment: Experiment) -> Any:
         """Of the reflection in the table, of which the last one counts. Raises ParameterError where it is not listed."""
         factors, wanted = experiment.structure_factors, [int(index) for index in self.name[2:-1].split(",")]
@@ -154,20 +179,34 @@ class Amplitude(Variable):
 
     def value(self, experiment: Experiment) -> float:
         """In electrons."""
-        assert experiment.structure_factors.F is not None
-        return float(experiment.structure_factors.F[self.rows(experiment)[-1]])
+        row = self.rows(experiment)[-1]
+        return float(np.asarray(experiment.structure_factors.F)[row])
 
     def changed(self, experiment: Experiment, value: Any) -> Experiment:
         """The experiment with another table."""
-        factors = experiment.structure_factors
-        assert factors.F is not None
+        rows, factors = self.rows(experiment), experiment.structure_factors
         F = np.array(factors.F, np.float64)
-        F[self.rows(experiment)] = value
-        return decided_alike(replace(experiment, structure_factors=replace(factors, F=F)), experiment)
+        F[rows] = value
+        return decided_alike(with_amplitudes(experiment, F), experiment)
+
+
+def with_amplitudes(experiment: Experiment, F: Any) -> Experiment:
+    """The experiment with other amplitudes, which are those of no file; of a reflection that is listed twice, the last one counts."""
+    factors = experiment.structure_factors
+    assert factors.hkl is not None
+    _, last = np.unique(np.asarray(factors.hkl)[::-1], axis=0, return_index=True)
+    kept = np.sort(len(factors.hkl) - 1 - last)
+    listed = replace(factors, hkl=np.asarray(factors.hkl)[kept], F=np.asarray(F)[kept], path=None)
+    return replace(experiment, structure_factors=listed)
 
 
 def decided_alike(changed: Experiment, experiment: Experiment, **known: Any) -> Experiment:
-    """Hold what is chosen in steps: sub-pixels, and cells that follow from a sample size."""
+    """Hold what is chosen in steps: sub-pixels, phi steps, and cells that follow from a sample size."""
+    steps = experiment.goniometer.sweep.steps
+    if changed.goniometer.oscillation is not None and changed.goniometer.phi_steps != steps:
+        worked_out = {name: value for name, value in vars(changed).items() if name not in PARTS}
+        changed = replace(changed, goniometer=replace(changed.goniometer, phi_steps=steps))
+        vars(changed).update(worked_out)
     for name, value in {"oversample": experiment.oversample, "cells": experiment.cells, **known}.items():
         changed.__dict__[name] = value
     return changed
@@ -175,6 +214,8 @@ def decided_alike(changed: Experiment, experiment: Experiment, **known: Any) -> 
 
 def variable(name: str) -> Variable:
     """By a name of NAMES, as ``scale``, ``F(h,k,l)``, ``part.field`` or ``part.field[element]``. Raises ParameterError."""
+    if not isinstance(name, str):
+        raise ParameterError("parameters", f"{name!r} is not the name of a parameter")
     if name == "scale":
         return Scale(name, "beam", "fluence", None, "")
     if AMPLITUDE.fullmatch(name):
@@ -210,21 +251,34 @@ def parameters_of(experiment: Experiment) -> list[str]:
 
 def variables_of(experiment: Experiment, names: Sequence[str]) -> list[Variable]:
     """By name; a scale is relative to this experiment. Raises ParameterError for what there is not, or what the experiment leaves open."""
-    variables = [variable(name) for name in names]
+    variables = [variable(name) for name in ([names] if isinstance(names, str) else names)]
     for v in variables:
         v.step(experiment)
     return [replace(v, reference=experiment.beam.photons_per_area) if isinstance(v, Scale) else v for v in variables]
 
 
+def independent(variables: Sequence[Variable]) -> Sequence[Variable]:
+    """The same, to be given values. Raises ParameterError for two that set one number."""
+    seen: dict[tuple[Any, ...], str] = {}
+    for v in variables:
+        for what in v.sets:
+            if what in seen:
+                raise ParameterError("parameters", f"{seen[what]} and {v.name} are one number; give one of them")
+            seen[what] = v.name
+    return variables
+
+
 def with_values(experiment: Experiment, values: Mapping[str, float]) -> Experiment:
     """The experiment with other values of some parameters; a scale is relative to this experiment."""
-    return moved(experiment, variables_of(experiment, list(values)), list(values.values()))
+    return moved(experiment, independent(variables_of(experiment, list(values))), list(values.values()))
 
 
 def moved(experiment: Experiment, variables: Sequence[Variable], values: Sequence[float]) -> Experiment:
     """The experiment with other values of some parameters."""
+    if len(values) != len(variables):
+        raise ParameterError("parameters", f"{len(values)} values for {len(variables)} parameters")
     for v, value in zip(variables, values, strict=True):
-        if not math.isfinite(value):
+        if not isinstance(value, float | int | np.number) or not math.isfinite(value):
             raise ParameterError("parameters", f"{v.name} = {value} is not a finite number")
         experiment = v.changed(experiment, value)
     return experiment

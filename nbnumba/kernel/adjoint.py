@@ -184,8 +184,9 @@ def adjoint(
                     sp, total, first_polarization, first_solid_angle, last_capture, found, 0, 0, begin - start, end - start,
                 )  # fmt: skip
                 by_pixel(
-                    sp, observed, weights, found, slow, start, begin, end, width, first_polarization, first_solid_angle, last_capture,
-                    s_shape, s_factor, s_scaling, g_total, g_polarization, g_factors, by_loss, by_shape, by_factor, by_scaling,
+                    sp, observed, weights, found, total, slow, start, begin, end, width,
+                    first_polarization, first_solid_angle, last_capture, s_shape, s_factor, s_scaling,
+                    g_total, g_polarization, g_factors, by_loss, by_shape, by_factor, by_scaling,
                 )  # fmt: skip
                 for layer in range(sampling.layers - 1, -1, -1):
                     for sub in range(n_sub * n_sub - 1, -1, -1):
@@ -321,8 +322,9 @@ def by_both(by_latt, latt, by_cell, cell):
 
 
 def by_pixel(
-    sp, observed, weights, found, slow, start, begin, end, width, first_polarization, first_solid_angle, last_capture,
-    s_shape, s_factor, s_scaling, g_total, g_polarization, g_factors, by_loss, by_shape, by_factor, by_scaling,
+    sp, observed, weights, found, total, slow, start, begin, end, width,
+    first_polarization, first_solid_angle, last_capture, s_shape, s_factor, s_scaling,
+    g_total, g_polarization, g_factors, by_loss, by_shape, by_factor, by_scaling,
 ):  # fmt: skip
     """The loss; dL by the total, by the logarithm of photons (g_factors), by a polarization of the whole pixel, by fields."""
     for i in range(width):
@@ -344,7 +346,7 @@ def by_pixel(
         g_total[i] = g * sp.photons * factor
         if not sp.polarization_per_term and first_polarization[i] != 0.0:
             g_polarization[i] = g_factors[i] / first_polarization[i]
-        by_scaling[N_SCALING, i] += g_factors[i] / sp.photons if sp.photons != 0.0 else 0.0
+        by_scaling[N_SCALING, i] += g * factor * total[i]
         if not MULTIPLIES:
             by_scaling[N_SCALING + 1, i] += g_total[i]
     for n in range(N_LATTICE_SHAPE):

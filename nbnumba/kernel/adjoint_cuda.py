@@ -94,12 +94,13 @@ def adjoint(gp, lp, fp, pp, sp, sampling, region, listed, observed, weights, ori
     by_pixel[0, 0], by_pixel[1, 0], by_pixel[2, 0] = 0.0, 0.0, 0.0
     if counts:
         of_pixel = loss(found, observed[slow, fast], weights[slow, fast])
-        g_total = of_pixel[1] * sp.photons * factors(sp, first_polarization, first_solid_angle, last_capture)
+        by_sum = of_pixel[1] * factors(sp, first_polarization, first_solid_angle, last_capture)
+        g_total = by_sum * sp.photons
         g_factors = of_pixel[1] * found
         if not sp.polarization_per_term and first_polarization != 0.0:
             g_polarization = g_factors / first_polarization
         by_pixel[0, 0] = of_pixel[0]
-        by_pixel[1, 0] = g_factors / sp.photons if sp.photons != 0.0 else 0.0
+        by_pixel[1, 0] = by_sum * total
         by_pixel[2, 0] = g_total
     way_back(
         gp, lp, fp, pp, sp, sampling, slow, fast, pixel, first_sample, polarized, loaded, total, g_total, g_polarization, g_factors,

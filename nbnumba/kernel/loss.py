@@ -37,6 +37,19 @@ class PixelLoss:
             raise ParameterError("loss", f"has observations of shape {given} for an image of {shape}") from None
         return PixelLoss(self.function, *arrays)
 
+    def within(self, shape: tuple[int, int], wanted: NDArray[np.bool_] | None) -> PixelLoss:
+        """The same of pixels that are wanted and have a weight. Raises ParameterError where one of these has no finite numbers."""
+        loss = self.spread_over(shape)
+        if wanted is None and np.isfinite(loss.observed.sum()) and np.isfinite(loss.weights.sum()):
+            return loss
+        wanted = (loss.weights != 0.0) & (True if wanted is None else wanted)
+        observed, weights = np.where(wanted, loss.observed, 0.0), np.where(wanted, loss.weights, 0.0)
+        if len(bad := np.argwhere(~(np.isfinite(observed) & np.isfinite(weights)))):
+            slow, fast = bad[0]
+            said = f"pixel slow {slow}, fast {fast} is observed as {observed[slow, fast]}, with the weight {weights[slow, fast]}"
+            raise ParameterError("loss", f"{said}; give pixels that say nothing the weight 0, or mask them")
+        return PixelLoss(self.function, observed, weights)
+
 
 def linear(photons: Any, slope: Any, weight: Any) -> tuple[Any, Any]:
     """What has a given derivative."""

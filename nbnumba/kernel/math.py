@@ -18,18 +18,19 @@ S5 = -0.007363785021588997
 S6 = 0.00044720028743222994
 
 # For derivatives: sin(pi x) / (pi x) = sum R_j x^(2j), relative error 2.1e-11,
-# and what the cosine lacks of that, (cos(pi x) - sin(pi x) / (pi x)) / x^2 = sum C_j x^(2j), relative error 1.1e-9.
+# and what the cosine lacks of that, (cos(pi x) - sin(pi x) / (pi x)) / x^2 = sum C_j x^(2j), relative error 3.9e-12.
 R0 = 0.9999999999788497
 R1 = -1.6449340611397447
 R2 = 0.8117421707804018
 R3 = -0.19074762273848278
 R4 = 0.02611620561017229
 R5 = -0.0022352245227150775
-C0 = -3.289868129996866
-C1 = 3.2469689922962717
-C2 = -1.1444888712588828
-C3 = 0.20893979595449585
-C4 = -0.022359108928722695
+C0 = -3.289868133683712
+C1 = 3.246969697597243
+C2 = -1.1445107839017823
+C3 = 0.20918008750374245
+C4 = -0.02344027828388806
+C5 = 0.0017085825020356589
 
 # 3 (sin x - x cos x) / x^3 = sum B_j r^(2j) with x = pi r on |r| <= 1/2, relative error 1.1e-14.
 B0 = 0.9999999999999899
@@ -110,13 +111,8 @@ def sinc_series(u):
 
 
 def cosine_series(u):
-    """(cos(pi x) - sin(pi x) / (pi x)) / x^2 of u = x^2 <= 1/4, within 2e-9."""
-    return C0 + u * (C1 + u * (C2 + u * (C3 + u * C4)))
-
-
-def cos_pi(x):
-    """cos(pi x) for |x| <= 1/2, within 2e-13."""
-    return sin_pi(0.5 - abs(x))
+    """(cos(pi x) - sin(pi x) / (pi x)) / x^2 of u = x^2 <= 1/4, within 4e-12."""
+    return C0 + u * (C1 + u * (C2 + u * (C3 + u * (C4 + u * C5))))
 
 
 def sinc3_pi(r):

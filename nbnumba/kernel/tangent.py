@@ -109,7 +109,7 @@ def tangents(gp, lp, fp, pp, sp, sampling, along, spans, image, changes, workers
             for n in range(directions):
                 for i in range(width):
                     d_total[n, i] = along.scaling[n, N_SCALING + 1]
-                    d_factors[n, i] = along.scaling[n, N_SCALING] / sp.photons if sp.photons != 0.0 else 0.0
+                    d_factors[n, i] = 0.0
             sample = 0
             for layer in range(sampling.layers):
                 for sub in range(n_sub * n_sub):
@@ -163,8 +163,9 @@ def tangents(gp, lp, fp, pp, sp, sampling, along, spans, image, changes, workers
                 add_fields(along.structure_factor, n, N_STRUCTURE_FACTOR, width, s_factor, d_total)
                 add_fields(along.scaling, n, N_SCALING, width, s_scaling, d_total)
                 changed_photons(
-                    sp, n, first_polarization, first_solid_angle, last_capture, image, d_total, d_factors, changes, slow, start, begin, end
-                )
+                    sp, n, along.scaling[n, N_SCALING], total, first_polarization, first_solid_angle, last_capture, image, d_total,
+                    d_factors, changes, slow, start, begin, end,
+                )  # fmt: skip
 
 
 def places(gp, n_sub, layer, sub, slow, start, width, place_x, place_y, place_z, place_solid_angle, place_capture):
@@ -285,11 +286,12 @@ def add_fields(changes, n, count, width, slopes, d_total):
 
 
 def changed_photons(
-    sp, n, first_polarization, first_solid_angle, last_capture, image, d_total, d_factors, changes, slow, start, begin, end
+    sp, n, d_photons, total, first_polarization, first_solid_angle, last_capture, image, d_total, d_factors,
+    changes, slow, start, begin, end,
 ):  # fmt: skip
     """The change of the photons of a span."""
     for i in range(np.uint64(begin - start), np.uint64(end - start)):
-        factor = sp.photons
+        factor = 1.0
         if not sp.polarization_per_term:
             factor *= first_polarization[i]
         if not sp.solid_angle_per_term:
@@ -297,4 +299,5 @@ def changed_photons(
         if not sp.capture_per_term:
             factor *= last_capture[i]
         pixel = np.uint64(start) + i
-        changes[n, slow, pixel] = factor * d_total[n, i] + image[slow, pixel] * d_factors[n, i]
+        change = factor * (sp.photons * d_total[n, i] + d_photons * total[i])
+        changes[n, slow, pixel] = change + image[slow, pixel] * d_factors[n, i]

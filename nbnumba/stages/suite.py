@@ -156,6 +156,27 @@ def derivative(stage: Stage) -> str:
     return ""
 
 
+def spread(stage: Stage) -> str:
+    """What is spread over the table is what the result changes with, by differences, which are exact: it is linear in it."""
+    if stage.spread is None:
+        return ""
+    random = np.random.default_rng(0)
+    for worked in stage.worked_values:
+        if not np.isfinite(worked.arguments).all():
+            continue
+        table = getattr(worked.parameters, stage.table, None)
+        if table is None:
+            return f"prepare() returns no {stage.table}, which spread adds to"
+        into = np.zeros(table.shape)
+        stage.spread(worked.parameters, *worked.arguments, 2.0, into)
+        change = random.normal(size=table.shape)
+        changed = worked.parameters._replace(**{stage.table: table + change})
+        expected = stage.function(changed, *worked.arguments) - stage.function(worked.parameters, *worked.arguments)
+        if not close(float((into * change).sum()) / 2.0, expected, 1e-9):
+            return f"{worked.arguments} spreads {(into * change).sum() / 2.0} of a change of the table, the function changes by {expected}"
+    return ""
+
+
 def varied_a_little(stage: Stage, arguments: tuple[float, ...], random: np.random.Generator) -> tuple[float, ...]:
     """Nearby arguments; those that it is not differentiated by, which may be indices, stay."""
     by = DIFFERENTIATED[stage.kind]
@@ -181,7 +202,7 @@ def unlike_differences(stage: Stage, p: Any, arguments: tuple[float, ...], weigh
         step = STEP * max(abs(here[name] if name in here else getattr(p, name)), 1.0)
         near, far = moved(name, step) - moved(name, -step), moved(name, 2.0 * step) - moved(name, -2.0 * step)
         expected, rough = (8.0 * near - far) / (12.0 * step), near / (2.0 * step)
-        size, curved = max(1.0, abs(expected), abs(moved(name, 0.0))), abs(expected - rough)
+        size, curved = max(abs(expected), abs(moved(name, 0.0))), abs(expected - rough)
         if curved < 0.001 * size and not abs(value - expected) <= 1e-6 * size + 0.01 * curved:  # else there is a jump or a kink
             return f"{arguments} gives {value} by {name}, differences {expected}"
     return ""
@@ -227,6 +248,7 @@ CHECKS: dict[str, Callable[[Stage], str]] = {
     "places pixels on their rays": place,
     "has a sign": sign,
     "derivative equals differences": derivative,
+    "spreads what it looks up": spread,
     "renders an image": image,
 }
 

@@ -11,6 +11,7 @@ import pytest
 import nbnumba
 from nbnumba.experiment.model import Model
 from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.gradients import check
 from nbnumba.gradients.check import as_text, check_gradient
 from nbnumba.gradients.variables import parameters_of
 from nbnumba.stages.registry import Registry, installed
@@ -112,6 +113,19 @@ def test_what_an_experiment_can_be_differentiated_by() -> None:
     more = set(parameters_of(nbnumba.experiment_from_options(PROBE + " -flux 1e12 -mosaic 1 -water 1 -detector_thick 100 -nopolar")))
     assert {"flux", "mosaic_spread", "background", "detector.sensor_thickness"} <= more
     assert more.isdisjoint({"fluence", "polarization_fraction", "detector.sensor_attenuation"})
+
+
+@pytest.mark.spec("GRA-8")
+def test_differences_that_do_not_settle_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where they happen to agree with the gradient at one step."""
+    experiment = nbnumba.experiment_from_options(PROBE)
+    (good,) = check_gradient(experiment, ["cell_a"]).rows
+    wild = iter(good.gradient * np.array([3.0, 7.0, 13.0, 21.0, 1.0, 1.5]))
+    monkeypatch.setattr(check, "difference", lambda *arguments: next(wild))
+    found = check_gradient(experiment, ["cell_a"])
+    assert found.rows[0].relative_error < 1e-6
+    assert found.off() == found.rows
+    assert as_text(found).splitlines()[-1].endswith(": cell_a; differences by cell_a do not settle")
 
 
 def test_progress() -> None:

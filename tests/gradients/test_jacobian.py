@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ import nbnumba
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.model import Model
 from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.gradients import differences
 from nbnumba.gradients.losses import least_squares, poisson
 from nbnumba.gradients.variables import variable
 
@@ -45,7 +47,7 @@ def with_table(experiment: nbnumba.Experiment) -> nbnumba.Experiment:
 
 @pytest.mark.spec("GRA-5")
 @pytest.mark.parametrize(("case", "preset"), [("sweep", "reference"), ("sensor", "reference"), ("sensor", "physics")])
-def test_columns(case: str, preset: str) -> None:
+def test_columns(case: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against differences, and times any vector against the gradient of a linear loss."""
     experiment = experiment_of(case, preset)
     found = nbnumba.jacobian(experiment, NAMES)
@@ -55,9 +57,12 @@ def test_columns(case: str, preset: str) -> None:
     assert w.ravel() @ found == pytest.approx(gradient, rel=1e-9)
     expected = nbnumba.jacobian(experiment, NAMES, differences=True)
     scale = np.abs(expected).max(axis=0)
-    off = np.abs(found - expected) / scale
-    # Single pixels may meet a kink on the way of a difference, where the reflection nearest to them becomes another.
-    assert np.quantile(off, 0.99, axis=0) == pytest.approx(np.zeros(len(NAMES)), abs=1e-6)
+    monkeypatch.setattr(differences, "OF_IMAGES", 3e-4)
+    closer = nbnumba.jacobian(experiment, NAMES, differences=True)
+    # Single pixels meet a kink on the way of a difference, where the reflection nearest to them becomes another.
+    kinks = np.abs(expected - closer) > 1e-6 * scale
+    assert kinks.mean() < 0.01
+    assert (np.abs(found - expected) / scale)[~kinks].max() < 1e-6
 
 
 @pytest.mark.spec("GRA-5")
@@ -152,8 +157,40 @@ def test_steps_of_one_size() -> None:
     )
 
 
+@pytest.mark.spec("GRA-6")
+def test_pixels_that_say_nothing_may_be_anything() -> None:
+    """Those without a weight, and those that are not rendered."""
+    mask = np.ones((20, 20), bool)
+    mask[3, 4] = False
+    experiment = experiment_of("sweep")
+    masked = replace(experiment, sampling=replace(experiment.sampling, mask=mask))
+    counts = np.where(mask, 1.0, np.nan)
+    weighted = nbnumba.Refinement(experiment, ["cell_a"], counts, 1.0 * mask)
+    without = nbnumba.Refinement(masked, ["cell_a"], counts)
+    for fit in (weighted, without):
+        residuals = fit.residuals(fit.start)
+        assert np.isfinite(residuals).all()
+        assert residuals[3 * 20 + 4] == 0.0
+        assert fit.value_and_grad(fit.start)[0] == pytest.approx(0.5 * residuals @ residuals, rel=1e-9)
+    assert weighted.residuals(weighted.start) == pytest.approx(without.residuals(without.start))
+
+
+def test_bad_input() -> None:
+    experiment = experiment_of("sweep")
+    for names in (["cell_a", "cell_a"], ["cell_a", "crystal.cell[0]"], ["scale", "fluence"]):
+        with pytest.raises(ParameterError, match=re.escape(f"parameters: {names[0]} and {names[1]} are one number; give one of them")):
+            nbnumba.Refinement(experiment, names)
+    fit = nbnumba.Refinement(experiment, ["cell_a", "misset_x"])
+    for x in ([0.0], [0.0, 0.0, 0.0]):
+        with pytest.raises(ParameterError, match=f"x: has {len(x)} numbers for 2 parameters"):
+            fit.residuals(x)
+    with pytest.raises(ParameterError, match="weights: nan is not a number of at least 0"):
+        nbnumba.Refinement(experiment, ["cell_a"], weights=float("nan"))
+    assert nbnumba.jacobian(experiment, []).shape == (400, 0)
+
+
 def test_negative_weights() -> None:
-    with pytest.raises(ParameterError, match=r"weights: -1\.0 is negative"):
+    with pytest.raises(ParameterError, match=r"weights: -1\.0 is not a number of at least 0"):
         nbnumba.Refinement(experiment_of("sweep"), ["cell_a"], 0.0, weights=-1.0)
     with pytest.raises(ParameterError, match="loss: has observations of shape"):
         nbnumba.Refinement(experiment_of("sweep"), ["cell_a"], np.zeros((3, 4)))

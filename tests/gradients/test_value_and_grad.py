@@ -117,6 +117,66 @@ def test_through_the_carried_orientation() -> None:
 
 
 @pytest.mark.spec("GRA-2")
+def test_what_is_chosen_in_steps_is_held() -> None:
+    """Phi steps that follow from their angle; which orientation one carries; stages; for differences of images, too."""
+    stepped = nbnumba.experiment_from_options(BASE + "-phi 3 -osc 2 -phistep 0.5")
+    assert value_and_grad(stepped, ["oscillation"], loss_of(stepped))[1].tolist() == [0.0]
+    uneven = nbnumba.experiment_from_options(BASE + "-phi 3 -osc 2.001 -phistep 0.5")
+    assert_is_gradient(uneven, ["goniometer.phi_step", "phi_start"])
+    carried = replace(nbnumba.experiment_from_options(BASE + "-phi 0 -osc 2 -phisteps 3"), model=Model(preset="c-parity"))
+    single = replace(carried, sampling=replace(carried.sampling, dtype="float32"))
+    narrow = with_table(nbnumba.experiment_from_options(BASE + "-Na 2"), interpolate=None)
+    for experiment, names in ((carried, ["phi_start", "misset_x"]), (single, ["misset_x"]), (narrow, ["cells_a"])):
+        loss = loss_of(experiment)
+        value, gradient = value_and_grad(experiment, names, loss)
+        found = value_and_grad(experiment, names, loss, differences=True)
+        assert found[0] == pytest.approx(value, rel=1e-9)
+        assert found[1] == pytest.approx(gradient, rel=1e-5)
+
+
+@pytest.mark.spec("GRA-3")
+def test_an_orientation_by_chance() -> None:
+    """Its angles are known, and can be refined."""
+    experiment = nbnumba.experiment_from_options(BASE + "-misset random -misset_seed 7")
+    assert_is_gradient(experiment, ["misset_x", "misset_y", "misset_z"])
+    same = with_values(experiment, {"misset_x": variable("misset_x").value(experiment)})
+    assert nbnumba.simulate(same).pixels == pytest.approx(nbnumba.simulate(experiment).pixels, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.spec("GRA-2")
+def test_without_photons() -> None:
+    """A fluence of 0 is one like any other."""
+    experiment = nbnumba.experiment_from_options(BASE + "-fluence 0")
+    weights = np.ones(experiment.detector.shape)
+    _, gradient = value_and_grad(experiment, ["fluence", "cell_a"], lambda photons: (float(photons.sum()), weights))
+    assert gradient[0] == pytest.approx(nbnumba.simulate(with_values(experiment, {"fluence": 1e24})).pixels.sum() / 1e24, rel=1e-9)
+    assert gradient[1] == 0.0
+    columns = nbnumba.jacobian(experiment, ["fluence", "cell_a"])
+    assert columns.sum(axis=0) == pytest.approx(gradient, rel=1e-9)
+
+
+@pytest.mark.spec("GRA-2")
+def test_elements_that_are_0_beside_others_that_are_not(tmp_path: Any) -> None:
+    """Steps are taken from the others."""
+    (tmp_path / "A.mat").write_text("0.01 0 0\n0 0.012 0\n0 0.0003 0.015\n")
+    experiment = nbnumba.experiment_from_options(f"{BASE} -mat {tmp_path / 'A.mat'}")
+    assert_is_gradient(experiment, [f"crystal.a_matrix[{n}]" for n in range(9)])
+
+
+@pytest.mark.spec("GRA-3")
+def test_what_is_saved(tmp_path: Any) -> None:
+    """Other amplitudes than a file has are not lost; numbers of cells that are not whole cannot be saved, and are said so."""
+    (tmp_path / "a.hkl").write_text("1 1 0 52\n0 1 0 30\n")
+    experiment = nbnumba.experiment_from_options(f"{BASE} -hkl {tmp_path / 'a.hkl'}")
+    changed = with_values(experiment, {"F(1,1,0)": 500.0})
+    nbnumba.save_experiment(changed, tmp_path / "a.toml")
+    assert variable("F(1,1,0)").value(nbnumba.load_experiment(tmp_path / "a.toml")) == 500.0
+    with pytest.raises(ParameterError, match=r"crystal\.cells: 5\.4 x 5 x 5 cannot be saved; give whole numbers of cells"):
+        nbnumba.save_experiment(with_values(experiment, {"cells_a": 5.4}), tmp_path / "b.toml")
+    assert not (tmp_path / "b.toml").exists()
+
+
+@pytest.mark.spec("GRA-2")
 def test_where_spots_are_flat_only_their_height_varies() -> None:
     experiment = nbnumba.experiment_from_options(BASE + "-tophat_spots -N 2")
     experiment = replace(experiment, model=replace(experiment.model, preset="physics"))
@@ -136,7 +196,7 @@ def test_mosaic_domains() -> None:
     loss = loss_of(experiment)
     assert_is_gradient(smooth, ["mosaic_spread", *CRYSTAL])
     single, double = (value_and_grad(e, ["mosaic_spread"], loss)[1] for e in (experiment, smooth))
-    assert single == pytest.approx(double, rel=1e-5)
+    assert single == pytest.approx(double, rel=1e-6)
 
 
 @pytest.mark.spec("GRA-2")
@@ -151,15 +211,23 @@ def test_masked_pixels_say_nothing() -> None:
 @pytest.mark.parametrize("roi", [None, (2, 17, 3, 18)])
 @pytest.mark.parametrize("masked", [False, True])
 def test_losses_that_become_part_of_the_kernel(roi: Any, masked: bool) -> None:
-    """They give what they give of the image, pixels that are not rendered included."""
+    """They give what they give of the pixels of the image that are rendered; what others are observed as does not matter."""
     random = np.random.default_rng(2)
     experiment, names = experiment_of("sweep"), ["cell_a", "misset_x", "distance"]
     counts, weights = random.poisson(3.0, experiment.detector.shape), random.random(experiment.detector.shape)
     mask = random.random(experiment.detector.shape) > 0.4 if masked else None
     experiment = replace(experiment, sampling=replace(experiment.sampling, mask=mask, roi=roi))
-    for loss in (least_squares(counts, weights), poisson(counts, weights), least_squares(0.0)):
+    rendered = np.zeros(experiment.detector.shape, bool)
+    rendered[(slice(None),) * 2 if roi is None else (slice(3, 19), slice(2, 18))] = True
+    rendered &= True if mask is None else mask
+    unknown = np.where(rendered, counts, np.nan)
+    for loss, same in (
+        (least_squares(unknown, weights), least_squares(counts, weights * rendered)),
+        (poisson(unknown, weights), poisson(counts, weights * rendered)),
+        (least_squares(0.0), least_squares(0.0)),
+    ):
         value, gradient = value_and_grad(experiment, names, loss)
-        expected, slopes = value_and_grad(experiment, names, lambda photons, loss=loss: loss(photons))
+        expected, slopes = value_and_grad(experiment, names, lambda photons, loss=same: loss(photons))
         assert value == pytest.approx(expected, rel=1e-9)
         assert gradient == pytest.approx(slopes, rel=1e-8)
 
@@ -170,6 +238,8 @@ def test_at_the_lattice_points_themselves() -> None:
     experiment = nbnumba.experiment_from_options("-default_F 100 -cell 50 -lambda 1 -N 5 -distance 100 -pixel 1 -detpixels 5 -oversample 1")
     _, gradient = value_and_grad(experiment, CRYSTAL + CELLS + BEAM, least_squares(0.0))
     assert np.isfinite(gradient).all()
+    # Away from the middle in L, so that it has slopes.
+    assert_is_gradient(experiment, ["cell_b", "cell_c", "cells_a", "wavelength", "fluence", "default_F"])
 
 
 @pytest.mark.spec("GRA-2")
@@ -223,7 +293,7 @@ def test_at_a_limit() -> None:
     much_less = replace(experiment, beam=replace(experiment.beam, polarization_fraction=1.0 - 2e-4))
     a, b, c = (loss(nbnumba.simulate(e).pixels)[0] for e in (experiment, less, much_less))
     assert found[0] == pytest.approx((3.0 * a - 4.0 * b + c) / 2e-4, rel=1e-6)
-    assert abs(found[1]) * 1e-6 < 1e-6 * a  # it begins with the cube of the water's size: a micrometre of it is nothing
+    assert found[1] == pytest.approx(0.0, abs=1e-4)  # it begins with the cube of the water's size
 
 
 @pytest.mark.spec("GRA-2")
@@ -278,9 +348,8 @@ def test_what_has_no_gradient() -> None:
     stages = without("lattice_shape", "square", derivative=None, varied=())
     with pytest.raises(StageError) as raised:
         value_and_grad(experiment_of("still"), ["cell_a"], least_squares(0.0), stages=stages)
-    assert (
-        str(raised.value) == "lattice_shape 'square': does not state its derivative, which a gradient needs; differences=True goes without"
-    )
+    told = "lattice_shape 'square': does not state its derivative, which a gradient needs; value_and_grad(..., differences=True) goes"
+    assert str(raised.value) == f"{told} without"
     listed = with_table(experiment_of("still"))
     stages = without("structure_factor", "nearest", table="", spread=None)
     with pytest.raises(StageError, match="structure_factor 'nearest': its array F varies with default_F, which a gradient does not follow"):
@@ -290,6 +359,44 @@ def test_what_has_no_gradient() -> None:
     stages = without("lattice_shape", "square", derivative=of_text)
     with pytest.raises(StageError, match="lattice_shape 'square': cannot be compiled: "):
         value_and_grad(experiment_of("still"), ["cell_a"], least_squares(0.0), stages=stages)
+    dispersed = nbnumba.experiment_from_options(BASE + "-hdivrange 6 -hdivstep 2")
+    with pytest.raises(ParameterError, match="sources.horizontal_range: changes how many sources or orientations there are; give numbers"):
+        value_and_grad(dispersed, ["sources.horizontal_range"], least_squares(0.0))
+    for stages, told in (
+        (without("lattice_shape", "square", varied=("n_a", "n_b", "n_d")), "prepare() returned no n_d, which its derivative is taken by"),
+        (without("lattice_shape", "square", varied=("n_a",)), "its derivative returns 7 numbers, not 5"),
+        (without("scaling", "reference", derivative=dividing), "its derivative fails: ZeroDivisionError: float division by zero"),
+    ):
+        with pytest.raises(StageError, match=re.escape(told)):
+            value_and_grad(experiment_of("still"), ["cell_a"], least_squares(0.0), stages=stages)
+    for loss in (
+        3.0,
+        lambda photons: 1.0,
+        lambda photons: (1.0, "x"),
+        lambda photons: (1.0, photons * 1j),
+        lambda photons: (None, photons),
+    ):
+        with pytest.raises(
+            ParameterError, match=r"loss: must take photons \[slow, fast\] and return L and dL/dI, arrays of real numbers: "
+        ):
+            value_and_grad(experiment_of("still"), ["cell_a"], loss)
+    with pytest.raises(ParameterError, match="loss: gave a derivative that is not a finite number"):
+        value_and_grad(experiment_of("still"), ["cell_a"], lambda photons: (1.0, photons * np.nan))
+    hot = np.zeros((20, 20))
+    hot[3, 4] = np.nan
+    with pytest.raises(ParameterError, match=r"loss: pixel slow 3, fast 4 is observed as nan, with the weight 1\.0; give pixels that say"):
+        value_and_grad(experiment_of("still"), ["cell_a"], least_squares(hot))
+    for given, message in (([3], "3 is not the name of a parameter"), (["cell_x"], "no parameter 'cell_x'")):
+        with pytest.raises(ParameterError, match=message):
+            value_and_grad(experiment_of("still"), given, least_squares(0.0))
+    with pytest.raises(ParameterError, match="observed: must be real numbers, not str"):
+        least_squares("a")
+    with pytest.raises(ParameterError, match="parameters: fluence and scale are one number; give one of them"):
+        with_values(experiment_of("still"), {"fluence": 1e24, "scale": 2.0})
+    with pytest.raises(ParameterError, match="parameters: cell_a = x is not a finite number"):
+        with_values(experiment_of("still"), {"cell_a": "x"})
+    with pytest.raises(ParameterError, match=r"structure_factors\.hkl: does not list the reflection of F\(1,2,3\)"):
+        value_and_grad(experiment_of("still"), ["F(1,2,3)"], least_squares(0.0))
     still = nbnumba.experiment_from_options(BASE + "-mosaic 0")
     with pytest.raises(
         ParameterError,
@@ -315,6 +422,10 @@ def test_what_has_no_gradient() -> None:
         gradient_by_amplitudes(listed, least_squares(0.0), stages=stages)
 
 
+def dividing(p, total, f_latt, f_cell, weight):
+    return total / 0.0, 1.0, 0.0, 0.0, 0.0
+
+
 def of_text(p, x, y, z):
     return ("1", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) if isinstance(x, float) else "".undefined(x)
 
@@ -324,7 +435,7 @@ def doubled(experiment: nbnumba.Experiment) -> Any:
     return table._replace(F=2.0 * table.F)
 
 
-def with_table(experiment: nbnumba.Experiment, interpolate: bool = False, preset: str = "physics") -> nbnumba.Experiment:
+def with_table(experiment: nbnumba.Experiment, interpolate: bool | None = False, preset: str = "physics") -> nbnumba.Experiment:
     """Random amplitudes of reflections that do not reach to the corners."""
     hkl = np.stack(np.meshgrid(*[np.arange(-9, 10)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     F = 50.0 + 40.0 * np.random.default_rng(1).random(len(hkl))
@@ -388,7 +499,7 @@ def test_by_differences() -> None:
     stages = without("lattice_shape", "square", derivative=None, varied=())
     found = value_and_grad(experiment, names, loss, stages=stages, differences=True)
     assert found[0] == pytest.approx(value, rel=1e-9)
-    assert found[1] == pytest.approx(expected, rel=1e-4)
+    assert found[1] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.spec("GRA-3")

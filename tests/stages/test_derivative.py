@@ -11,7 +11,8 @@ from nbnumba_plugins.lattice_square import Square
 from nbnumba_plugins.lattice_square import derivative as square_derivative
 
 from nbnumba.stages.registry import installed
-from nbnumba.stages.suite import derivative
+from nbnumba.stages.stage import WorkedValue
+from nbnumba.stages.suite import derivative, spread
 
 EXTENDED = np.longdouble
 
@@ -84,6 +85,26 @@ def infinite(p, x, y, z):
 
 def of_other_arguments(p, x, y, z, g):
     return (0.0,)
+
+
+def spread_elsewhere(p, h, k, l, h0, k0, l0, latched, g, into):
+    into[0] += g
+
+
+@pytest.mark.spec("GRA-1", "GRA-4")
+def test_the_suite_looks_where_a_table_is_changed() -> None:
+    stage = installed().get("structure_factor", "nearest")
+    assert spread(stage) == ""
+    assert " of a change of the table, the function changes by " in spread(replace(stage, spread=spread_elsewhere))
+    assert spread(replace(stage, table="G")) == "prepare() returns no G, which spread adds to"
+    faint = installed().get("structure_factor", "constant")
+    faint = replace(faint, worked_values=(WorkedValue(faint.worked_values[0].parameters._replace(F=1e-7), (0.3,) * 6 + (0,), 1e-7),))
+    assert derivative(faint) == ""
+    assert " by F, differences " in derivative(replace(faint, derivative=without_slope))
+
+
+def without_slope(p, h, k, l, h0, k0, l0, latched):
+    return p.F, 0.0, 0.0, 0.0, 0.0
 
 
 @pytest.mark.spec("GRA-1")
