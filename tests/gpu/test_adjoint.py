@@ -136,7 +136,14 @@ def test_every_way_to_sum(options: str) -> None:
 
 @simulated
 @pytest.mark.spec("GRA-2", "DEV-2")
-@pytest.mark.parametrize(("names", "function"), COMBINATIONS.items(), ids=["-".join(names) for names in COMBINATIONS])
+@pytest.mark.parametrize(
+    ("names", "function"),
+    # Each of the others takes kernels of its own.
+    [
+        pytest.param(*item, id="-".join(item[0]), marks=() if item[0] in (SQUARE, ROUND) else pytest.mark.slow)
+        for item in COMBINATIONS.items()
+    ],
+)
 def test_every_stage_and_loss(names: tuple[str, ...], function: Any) -> None:
     per_term = "-oversample_thick -oversample_omega -oversample_polar" if "per-term" in names else ""
     options = f"{SENSOR} {per_term} -mosaic 1 -mosaic_dom 2 -water 0.01 -fudge 0.05 -detpixels_f 4 -detpixels_s 3"
@@ -234,7 +241,13 @@ def test_every_derivative_compiles_for_the_gpu(stage: Stage) -> None:
 
 @compiled
 @pytest.mark.spec("DEV-1")
-@pytest.mark.parametrize(("names", "capability"), [*zip(COMBINATIONS, (*CAPABILITIES, CAPABILITIES[0]), strict=True)])
+@pytest.mark.parametrize(
+    ("names", "capability"),
+    [
+        pytest.param(names, at, marks=() if names in (SQUARE, ROUND) else pytest.mark.slow)
+        for names, at in zip(COMBINATIONS, (*CAPABILITIES, CAPABILITIES[0]), strict=True)
+    ],
+)
 def test_the_kernel_becomes_machine_code(names: tuple[str, ...], capability: tuple[int, int]) -> None:
     """It adds to sums in shared memory, and in the GPU's own, by instructions for that."""
     named = dict(zip(KINDS, names, strict=True))

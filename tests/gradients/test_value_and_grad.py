@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -360,7 +361,7 @@ def test_what_has_no_gradient() -> None:
     with pytest.raises(StageError, match="lattice_shape 'square': cannot be compiled: "):
         value_and_grad(experiment_of("still"), ["cell_a"], least_squares(0.0), stages=stages)
     dispersed = nbnumba.experiment_from_options(BASE + "-hdivrange 6 -hdivstep 2")
-    with pytest.raises(ParameterError, match="sources.horizontal_range: changes how many sources or orientations there are; give numbers"):
+    with pytest.raises(ParameterError, match=r"sources\.horizontal_range: changes how many sources or orientations there are; give"):
         value_and_grad(dispersed, ["sources.horizontal_range"], least_squares(0.0))
     for stages, told in (
         (without("lattice_shape", "square", varied=("n_a", "n_b", "n_d")), "prepare() returned no n_d, which its derivative is taken by"),
