@@ -131,7 +131,9 @@ class Derivatives:
         """A loss of the image, and its derivatives by what the kernel is given; by the table of structure factors if that is wanted."""
         _ = self._differentiated  # before anything is rendered
         if isinstance(loss, PixelLoss):
-            sums = self._adjoint(self.within(loss), table)
+            sums = self._adjoint(loss.spread_over(self._area.shape) if self._rendered is None else self.within(loss), table)
+            if not np.isfinite(sums.loss[0]):  # which says that it has to be looked for pixels that say nothing
+                sums = self._adjoint(self.within(loss), table)
             return float(sums.loss[0]), sums
         photons = self.image()
         photons.setflags(write=False)

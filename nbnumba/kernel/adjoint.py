@@ -17,6 +17,7 @@ N_GEOMETRY = N_LATTICE_SHAPE = N_STRUCTURE_FACTOR = N_POLARIZATION = N_SCALING =
 MULTIPLIES = 0  # whether a term changes what the total before it counts
 KEPT = 1  # whether slopes are kept for all terms of a pixel, or worked out again on the way back
 WITH_TABLE = 0  # whether the table of structure factors is wanted
+ROW = LONGEST + 8  # of arrays with several: rows of 4096 bytes would all be in the same lines of the cache
 
 
 class Sums(NamedTuple):
@@ -108,14 +109,14 @@ def adjoint(
         last_capture = np.empty(LONGEST)
         total = np.empty(LONGEST)
         found = np.empty((1, LONGEST))  # photons
-        s_h = np.empty((rows, LONGEST))
-        s_k = np.empty((rows, LONGEST))
-        s_l = np.empty((rows, LONGEST))
-        s_before = np.empty((rows if MULTIPLIES else 1, LONGEST))
-        s_weight = np.empty((samples if KEPT else 1, LONGEST))
-        s_shape = np.empty((N_LATTICE_SHAPE + 1, LONGEST))
-        s_factor = np.empty((N_STRUCTURE_FACTOR + 1, LONGEST))
-        s_scaling = np.empty((N_SCALING + 1, LONGEST))
+        s_h = np.empty((rows, ROW))
+        s_k = np.empty((rows, ROW))
+        s_l = np.empty((rows, ROW))
+        s_before = np.empty((rows if MULTIPLIES else 1, ROW))
+        s_weight = np.empty((samples if KEPT else 1, ROW))
+        s_shape = np.empty((N_LATTICE_SHAPE + 1, ROW))
+        s_factor = np.empty((N_STRUCTURE_FACTOR + 1, ROW))
+        s_scaling = np.empty((N_SCALING + 1, ROW))
         g_total = np.empty(LONGEST)
         g_polarization = np.empty(LONGEST)
         g_factors = np.empty(LONGEST)
@@ -128,13 +129,13 @@ def adjoint(
         gdz = np.empty(LONGEST)
         g_solid_angle = np.empty(LONGEST)
         g_capture = np.empty(LONGEST)
-        by_loss = np.empty((1, LONGEST))
-        by_geometry = np.empty((N_GEOMETRY + 1, LONGEST))
-        by_shape = np.empty((N_LATTICE_SHAPE + 1, LONGEST))
-        by_factor = np.empty((N_STRUCTURE_FACTOR + 1, LONGEST))
-        by_polarization = np.empty((N_POLARIZATION + 1, LONGEST))
-        by_scaling = np.empty((N_SCALING + 2, LONGEST))
-        by_source = np.empty((5, LONGEST))
+        by_loss = np.empty((1, ROW))
+        by_geometry = np.empty((N_GEOMETRY + 1, ROW))
+        by_shape = np.empty((N_LATTICE_SHAPE + 1, ROW))
+        by_factor = np.empty((N_STRUCTURE_FACTOR + 1, ROW))
+        by_polarization = np.empty((N_POLARIZATION + 1, ROW))
+        by_scaling = np.empty((N_SCALING + 2, ROW))
+        by_source = np.empty((5, ROW))
         while True:
             share = claim(counter)
             if share >= shares:

@@ -40,8 +40,6 @@ class PixelLoss:
     def within(self, shape: tuple[int, int], wanted: NDArray[np.bool_] | None) -> PixelLoss:
         """The same of pixels that are wanted and have a weight. Raises ParameterError where one of these has no finite numbers."""
         loss = self.spread_over(shape)
-        if wanted is None and np.isfinite(loss.observed.sum()) and np.isfinite(loss.weights.sum()):
-            return loss
         wanted = (loss.weights != 0.0) & (True if wanted is None else wanted)
         observed, weights = np.where(wanted, loss.observed, 0.0), np.where(wanted, loss.weights, 0.0)
         if len(bad := np.argwhere(~(np.isfinite(observed) & np.isfinite(weights)))):
