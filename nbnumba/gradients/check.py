@@ -47,6 +47,10 @@ class Row:
         """Whether differences of two steps agree."""
         return self.uncertainty <= max(self.hidden, UNSETTLED * max(abs(self.gradient), abs(self.differences)))
 
+    def agrees(self, tolerance: float) -> bool:
+        """Whether gradient and differences do, as far as differences can tell."""
+        return self.settled and (self.relative_error <= tolerance or abs(self.gradient - self.differences) <= self.hidden)
+
 
 @dataclass(frozen=True)
 class Check:
@@ -58,7 +62,7 @@ class Check:
 
     def off(self, tolerance: float = TOLERANCE) -> list[Row]:
         """Rows with a larger relative error, or whose differences say nothing."""
-        return [row for row in self.rows if not (row.relative_error <= tolerance and row.settled)]
+        return [row for row in self.rows if not row.agrees(tolerance)]
 
 
 class AllAmplitudes(Variable):
@@ -94,9 +98,8 @@ def check_gradient(
     """The gradient of a sum of photons, each with a random weight, against differences of fourth order.
 
     parameters: as in value_and_grad(), default all that the experiment can be differentiated by, with the amplitudes of a table together,
-    along a random direction. The step of differences is chosen by where those of two steps agree, whatever the gradient is. A relative
-    error of 0 stands for a difference that rounding of the loss hides. progress(done, total) counts parameters. Raises what
-    value_and_grad() raises.
+    along a random direction. The step of differences is chosen by where those of two steps agree, whatever the gradient is.
+    progress(done, total) counts parameters. Raises what value_and_grad() raises.
     """
     experiment = with_smooth_angles(experiment)
     here = Derivatives(experiment, stages, threads)
@@ -143,8 +146,9 @@ def row_of(v: Variable, experiment: Experiment, gradient: float, loss_of: Callab
     expected, uncertainty = controlled_difference(v, experiment, loss_of, loss)
     size = max(abs(gradient), abs(expected))
     hidden = LEAST * abs(loss) / (1.0 if v.is_angle else abs(v.value(experiment)) or v.step(experiment))
+    hidden = max(hidden, 4.0 * ROUNDING * abs(loss) / (max(STEPS) * image_step(v, experiment)))
     off = abs(gradient - expected)
-    relative = 0.0 if off <= hidden else off / size if math.isfinite(off) else math.inf
+    relative = off / size if size > 0.0 else 0.0 if off == 0.0 else math.inf
     return Row(v.name, v.value(experiment), gradient, expected, uncertainty, hidden, relative)
 
 
@@ -168,17 +172,29 @@ def as_text(check: Check, tolerance: float = TOLERANCE) -> str:
     """A table, and a last line that says how it went."""
     heads = ("parameter", "value", "by adjoint", "by differences", "relative error")
     rows = [
-        (row.parameter, f"{row.value:.6g}", f"{row.gradient:.9e}", f"{row.differences:.9e}", f"{row.relative_error:.1e}")
-        for row in check.rows
+        (row.parameter, f"{row.value:.6g}", f"{row.gradient:.9e}", f"{row.differences:.9e}", error_of(row, tolerance)) for row in check.rows
     ]
     widths = [max(len(row[n]) for row in (heads, *rows)) for n in range(len(heads))]
     aligns = (str.ljust, *[str.rjust] * (len(heads) - 1))
     lines = ["  ".join(align(cell, w) for align, cell, w in zip(aligns, row, widths, strict=True)) for row in (heads, *rows)]
     off = check.off(tolerance)
+    if any(cells[-1].endswith("*") for cells in rows):
+        lines.append("* less than rounding of the loss lets differences see")
     said = f"{len(off)} of {len(rows)} parameters are off by more than {tolerance:g}: {', '.join(row.parameter for row in off)}"
     said += "".join(f"; differences by {row.parameter} do not settle" for row in off if not row.settled)
-    worst = max((row.relative_error for row in check.rows), default=0.0)
-    return "\n".join([*lines, *check.notes, said if off else f"{len(rows)} parameters agree; the largest relative error is {worst:.1e}"])
+    worst = max((row.relative_error for row in check.rows if row.relative_error <= tolerance), default=0.0)
+    return "\n".join(
+        [
+            *(line.rstrip() for line in lines),
+            *check.notes,
+            said if off else f"{len(rows)} parameters agree; the largest relative error is {worst:.1e}",
+        ]
+    )
+
+
+def error_of(row: Row, tolerance: float) -> str:
+    """The relative error, marked where it is more than the tolerance and nothing to differences."""
+    return f"{row.relative_error:.1e}{'*' if row.agrees(tolerance) and row.relative_error > tolerance else ' '}"
 
 
 def as_dict(check: Check) -> dict[str, Any]:
