@@ -36,6 +36,8 @@ def value_and_grad(
     cuda, which leaves tables and running products to the CPU, and whose sums differ by rounding from run to run. differences: by
     differences of images of fourth order instead, which needs no derivatives of stages, and four images for each parameter. In float64.
 
+    A lattice shape with flat spots (tophat) has no slope: cell and orientation seem to be without effect.
+
     Raises ParameterError for a parameter that there is not, or that the experiment leaves open, StageError for stages that do not say how
     they vary, and what simulate() raises.
     """

@@ -31,6 +31,7 @@ class Refinement:
     or with ``scipy.optimize.minimize(fit.value_and_grad, fit.start, jac=True)``. parameters: as in value_and_grad(). observed, weights:
     [slow, fast], or numbers; loss: instead of half the sum of weights (I - observed)^2, in value_and_grad alone. x counts from the start,
     in radians for angles and in units of the start value for everything else (where that is 0, of pixels or of 1): steps of one size.
+    Raises what value_and_grad() raises.
     """
 
     def __init__(

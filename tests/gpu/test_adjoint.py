@@ -139,10 +139,7 @@ def test_every_way_to_sum(options: str) -> None:
 @pytest.mark.parametrize(
     ("names", "function"),
     # Each of the others takes kernels of its own.
-    [
-        pytest.param(*item, id="-".join(item[0]), marks=() if item[0] in (SQUARE, ROUND) else pytest.mark.slow)
-        for item in COMBINATIONS.items()
-    ],
+    [pytest.param(*item, id="-".join(item[0]), marks=() if item[0] == SQUARE else pytest.mark.slow) for item in COMBINATIONS.items()],
 )
 def test_every_stage_and_loss(names: tuple[str, ...], function: Any) -> None:
     per_term = "-oversample_thick -oversample_omega -oversample_polar" if "per-term" in names else ""
@@ -244,7 +241,7 @@ def test_every_derivative_compiles_for_the_gpu(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("names", "capability"),
     [
-        pytest.param(names, at, marks=() if names in (SQUARE, ROUND) else pytest.mark.slow)
+        pytest.param(names, at, marks=() if names == SQUARE else pytest.mark.slow)
         for names, at in zip(COMBINATIONS, (*CAPABILITIES, CAPABILITIES[0]), strict=True)
     ],
 )

@@ -46,7 +46,10 @@ def with_table(experiment: nbnumba.Experiment) -> nbnumba.Experiment:
 
 
 @pytest.mark.spec("GRA-5")
-@pytest.mark.parametrize(("case", "preset"), [("sweep", "reference"), ("sensor", "reference"), ("sensor", "physics")])
+@pytest.mark.parametrize(
+    ("case", "preset"),
+    [("sweep", "reference"), ("sensor", "reference"), pytest.param("sensor", "physics", marks=pytest.mark.slow)],  # it takes a kernel
+)
 def test_columns(case: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against differences, and times any vector against the gradient of a linear loss."""
     experiment = experiment_of(case, preset)
