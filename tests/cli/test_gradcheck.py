@@ -11,8 +11,7 @@ from nbnumba.cli.gradcheck import names_of
 from nbnumba.cli.main import main
 
 OPTIONS = (
-    "-default_F 100 -cell 70 80 90 85 95 100 -misset 10 20 30 -lambda 1.5 -N 5 -distance 60 -pixel 1 -detpixels 8 -oversample 1 "
-    "--preset physics"
+    "-default_F 100 -cell 70 80 90 85 95 100 -misset 10 20 30 -lambda 1.5 -N 5 -distance 60 -pixel 1 -detpixels 8 -oversample 1"
 ).split()
 
 

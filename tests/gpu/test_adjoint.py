@@ -164,6 +164,7 @@ def test_the_carried_orientation(cut: str, masked: int, first: tuple[int, int]) 
 
 
 @simulated
+@pytest.mark.slow  # it takes kernels of its own
 @pytest.mark.spec("GRA-2", "DEV-2")
 def test_the_latch_of_interpolation() -> None:
     _, sampling, _ = arguments = arguments_of(with_table(experiment_of(CARRIED, "c-parity"), reach=4, interpolate=True), GAUSS)
@@ -179,6 +180,7 @@ def test_a_mask_and_a_region() -> None:
 
 
 @simulated
+@pytest.mark.slow
 @pytest.mark.spec("GRA-2", "DEV-3")
 def test_several_launches_have_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pixel that has a block for itself is added once."""

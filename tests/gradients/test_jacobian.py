@@ -68,6 +68,7 @@ def test_columns(case: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (np.abs(found - expected) / scale)[~kinks].max() < 1e-6
 
 
+@pytest.mark.slow  # it takes kernels of its own
 @pytest.mark.spec("GRA-5")
 def test_columns_by_amplitudes() -> None:
     experiment = with_table(experiment_of("sweep"))
@@ -82,8 +83,8 @@ def test_columns_by_amplitudes() -> None:
 @pytest.mark.spec("GRA-5")
 def test_operator() -> None:
     """J v and J^T w without J."""
-    experiment = with_table(experiment_of("sweep"))
-    names = ["cell_a", "misset_y", "scale", "F(0,1,0)"]
+    experiment = experiment_of("sweep")
+    names = ["cell_a", "misset_y", "scale", "default_F"]
     J, operator = nbnumba.jacobian(experiment, names), nbnumba.linear_operator(experiment, names)
     random = np.random.default_rng(0)
     v, w = random.normal(size=4) * [1e-10, 1e-3, 1.0, 1.0], random.normal(size=400)
