@@ -13,7 +13,7 @@ from nbnumba.cli.main import main
 from nbnumba.experiment.quirks import NAMES
 from nbnumba.options.table import OPTIONS, Option
 
-FEW, MANY = 100, 10_000
+FEW, MANY = 150, 10_000
 TINY = "-detpixels_x 5 -detpixels_y 4 -oversample 1 -N 3"
 
 # Values that a user might type, by the unit of the option; the last ones are at or over the edge.

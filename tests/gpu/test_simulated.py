@@ -232,14 +232,8 @@ GOLDEN = json.loads((TESTS / "golden" / "cases.json").read_text())
 
 
 @pytest.mark.spec("DEV-2")
-@pytest.mark.parametrize(
-    ("case", "preset"),
-    [  # the two by turns, the others in the slow sweep
-        pytest.param(case, preset, id=f"{case['id']}-{preset}", marks=() if n % 2 == m else pytest.mark.slow)
-        for n, case in enumerate(GOLDEN)
-        for m, preset in enumerate(("reference", "c-parity"))
-    ],
-)
+@pytest.mark.parametrize("preset", ["reference", "c-parity"])
+@pytest.mark.parametrize("case", GOLDEN, ids=[case["id"] for case in GOLDEN])
 def test_the_options_of_reference_images(case: dict[str, object], preset: str, tmp_path: Path) -> None:
     """The pixels around the brightest of each."""
     for name, text in case.get("files", {}).items():
