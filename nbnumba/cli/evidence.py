@@ -62,7 +62,7 @@ def words_to_repeat(given: Sequence[Given], own: Sequence[Own], inputs: Mapping[
     words: list[str] = []
     for one in given:
         if one.option.reads or (one.option.name == DUMP and Path(one.values[0]).resolve() in inputs):
-            words += [one.name, inputs[Path(one.values[0]).resolve()]]
+            words += [one.name, inputs[Path(one.values[0]).resolve()], *one.values[1:]]
         elif not (one.option.text and one.option.field.startswith("output.")):
             words += [one.name, *one.values]
     if (dump := inputs.get(IMPLICIT_DUMP.resolve())) and not any(one.option.name == DUMP for one in given):

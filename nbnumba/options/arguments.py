@@ -72,6 +72,7 @@ def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None =
             found.operands.extend(rest)
             break
         elif name in BY_NAME:
+            rest[:0] = [value] if equals else []
             found.given.append(Given(BY_NAME[name], name, take_values(name, BY_NAME[name], rest)))
             before = str(found.given[-1])
         elif name in others:

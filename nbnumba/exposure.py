@@ -1,0 +1,82 @@
+"""Geometry and scan of one image as the files of other programs state them; every such file is read into this, or written from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = tuple[float, float, float]
+IMGCIF_INCIDENT = (0.0, 0.0, -1.0)
+STRAIGHT = 1e-9  # sine of the smallest angle between directions that are told apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """One detector of square pixels, one beam, one spindle. Lengths in m, angles in rad, vectors in any right-handed frame.
+
+    origin: the outer corner of the first pixel, seen from the crystal; polarization_axis: the electric field. None: not stated.
+    """
+
+    shape: tuple[int, int]  # slow, fast
+    pixel_size: float
+    origin: Vector
+    fast_axis: Vector = (1.0, 0.0, 0.0)
+    slow_axis: Vector = (0.0, -1.0, 0.0)
+    incident: Vector = IMGCIF_INCIDENT
+    wavelength: float | None = None
+    polarization_axis: Vector | None = None
+    polarization_fraction: float | None = None  # Kahn's: 0 unpolarised, 1 all along the axis
+    spindle_axis: Vector | None = None
+    phi_start: float = 0.0
+    oscillation: float = 0.0
+    number: int = 1  # in its scan
+    exposure_time: float | None = None
+    sensor_thickness: float = 0.0
+    sensor_attenuation: float | None = None
+
+    @cached_property
+    def normal(self) -> NDArray[np.float64]:
+        """Unit vector across the detector, fast x slow."""
+        return np.cross(self.fast_axis, self.slow_axis)
+
+    @property
+    def close_distance(self) -> float:
+        """From the crystal to the nearest point of the detector plane."""
+        return abs(float(self.normal @ self.origin))
+
+    @property
+    def distance(self) -> float:
+        """From the crystal to the detector along the beam."""
+        return float(self.normal @ self.origin) / float(self.normal @ np.array(self.incident))
+
+    @property
+    def beam_centre(self) -> tuple[float, float]:
+        """Where the direct beam meets the detector, (fast, slow) in pixels from the corner of the first."""
+        away = self.distance * np.array(self.incident) - self.origin
+        return float(away @ self.fast_axis) / self.pixel_size, float(away @ self.slow_axis) / self.pixel_size
+
+    @property
+    def close_point(self) -> tuple[float, float]:
+        """The point of the detector plane nearest to the crystal, (fast, slow) in pixels from the corner of the first."""
+        away = -np.array(self.origin)
+        return float(away @ self.fast_axis) / self.pixel_size, float(away @ self.slow_axis) / self.pixel_size
+
+    @property
+    def imgcif(self) -> Exposure:
+        """The same in imgCIF's frame: z to the source, x the spindle's part across the beam (as it is, if z is right already)."""
+        incident = np.array(self.incident)
+        if np.allclose(incident, IMGCIF_INCIDENT, rtol=0.0, atol=STRAIGHT):
+            return self
+        across = next(v for v in (self.spindle_axis, self.fast_axis, self.slow_axis) if v and np.linalg.norm(np.cross(v, incident)) > 1e-3)
+        x = across - (across @ incident) * incident
+        x = x / np.linalg.norm(x)
+        return self.turned(np.stack([x, np.cross(-incident, x), -incident]))
+
+    def turned(self, rotation: NDArray[np.float64]) -> Exposure:
+        """Every vector v as rotation @ v."""
+        vectors = {f.name: getattr(self, f.name) for f in fields(self) if "Vector" in str(f.type)}
+        turned = {name: tuple(float(c) for c in rotation @ np.array(v)) for name, v in vectors.items() if v is not None}
+        return replace(self, **turned)  # type: ignore[arg-type]
