@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 Vector = tuple[float, float, float]
 IMGCIF_INCIDENT = (0.0, 0.0, -1.0)
+BEGINNING = datetime(2000, 1, 1)  # a simulation takes place at no time, but readers of files ask for one
 STRAIGHT = 1e-9  # sine of the smallest angle between directions that are told apart
 
 
@@ -36,6 +38,16 @@ class Exposure:
     exposure_time: float | None = None
     sensor_thickness: float = 0.0
     sensor_attenuation: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Exposure time, 1 s where it is not stated."""
+        return self.exposure_time or 1.0
+
+    @property
+    def began(self) -> datetime:
+        """When the image was begun, in a scan that begins at a time that is always the same."""
+        return BEGINNING + timedelta(seconds=self.seconds * (self.number - 1))
 
     @cached_property
     def normal(self) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from nbnumba.errors import NbnumbaError, ParameterError
 
 COMMANDS = {
     "run": ("nbnumba.cli.run", "Render an image and write it."),
+    "sweep": ("nbnumba.cli.sweep", "Render the images of a scan, and go on where it was interrupted."),
     "explain": ("nbnumba.cli.explain", "Print what a run would decide, without rendering."),
     "trace": ("nbnumba.cli.trace", "Print every intermediate of one pixel."),
     "gradcheck": ("nbnumba.cli.gradcheck", "Hold the gradient of an image against differences."),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba import units
+from nbnumba.exposure import Exposure
 from nbnumba.outputs.centres import centres
 
 if TYPE_CHECKING:
@@ -40,28 +42,35 @@ def smv_blocks(experiment: Experiment, pixels: Iterable[NDArray[np.uint16]]) -> 
         yield rows.tobytes()
 
 
+def scan_header(exposure: Exposure) -> bytes:
+    """A header with what ADSC's detectors say of an image of a scan; the beam centre is MOSFLM's, without its half pixel."""
+    here = exposure.imgcif
+    fast, slow = (v * here.pixel_size * 1e3 for v in here.beam_centre)
+    twotheta = math.acos(min(1.0, abs(float(here.normal @ np.array(here.incident)))))
+    keywords = {
+        "DETECTOR_SN": "0",
+        "TIME": here.seconds,
+        "DATE": here.began.strftime("%a %b %d %H:%M:%S %Y"),
+        "DISTANCE": here.distance * 1e3,
+        "TWOTHETA": units.degrees(twotheta),
+        "PHI": units.degrees(here.phi_start),
+        "OSC_START": units.degrees(here.phi_start),
+        "OSC_RANGE": units.degrees(here.oscillation),
+        **({} if here.wavelength is None else {"WAVELENGTH": here.wavelength * 1e10}),
+        "BEAM_CENTER_X": slow,
+        "BEAM_CENTER_Y": fast,
+        "GAIN": 1,
+    }
+    return padded(keywords, here.shape, here.pixel_size)
+
+
 def header(experiment: Experiment) -> bytes:
-    """The header: 512 bytes, or as many blocks of 512 as it takes."""
-    size = BLOCK
-    while len(text := header_text(experiment, size)) > size:
-        size += BLOCK
-    return text.ljust(size).encode("ascii")
-
-
-def header_text(experiment: Experiment, size: int) -> str:
+    """The header of the reference program's images, with its keywords."""
     detector, frame, sweep = experiment.detector, experiment.frame, experiment.goniometer.sweep
-    slow, fast = detector.shape
     centre = centres(experiment)
     beam_center = centre["beam_center"] if "header-centre" in experiment.quirks else centre["mosflm"]
     phi = units.degrees(experiment.goniometer.phi_start)
     keywords: dict[str, object] = {
-        "HEADER_BYTES": size,
-        "DIM": 2,
-        "BYTE_ORDER": f"{sys.byteorder}_endian",
-        "TYPE": "unsigned_short",
-        "SIZE1": fast,
-        "SIZE2": slow,
-        "PIXEL_SIZE": detector.pixel_size * 1e3,
         "DISTANCE": frame.distance * 1e3,
         "WAVELENGTH": experiment.beam.wavelength * 1e10,
         "BEAM_CENTER_X": beam_center[0],
@@ -83,5 +92,22 @@ def header_text(experiment: Experiment, size: int) -> str:
         "DETECTOR_SN": "000",
         "BEAMLINE": "fake",
     }
-    lines = [f"{name}={f'{value:g}' if isinstance(value, float) else value};" for name, value in keywords.items()]
-    return "\n".join(["{", *lines, "}\f"])
+    return padded(keywords, detector.shape, detector.pixel_size, digits=6)
+
+
+def padded(keywords: Mapping[str, object], shape: tuple[int, int], pixel_size: float, digits: int = 9) -> bytes:
+    """A header of 512 bytes, or of as many blocks of 512 as it takes; digits: of its numbers."""
+    slow, fast = shape
+    first = {
+        "DIM": 2,
+        "BYTE_ORDER": f"{sys.byteorder}_endian",
+        "TYPE": "unsigned_short",
+        "SIZE1": fast,
+        "SIZE2": slow,
+        "PIXEL_SIZE": pixel_size * 1e3,
+    }
+    shown = [f"{k}={f'{v:.{digits}g}' if isinstance(v, float) else v};" for k, v in {**first, **keywords}.items()]
+    size = BLOCK
+    while len(text := "\n".join(["{", f"HEADER_BYTES={size};", *shown, "}\f"])) > size:
+        size += BLOCK
+    return text.ljust(size).encode("ascii")

@@ -1,0 +1,98 @@
+"""``nbnumba sweep``: render the images of a scan."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nbnumba import units
+from nbnumba.cli.evidence import inputs_of
+from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
+from nbnumba.cli.run import prepare_threads
+from nbnumba.errors import OptionError
+from nbnumba.files import check_writable
+
+MOST_IMAGES = 100_000
+INTERRUPTED = 130
+
+
+@click.command("sweep", cls=ExperimentCommand)
+@experiment_options
+@click.option("--images", type=click.IntRange(1, MOST_IMAGES), required=True, metavar="N", help="Number of images.")
+@click.option("--width", type=float, required=True, metavar="DEG", help="Spindle angle of each image in deg; the first begins at -phi.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("sweep_####.cbf"),
+    show_default=True,
+    metavar="NAME",
+    help="Numbered files, # standing for a digit (.cbf, .img, .tif, .npy), or one file for all images (.nxs, .h5).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the images of another sweep.")
+@device_options
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> int | None:
+    """Render the images of a scan, each with its counting noise.
+
+    Image i is what 'nbnumba run -phi START -osc WIDTH' renders with START = phi + (i - 1) width; '-phisteps' says how finely the spindle
+    turns within it. Pixels are photons counted (-seed S, default 1), or with -nonoise photons times -scale (default 1), rounded; -adc
+    (default 0 here) is added. A file NAME.json keeps what was rendered. Interrupted, the same command goes on where it was.
+
+    \b
+      nbnumba sweep --model crystal.pdb -lambda 1 -distance 200 -N 30 --images 180 --width 0.5 -phisteps 5 -o scan_####.cbf
+    """
+    prepare_threads(options["threads"])
+    if not (math.isfinite(options["width"]) and options["width"] >= 0.0):
+        raise OptionError(f"--width {options['width']:g}: must be a finite angle of 0 deg or more")
+    draft = read_draft(ctx, options)
+    experiment = draft.experiment()
+
+    from nbnumba.outputs.formats import unsaid
+    from nbnumba.outputs.image import provenance
+    from nbnumba.outputs.series import series_of
+    from nbnumba.simulate import Simulator, choose_stages
+    from nbnumba.sweep import Counting, Sweep, begin, take
+
+    output = draft.part("output")
+    counting = Counting(
+        seed=None if output.get("noise_file", True) is None else output.get("seed", 1),
+        scale=output.get("scale") or 1.0,
+        offset=output.get("adc_offset", 0.0),
+    )
+    sweep = Sweep(experiment=experiment, images=options["images"], width=units.radians(options["width"]), counting=counting)
+    sweep.image(1).check()
+    registry = registry_for(options["plugin_files"])
+    target = series_of(options["output"])
+    check_writable([target.record, *target.files([1])], inputs_of(draft, options))
+    missing = begin(sweep, target, sweep.record(provenance(sweep.image(1), choose_stages(experiment, registry))), options["overwrite"])
+    report(draft, sweep.image(1))
+    if said := unsaid(sweep.exposure(1), target.kind):
+        click.echo(f"nbnumba: warning: {options['output']}: a {target.kind.name} file {said}", err=True)
+    simulator = Simulator(stages=registry, device=options["device"], threads=options["threads"])
+    with click.progressbar(
+        length=sweep.images,
+        label="rendering",
+        file=sys.stderr,
+        show_pos=True,
+        hidden=not sys.stderr.isatty() or not draft.values.get("progress", True),
+    ) as bar:
+        bar.update(sweep.images - len(missing))
+        try:
+            lost = take(sweep, target, missing, simulator, lambda: bar.update(1))
+        except KeyboardInterrupt:
+            there = sum(target.has(number) for number in sweep.numbers)
+            click.echo(f"\nnbnumba: interrupted; {there} of {sweep.images} images are there, the same command goes on", err=True)
+            return INTERRUPTED
+    if lost:
+        click.echo(
+            f"nbnumba: warning: {lost} pixels have more than the {target.kind.most} counts that {target.kind.name} holds: cut off", err=True
+        )
+    files = target.files(sweep.numbers)
+    shown = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
+    click.echo(f"{sweep.images} images, {len(missing)} of them rendered now; wrote {shown} and {target.record}")
+    return None

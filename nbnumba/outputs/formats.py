@@ -1,0 +1,112 @@
+"""Image files by the ending of their name: which formats there are, and what each can hold (FMT-17)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.errors import OutputFileError
+from nbnumba.exposure import Exposure
+
+Pixels = NDArray[Any]
+
+
+class Format(NamedTuple):
+    """A kind of file; counts: the type of its whole numbers, None: any type; stack: whether it holds a whole scan."""
+
+    name: str
+    write: Callable[[Pixels, Exposure], bytes]
+    counts: Any = None
+    stack: bool = False
+
+    @property
+    def most(self) -> int:
+        """The largest count that it holds."""
+        return int(np.iinfo(self.counts or np.int32).max)
+
+
+def smv(pixels: Pixels, exposure: Exposure) -> bytes:
+    from nbnumba.outputs.smv import scan_header
+
+    return scan_header(exposure) + np.ascontiguousarray(pixels).tobytes()
+
+
+def minicbf(pixels: Pixels, exposure: Exposure) -> bytes:
+    from nbnumba.outputs.minicbf import cbf_bytes
+
+    return cbf_bytes(pixels, exposure)
+
+
+def nxmx(pixels: Pixels, exposure: Exposure) -> bytes:
+    from nbnumba.outputs.nxmx import nxmx_bytes
+
+    return nxmx_bytes([(pixels, exposure)])
+
+
+def tiff(pixels: Pixels, exposure: Exposure) -> bytes:
+    from fabio.tifimage import TifImage
+
+    with tempfile.TemporaryDirectory() as folder:  # fabio writes TIFF files to names only
+        file = Path(folder) / "image.tif"
+        TifImage(data=np.ascontiguousarray(pixels)).write(str(file))
+        return file.read_bytes()
+
+
+def npy(pixels: Pixels, exposure: Exposure) -> bytes:
+    buffer = BytesIO()
+    np.save(buffer, pixels)
+    return buffer.getvalue()
+
+
+SMV = Format("SMV", smv, np.uint16)
+CBF = Format("miniCBF", minicbf, np.int32)
+NXMX = Format("NeXus NXmx", nxmx, stack=True)
+TIFF = Format("TIFF", tiff)
+NPY = Format("NumPy", npy)
+FORMATS = {
+    ".img": SMV, ".smv": SMV, ".cbf": CBF, ".nxs": NXMX, ".h5": NXMX, ".hdf5": NXMX, ".tif": TIFF, ".tiff": TIFF, ".npy": NPY,
+}  # fmt: skip
+
+
+def format_of(path: Path) -> Format:
+    """The format that a name's ending stands for. Raises OutputFileError."""
+    if path.suffix.lower() not in FORMATS:
+        raise OutputFileError(f"{path}: {path.suffix or 'no ending'} stands for no image format; there are {', '.join(FORMATS)}")
+    return FORMATS[path.suffix.lower()]
+
+
+def fitted(pixels: Pixels, kind: Format) -> tuple[Pixels, int]:
+    """Pixels as the format holds them, and how many of them it cannot hold: fractions are rounded, what is too large or small cut off."""
+    if kind.counts is None:
+        small = {"f": np.float32, "i": np.int32, "u": np.int32}.get(pixels.dtype.kind)
+        whole = pixels.dtype.kind in "iu"
+        unchanged = small is None or pixels.dtype.itemsize <= 2 or (whole and pixels.max(initial=0) > np.iinfo(np.int32).max)
+        return (pixels if unchanged else pixels.astype(small)), 0
+    limits = np.iinfo(kind.counts)
+    rounded = np.rint(pixels.astype(np.float64)) if pixels.dtype.kind == "f" else pixels
+    lost = int(np.count_nonzero((rounded < limits.min) | (rounded > limits.max)))
+    return np.clip(rounded, limits.min, limits.max).astype(kind.counts), lost
+
+
+def unsaid(exposure: Exposure, kind: Format) -> str:
+    """What of the geometry a format's header cannot say, in words; empty if it says all."""
+    if kind in (TIFF, NPY):
+        return "says nothing of geometry or scan"
+    if kind is NXMX:
+        return ""
+    here = exposure.imgcif
+    straight = np.allclose((here.fast_axis, here.slow_axis), ((1, 0, 0), (0, -1, 0)), rtol=0.0, atol=1e-6)
+    turned = here.spindle_axis is not None and not np.allclose(here.spindle_axis, (1, 0, 0), rtol=0.0, atol=1e-6)
+    if straight and not turned:
+        return ""
+    wrong = [
+        *([] if straight else ["the detector is not straight in the beam, fast axis along x"]),
+        *(["the spindle is not x"] if turned else []),
+    ]
+    return f"cannot say that {' and '.join(wrong)} (a .nxs file can)"

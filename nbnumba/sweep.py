@@ -1,0 +1,140 @@
+"""A sweep: images of an experiment one after the other, as a beamline takes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba import units
+from nbnumba.errors import OutputFileError
+from nbnumba.experiment.configuration import toml_text
+from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.exposure import Exposure
+from nbnumba.outputs.counter_noise import CounterNoise
+from nbnumba.outputs.exposure import exposure_of
+from nbnumba.outputs.formats import fitted
+from nbnumba.outputs.series import Series, place
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.outputs.image import Image
+    from nbnumba.simulate import Simulator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting:
+    """How photons become counts: drawn with the seed (None: without noise, times ``scale``), plus ``offset``."""
+
+    seed: int | None = 1
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def counts(self, image: Image, number: int) -> NDArray[np.float64]:
+        """[slow, fast]; the noise of every image of a sweep is its own (FMT-12)."""
+        noise = None if self.seed is None else CounterNoise(self.seed, number)
+        counts = np.zeros(image.shape)
+        for block in image.blocks():
+            drawn = np.rint(block.photons[block.region] * self.scale) if noise is None else noise.draw(block)
+            counts[block.rows][block.region] = drawn + self.offset
+        return counts
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sweep:
+    """images: how many; width: spindle angle of each in rad. The first begins where the experiment does."""
+
+    experiment: Experiment
+    images: int
+    width: float
+    counting: Counting
+
+    def image(self, number: int) -> Experiment:
+        """One image, numbered from 1."""
+        goniometer = self.experiment.goniometer
+        start = goniometer.phi_start + (number - 1) * self.width
+        return replace(self.experiment, goniometer=replace(goniometer, phi_start=start, oscillation=self.width))
+
+    def exposure(self, number: int) -> Exposure:
+        """What its file says of an image."""
+        return exposure_of(self.image(number), number)
+
+    @property
+    def numbers(self) -> range:
+        """Of all images."""
+        return range(1, self.images + 1)
+
+    def record(self, made_with: Mapping[str, Any]) -> dict[str, Any]:
+        """What tells this sweep from another, for people and for the resumed run."""
+        return {
+            "images": self.images,
+            "phi_start_deg": units.degrees(self.experiment.goniometer.phi_start),
+            "width_deg": units.degrees(self.width),
+            "noise_seed": self.counting.seed,
+            "scale": self.counting.scale,
+            "offset": self.counting.offset,
+            "experiment_sha256": digest(self.experiment),
+            **made_with,
+        }
+
+
+def digest(experiment: Experiment) -> str:
+    """A sum over everything that an image depends on."""
+    factors = experiment.structure_factors
+    text = toml_text(replace(experiment, structure_factors=StructureFactors(default_F=1.0)), Path())
+    found = hashlib.sha256(f"{text}\n{factors.default_F!r} {experiment.interpolated}".encode())
+    for array in (factors.hkl, factors.F):
+        found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def begin(sweep: Sweep, target: Series, record: Mapping[str, Any], overwrite: bool = False) -> list[int]:
+    """Numbers of the images that are not there yet; leaves the record. Raises OutputFileError where another sweep is in the way."""
+    text = json.dumps(record, indent=2) + "\n"
+    if overwrite:
+        target.remove(sweep.numbers)
+    if target.record.exists():
+        refuse_another(target.record, json.loads(text))
+    elif there := [file for file in target.files(sweep.numbers) if file.exists()]:
+        raise OutputFileError(
+            f"{there[0]}: is there already, and {target.record} that would say of which sweep is not; --overwrite replaces it"
+        )
+    else:
+        place(text.encode("utf-8"), target.work, target.record)
+    return [number for number in sweep.numbers if not target.has(number)]
+
+
+def refuse_another(file: Path, record: Mapping[str, Any]) -> None:
+    """Refuse to go on with images of another sweep."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise OutputFileError(f"{file}: is not the record of a sweep; give another name, or --overwrite")
+    different = [name for name in {**record, **found} if record.get(name) != found.get(name)]
+    if different:
+        raise OutputFileError(
+            f"{file}: is of another sweep, with {different[0]} {found.get(different[0])} instead of {record.get(different[0])}; "
+            "give another name, or --overwrite"
+        )
+
+
+def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, progress: Callable[[], None]) -> int:
+    """Render and write images; progress is called after each. Returns the number of pixels whose counts the format cut off."""
+    lost = 0
+    for number in missing:
+        experiment = sweep.image(number)
+        counts = sweep.counting.counts(simulator.image(experiment), number)
+        fitting, cut = fitted(counts.astype(np.int64), target.kind._replace(counts=target.kind.counts or np.int32))
+        lost += cut
+        target.put(fitting, exposure_of(experiment, number))
+        progress()
+    target.finish([sweep.exposure(number) for number in sweep.numbers])
+    return lost
