@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Vector = tuple[float, float, float]
 IMGCIF_INCIDENT = (0.0, 0.0, -1.0)
 BEGINNING = datetime(2000, 1, 1)  # a simulation takes place at no time, but readers of files ask for one
+SURFACE = 1e-9  # m, stands in files for a sensor without thickness, which dxtbx does not read
 STRAIGHT = 1e-9  # sine of the smallest angle between directions that are told apart
 
 

@@ -134,7 +134,7 @@ def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator,
         counts = sweep.counting.counts(simulator.image(experiment), number)
         fitting, cut = fitted(counts.astype(np.int64), target.kind._replace(counts=target.kind.counts or np.int32))
         lost += cut
-        target.put(fitting, exposure_of(experiment, number))
+        target.put(number, fitting, exposure_of(experiment, number))
         progress()
     target.finish([sweep.exposure(number) for number in sweep.numbers])
     return lost

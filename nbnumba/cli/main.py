@@ -19,6 +19,7 @@ COMMANDS = {
     "sweep": ("nbnumba.cli.sweep", "Render the images of a scan, and go on where it was interrupted."),
     "explain": ("nbnumba.cli.explain", "Print what a run would decide, without rendering."),
     "trace": ("nbnumba.cli.trace", "Print every intermediate of one pixel."),
+    "convert": ("nbnumba.cli.convert", "Turn image files into another format."),
     "gradcheck": ("nbnumba.cli.gradcheck", "Hold the gradient of an image against differences."),
     "compare": ("nbnumba.cli.compare", "Compare two images, or what renders them."),
     "compare-traces": ("nbnumba.cli.compare_traces", "Find where two traces of a pixel part."),

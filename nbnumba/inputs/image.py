@@ -1,4 +1,4 @@
-"""Images of any format that is written: raw float32, SMV, NumPy's (CMP-1)."""
+"""Images of any format that is read: raw float32, SMV, CBF, NXmx, TIFF, NumPy's (CMP-1, FMT-17)."""
 
 from __future__ import annotations
 
@@ -6,45 +6,102 @@ import math
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
+from nbnumba.exposure import Exposure
 from nbnumba.inputs.smv import read_smv
 from nbnumba.inputs.text import read_bytes
 
 Shape = tuple[int, int]
-NPY, NPZ, SMV = b"\x93NUMPY", b"PK\x03\x04", b"{\nHEADER_BYTES"
+NPY, NPZ, SMV, CBF, HDF5 = b"\x93NUMPY", b"PK\x03\x04", b"{\nHEADER_BYTES", b"###CBF", b"\x89HDF\r\n\x1a\n"
+TIFF = (b"II*\0", b"MM\0*")
+OF_SEVERAL = (".npz", ".nxs", ".h5", ".hdf5")  # endings of files that hold several images, one of which may be named
+
+
+class Picture(NamedTuple):
+    """pixels: [slow, fast], of the file's own type; exposure: what the file says of geometry and scan; counts: whether they are counts."""
+
+    pixels: NDArray[Any]
+    exposure: Exposure | None
+    counts: bool = False
 
 
 def read_image(path: str | Path, shape: Shape | None = None) -> NDArray[np.float64]:
-    """The pixels of an image, [slow, fast], whatever its kind: photons, or the counts of an SMV file.
+    """The pixels of an image, [slow, fast], whatever its kind: photons, or counts.
 
-    path: of the file; for one of several arrays in an .npz file, ``FILE.npz:NAME``. shape: of a raw image, which is taken for square
+    path: of the file; for one of several images ``FILE.npz:NAME`` or ``FILE.nxs:NUMBER``. shape: of a raw image, which is taken for square
     without it. Raises InputFileError.
     """
-    name, colon, array = str(path).rpartition(":")
-    file = Path(name if colon and name.endswith(".npz") else path)
-    data = read_bytes(file)
-    if data.startswith((NPY, NPZ)):
-        pixels = from_numpy(file, data, array if file != Path(path) else "")
-    elif data.startswith(SMV):
-        pixels = read_smv(file).pixels
-    else:
-        pixels = from_raw(file, data, shape)
+    pixels = read_picture(path, shape=shape).pixels
     with np.errstate(all="ignore"):
         photons = pixels.astype(np.float64)
     if strange := np.count_nonzero(~(np.abs(photons) <= np.finfo(np.float32).max)):
-        raise InputFileError(file, f"has {strange} pixels that are not finite numbers, or too large for an image")
+        raise InputFileError(split(path)[0], f"has {strange} pixels that are not finite numbers, or too large for an image")
     return photons
+
+
+def read_picture(path: str | Path, number: int | None = None, shape: Shape | None = None) -> Picture:
+    """An image with what its file says of it; number: of the image, from 1, in a file of several. Raises InputFileError."""
+    file, name = split(path)
+    start = read_bytes(file, most=len(SMV))
+    if start.startswith((NPY, NPZ)):
+        return Picture(from_numpy(file, read_bytes(file), name), None)
+    if start.startswith(SMV):
+        image = read_smv(file)
+        return Picture(image.pixels, image.exposure, counts=True)
+    if start.startswith(CBF):
+        from nbnumba.inputs.minicbf import read_cbf
+
+        return Picture(*read_cbf(file), counts=True)
+    if start.startswith(HDF5):
+        return from_nxmx(file, name, number)
+    if start.startswith(TIFF):
+        return Picture(from_tiff(file), None)
+    return Picture(from_raw(file, read_bytes(file), shape), None)
+
+
+def split(path: str | Path) -> tuple[Path, str]:
+    """File and name of the image in it, which may be empty."""
+    name, colon, image = str(path).rpartition(":")
+    return (Path(name), image) if colon and name.endswith(OF_SEVERAL) else (Path(path), "")
 
 
 def is_counts(path: str | Path) -> bool:
     """Whether an image file holds counts, not photons."""
-    file = Path(path)
-    return file.is_file() and read_bytes(file).startswith(SMV)
+    file = split(path)[0]
+    return file.is_file() and read_bytes(file, most=len(SMV)).startswith((SMV, CBF))
+
+
+def from_nxmx(path: Path, name: str, number: int | None) -> Picture:
+    """The image named or numbered, or the only one."""
+    from nbnumba.inputs.nxmx import NxmxFile
+
+    if name and not name.isdecimal():
+        raise InputFileError(path, f"has no image {name!r}; name one by its number, as {path.name}:1")
+    with NxmxFile(path) as file:
+        wanted = int(name) if name else number
+        if wanted is None and len(file) != 1:
+            raise InputFileError(path, f"holds {len(file)} images; name one as {path.name}:NUMBER")
+        pixels = file.pixels(wanted or 1)
+        return Picture(pixels, file.exposure(wanted or 1), pixels.dtype.kind in "iu")
+
+
+def from_tiff(path: Path) -> NDArray[Any]:
+    """The pixels of a TIFF file with one image of greys."""
+    from fabio.tifimage import TifImage
+
+    try:
+        pixels = np.asarray(TifImage().read(str(path)).data)
+    except Exception as error:  # fabio raises whatever its parsing stumbles over
+        raise InputFileError(path, f"is not a TIFF image that can be read: {error or type(error).__name__}") from None
+    if pixels.ndim != 2 or not pixels.size or pixels.dtype.kind not in "buif":
+        raise InputFileError(path, f"is not a TIFF image of greys: its pixels have shape {pixels.shape} and type {pixels.dtype}")
+    return pixels
 
 
 def from_numpy(path: Path, data: bytes, name: str) -> NDArray[np.generic]:
@@ -67,7 +124,9 @@ def from_raw(path: Path, data: bytes, shape: Shape | None) -> NDArray[np.float32
     edge = math.isqrt(pixels)
     slow, fast = shape or (edge, edge)
     if rest or not pixels:
-        raise InputFileError(path, f"is no image: neither NumPy's nor SMV, and its {len(data)} bytes are not float32 pixels")
+        raise InputFileError(
+            path, f"is no image: neither NumPy's nor SMV, CBF, HDF5 or TIFF, and its {len(data)} bytes are not float32 pixels"
+        )
     if slow * fast != pixels:
         wanted = f"{slow} x {fast}" if shape else "square; give --shape SLOW FAST"
         raise InputFileError(path, f"has {pixels} float32 pixels, which are not {wanted}")

@@ -11,11 +11,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nbnumba import units
 from nbnumba.errors import InputFileError
+from nbnumba.exposure import Exposure
 from nbnumba.inputs.text import read_bytes
 
 BLOCK = 512
 LARGEST = 100_000
+EXPOSURE = (
+    "PIXEL_SIZE", "DISTANCE", "CLOSE_DISTANCE", "WAVELENGTH", "XDS_ORGX", "XDS_ORGY", "BEAM_CENTER_X", "BEAM_CENTER_Y", "OSC_START", "PHI",
+    "OSC_RANGE", "TWOTHETA", "TIME",
+)  # fmt: skip
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 
 
@@ -39,6 +45,36 @@ class SmvImage:
         if found and number is None:
             raise InputFileError(self.path, f"{keyword} = {found[-1].strip()[:60]!r} is not a number")
         return float(number.group(1)) if number else None
+
+    @property
+    def exposure(self) -> Exposure | None:
+        """What the header says of geometry and scan (FMT-13); None where it does not say enough, or the detector is swung out.
+
+        The beam centre is XDS's nearest point where there is one, else MOSFLM's, X along the slow axis.
+        """
+        named = {name: self.value(name, exact=True) for name in EXPOSURE}
+        pixel, distance = named["PIXEL_SIZE"], named["CLOSE_DISTANCE"] or named["DISTANCE"]
+        if named["XDS_ORGX"] is not None and named["XDS_ORGY"] is not None:
+            centre: tuple[float | None, float | None] = named["XDS_ORGX"] - 0.5, named["XDS_ORGY"] - 0.5
+        else:
+            centre = named["BEAM_CENTER_Y"], named["BEAM_CENTER_X"]
+            centre = (centre[0] / pixel, centre[1] / pixel) if pixel and None not in centre else (None, None)  # type: ignore[operator]
+        fast, slow = centre
+        if not pixel or not distance or fast is None or slow is None or named["TWOTHETA"]:
+            return None
+        start = named["OSC_START"] if named["OSC_START"] is not None else named["PHI"]
+        wavelength = named["WAVELENGTH"]
+        return Exposure(
+            shape=(self.pixels.shape[0], self.pixels.shape[1]),
+            pixel_size=units.metres_from_mm(pixel),
+            origin=(-fast * pixel * 1e-3, slow * pixel * 1e-3, -distance * 1e-3),
+            wavelength=None if wavelength is None else units.metres_from_angstrom(wavelength),
+            polarization_axis=(1.0, 0.0, 0.0),
+            spindle_axis=(1.0, 0.0, 0.0),
+            phi_start=units.radians(start or 0.0),
+            oscillation=units.radians(named["OSC_RANGE"] or 0.0),
+            exposure_time=named["TIME"],
+        )
 
     @property
     def swapped(self) -> NDArray[np.uint16]:

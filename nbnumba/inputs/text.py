@@ -23,10 +23,11 @@ def decoded(path: str | Path, data: bytes) -> str:
         raise InputFileError(path, f"byte {data[error.start]:#04x} is not UTF-8 text", line) from None
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file."""
+def read_bytes(path: str | Path, most: int = -1) -> bytes:
+    """The bytes of a file; most: of its beginning."""
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return file.read(most)
     except OSError as error:
         raise InputFileError(path, f"cannot be read: {error.strerror or error}") from None
     except ValueError:

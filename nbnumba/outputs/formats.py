@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import OutputFileError
 from nbnumba.exposure import Exposure
+from nbnumba.outputs.exposure import exposure_of
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
 
 Pixels = NDArray[Any]
 
@@ -21,7 +26,7 @@ class Format(NamedTuple):
     """A kind of file; counts: the type of its whole numbers, None: any type; stack: whether it holds a whole scan."""
 
     name: str
-    write: Callable[[Pixels, Exposure], bytes]
+    write: Callable[[Pixels, Any], bytes]  # of pixels and their Exposure, None for formats that state none
     counts: Any = None
     stack: bool = False
 
@@ -49,7 +54,7 @@ def nxmx(pixels: Pixels, exposure: Exposure) -> bytes:
     return nxmx_bytes([(pixels, exposure)])
 
 
-def tiff(pixels: Pixels, exposure: Exposure) -> bytes:
+def tiff(pixels: Pixels, exposure: object) -> bytes:
     from fabio.tifimage import TifImage
 
     with tempfile.TemporaryDirectory() as folder:  # fabio writes TIFF files to names only
@@ -58,7 +63,7 @@ def tiff(pixels: Pixels, exposure: Exposure) -> bytes:
         return file.read_bytes()
 
 
-def npy(pixels: Pixels, exposure: Exposure) -> bytes:
+def npy(pixels: Pixels, exposure: object) -> bytes:
     buffer = BytesIO()
     np.save(buffer, pixels)
     return buffer.getvalue()
@@ -79,6 +84,33 @@ def format_of(path: Path) -> Format:
     if path.suffix.lower() not in FORMATS:
         raise OutputFileError(f"{path}: {path.suffix or 'no ending'} stands for no image format; there are {', '.join(FORMATS)}")
     return FORMATS[path.suffix.lower()]
+
+
+def type_of_counts(path: Path) -> type[Any]:
+    """The type of whole numbers in a file of counts: SMV's 16 bits unless its name asks for another format."""
+    kind = FORMATS.get(path.suffix.lower(), SMV)
+    return np.uint16 if kind is SMV else np.int32
+
+
+def image_content(path: Path, experiment: Experiment, blocks: Iterable[Pixels]) -> Iterator[bytes]:
+    """A rendered image's file, of blocks of rows: in the format that its name asks for, else counts as SMV and photons raw (FMT-4)."""
+    kind = FORMATS.get(path.suffix.lower(), SMV)
+    first, rest = peeked(blocks)
+    if first.dtype.kind == "f" and kind in (SMV, CBF):
+        yield from (rows.tobytes() for rows in rest)
+    elif kind is SMV:
+        from nbnumba.outputs.smv import smv_blocks
+
+        yield from smv_blocks(experiment, rest)
+    else:
+        yield kind.write(np.concatenate(list(rest)), exposure_of(experiment))
+
+
+def peeked(blocks: Iterable[Pixels]) -> tuple[Pixels, Iterator[Pixels]]:
+    """The first block, and all of them."""
+    rest = iter(blocks)
+    first = next(rest)
+    return first, chain([first], rest)
 
 
 def fitted(pixels: Pixels, kind: Format) -> tuple[Pixels, int]:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba import units
-from nbnumba.exposure import Exposure
+from nbnumba.exposure import SURFACE, Exposure
 
 STARTS = b"\x0c\x1a\x04\xd5"  # what stands before the compressed pixels
+MODULE, GAP = (195, 487), (17, 7)  # pixels of a Pilatus module and between two, (slow, fast)
 CUTOFF = 2**20 - 1  # counts from which on a pixel is taken for saturated
 
 
@@ -30,7 +31,7 @@ def cbf_bytes(counts: NDArray[np.integer], exposure: Exposure) -> bytes:
         "",
         f"data_image_{exposure.number:05d}",
         "",
-        '_array_data.header_convention "PILATUS_1.2"',
+        f'_array_data.header_convention "{"PILATUS_1.2" if made_of_modules(exposure.shape) else "GENERIC_MINI"}"',
         "_array_data.header_contents",
         ";",
         *(f"# {line}" for line in header_lines(exposure.imgcif)),
@@ -58,17 +59,21 @@ def cbf_bytes(counts: NDArray[np.integer], exposure: Exposure) -> bytes:
     return "\r\n".join(lines).encode("ascii") + STARTS + data + ending.encode("ascii")
 
 
+def made_of_modules(shape: tuple[int, int]) -> bool:
+    """Whether a Pilatus has that size; of any other, readers would not believe that it is one."""
+    return all((pixels + gap) % (module + gap) == 0 for pixels, module, gap in zip(shape, MODULE, GAP, strict=True))
+
+
 def header_lines(exposure: Exposure) -> list[str]:
     """What a Pilatus says of an image. A detector that is not straight in the beam, or another spindle, it cannot say."""
     pixel, (fast, slow) = exposure.pixel_size, exposure.beam_centre
-    sensor = [f"Silicon sensor, thickness {exposure.sensor_thickness:.6f} m"] if exposure.sensor_thickness else []
     wavelength = [] if exposure.wavelength is None else [f"Wavelength {exposure.wavelength * 1e10:.12g} A"]
     polarization = [] if exposure.polarization_fraction is None else [f"Polarization {(1.0 + exposure.polarization_fraction) / 2.0:.6g}"]
     return [
-        "Detector: PILATUS simulated by nbnumba, S/N 00-0000",
+        f"Detector: {'PILATUS' if made_of_modules(exposure.shape) else 'GENERIC'} simulated by nbnumba, S/N 00-0000",
         exposure.began.isoformat(timespec="milliseconds"),
         f"Pixel_size {pixel:.12g} m x {pixel:.12g} m",
-        *sensor,
+        f"Silicon sensor, thickness {exposure.sensor_thickness or SURFACE:.9f} m",
         f"Exposure_time {exposure.seconds:.9g} s",
         f"Exposure_period {exposure.seconds:.9g} s",
         f"Count_cutoff {CUTOFF} counts",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from nbnumba.outputs.sequential_noise import SequentialNoise
 
 
-def noisy_counts(image: Image, seed: int, offset: float) -> Iterator[NDArray[np.uint16]]:
-    """Photons drawn for every pixel of the region of interest, plus ``offset``, clipped to 16 bits; 0 elsewhere. In blocks."""
-    noise = noise_of(image, seed)
+def noisy_counts(image: Image, seed: int, offset: float, dtype: type[Any] = np.uint16) -> Iterator[NDArray[Any]]:
+    """Photons drawn for every pixel of the region of interest, plus ``offset``, clipped to a type; 0 elsewhere. In blocks."""
+    noise, most = noise_of(image, seed), float(np.iinfo(dtype).max)
     for block in image.blocks():
-        yield block.image(np.clip(noise.draw(block) + offset, 0.0, 65535.0), np.uint16)
+        yield block.image(np.clip(noise.draw(block) + offset, 0.0, most), dtype)
 
 
 def noise_of(image: Image, seed: int) -> SequentialNoise | CounterNoise:

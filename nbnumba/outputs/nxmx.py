@@ -8,14 +8,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from importlib import metadata
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba import __version__, units
-from nbnumba.exposure import BEGINNING, Exposure, Vector
+from nbnumba import units
+from nbnumba.exposure import BEGINNING, SURFACE, Exposure, Vector
 from nbnumba.outputs.minicbf import CUTOFF
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 DATA = "/entry/data/data"
 LEVEL = 4  # of zlib
-UNSTATED_SENSOR = "Si"  # NXmx asks for a material; with a thickness of 0 it means nothing
+MATERIAL = "Si"  # NXmx asks for one
 
 
 def chunk_bytes(pixels: NDArray[np.generic]) -> bytes:
@@ -50,7 +51,7 @@ def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Ite
         entry["definition"] = "NXmx"
         entry["start_time"] = f"{BEGINNING.isoformat()}Z"
         entry["end_time_estimated"] = f"{BEGINNING.isoformat()}Z"
-        entry["program_name"] = f"nbnumba {__version__}"
+        entry["program_name"] = f"nbnumba {metadata.version('nbnumba')}"
         data = group(entry, "data", "NXdata", signal="data")
         pixels = data.create_dataset("data", shape, dtype, chunks=(1, *first.shape), compression=LEVEL, shuffle=True)
         for number, chunk in enumerate(chunks):
@@ -124,8 +125,8 @@ def detector(instrument: h5py.Group, exposure: Exposure, dtype: np.dtype[Any]) -
     quantity(made, "y_pixel_size", exposure.pixel_size, "m")
     quantity(made, "count_time", exposure.seconds, "s")
     quantity(made, "frame_time", exposure.seconds, "s")
-    quantity(made, "sensor_thickness", exposure.sensor_thickness, "m")
-    made["sensor_material"] = UNSTATED_SENSOR
+    quantity(made, "sensor_thickness", exposure.sensor_thickness or SURFACE, "m")
+    made["sensor_material"] = MATERIAL
     made["saturation_value"] = CUTOFF
     made["underload_value"] = 0
     if dtype.kind in "iu":

@@ -41,12 +41,12 @@ class Series:
         """Whether an image is there."""
         return self.file(number).is_file()
 
-    def put(self, pixels: NDArray[Any], exposure: Exposure) -> None:
+    def put(self, number: int, pixels: NDArray[Any], exposure: Exposure | None) -> None:
         """Write an image, of the format's type."""
-        place(self.kind.write(pixels, exposure), self.work, self.file(exposure.number))
+        place(self.kind.write(pixels, exposure), self.work, self.file(number))
 
-    def finish(self, exposures: Sequence[Exposure]) -> None:
-        """All images are there."""
+    def finish(self, exposures: Sequence[Exposure], dtype: Any = np.int32) -> None:
+        """All images are there; exposures: of all in order; dtype: of their pixels."""
         shutil.rmtree(self.work, ignore_errors=True)
 
     def remove(self, numbers: Iterable[int]) -> None:
@@ -79,19 +79,19 @@ class Stack(Series):
         """Where an image waits."""
         return self.work / f"{number:06d}.chunk"
 
-    def put(self, pixels: NDArray[Any], exposure: Exposure) -> None:
+    def put(self, number: int, pixels: NDArray[Any], exposure: Exposure | None) -> None:
         """Compress an image."""
         from nbnumba.outputs.nxmx import chunk_bytes
 
-        place(chunk_bytes(pixels), self.work, self.waiting(exposure.number))
+        place(chunk_bytes(pixels), self.work, self.waiting(number))
 
-    def finish(self, exposures: Sequence[Exposure]) -> None:
+    def finish(self, exposures: Sequence[Exposure], dtype: Any = np.int32) -> None:
         """Put all images into the file."""
         from nbnumba.outputs.nxmx import write_nxmx
 
         if not self.path.is_file():
             whole = self.work / "whole"
-            write_nxmx(whole, exposures, np.int32, (self.waiting(exposure.number).read_bytes() for exposure in exposures))
+            write_nxmx(whole, exposures, dtype, (self.waiting(exposure.number).read_bytes() for exposure in exposures))
             whole.replace(self.path)
         super().finish(exposures)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,13 @@ def automatic_scale(image: Image) -> float:
     return BRIGHTEST / image.statistics.maximum if image.statistics.maximum > 0.0 else 1.0
 
 
-def counts(image: Image, scale: float, offset: float) -> Iterator[NDArray[np.uint16]]:
-    """Pixels times ``scale`` (0: automatic) plus ``offset``, rounded and clipped to 16 bits; 0 outside the region of interest."""
-    scale = scale or automatic_scale(image)
+def counts(image: Image, scale: float, offset: float, dtype: type[Any] = np.uint16) -> Iterator[NDArray[Any]]:
+    """Pixels times ``scale`` (0: automatic) plus ``offset``, rounded and clipped to a type; 0 outside the region of interest."""
+    scale, most = scale or automatic_scale(image), float(np.iinfo(dtype).max)
     for block in image.blocks():
         scaled = block.photons[block.region].astype(np.float64) * scale + offset
-        yield block.image((np.clip(scaled, 0.0, 65535.0) + 0.5).astype(np.float32), np.uint16)
+        clipped = np.clip(scaled, 0.0, most) + 0.5
+        yield block.image(clipped.astype(np.float32) if dtype is np.uint16 else np.minimum(clipped, most), dtype)
 
 
 def smv_blocks(experiment: Experiment, pixels: Iterable[NDArray[np.uint16]]) -> Iterator[bytes]:

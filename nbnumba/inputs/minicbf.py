@@ -1,0 +1,62 @@
+"""miniCBF images: pixels by fabio, geometry and scan from the header that Dectris's detectors write (FMT-18)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba import units
+from nbnumba.errors import InputFileError
+from nbnumba.exposure import SURFACE, Exposure
+
+NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
+HEADER = "_array_data.header_contents"
+
+
+def read_cbf(path: Path) -> tuple[NDArray[Any], Exposure | None]:
+    """Counts [slow, fast], and what the header says; None where it does not say enough. Raises InputFileError."""
+    from fabio.cbfimage import CbfImage
+
+    try:
+        image = CbfImage().read(str(path))
+        pixels = np.asarray(image.data)
+    except Exception as error:  # fabio raises whatever its parsing stumbles over
+        raise InputFileError(path, f"is not a CBF image that can be read: {error or type(error).__name__}") from None
+    if pixels.ndim != 2 or not pixels.size:
+        raise InputFileError(path, f"is not a CBF image that can be read: its pixels have shape {pixels.shape}")
+    return pixels, exposure_of_header(str(image.header.get(HEADER, "")), pixels.shape)
+
+
+def exposure_of_header(text: str, shape: tuple[int, ...]) -> Exposure | None:
+    """Detector straight in the beam, spindle along x, as a Pilatus states it; None without beam centre, distance or pixel size."""
+    pixel = stated(text, r"Pixel_size")
+    distance = stated(text, r"Detector_distance")
+    centre = re.search(rf"Beam_xy\s*\(\s*{NUMBER}\s*,\s*{NUMBER}\s*\)", text)
+    if not (pixel and distance and centre):
+        return None
+    fast, slow = (float(v) * pixel for v in centre.groups())
+    thickness = stated(text, "(?:Silicon|CdTe) sensor, thickness") or 0.0
+    wavelength, polarization = stated(text, "Wavelength"), stated(text, "Polarization")
+    return Exposure(
+        shape=(shape[0], shape[1]),
+        pixel_size=pixel,
+        origin=(-fast, slow, -distance),
+        wavelength=None if wavelength is None else wavelength * 1e-10,
+        polarization_axis=(1.0, 0.0, 0.0),
+        polarization_fraction=None if polarization is None else 2.0 * polarization - 1.0,
+        spindle_axis=(1.0, 0.0, 0.0),
+        phi_start=units.radians(stated(text, "Start_angle") or 0.0),
+        oscillation=units.radians(stated(text, "Angle_increment") or 0.0),
+        exposure_time=stated(text, "Exposure_period") or stated(text, "Exposure_time"),
+        sensor_thickness=thickness if thickness > SURFACE else 0.0,
+    )
+
+
+def stated(text: str, name: str) -> float | None:
+    """The number after a name, None where there is none."""
+    found = re.search(rf"#\s*{name}[\s=:(]*{NUMBER}", text)
+    return float(found[1]) if found else None

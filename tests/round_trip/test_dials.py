@@ -1,0 +1,158 @@
+"""A sweep of a known crystal, processed by DIALS as a beamline's images are."""
+
+import itertools
+import json
+import math
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import gemmi
+import numpy as np
+import pytest
+
+from nbnumba import Experiment, experiment_from_options
+from nbnumba.cli.main import main
+from nbnumba.outputs.exposure import exposure_of
+
+pytestmark = pytest.mark.skipif(shutil.which("dials.integrate") is None, reason="DIALS is not installed (Debian's package dials)")
+
+CELL_A = (52.0, 61.0, 74.0)
+D_MIN = 2.4
+IMAGES, WIDTH_DEG = 40, 0.5
+NAMES = ("scan_####.cbf", "scan_####.img", "scan.nxs")
+OPTIONS = (
+    f"-hkl p1.hkl -cell {' '.join(map(str, CELL_A))} 90 90 90 -misset 10 25 40 -N 10 -gauss_xtal -lambda 1 -distance 140 -pixel 0.172 "
+    "-detpixels 800 -fluence 5e28 -polar 0.998 -water 0.08 -phisteps 10"
+)
+
+
+def structure_factors() -> np.ndarray:
+    """Rows h k l F of random atoms in P1."""
+    rng = np.random.default_rng(1)
+    edges = [int(edge / D_MIN) for edge in CELL_A]
+    hkl = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in edges], indexing="ij"), -1).reshape(-1, 3)
+    s2 = ((hkl / np.array(CELL_A)) ** 2).sum(axis=1)
+    hkl, s2 = hkl[(s2 > 0.0) & (s2 <= D_MIN**-2)], s2[(s2 > 0.0) & (s2 <= D_MIN**-2)]
+    F = sum(6.0 * np.exp(2j * math.pi * (hkl @ atom)) for atom in rng.random((150, 3)))
+    return np.column_stack([hkl, np.abs(F) * np.exp(-15.0 * s2 / 4.0)])
+
+
+class Outcome(NamedTuple):
+    """What DIALS finds. cell: A, deg; reciprocal: (3, 3), columns a*, b*, c* in 1/A; hkl, intensity: of integrated reflections."""
+
+    found: int
+    indexed: float
+    cell: tuple[float, ...]
+    reciprocal: np.ndarray
+    hkl: np.ndarray
+    intensity: np.ndarray
+
+
+def dials(folder: Path, *words: str) -> str:
+    done = subprocess.run([f"dials.{words[0]}", *words[1:]], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def process(folder: Path, images: list[str]) -> Outcome:
+    """The usual way from images to intensities. The smallest spot is given since DIALS's own default depends on the format."""
+    dials(folder, "import", *images)
+    spots = dials(folder, "find_spots", "imported.expt", "nproc=1", "min_spot_size=3")
+    indexing = dials(folder, "index", "imported.expt", "strong.refl")
+    dials(folder, "refine", "indexed.expt", "indexed.refl")
+    dials(folder, "integrate", "refined.expt", "refined.refl", "nproc=1")
+    dials(folder, "export", "integrated.expt", "integrated.refl", "format=mtz")
+    row = next(line for line in reversed(indexing.splitlines()) if line.startswith("|") and line.rstrip(" |").endswith("%"))
+    crystal = json.loads((folder / "refined.expt").read_text())["crystal"][0]
+    direct = np.array([crystal[f"real_space_{axis}"] for axis in "abc"])
+    lengths = np.linalg.norm(direct, axis=1)
+    cosines = [direct[i] @ direct[j] / lengths[i] / lengths[j] for i, j in ((1, 2), (0, 2), (0, 1))]
+    mtz = gemmi.read_mtz_file(str(folder / "integrated.mtz"))
+    mtz.switch_to_original_hkl()
+    return Outcome(
+        found=int(spots.split("Saved ")[-1].split()[0]),
+        indexed=float(row.split("|")[-2].strip().rstrip("%")) / 100.0,
+        cell=(*lengths, *np.degrees(np.arccos(cosines))),
+        reciprocal=np.linalg.inv(direct),
+        hkl=mtz.make_miller_array(),
+        intensity=np.array(mtz.column_with_label("IPR")),
+    )
+
+
+def reindexed(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """The change of axes (of an orthogonal lattice, whose two ends nothing tells apart) that brings the found lattice to the true one."""
+    signs = [np.diag(s) for s in itertools.product((-1, 1), repeat=3) if np.prod(s) == 1]
+    return min(signs, key=lambda change: np.abs(found @ change - true).sum())
+
+
+def true_reciprocal(experiment: Experiment) -> np.ndarray:
+    """Columns a*, b*, c* in 1/A in imgCIF's laboratory."""
+    here = exposure_of(experiment)
+    frames = [np.column_stack([e.incident, e.fast_axis, e.slow_axis]) for e in (here, here.imgcif)]
+    return frames[1] @ np.linalg.inv(frames[0]) @ experiment.unit_cell.reciprocal.T * 1e-10
+
+
+def angle_deg(a: np.ndarray, b: np.ndarray) -> float:
+    """Between two orientations given as rows or columns of one lattice: that of the rotation that takes one nearest to the other."""
+    u, _, v = np.linalg.svd(a @ np.linalg.inv(b))
+    return math.degrees(math.acos(min(1.0, (np.trace(u @ v) - 1.0) / 2.0)))
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """The same sweep in every format that DIALS reads, processed."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    np.savetxt(folder / "p1.hkl", structure_factors(), fmt="%d %d %d %.4f")
+    places = {name: folder / Path(name).suffix[1:] for name in NAMES}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, place in places.items():
+            place.mkdir()
+            words = [*OPTIONS.split(), "--quirk", "water-squared=off", "--images", str(IMAGES), "--width", str(WIDTH_DEG)]
+            assert main(["sweep", *words, "-o", f"{place.name}/{name}"]) == 0
+    images = {name: sorted(file.name for file in place.glob(f"*{Path(name).suffix}")) for name, place in places.items()}
+    assert [len(files) for files in images.values()] == [IMAGES, IMAGES, 1]
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(process, places.values(), images.values())
+    return dict(zip(NAMES, found, strict=True))
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """The first image's."""
+    file = tmp_path_factory.mktemp("table") / "p1.hkl"
+    file.write_text("1 0 0 1\n")
+    return experiment_from_options(OPTIONS.replace("p1.hkl", str(file)))
+
+
+@pytest.mark.spec("FMT-17", "FMT-18", "FMT-19")
+@pytest.mark.parametrize("name", NAMES)
+def test_dials_finds_the_crystal_again(name: str, outcomes: dict[str, Outcome], experiment: Experiment) -> None:
+    outcome, true = outcomes[name], true_reciprocal(experiment)
+    assert outcome.found > 2000
+    assert outcome.indexed >= 0.95
+    np.testing.assert_allclose(outcome.cell[:3], CELL_A, rtol=1e-3)
+    np.testing.assert_allclose(outcome.cell[3:], 90.0, atol=0.05)
+    change = reindexed(outcome.reciprocal, true)
+    assert angle_deg(outcome.reciprocal @ change, true) <= 0.05
+    factors = {(h, k, l): F for h, k, l, F in structure_factors()}
+    squares = np.array([factors.get(tuple(row), np.nan) ** 2 for row in outcome.hkl @ change])
+    known = np.isfinite(squares)
+    assert known.sum() > 7000
+    assert np.corrcoef(squares[known], outcome.intensity[known])[0, 1] >= 0.98
+
+
+@pytest.mark.spec("FMT-17")
+def test_every_format_gives_the_same(outcomes: dict[str, Outcome]) -> None:
+    first, *others = outcomes.values()
+    for other in others:
+        assert other.found == first.found
+        assert other.indexed == pytest.approx(first.indexed, abs=1e-3)
+        np.testing.assert_allclose(other.cell, first.cell, rtol=1e-4)
+        mine, theirs = ({tuple(row): i for row, i in zip(o.hkl, o.intensity, strict=True)} for o in (first, other))
+        both = sorted(mine.keys() & theirs.keys())
+        assert len(both) > 0.98 * len(mine)
+        assert np.corrcoef([mine[k] for k in both], [theirs[k] for k in both])[0, 1] > 0.999
