@@ -13,7 +13,9 @@ import numpy as np
 
 from nbnumba.compare.images import AGREEMENT
 from nbnumba.errors import NbnumbaError
+from nbnumba.inputs.image import read_image
 from nbnumba.inputs.trace import Key, TraceFile, Value, read_trace
+from nbnumba.outputs.formats import CBF, FORMATS, NXMX
 
 NUMBERS = 1e-6  # relative difference of figures in reports and traces
 COUNTS = 1e-4  # of the bytes of an integer image that may differ
@@ -40,22 +42,28 @@ def same_outcome(there: Path, here: Path, kind: str) -> Verdict:
 
 
 def same_photons(there: Path, here: Path) -> Verdict:
-    """Raw images: within 1e-6 of the maximum."""
-    if there.stat().st_size != here.stat().st_size or there.stat().st_size % 4:
+    """Images of photons, raw or of a format: within 1e-6 of the maximum."""
+    if there.suffix.lower() in FORMATS:
+        a, b = (read_image(path).ravel() for path in (there, here))
+    elif there.stat().st_size != here.stat().st_size or there.stat().st_size % 4:
         return Verdict(False, f"has {here.stat().st_size} bytes, not {there.stat().st_size}")
-    a, b = (np.frombuffer(path.read_bytes(), np.float32).astype(np.float64) for path in (there, here))
+    else:
+        a, b = (np.frombuffer(path.read_bytes(), np.float32).astype(np.float64) for path in (there, here))
+    if a.shape != b.shape:
+        return Verdict(False, f"has {b.size} pixels, not {a.size}")
     most = float(np.abs(a).max(initial=0.0))
     apart = float(np.abs(a - b).max(initial=0.0)) / most if most else math.inf
     return Verdict(apart <= AGREEMENT, f"{'equal within' if apart <= AGREEMENT else 'differs by'} {apart:.1e} of the maximum")
 
 
 def same_counts(there: Path, here: Path) -> Verdict:
-    """Integer images, headers included: all but a few bytes."""
-    a, b = (np.frombuffer(path.read_bytes(), np.uint8) for path in (there, here))
+    """Integer images: all but a few bytes, headers included, or pixels where a file of the format is compressed."""
+    compressed = FORMATS.get(there.suffix.lower()) in (CBF, NXMX)
+    a, b = ((read_image(path).ravel() if compressed else np.frombuffer(path.read_bytes(), np.uint8)) for path in (there, here))
     if a.size != b.size:
-        return Verdict(False, f"has {b.size} bytes, not {a.size}")
+        return Verdict(False, f"has {b.size} {'pixels' if compressed else 'bytes'}, not {a.size}")
     fraction = float(np.count_nonzero(a != b)) / a.size
-    return Verdict(fraction <= COUNTS, f"{fraction:.1e} of its bytes differ")
+    return Verdict(fraction <= COUNTS, f"{fraction:.1e} of its {'pixels' if compressed else 'bytes'} differ")
 
 
 def same_trace(there: Path, here: Path) -> Verdict:

@@ -1,0 +1,215 @@
+"""Sweeps: what is in their images, and what is left of them when they are interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from nbnumba import experiment_from_options, simulate
+from nbnumba.cli.main import main
+from nbnumba.inputs.image import read_image, read_picture
+from nbnumba.outputs.counter_noise import CounterNoise
+
+OPTIONS = "-default_F 50 -cell 50 60 70 90 90 90 -lambda 1 -distance 100 -N 10 -detpixels 64 -pixel 0.5 -phi 5 -phisteps 3 -oversample 1"
+SWEEP = [*OPTIONS.split(), "--images", "4", "--width", "0.5"]
+NAMES = ("scan_####.cbf", "scan_###.img", "scan_##.tif", "scan_#.npy", "scan.nxs")
+
+
+def image_names(name: str, images: int) -> list[str]:
+    """Files of a sweep's images as they are read."""
+    digits = name.count("#")
+    return [name.replace("#" * digits, f"{i:0{digits}d}") if digits else f"{name}:{i}" for i in range(1, images + 1)]
+
+
+@pytest.mark.spec("CLI-13")
+@pytest.mark.parametrize("name", NAMES)
+def test_image_i_is_what_a_run_at_its_angle_renders(name: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *SWEEP, "-seed", "7", "-o", name]) == 0
+    assert "4 images, 4 of them rendered now; wrote scan" in capsys.readouterr().out
+    for number, file in enumerate(image_names(name, 4), 1):
+        expected = simulate(experiment_from_options(f"{OPTIONS} -phi {5 + (number - 1) * 0.5} -osc 0.5"))
+        drawn = CounterNoise(7, number).draw(next(expected.blocks()))
+        np.testing.assert_array_equal(read_image(file), drawn)
+
+
+@pytest.mark.spec("CLI-13")
+def test_without_noise_photons_are_scaled_and_rounded(in_tmp_path: Path) -> None:
+    assert main(["sweep", *SWEEP, "-nonoise", "-scale", "0.5", "-adc", "3", "-o", "scan.npy"]) == 0
+    expected = simulate(experiment_from_options(f"{OPTIONS} -phi 5.5 -osc 0.5")).float32
+    np.testing.assert_array_equal(read_image("scan_0002.npy"), np.rint(expected * 0.5) + 3)
+
+
+@pytest.mark.spec("CLI-13")
+@pytest.mark.parametrize("name", ["scan_####.cbf", "scan_####.img", "scan.nxs"])
+def test_headers_state_geometry_and_angles(name: str, in_tmp_path: Path) -> None:
+    assert main(["sweep", *SWEEP, "-o", name]) == 0
+    for number, file in enumerate(image_names(name, 4), 1):
+        found = read_picture(file).exposure
+        assert found is not None
+        assert np.degrees([found.phi_start, found.oscillation]) == pytest.approx([5 + 0.5 * (number - 1), 0.5], abs=1e-9)
+        assert found.shape == (64, 64)
+        assert [found.pixel_size, found.wavelength, found.distance] == pytest.approx([5e-4, 1e-10, 0.1], rel=1e-9)
+        assert found.beam_centre == pytest.approx((33.0, 33.0), abs=1e-6)  # MOSFLM's default: (32 + 1/2) + 1/2 pixels
+        assert found.spindle_axis == (1.0, 0.0, 0.0)
+
+
+@pytest.mark.spec("FMT-19")
+def test_an_nxmx_file_is_compressed_an_image_a_chunk(in_tmp_path: Path) -> None:
+    assert main(["sweep", *SWEEP, "-o", "scan.nxs"]) == 0
+    with h5py.File("scan.nxs") as file:
+        data = file["entry/data/data"]
+        assert data.shape == (4, 64, 64)
+        assert data.chunks == (1, 64, 64)
+        assert data.compression == "gzip"
+        assert data.shuffle
+        layout = h5py.VirtualLayout((8, 64, 64), data.dtype)
+        layout[:4], layout[4:] = h5py.VirtualSource(data), h5py.VirtualSource(data)
+        expected = data[:]
+    with h5py.File("both.h5", "w") as both:
+        both.create_virtual_dataset("data", layout)
+    with h5py.File("both.h5") as both:
+        np.testing.assert_array_equal(both["data"][4:], expected)
+
+
+@pytest.mark.spec("CLI-13")
+def test_the_record_says_what_was_rendered(in_tmp_path: Path) -> None:
+    assert main(["sweep", *SWEEP, "-o", "scan_####.cbf"]) == 0
+    record = json.loads(Path("scan.json").read_text())
+    assert (record["images"], record["width_deg"], record["noise_seed"]) == (4, 0.5, 1)
+    assert record["phi_start_deg"] == pytest.approx(5.0)
+    assert record["stages"]["rotation"] == "spec"
+    assert sorted(path.name for path in Path().iterdir()) == ["scan.json", *image_names("scan_####.cbf", 4)]
+
+
+@pytest.mark.spec("CLI-14")
+@pytest.mark.parametrize("name", ["scan_####.cbf", "scan.nxs"])
+def test_the_same_command_again_renders_what_is_missing(name: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["sweep", *SWEEP, "-o", name]
+    assert main(command) == 0
+    whole = contents(in_tmp_path)
+    file = in_tmp_path / image_names(name, 4)[2].partition(":")[0]
+    file.unlink()
+    assert main(command) == 0
+    assert main(command) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(";")[0] for line in said] == [
+        "4 images, 4 of them rendered now", f"4 images, {1 if '#' in name else 4} of them rendered now", "4 images, 0 of them rendered now",
+    ]  # fmt: skip
+    assert contents(in_tmp_path) == whole
+
+
+@pytest.mark.spec("CLI-14")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["-phi", "6"], "scan.json: is of another sweep, with phi_start_deg 5.0 instead of 6.0"),
+        (["-seed", "2"], "scan.json: is of another sweep, with noise_seed 1 instead of 2"),
+        (["-N", "9"], "scan.json: is of another sweep, with experiment_sha256"),
+        (["--preset", "physics"], "scan.json: is of another sweep, with experiment_sha256"),
+        (["--images", "5"], "scan.json: is of another sweep, with images 4 instead of 5"),
+    ],
+)
+def test_another_sweep_is_refused(change: list[str], message: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["sweep", *SWEEP, "-o", "scan_####.npy"]
+    assert main(command) == 0
+    before = contents(in_tmp_path)
+    assert main([*command, *change]) == 2
+    assert message in capsys.readouterr().err
+    assert contents(in_tmp_path) == before
+    assert main([*command, *change, "--overwrite"]) == 0
+    assert contents(in_tmp_path) != before
+
+
+@pytest.mark.spec("CLI-14")
+def test_files_of_unknown_origin_are_refused(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("scan_0002.cbf").write_text("mine")
+    assert main(["sweep", *SWEEP, "-o", "scan.cbf"]) == 2
+    assert "scan_0002.cbf: is there already, and scan.json that would say of which sweep is not" in capsys.readouterr().err
+    Path("scan_0002.cbf").unlink()
+    Path("scan.json").write_text("[]")
+    assert main(["sweep", *SWEEP, "-o", "scan.cbf"]) == 2
+    assert "scan.json: is not the record of a sweep; give another name, or --overwrite" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["scan.json"]
+
+
+@pytest.mark.spec("CLI-13")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "scan.xyz"], "scan.xyz: .xyz stands for no image format; there are .img, .smv, .cbf"),
+        (["-o", "nowhere/scan.cbf"], "nowhere/scan.json: cannot be written: the folder nowhere does not exist"),
+        (["--width", "nan"], "--width nan: must be a finite angle of 0 deg or more"),
+        (["--width", "-1"], "--width -1: must be a finite angle of 0 deg or more"),
+        (["--images", "0"], "0 is not in the range 1<=x<=100000"),
+    ],
+)
+def test_bad_input(words: list[str], message: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *SWEEP, *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.spec("CLI-13")
+def test_what_a_file_cannot_hold_is_said(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *SWEEP, "-twotheta", "10", "-nonoise", "-scale", "1e6", "-o", "scan.img"]) == 0
+    said = capsys.readouterr().err
+    assert "warning: scan.img: a SMV file cannot say that the detector is not straight in the beam" in said
+    assert "pixels have more than the 65535 counts that SMV holds: cut off" in said
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def start(words: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "nbnumba.cli.main", *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.spec("CLI-14")
+@pytest.mark.parametrize(
+    ("name", "kills"),
+    [
+        ("scan_####.cbf", 2),
+        ("scan.nxs", 2),
+        pytest.param("scan_####.img", 25, marks=pytest.mark.slow),
+        pytest.param("scan.h5", 25, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_any_moment_it_goes_on(name: str, kills: int, tmp_path: Path) -> None:
+    words = ["sweep", *OPTIONS.split(), "-detpixels", "300", "--images", "40", "--width", "0.5", "-o", name]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert start(words, whole).wait() == 0  # compiles
+    for file in whole.iterdir():
+        file.unlink()
+    began = time.monotonic()
+    assert start(words, whole).wait() == 0
+    duration = time.monotonic() - began
+    cut_short = 0
+    for moment in np.random.default_rng(3).uniform(0.3, 1.0, kills):
+        folder = tmp_path / f"{moment:.9f}"
+        folder.mkdir()
+        process = start(words, folder)
+        time.sleep(moment * duration)
+        process.send_signal(signal.SIGKILL)
+        cut_short += process.wait() == -signal.SIGKILL
+        for file in folder.glob(f"*{Path(name).suffix}"):
+            assert file.read_bytes() == (whole / file.name).read_bytes()  # what is there is whole
+        assert start(words, folder).wait() == 0
+        assert contents(folder) == contents(whole)
+    assert cut_short > kills / 2
