@@ -5,16 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import math
-import shutil
 import subprocess
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from geometry_files import REAL_AXES, expt_content, panel, turn, write_expt
+from geometry_files import REAL_AXES, expt_content, panel, python_with_dxtbx, turn, write_expt
 
 import nbnumba
 from nbnumba.errors import InputFileError
@@ -324,16 +322,6 @@ print(json.dumps({
     "normal": beam.get_polarization_normal(), "fraction": beam.get_polarization_fraction(),
 }))
 """
-
-
-@cache
-def python_with_dxtbx() -> str | None:
-    """A Python that has dxtbx."""
-    for name in ("dials.python", "/usr/bin/python3"):
-        found = shutil.which(name)
-        if found and subprocess.run([found, "-c", "import dxtbx"], capture_output=True, check=False).returncode == 0:
-            return found
-    return None
 
 
 @pytest.mark.spec("FMT-21")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from geometry_files import REAL_AXES, XDS_INP, XPARM
+from geometry_files import REAL_AXES, XDS_INP, XPARM, python_with_dxtbx
 
 import nbnumba
 from nbnumba.errors import InputFileError
@@ -247,3 +249,34 @@ def test_images_and_files_that_there_are_not(tmp_path: Path) -> None:
         with pytest.raises(InputFileError) as raised:
             read_xds(written(tmp_path, text))
         assert str(raised.value) == f"{path}: is neither an XDS.INP (it has no KEYWORD= value) nor begins with XPARM.XDS"
+
+
+DXTBX = """
+import json, sys
+import dxtbx
+from dxtbx.serialize import xds
+models, crystal = dxtbx.load(sys.argv[1]), xds.to_crystal(sys.argv[1])
+panel = models.get_detector()[0]
+print(json.dumps([
+    *(panel.get_pixel_lab_coord(pixel) for pixel in ((0, 0), (400, 0), (0, 420))), models.get_beam().get_s0(),
+    models.get_goniometer().get_rotation_axis(), *crystal.get_real_space_vectors(),
+]))
+"""
+
+
+@pytest.mark.spec("FMT-22")
+def test_against_dxtbx(tmp_path: Path) -> None:
+    """dxtbx has another frame: lengths and angles between pixels, beam, spindle and cell axes are compared."""
+    python = python_with_dxtbx()
+    if python is None:
+        pytest.skip("dxtbx is not installed")
+    (tmp_path / "XPARM.XDS").write_text(XPARM)
+    done = subprocess.run([python, "-c", DXTBX, str(tmp_path / "XPARM.XDS")], capture_output=True, text=True, check=True)
+    theirs = np.array(json.loads(done.stdout))
+    found = nbnumba.experiment_from_options(["--xds", str(tmp_path / "XPARM.XDS"), "-default_F", "1"])
+    frame, pixel = found.frame, found.detector.pixel_size
+    corners = [frame.pix0 + pixel * (f * frame.fast_axis + s * frame.slow_axis) for f, s in ((0, 0), (400, 0), (0, 420))]
+    s0 = frame.incident / found.beam.wavelength * 1e-10
+    ours = np.stack([*(1e3 * corner for corner in corners), s0, frame.spindle_axis, *(found.unit_cell.direct * 1e10)])
+    assert ours @ ours.T == pytest.approx(theirs @ theirs.T, rel=1e-12, abs=1e-10)
+    assert np.linalg.det(ours[:3]) == pytest.approx(np.linalg.det(theirs[:3]))
