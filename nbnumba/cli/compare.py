@@ -22,6 +22,7 @@ from nbnumba.cli.why import explanation
 from nbnumba.errors import OptionError, OutputFileError
 from nbnumba.experiment.model import PRESETS
 from nbnumba.files import check_writable, write_all
+from nbnumba.options.table import GEOMETRY
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +110,9 @@ def sides_of(operands: tuple[str, ...], own: OptionSet | None, options: Mapping[
             raise OptionError(f"--exe {exe}: is not a file; name an executable of the reference program")
         if own.own["config"]:
             raise OptionError(f"--exe {exe}: takes options of the reference program; --config has none of them")
+        for one in own.given:
+            if one.option in GEOMETRY:
+                raise OptionError(f"--exe {exe}: takes options of the reference program; {one.name} is none of them")
         return own, Executable(exe, own), None
     found = [from_operand(operand) for operand in operands]
     if len(found) == 2 and not (presets or exe):

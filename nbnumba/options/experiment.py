@@ -13,6 +13,7 @@ from typing import Any
 
 from nbnumba import units
 from nbnumba.errors import OptionError
+from nbnumba.experiment.beam import Beam
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.experiment import Experiment
 from nbnumba.experiment.model import Model
@@ -23,12 +24,16 @@ from nbnumba.inputs.matrix import read_matrix
 from nbnumba.inputs.smv import read_smv
 from nbnumba.inputs.source_table import read_sources
 from nbnumba.options.arguments import Given, in_si, is_number, numbers, split_arguments, words
+from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded
 from nbnumba.options.headers import header_values
-from nbnumba.options.table import SECTIONS, WITHOUT_EFFECT
+from nbnumba.options.table import DISTANCE, GEOMETRY, SECTIONS, WITHOUT_EFFECT
 
 RANDOM = "random"
 IMPLICIT_DUMP = Path("Fdump.bin")
 HEADERS = ("-mask", "-img")  # in the order in which they act
+BY_DIRECT_BEAM = (DISTANCE, "-Xbeam", "-Ybeam", "-pivot beam")
+NEAREST_POINT = {"-ORGX": "detector.close_x", "-ORGY": "detector.close_y"}  # what the option takes the place of
+NAMED_CONVENTIONS = ("-mosflm", "-xds", "-adxv", "-denzo", "-dials")
 
 
 def experiment_from_options(options: Mapping[str, Any] | str | Sequence[str], base: Experiment | None = None) -> Experiment:
@@ -58,10 +63,14 @@ class Draft:
         self.pivot: str | None = None  # where -pivot itself puts it
         self.notes: list[str] = []
         self.files_read: list[Path] = []
+        self.geometry: Given | None = None  # the file that the detector's place is from
+        self.by_direct_beam: Fields = {}  # the same place in other words, until an option needs them
 
     def apply(self, given: Given) -> None:
         """Do what the option says."""
         option = given.option
+        if self.geometry is not None:
+            self._adjust_geometry(given)
         self.values.update(option.settings)
         if option.name == "-pivot":
             self.pivot = given.values[0]
@@ -90,6 +99,25 @@ class Draft:
         if given.option.name == "-mask":
             self.values["sampling.mask"] = (image.swapped if as_reference else image.pixels) != 0
 
+    def apply_geometry(self, given: Given, distance: float | None = None) -> None:
+        """Geometry, scan and crystal from the file of another program; distance: the user's, in m, for a file that leaves it open."""
+        recorded = read_recorded(given, distance)
+        self.files_read.append(Path(given.values[0]))
+        self.notes.extend(recorded.notes)
+        self.values.update(fields_of(recorded))
+        self.geometry, self.by_direct_beam = given, by_direct_beam(recorded.exposure)
+
+    def _adjust_geometry(self, given: Given) -> None:
+        """Make ready for an option that changes the geometry of a file."""
+        name = given.option.name
+        if name in NAMED_CONVENTIONS:
+            raise OptionError(f"{given.name}: {self.geometry} has a frame of its own; leave {given.name} out, or give it before")
+        if name in BY_DIRECT_BEAM or " ".join((name, *given.values)) in BY_DIRECT_BEAM:
+            self.values.update(self.by_direct_beam)
+            self.by_direct_beam = {}
+        elif name in NEAREST_POINT:
+            self.values[NEAREST_POINT[name]] = None
+
     def part(self, section: str) -> dict[str, Any]:
         """Keyword arguments for a part; keyed fields (``model.stages.rotation``) are gathered into mappings."""
         arguments: dict[str, Any] = {}
@@ -105,6 +133,7 @@ class Draft:
     def experiment(self) -> Experiment:
         """The finished experiment; reads the structure factors."""
         self._settle_orientation()
+        self._settle_crystal()
         self._settle_pivot()
         self._read_structure_factors()
         self.values |= {"model.preset": self.model.preset, "model.quirks": self.model.quirks}
@@ -152,6 +181,13 @@ class Draft:
         elif "crystal.misset" in self.values:
             self.values["crystal.random_orientation_seed"] = None
 
+    def _settle_crystal(self) -> None:
+        """The orientation of a geometry file as a matrix, which has the wavelength in it; a matrix that was given later counts."""
+        reciprocal = self.values.pop(RECIPROCAL, None)
+        if reciprocal is not None and self.values["crystal.a_matrix"] is None:
+            beam = self.base.beam if self.base else Beam()
+            self.values["crystal.a_matrix"] = a_matrix(reciprocal, self.values.get("beam.wavelength", beam.wavelength))
+
     def _before(self, path: str) -> tuple[Any, ...]:
         """What a tuple field holds without the options."""
         section, _, name = path.partition(".")
@@ -166,8 +202,11 @@ def apply_all(given: Sequence[Given], base: Experiment | None = None, model: Mod
     for name in HEADERS:
         for one in [one for one in given if one.option.name == name][-1:]:
             draft.apply_header(one)
+    distances = [one for one in given if one.option.name == DISTANCE]
     for one in given:
-        if one.option.name not in HEADERS:
+        if one.option in GEOMETRY:
+            draft.apply_geometry(one, in_si(distances[-1])[0] if distances else None)
+        elif one.option.name not in HEADERS:
             draft.apply(one)
     return draft
 

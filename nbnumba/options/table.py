@@ -127,6 +127,7 @@ def convention(name: str, pivot: str, help: str) -> Option:
     return flag(f"-{name}", help, ("detector.convention", name), ("detector.pivot", pivot))
 
 
+DISTANCE = "-distance"
 BEAM_PIVOT: Setting = ("detector.pivot", "beam")
 SAMPLE_PIVOT: Setting = ("detector.pivot", "sample")
 
@@ -204,7 +205,7 @@ SOURCES = (
 
 DETECTOR = (
     text("-img", "header", "SMV file whose header gives defaults for all other options", reads=True),
-    number("-distance", "detector.distance", MM, "", BEAM_PIVOT),
+    number(DISTANCE, "detector.distance", MM, "", BEAM_PIVOT),
     number("-close_distance", "detector.close_distance", MM, "", SAMPLE_PIVOT),
     number("-pixel -pixel_size", "detector.pixel_size", MM),
     whole("-detpixels", "detector.pixels", "number of pixels along both axes", limits=PIXELS),
@@ -249,6 +250,25 @@ GONIOMETER = (
     number("-phistep", "goniometer.phi_step", DEGREE),
     whole("-phisteps", "goniometer.phi_steps"),
     vector("-spindle_axis", "goniometer.spindle_axis"),
+)
+
+GEOMETRY = (
+    text(
+        "--expt",
+        "geometry.expt",
+        "DIALS .expt file, number of the image in its scan (default: the first), index of the experiment (from 0): crystal, beam, "
+        "goniometer, detector, scan",
+        most=3,
+        reads=True,
+    ),
+    text(
+        "--xds",
+        "geometry.xds",
+        "XDS.INP or (G)XPARM.XDS file, number of the image (default: the first): beam, spindle, detector, and the crystal if it is there",
+        most=2,
+        reads=True,
+    ),
+    text("--geom", "geometry.geom", "CrystFEL .geom file of one panel: detector and wavelength", reads=True),
 )
 
 SAMPLING = (
@@ -297,6 +317,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Sources": SOURCES,
     "Detector": DETECTOR,
     "Goniometer": GONIOMETER,
+    "Files of other programs, in their laboratory frame (options given later change what they say)": GEOMETRY,
     "Sampling": SAMPLING,
     "Output": OUTPUT,
     "Without effect": WITHOUT_EFFECT,

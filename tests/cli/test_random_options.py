@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from geometry_files import GEOM, XPARM, write_expt
 
 from nbnumba.cli.main import main
 from nbnumba.experiment.quirks import NAMES
@@ -34,6 +35,7 @@ VALUES = {
 }
 WORDS = {"-pivot": ("beam", "sample", "nowhere"), "-detector_abs": ("inf", "300", "0", "-2")}
 FILES = {"-hkl": "p1.hkl", "-mat": "A.mat", "-sourcefile": "sources.txt", "-img": "a.img", "-mask": "a.img", "-dump": "F.bin"}
+FILES |= {"--expt": "a.expt", "--xds": "XPARM.XDS", "--geom": "a.geom"}
 COUNTS = ("1", "2", "3", "0", "-1")
 
 
@@ -80,6 +82,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "A.mat").write_text("0.02 0.001 0\n0 0.017 0.002\n0.001 0 0.015\n")
     (folder / "sources.txt").write_text("-10 0.01 0 1 1e-10\n-10 0 0.02 2 1.01e-10\n")
     header = "{\nHEADER_BYTES=512;\nDIM=2;\nBYTE_ORDER=little_endian;\nSIZE1=5;\nSIZE2=4;\nPIXEL_SIZE=0.1;\nDISTANCE=90;\nPHI=1;\n}\f"
+    write_expt(folder / "a.expt")
+    (folder / "XPARM.XDS").write_text(XPARM)
+    (folder / "a.geom").write_text(GEOM)
     (folder / "a.img").write_bytes(header.ljust(512).encode() + np.arange(20, dtype="<u2").tobytes())
     return folder
 
