@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,11 +15,10 @@ from nbnumba.errors import InputFileError, OptionError
 from nbnumba.files import check_writable, write_all
 from nbnumba.inputs.image import HDF5, Picture, read_picture, split
 from nbnumba.inputs.text import read_bytes
-from nbnumba.outputs.formats import NPY, TIFF, fitted, format_of, unsaid
+from nbnumba.outputs.formats import NPY, TIFF, Format, fitted, format_of, unsaid
 from nbnumba.outputs.series import Stack, series_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from nbnumba.exposure import Exposure
@@ -41,44 +41,75 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, shape: tupl
       nbnumba convert floatimage.bin image.cbf --like intimage.img
     """
     kind, sources = format_of(output), list(every(inputs))
+    target = Stack(output) if kind.stack else series_of(output)
     single = len(sources) == 1 and "#" not in output.name
-    target = series_of(output)
     files = [output] if single else target.files(range(1, len(sources) + 1))
     check_writable(files, [split(source)[0] for source in (*inputs, *([like] if like else []))])
     known = read_picture(like).exposure if like else None
     if like and known is None:
         raise InputFileError(like, "its header says too little of the geometry")
 
-    rounded, lost, notes = 0, 0, set()
-    exposures: list[Exposure] = []
-    first: NDArray[np.generic] | None = None
-    for number, (source, index) in enumerate(sources, 1):
-        picture = read_picture(source, index, shape)
-        exposure = exposure_for(source, picture, known, needed=kind not in (TIFF, NPY), number=number)
-        pixels, cut = fitted(picture.pixels, kind)
-        if first is not None and (pixels.shape != first.shape or pixels.dtype != first.dtype) and isinstance(target, Stack):
-            raise InputFileError(source, f"has {described(pixels)}, {sources[0][0]} {described(first)}; one file holds images of one kind")
-        first = pixels if first is None else first
-        lost += cut
-        rounded += bool(picture.pixels.dtype.kind == "f" and pixels.dtype.kind != "f")
-        if exposure:
-            notes.add(unsaid(exposure, kind))
-            exposures.append(exposure)
-        if single:
-            write_all({output: kind.write(pixels, exposure)})
-        else:
-            target.put(number, pixels, exposure)
-    if not single:
-        target.finish(exposures, first.dtype if first is not None else None)
-    if rounded:
-        notes.add(f"holds whole counts: photons were rounded in {rounded} image{'s' if rounded > 1 else ''}")
-    if lost:
-        notes.add(f"cannot hold {lost} pixels, which were cut off at its limits")
-    for note in sorted(notes - {""}):
+    notes = Notes()
+    images = converted(sources, kind, known, shape, notes)
+    if isinstance(target, Stack):
+        gather(target, images)
+    else:
+        write_all({file: written(kind, images) for file in files})
+    for note in notes.lines():
         click.echo(f"nbnumba: warning: {output}: a {kind.name} file {note}", err=True)
     click.echo(
         f"{len(sources)} image{'s' if len(sources) > 1 else ''}; wrote {files[0]}{f' to {files[-1].name}' if len(files) > 1 else ''}"
     )
+
+
+@dataclass
+class Notes:
+    """What was lost on the way. unsaid: of geometry, in words; rounded: images; cut: pixels."""
+
+    unsaid: set[str] = field(default_factory=set)
+    rounded: int = 0
+    cut: int = 0
+
+    def lines(self) -> list[str]:
+        """For the user."""
+        rounded = f"holds whole counts: photons were rounded in {self.rounded} image{'s' if self.rounded > 1 else ''}"
+        cut = f"cannot hold {self.cut} pixels, which were cut off at its limits"
+        return [*sorted(self.unsaid - {""}), *([rounded] if self.rounded else []), *([cut] if self.cut else [])]
+
+
+def converted(
+    sources: list[tuple[str, int | None]], kind: Format, known: Exposure | None, shape: tuple[int, int] | None, notes: Notes
+) -> Iterator[tuple[NDArray[Any], Exposure | None]]:
+    """Pixels as the format holds them, and geometry, of every image."""
+    first = ""
+    for number, (source, index) in enumerate(sources, 1):
+        picture = read_picture(source, index, shape)
+        exposure = exposure_for(source, picture, known, needed=kind not in (TIFF, NPY), number=number)
+        pixels, cut = fitted(picture.pixels, kind)
+        first = first or described(pixels)
+        if kind.stack and described(pixels) != first:
+            raise InputFileError(source, f"has {described(pixels)}, {sources[0][0]} {first}; one file holds images of one kind")
+        notes.cut += cut
+        notes.rounded += picture.pixels.dtype.kind == "f" and pixels.dtype.kind != "f"
+        notes.unsaid |= {unsaid(exposure, kind)} if exposure else set()
+        yield pixels, exposure
+
+
+def written(kind: Format, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> Iterator[bytes]:
+    """The file of the next image."""
+    yield kind.write(*next(images))
+
+
+def gather(target: Stack, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> None:
+    """All images in one file."""
+    exposures = []
+    try:
+        for number, (pixels, exposure) in enumerate(images, 1):
+            target.put(number, pixels, exposure)
+            exposures.append(exposure)
+        target.replace([exposure for exposure in exposures if exposure], pixels.dtype)
+    finally:
+        shutil.rmtree(target.work, ignore_errors=True)
 
 
 def every(inputs: tuple[str, ...]) -> Iterator[tuple[str, int | None]]:
@@ -106,6 +137,6 @@ def exposure_for(source: str, picture: Picture, known: Exposure | None, needed: 
     return None if found is None else replace(found, number=number)
 
 
-def described(pixels: NDArray[np.generic]) -> str:
+def described(pixels: NDArray[Any]) -> str:
     slow, fast = pixels.shape
     return f"{slow} x {fast} pixels of {pixels.dtype}"

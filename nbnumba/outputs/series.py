@@ -45,8 +45,8 @@ class Series:
         """Write an image, of the format's type."""
         place(self.kind.write(pixels, exposure), self.work, self.file(number))
 
-    def finish(self, exposures: Sequence[Exposure], dtype: Any = np.int32) -> None:
-        """All images are there; exposures: of all in order; dtype: of their pixels."""
+    def finish(self, exposures: Sequence[Exposure]) -> None:
+        """All images are there; exposures: of all in order."""
         shutil.rmtree(self.work, ignore_errors=True)
 
     def remove(self, numbers: Iterable[int]) -> None:
@@ -85,15 +85,19 @@ class Stack(Series):
 
         place(chunk_bytes(pixels), self.work, self.waiting(number))
 
-    def finish(self, exposures: Sequence[Exposure], dtype: Any = np.int32) -> None:
+    def finish(self, exposures: Sequence[Exposure]) -> None:
         """Put all images into the file."""
+        if not self.path.is_file():
+            self.replace(exposures, np.int32)
+        super().finish(exposures)
+
+    def replace(self, exposures: Sequence[Exposure], dtype: Any) -> None:
+        """Put all images into the file, whether there is one or not."""
         from nbnumba.outputs.nxmx import write_nxmx
 
-        if not self.path.is_file():
-            whole = self.work / "whole"
-            write_nxmx(whole, exposures, dtype, (self.waiting(exposure.number).read_bytes() for exposure in exposures))
-            whole.replace(self.path)
-        super().finish(exposures)
+        whole = self.work / "whole"
+        write_nxmx(whole, exposures, dtype, (self.waiting(exposure.number).read_bytes() for exposure in exposures))
+        whole.replace(self.path)
 
 
 def series_of(path: Path) -> Series:
