@@ -42,7 +42,7 @@ def strongest(spots: Spots, pixels: NDArray[np.float64], window: Window, count: 
     around = np.arange(-REACH, REACH + 1)
     near_slow = np.clip(slow[there, np.newaxis, np.newaxis] + around[:, np.newaxis], 0, pixels.shape[0] - 1)
     near_fast = np.clip(fast[there, np.newaxis, np.newaxis] + around, 0, pixels.shape[1] - 1)
-    values = pixels[near_slow, near_fast].reshape(len(there), -1)
+    values = pixels[near_slow, near_fast].reshape(len(there), len(around) ** 2)
     best = values.argmax(axis=1)
     height = values.max(axis=1)
     peak_slow, peak_fast = slow[there] + around[best // len(around)], fast[there] + around[best % len(around)]

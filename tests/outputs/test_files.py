@@ -17,9 +17,9 @@ import pytest
 import nbnumba
 from nbnumba import OutputFileError
 from nbnumba.files import check_writable, write_all
-from nbnumba.outputs.pgm import pgm_blocks
 from nbnumba.outputs.drawing import binned
 from nbnumba.outputs.exposure import exposure_of
+from nbnumba.outputs.pgm import pgm_blocks
 from nbnumba.outputs.png import png_bytes
 from nbnumba.outputs.rings import resolution_A, ring_resolutions
 from nbnumba.outputs.smv import counts, header, smv_blocks
