@@ -10,6 +10,7 @@ from scipy.ndimage import maximum_filter
 
 import nbnumba
 from nbnumba import ParameterError
+from nbnumba.experiment import prediction
 from nbnumba.experiment.experiment import Experiment
 from nbnumba.experiment.prediction import Spots, predicted_spots
 from nbnumba.experiment.vectors import rotate_about
@@ -124,3 +125,14 @@ def test_resolution_limits() -> None:
         ParameterError, match=r"sampling.dmin: the cell has too many reflections to .* A to predict them; give a larger one"
     ):
         predicted_spots(large)
+
+
+@pytest.mark.parametrize("options", [SWEEP, STILL + "-mosaic 0.5", SWEEP + "-osc 300 -spindle_axis 1 0 2", STILL + "-N 2"])
+def test_the_bound_that_saves_work_leaves_out_nothing(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = nbnumba.experiment_from_options(options)
+    found = predicted_spots(experiment, 3e-10)
+    monkeypatch.setattr(prediction, "may_light_up", lambda experiment, hkl: np.ones(len(hkl), bool))
+    every = predicted_spots(experiment, 3e-10)
+    assert len(found.hkl) > 20
+    np.testing.assert_array_equal(found.hkl, every.hkl)
+    np.testing.assert_array_equal(found.phi, every.phi)

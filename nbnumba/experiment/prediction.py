@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.vectors import Array, cross
+from nbnumba.experiment.vectors import Array, cross, rotate_about
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -39,7 +39,10 @@ def predicted_spots(experiment: Experiment, d_min: float | None = None) -> Spots
     Raises ParameterError for a cell so large that there are too many reflections.
     """
     d_min = d_min or experiment.sampling.dmin or best_resolution(experiment)
-    found = [on_detector(experiment, hkl, *crossings(experiment, hkl)) for hkl in lattice_points(experiment, d_min)]
+    found = []
+    for plane in lattice_points(experiment, d_min):
+        hkl = plane[may_light_up(experiment, plane)]
+        found.append(on_detector(experiment, hkl, *crossings(experiment, hkl)))
     return Spots(
         hkl=np.concatenate([spots.hkl for spots in found]),
         fast=np.concatenate([spots.fast for spots in found]),
@@ -80,6 +83,24 @@ def lattice_points(experiment: Experiment, d_min: float) -> Iterator[NDArray[np.
         squared = ((in_plane + h * reciprocal[0]) ** 2).sum(axis=1)
         within = (squared <= 1.0 / d_min**2) & (squared > 0.0)
         yield np.stack([np.full(int(within.sum()), h), k[within], l[within]], axis=1)
+
+
+def may_light_up(experiment: Experiment, hkl: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether reflections can be near the sphere at any time in the sweep, which few are: a bound that takes two products for each.
+
+    g = 2 s0 . r + r . r is |s0 + r|^2 - 1 / wavelength^2; it changes by 2 |r across the spindle| |s0 across the spindle| in a radian.
+    """
+    wavelength, spindle, sweep = experiment.beam.wavelength, experiment.frame.spindle_axis, experiment.goniometer.sweep
+    s0 = experiment.frame.incident / wavelength
+    middle = experiment.goniometer.phi_start + 0.5 * sweep.oscillation
+    r = hkl @ experiment.unit_cell.reciprocal
+    squared = (r * r).sum(axis=1)
+    length = np.sqrt(squared)
+    g = 2.0 * r @ rotate_about(s0, spindle, -middle) + squared
+    by_size = float(np.sqrt(((np.linalg.norm(experiment.unit_cell.reciprocal, axis=1) / experiment.cells) ** 2).sum()))
+    smeared = length * experiment.mosaic[0] + by_size
+    by_turning = length * float(np.linalg.norm(cross(spindle, s0))) * sweep.oscillation
+    return np.asarray(np.abs(g) <= by_turning + smeared * (2.0 / wavelength + smeared))
 
 
 def crossings(experiment: Experiment, hkl: NDArray[np.int64]) -> tuple[Array, NDArray[np.bool_]]:
