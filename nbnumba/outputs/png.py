@@ -30,11 +30,12 @@ def png_of(picture: Picture, asked: str) -> tuple[bytes, int]:
     except ImportError:
         raise without_matplotlib(asked) from None
     figure = Figure(dpi=DOTS_PER_INCH, layout="constrained")
-    canvas, buffer = FigureCanvasAgg(figure), BytesIO()
+    FigureCanvasAgg(figure)
+    buffer = BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of a title in letters that the font lacks
         drawn = draw(figure, picture)
-        canvas.print_png(buffer)
+        figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.08)
     return buffer.getvalue(), drawn
 
 
