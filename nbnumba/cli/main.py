@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": ("nbnumba.cli.convert", "Turn image files into another format."),
     "gradcheck": ("nbnumba.cli.gradcheck", "Hold the gradient of an image against differences."),
     "compare": ("nbnumba.cli.compare", "Compare two images, or what renders them."),
+    "view": ("nbnumba.cli.view", "Draw an image, with resolution rings and indices of spots."),
     "compare-traces": ("nbnumba.cli.compare_traces", "Find where two traces of a pixel part."),
     "bundle": ("nbnumba.cli.bundle", "Check the evidence that a command has left, and repeat it."),
     "experiments": ("nbnumba.cli.experiments", "List experiments that have a name."),

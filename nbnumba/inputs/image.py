@@ -1,4 +1,4 @@
-"""Images of any format that is read: raw float32, SMV, CBF, NXmx, TIFF, NumPy's (CMP-1, FMT-17)."""
+"""Images of any format that is read: raw float32, SMV, CBF, NXmx, TIFF, NumPy's (CMP-1, FMT-24)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
 from nbnumba.exposure import Exposure
-from nbnumba.inputs.smv import read_smv
+from nbnumba.inputs.smv import exposure_of_smv, read_smv
 from nbnumba.inputs.text import read_bytes
 
 Shape = tuple[int, int]
@@ -37,7 +37,11 @@ def read_image(path: str | Path, shape: Shape | None = None) -> NDArray[np.float
     path: of the file; for one of several images ``FILE.npz:NAME`` or ``FILE.nxs:NUMBER``. shape: of a raw image, which is taken for square
     without it. Raises InputFileError.
     """
-    pixels = read_picture(path, shape=shape).pixels
+    return finite(path, read_picture(path, shape=shape).pixels)
+
+
+def finite(path: str | Path, pixels: NDArray[Any]) -> NDArray[np.float64]:
+    """Pixels as numbers to work with. Raises InputFileError where they are not."""
     with np.errstate(all="ignore"):
         photons = pixels.astype(np.float64)
     if strange := np.count_nonzero(~(np.abs(photons) <= np.finfo(np.float32).max)):
@@ -49,11 +53,13 @@ def read_picture(path: str | Path, number: int | None = None, shape: Shape | Non
     """An image with what its file says of it; number: of the image, from 1, in a file of several. Raises InputFileError."""
     file, name = split(path)
     start = read_bytes(file, most=len(SMV))
+    if number not in (None, 1) and not start.startswith(HDF5):
+        raise InputFileError(file, f"holds one image; there is no number {number}")
     if start.startswith((NPY, NPZ)):
         return Picture(from_numpy(file, read_bytes(file), name), None)
     if start.startswith(SMV):
         image = read_smv(file)
-        return Picture(image.pixels, image.exposure, counts=True)
+        return Picture(image.pixels, exposure_of_smv(image), counts=True)
     if start.startswith(CBF):
         from nbnumba.inputs.minicbf import read_cbf
 

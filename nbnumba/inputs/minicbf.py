@@ -1,4 +1,4 @@
-"""miniCBF images: pixels by fabio, geometry and scan from the header that Dectris's detectors write (FMT-18)."""
+"""miniCBF images: pixels by fabio, geometry and scan from the header that Dectris's detectors write (FMT-25)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NeXus NXmx files, ours and those of beamlines: a scan of images with its geometry (FMT-19)."""
+"""NeXus NXmx files, ours and those of beamlines: a scan of images with its geometry (FMT-26)."""
 
 from __future__ import annotations
 
@@ -49,13 +49,18 @@ class NxmxFile:
         return int(self._pixels.shape[0])
 
     def pixels(self, number: int) -> NDArray[Any]:
-        """Those of an image, [slow, fast]. Raises InputFileError."""
+        """Those of an image, [slow, fast]; -1 where the detector marks what it did not count. Raises InputFileError."""
         if not 1 <= number <= len(self):
             raise InputFileError(self.path, f"has images 1 to {len(self)}, not {number}")
         try:
-            return np.asarray(self._pixels[number - 1])
+            pixels = np.asarray(self._pixels[number - 1])
         except OSError as error:
             raise InputFileError(self.path, f"image {number} cannot be read: {error}") from None
+        if pixels.dtype.kind != "u":
+            return pixels
+        # The two largest numbers of an unsigned type stand for masked pixels and gaps between modules.
+        marked = pixels >= np.iinfo(pixels.dtype).max - 1
+        return np.where(marked, -1, pixels.astype(np.int64)).astype(np.int32)
 
     def exposure(self, number: int) -> Exposure:
         """Geometry and scan of an image. Raises InputFileError."""

@@ -18,10 +18,6 @@ from nbnumba.inputs.text import read_bytes
 
 BLOCK = 512
 LARGEST = 100_000
-EXPOSURE = (
-    "PIXEL_SIZE", "DISTANCE", "CLOSE_DISTANCE", "WAVELENGTH", "XDS_ORGX", "XDS_ORGY", "BEAM_CENTER_X", "BEAM_CENTER_Y", "OSC_START", "PHI",
-    "OSC_RANGE", "TWOTHETA", "TIME",
-)  # fmt: skip
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 
 
@@ -45,36 +41,6 @@ class SmvImage:
         if found and number is None:
             raise InputFileError(self.path, f"{keyword} = {found[-1].strip()[:60]!r} is not a number")
         return float(number.group(1)) if number else None
-
-    @property
-    def exposure(self) -> Exposure | None:
-        """What the header says of geometry and scan (FMT-13); None where it does not say enough, or the detector is swung out.
-
-        The beam centre is XDS's nearest point where there is one, else MOSFLM's, X along the slow axis.
-        """
-        named = {name: self.value(name, exact=True) for name in EXPOSURE}
-        pixel, distance = named["PIXEL_SIZE"], named["CLOSE_DISTANCE"] or named["DISTANCE"]
-        if named["XDS_ORGX"] is not None and named["XDS_ORGY"] is not None:
-            centre: tuple[float | None, float | None] = named["XDS_ORGX"] - 0.5, named["XDS_ORGY"] - 0.5
-        else:
-            centre = named["BEAM_CENTER_Y"], named["BEAM_CENTER_X"]
-            centre = (centre[0] / pixel, centre[1] / pixel) if pixel and None not in centre else (None, None)  # type: ignore[operator]
-        fast, slow = centre
-        if not pixel or not distance or fast is None or slow is None or named["TWOTHETA"]:
-            return None
-        start = named["OSC_START"] if named["OSC_START"] is not None else named["PHI"]
-        wavelength = named["WAVELENGTH"]
-        return Exposure(
-            shape=(self.pixels.shape[0], self.pixels.shape[1]),
-            pixel_size=units.metres_from_mm(pixel),
-            origin=(-fast * pixel * 1e-3, slow * pixel * 1e-3, -distance * 1e-3),
-            wavelength=None if wavelength is None else units.metres_from_angstrom(wavelength),
-            polarization_axis=(1.0, 0.0, 0.0),
-            spindle_axis=(1.0, 0.0, 0.0),
-            phi_start=units.radians(start or 0.0),
-            oscillation=units.radians(named["OSC_RANGE"] or 0.0),
-            exposure_time=named["TIME"],
-        )
 
     @property
     def swapped(self) -> NDArray[np.uint16]:
@@ -111,3 +77,50 @@ def header_size(path: Path, data: bytes) -> int:
     if not BLOCK <= size <= len(data) or not math.isfinite(size):
         raise InputFileError(path, f"HEADER_BYTES = {size} does not fit a file of {len(data)} bytes")
     return size
+
+
+def exposure_of_smv(image: SmvImage) -> Exposure | None:
+    """What an SMV header says, in MOSFLM's laboratory (EXP-3): beam along x, spindle and fast axis along z, slow axis along -y.
+
+    The detector is swung about -z by TWOTHETA. It lies where XDS's origin and the distance of the plane put it, else where the direct
+    beam is: MOSFLM_CENTER, else BEAM_CENTER, both X along the slow axis from the first pixel's centre. None without a pixel size, a
+    distance and a centre. Raises InputFileError.
+    """
+
+    def header(keyword: str, default: float | None = None) -> float | None:
+        value = image.value(keyword, exact=True)
+        return default if value is None else value
+
+    pixel_mm, distance_mm = header("PIXEL_SIZE"), header("DISTANCE")
+    close_mm, wavelength = header("CLOSE_DISTANCE"), header("WAVELENGTH")
+    beam = [header(f"MOSFLM_CENTER_{axis}", header(f"BEAM_CENTER_{axis}")) for axis in "XY"]
+    origin = [header("XDS_ORGX", header("ORGX")), header("XDS_ORGY", header("ORGY"))]
+    twotheta, phi, oscillation = (units.radians(header(name, 0.0) or 0.0) for name in ("TWOTHETA", "PHI", "OSC_RANGE"))
+    phi = units.radians(header("OSC_START", units.degrees(phi)) or 0.0)
+    for name, value in (("PIXEL_SIZE", pixel_mm), ("DISTANCE", distance_mm), ("CLOSE_DISTANCE", close_mm), ("WAVELENGTH", wavelength)):
+        if value is not None and not 0.0 < value < math.inf:
+            raise InputFileError(image.path, f"{name} = {value:g} is not greater than 0")
+    if pixel_mm is None:
+        return None
+    c, s = math.cos(twotheta), math.sin(twotheta)
+    normal, slow_axis, fast_axis = np.array([c, -s, 0.0]), np.array([-s, -c, 0.0]), np.array([0.0, 0.0, 1.0])
+    if close_mm is not None and origin[0] is not None and origin[1] is not None:
+        corner = close_mm * normal - (origin[0] - 0.5) * pixel_mm * fast_axis - (origin[1] - 0.5) * pixel_mm * slow_axis
+    elif distance_mm is not None and beam[0] is not None and beam[1] is not None:
+        corner = distance_mm * np.array([1.0, 0.0, 0.0]) - (beam[1] + 0.5 * pixel_mm) * fast_axis - (beam[0] + 0.5 * pixel_mm) * slow_axis
+    else:
+        return None
+    slow, fast = image.pixels.shape
+    return Exposure(
+        shape=(slow, fast),
+        pixel_size=units.metres_from_mm(pixel_mm),
+        origin=(float(corner[0]) / 1e3, float(corner[1]) / 1e3, float(corner[2]) / 1e3),
+        fast_axis=(0.0, 0.0, 1.0),
+        slow_axis=(-s, -c, 0.0),
+        incident=(1.0, 0.0, 0.0),
+        wavelength=None if wavelength is None else units.metres_from_angstrom(wavelength),
+        spindle_axis=(0.0, 0.0, 1.0),
+        phi_start=phi,
+        oscillation=oscillation,
+        exposure_time=header("TIME"),
+    )

@@ -1,18 +1,23 @@
-"""An experiment's geometry and scan as files of other programs state them."""
+"""What files of other programs say of an experiment's image (EXP-4, EXP-6)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nbnumba.exposure import Exposure, Vector
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.experiment.vectors import Array
 
 
 def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
-    """One image's, in the experiment's own laboratory; number: of the image in its scan."""
-    detector, frame, beam, sweep = experiment.detector, experiment.frame, experiment.beam, experiment.goniometer.sweep
+    """Geometry and scan of the experiment's image, in the laboratory of its convention; number: of the image in its scan.
+
+    A detector with ``-curved_det`` is stated as the plane that it touches. Raises ParameterError.
+    """
+    frame, beam, detector, sweep = experiment.frame, experiment.beam, experiment.detector, experiment.goniometer.sweep
+    absorption = detector.absorption if detector.sensor_thickness > 0.0 else 0.0
     return Exposure(
         shape=detector.shape,
         pixel_size=detector.pixel_size,
@@ -29,10 +34,10 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         number=number,
         exposure_time=beam.exposure,
         sensor_thickness=detector.sensor_thickness,
-        sensor_attenuation=1.0 / detector.absorption if detector.absorption else None,
+        sensor_attenuation=1.0 / absorption if absorption > 0.0 else None,
     )
 
 
-def vector(values: Any) -> Vector:
-    x, y, z = (float(v) for v in values)
+def vector(v: Array) -> Vector:
+    x, y, z = (float(component) for component in v)
     return x, y, z

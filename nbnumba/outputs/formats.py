@@ -1,4 +1,4 @@
-"""Image files by the ending of their name: which formats there are, and what each can hold (FMT-17)."""
+"""Image files by the ending of their name: which formats there are, and what each can hold (FMT-24)."""
 
 from __future__ import annotations
 

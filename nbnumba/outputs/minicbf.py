@@ -1,4 +1,4 @@
-"""miniCBF images with a header in the style of Dectris's Pilatus detectors (FMT-18).
+"""miniCBF images with a header in the style of Dectris's Pilatus detectors (FMT-25).
 
 Source: H. J. Bernstein and A. P. Hammersley, International Tables for Crystallography G (2005), chapters 2.3 and 5.6 (CBF, byte offset
 compression); Dectris, "Pilatus CBF header specification" 1.4.

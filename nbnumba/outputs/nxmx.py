@@ -1,4 +1,4 @@
-"""NeXus files in the NXmx application definition: a whole scan in one HDF5 file, an image a chunk (FMT-19).
+"""NeXus files in the NXmx application definition: a whole scan in one HDF5 file, an image a chunk (FMT-26).
 
 Source: the NeXus manual, NXmx; its laboratory is McStas's: z along the beam, where imgCIF's is to the source, and x reversed.
 """

@@ -1,4 +1,4 @@
-"""Where the images of a scan go: numbered files, or one file for all; each is there whole or not at all (FMT-20)."""
+"""Where the images of a scan go: numbered files, or one file for all; each is there whole or not at all (FMT-27)."""
 
 from __future__ import annotations
 

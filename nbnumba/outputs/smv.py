@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,26 +47,35 @@ def scan_header(exposure: Exposure) -> bytes:
     """A header with what ADSC's detectors say of an image of a scan; the beam centre is MOSFLM's, without its half pixel."""
     here = exposure.imgcif
     fast, slow = (v * here.pixel_size * 1e3 for v in here.beam_centre)
-    twotheta = math.acos(min(1.0, abs(float(here.normal @ np.array(here.incident)))))
+    away = here.normal * math.copysign(1.0, float(here.normal @ np.array(here.origin)))
+    close_fast, close_slow = here.close_point
     keywords = {
         "DETECTOR_SN": "0",
         "TIME": here.seconds,
         "DATE": here.began.strftime("%a %b %d %H:%M:%S %Y"),
         "DISTANCE": here.distance * 1e3,
-        "TWOTHETA": units.degrees(twotheta),
+        "TWOTHETA": units.degrees(math.atan2(-away[1], -away[2])),
+        "CLOSE_DISTANCE": here.close_distance * 1e3,
         "PHI": units.degrees(here.phi_start),
         "OSC_START": units.degrees(here.phi_start),
         "OSC_RANGE": units.degrees(here.oscillation),
         **({} if here.wavelength is None else {"WAVELENGTH": here.wavelength * 1e10}),
         "BEAM_CENTER_X": slow,
         "BEAM_CENTER_Y": fast,
+        "XDS_ORGX": close_fast + 0.5,
+        "XDS_ORGY": close_slow + 0.5,
         "GAIN": 1,
     }
-    return padded(keywords, here.shape, here.pixel_size)
+    return padded(lambda size: text_of(size, here.shape, here.pixel_size, keywords, digits=9))
 
 
 def header(experiment: Experiment) -> bytes:
-    """The header of the reference program's images, with its keywords."""
+    """The header of the reference program's images."""
+    return padded(lambda size: header_text(experiment, size))
+
+
+def header_text(experiment: Experiment, size: int) -> str:
+    """With the reference program's keywords."""
     detector, frame, sweep = experiment.detector, experiment.frame, experiment.goniometer.sweep
     centre = centres(experiment)
     beam_center = centre["beam_center"] if "header-centre" in experiment.quirks else centre["mosflm"]
@@ -93,13 +102,14 @@ def header(experiment: Experiment) -> bytes:
         "DETECTOR_SN": "000",
         "BEAMLINE": "fake",
     }
-    return padded(keywords, detector.shape, detector.pixel_size, digits=6)
+    return text_of(size, detector.shape, detector.pixel_size, keywords, digits=6)
 
 
-def padded(keywords: Mapping[str, object], shape: tuple[int, int], pixel_size: float, digits: int = 9) -> bytes:
-    """A header of 512 bytes, or of as many blocks of 512 as it takes; digits: of its numbers."""
+def text_of(size: int, shape: tuple[int, int], pixel_size: float, keywords: Mapping[str, object], digits: int) -> str:
+    """Keywords with their values, after those that say how the pixels are stored; digits: of numbers."""
     slow, fast = shape
     first = {
+        "HEADER_BYTES": size,
         "DIM": 2,
         "BYTE_ORDER": f"{sys.byteorder}_endian",
         "TYPE": "unsigned_short",
@@ -107,8 +117,13 @@ def padded(keywords: Mapping[str, object], shape: tuple[int, int], pixel_size: f
         "SIZE2": slow,
         "PIXEL_SIZE": pixel_size * 1e3,
     }
-    shown = [f"{k}={f'{v:.{digits}g}' if isinstance(v, float) else v};" for k, v in {**first, **keywords}.items()]
+    lines = [f"{k}={f'{v:.{digits}g}' if isinstance(v, float) else v};" for k, v in {**first, **keywords}.items()]
+    return "\n".join(["{", *lines, "}\f"])
+
+
+def padded(text_of_size: Callable[[int], str]) -> bytes:
+    """A header of 512 bytes, or of as many blocks of 512 as it takes."""
     size = BLOCK
-    while len(text := "\n".join(["{", f"HEADER_BYTES={size};", *shown, "}\f"])) > size:
+    while len(text := text_of_size(size)) > size:
         size += BLOCK
     return text.ljust(size).encode("ascii")

@@ -58,10 +58,10 @@ def test_headers_state_geometry_and_angles(name: str, in_tmp_path: Path) -> None
         assert found.shape == (64, 64)
         assert [found.pixel_size, found.wavelength, found.distance] == pytest.approx([5e-4, 1e-10, 0.1], rel=1e-9)
         assert found.beam_centre == pytest.approx((33.0, 33.0), abs=1e-6)  # MOSFLM's default: (32 + 1/2) + 1/2 pixels
-        assert found.spindle_axis == (1.0, 0.0, 0.0)
+        assert found.imgcif.spindle_axis == (1.0, 0.0, 0.0)
 
 
-@pytest.mark.spec("FMT-19")
+@pytest.mark.spec("FMT-26")
 def test_an_nxmx_file_is_compressed_an_image_a_chunk(in_tmp_path: Path) -> None:
     assert main(["sweep", *SWEEP, "-o", "scan.nxs"]) == 0
     with h5py.File("scan.nxs") as file:

@@ -17,8 +17,11 @@ import pytest
 import nbnumba
 from nbnumba import OutputFileError
 from nbnumba.files import check_writable, write_all
+from nbnumba.outputs.drawing import binned
+from nbnumba.outputs.exposure import exposure_of
 from nbnumba.outputs.pgm import pgm_blocks
-from nbnumba.outputs.png import binned, png_bytes, resolution_A, ring_resolutions
+from nbnumba.outputs.png import png_bytes
+from nbnumba.outputs.rings import resolution_A, ring_resolutions
 from nbnumba.outputs.smv import counts, header, smv_blocks
 from nbnumba.outputs.summary import as_text, image_summary
 
@@ -90,7 +93,7 @@ def test_a_picture_has_rings_at_their_resolution(image: nbnumba.Image) -> None:
     assert png_bytes(replace(image, pixels=np.zeros_like(image.pixels))).startswith(b"\x89PNG")
     row = nbnumba.experiment_from_options(f"{OPTIONS} -detpixels_y 1")
     assert png_bytes(nbnumba.simulate(row)).startswith(b"\x89PNG")
-    (_, _, d), frame = resolution_A(image.experiment), image.experiment.frame
+    d, frame = resolution_A(exposure_of(image.experiment), np.arange(40.0), np.arange(30.0)), image.experiment.frame
     off_beam = np.hypot(0.5 * 5e-4 - frame.beam_fast, 0.5 * 5e-4 - frame.beam_slow)
     assert d[0, 0] == pytest.approx(2.0 / (2.0 * np.sin(np.arctan(off_beam / 0.1) / 2.0)), rel=1e-9)
     assert ring_resolutions(d)

@@ -128,7 +128,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     return experiment_from_options(OPTIONS.replace("p1.hkl", str(file)))
 
 
-@pytest.mark.spec("FMT-17", "FMT-18", "FMT-19")
+@pytest.mark.spec("FMT-24", "FMT-25", "FMT-26")
 @pytest.mark.parametrize("name", NAMES)
 def test_dials_finds_the_crystal_again(name: str, outcomes: dict[str, Outcome], experiment: Experiment) -> None:
     outcome, true = outcomes[name], true_reciprocal(experiment)
@@ -145,7 +145,7 @@ def test_dials_finds_the_crystal_again(name: str, outcomes: dict[str, Outcome], 
     assert np.corrcoef(squares[known], outcome.intensity[known])[0, 1] >= 0.98
 
 
-@pytest.mark.spec("FMT-17")
+@pytest.mark.spec("FMT-24")
 def test_every_format_gives_the_same(outcomes: dict[str, Outcome]) -> None:
     first, *others = outcomes.values()
     for other in others:
