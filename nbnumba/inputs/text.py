@@ -25,8 +25,14 @@ def decoded(path: str | Path, data: bytes) -> str:
 
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of a file."""
+    return first_bytes(path, -1)
+
+
+def first_bytes(path: str | Path, count: int) -> bytes:
+    """The first bytes of a file, -1: all."""
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return file.read(count)
     except OSError as error:
         raise InputFileError(path, f"cannot be read: {error.strerror or error}") from None
     except ValueError:
