@@ -36,7 +36,10 @@ def image_of(executable: Path, given: Sequence[Given], shape: Shape) -> NDArray[
 
 
 def words_for(given: Sequence[Given]) -> list[str]:
-    """Options with the names of their files absolute, those that only concern files written left out. Raises NotAvailableError for what it does not have."""
+    """Options with the names of their files absolute, those that only concern files written left out.
+
+    Raises NotAvailableError for options that it does not have.
+    """
     words: list[str] = []
     if foreign := [one for one in given if one.option.name in NOT_ITS_OWN]:
         raise NotAvailableError(f"{foreign[0]}: the reference program reads structure factors as text alone (-hkl)")

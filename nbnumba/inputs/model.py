@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ CUTOFF = 1e-7  # e/A^3, at which an atom's density ends; 1e-5 would leave an R f
 MASK_SPACING = 0.3  # A; against 0.15 A it is within 0.3 % of F
 MOST_POINTS = 2**29  # of the density
 MOST_MASK_POINTS = 2**27
-MOST_TERMS = 2e9  # atoms times operations times reflections of a sum over atoms, some minutes
+MOST_TERMS = 2e9  # of a sum over atoms: atoms times operations times reflections; some minutes
 
 
 def read_model(path: str | Path, resolution: float, solvent_density: float | None, solvent_B: float) -> Reflections:
@@ -136,11 +137,11 @@ def of_small_molecule(path: str | Path, small: gemmi.SmallStructure, d_min: floa
         raise InputFileError(path, "has no atoms (a loop of _atom_site)")
     check_atoms(path, [(site, site.label) for site in small.sites])
     cell, group = checked_symmetry(path, small.cell, small.spacegroup, small.spacegroup_hm, "_cell_length_a and others")
-    hkl = gemmi.make_miller_array(cell, group, d_min)
-    terms = len(small.sites) * (len(cell.images) + 1) * len(hkl)
+    # The number of reflections and that of operations cancel, but for Friedel mates.
+    terms = len(small.sites) * 2.0 / 3.0 * math.pi * cell.volume / d_min**3
     if terms > MOST_TERMS:
         raise InputFileError(path, f"a resolution of {d_min:.3g} A takes a sum of {terms:.1e} terms; give a coarser one with --dmin")
-    hkl = np.concatenate([np.zeros((1, 3), np.int32), hkl])
+    hkl = np.concatenate([np.zeros((1, 3), np.int32), gemmi.make_miller_array(cell, group, d_min)])
     small.change_occupancies_to_crystallographic()
     calculator = gemmi.StructureFactorCalculatorX(cell)
     F = np.array([abs(calculator.calculate_sf_from_small_structure(small, index)) for index in hkl.tolist()])

@@ -15,12 +15,13 @@ def protein(group: str, cell: tuple[float, ...], residues: int = 12, seed: int =
     deviates = np.random.default_rng(seed)
     structure, model, chain = gemmi.Structure(), gemmi.Model(1), gemmi.Chain("A")
     structure.cell, structure.spacegroup_hm = gemmi.UnitCell(*cell), group
+    structure.setup_cell_images()
     place = np.array([4.0, 4.0, 4.0])
     for number in range(residues):
         residue = gemmi.Residue()
         residue.name, residue.seqid = "CYS", gemmi.SeqId(str(number + 1))
         for name, element in ELEMENTS.items():
-            place = np.clip(place + deviates.normal(0.0, 1.1, 3), 0.0, np.array(cell[:3]) / 2.0)
+            place = step(structure.cell, place, deviates)
             split = number % 4 == 0 and name in ("CB", "SG")
             for altloc, occupancy in (("A", 0.65), ("B", 0.35)) if split else (("\0", 0.5 if number % 5 == 3 else 1.0),):
                 atom = gemmi.Atom()
@@ -39,7 +40,15 @@ def protein(group: str, cell: tuple[float, ...], residues: int = 12, seed: int =
     return structure
 
 
-def write_pdb(path: Path, group: str = "P 21 21 21", cell: tuple[float, ...] = (20, 23, 27, 90, 90, 90), residues: int = 12) -> Path:
+def step(cell: gemmi.UnitCell, place: np.ndarray, deviates: np.random.Generator) -> np.ndarray:
+    """The next atom, at no special position: programs differ in what they take for one."""
+    while True:
+        new = np.clip(place + deviates.normal(0.0, 1.1, 3), 0.0, np.array(cell.parameters[:3]) / 2.0)
+        if not any(cell.is_special_position(gemmi.Position(*(new + shift)), 1.5) for shift in (0.0, 0.7)):
+            return np.asarray(new)
+
+
+def write_pdb(path: Path, group: str = "P 21 21 21", cell: tuple[float, ...] = (20, 23, 28, 90, 90, 90), residues: int = 12) -> Path:
     protein(group, cell, residues).write_pdb(str(path))
     return path
 
