@@ -94,7 +94,7 @@ def test_options_over_a_base(files: Path) -> None:
     assert experiment("--solvent 0", model).structure_factors.solvent_density == 0.0
     nearer = experiment("-distance 12", model).structure_factors
     assert nearer.model_resolution < model.structure_factors.model_resolution
-    assert (nearer.solvent_density, nearer.solvent_B) == (0.4e30, 60e-20)
+    assert (nearer.solvent_density, nearer.solvent_B) == pytest.approx((0.4e30, 60e-20))
     assert experiment("-dmin 3", model).structure_factors.model_resolution == pytest.approx(3e-10)
     exact = replace(model, structure_factors=replace(model.structure_factors, model_resolution=2.2e-10))
     assert experiment("-fluence 1", exact).structure_factors.model_resolution == 2.2e-10
