@@ -37,7 +37,8 @@ if sys.argv[4] == "solvent":
     import mmtbx.masks
     p1 = structure.crystal_symmetry().cell_equivalent_p1()
     mask = mmtbx.masks.bulk_solvent(
-        xray_structure=structure.expand_to_p1(sites_mod_positive=True), ignore_zero_occupancy_atoms=True, ignore_hydrogen_atoms=True, grid_step=0.3,
+        xray_structure=structure.expand_to_p1(sites_mod_positive=True),
+        ignore_zero_occupancy_atoms=True, ignore_hydrogen_atoms=True, grid_step=0.3,
         solvent_radius=1.1, shrink_truncation_radius=0.9,
     )
     more["mask"] = np.array(list(mask.structure_factors(miller_set=F.customized_copy(crystal_symmetry=p1)).data()))
