@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbnumba.errors import ParameterError
@@ -261,7 +262,7 @@ class Experiment:
             " ".join([*(f"{v * 1e10:.5g}" for v in cell[:3]), *(f"{math.degrees(v):.5g}" for v in cell[3:])])
             for cell in zip(*pairs, strict=True)
         )
-        return [f"the unit cell is {here} (A, deg), that of {self.structure_factors.path} {there}: amplitudes are taken by index"]
+        return [f"the unit cell is {here} (A, deg), that of {Path(self.structure_factors.path or "").name} {there}: amplitudes are taken by index"]
 
     @property
     def information(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,11 +82,11 @@ def crystal(experiment: Experiment) -> dict[str, Any]:
 
 
 def structure_factors(experiment: Experiment) -> dict[str, Any]:
-    """What the amplitudes are and where they come from; what a file does not say is left out."""
+    """What the amplitudes are, and the name of their file (its folder is none of the image's business); what it does not say is left out."""
     factors = experiment.structure_factors
     stated: dict[str, Any] = {"listed": 0 if factors.hkl is None else len(factors.hkl), "default_F": factors.default_F}
     if factors.path is not None:
-        stated |= {"file": str(factors.path), "kind": factors.kind}
+        stated |= {"file": Path(factors.path).name, "kind": factors.kind}
     if (found := factors.reflections) is not None:
         lengths, angles = found.cell[:3], found.cell[3:]
         stated |= {
