@@ -262,7 +262,8 @@ class Experiment:
             " ".join([*(f"{v * 1e10:.5g}" for v in cell[:3]), *(f"{math.degrees(v):.5g}" for v in cell[3:])])
             for cell in zip(*pairs, strict=True)
         )
-        return [f"the unit cell is {here} (A, deg), that of {Path(self.structure_factors.path or "").name} {there}: amplitudes are taken by index"]
+        file = Path(self.structure_factors.path or "").name
+        return [f"the unit cell is {here} (A, deg), that of {file} {there}: amplitudes are taken by index"]
 
     @property
     def information(self) -> list[str]:

@@ -82,7 +82,7 @@ def crystal(experiment: Experiment) -> dict[str, Any]:
 
 
 def structure_factors(experiment: Experiment) -> dict[str, Any]:
-    """What the amplitudes are, and the name of their file (its folder is none of the image's business); what it does not say is left out."""
+    """What the amplitudes are, and the name of their file without its folder; what the file does not say is left out."""
     factors = experiment.structure_factors
     stated: dict[str, Any] = {"listed": 0 if factors.hkl is None else len(factors.hkl), "default_F": factors.default_F}
     if factors.path is not None:
