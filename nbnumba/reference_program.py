@@ -15,6 +15,7 @@ from nbnumba.errors import InputFileError, NotAvailableError
 from nbnumba.inputs.image import Shape, read_image
 from nbnumba.options.arguments import Given
 
+NOT_ITS_OWN = ("--mtz", "--sf-cif", "--model", "--column", "--solvent")
 FLOAT_FILE = "float.bin"
 NOTHING_ELSE = ("-intfile", "int.img", "-nonoise", "-nopgm", "-noprogress")
 
@@ -35,13 +36,19 @@ def image_of(executable: Path, given: Sequence[Given], shape: Shape) -> NDArray[
 
 
 def words_for(given: Sequence[Given]) -> list[str]:
-    """Options with the names of their files absolute, those that only concern files written left out."""
+    """Options with the names of their files absolute, those that only concern files written left out.
+
+    Raises NotAvailableError for options that it does not have.
+    """
     words: list[str] = []
+    if foreign := [one for one in given if one.option.name in NOT_ITS_OWN]:
+        raise NotAvailableError(f"{foreign[0]}: the reference program reads structure factors as text alone (-hkl)")
     lists_structure_factors = any(one.option.name == "-hkl" for one in given)
     for one in given:
         reads = one.option.reads or (one.option.name == "-dump" and not lists_structure_factors)
         if reads or not one.option.field.startswith("output."):
-            words += [one.name, *(str(Path(word).resolve()) if reads else word for word in one.values)]
+            name = one.option.name if one.name.startswith("--") else one.name
+            words += [name, *(str(Path(word).resolve()) if reads else word for word in one.values)]
     return words
 
 

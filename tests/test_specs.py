@@ -12,7 +12,22 @@ from nbnumba.stages.registry import installed
 STATEMENT = re.compile(r"^\*\*([A-Z]+-\d+)\*\*", re.MULTILINE)
 STAGE_PREFIXES = ("GEO", "ROT", "LAT", "SF", "POL", "SCA")
 # What the whole program does rather than one plugin.
-PROGRAM_STATEMENTS = {"GEO-1", "SF-6", "SCA-4", "SCA-5", "SCA-6", "SCA-7", "SCA-11", "SCA-12"}
+PROGRAM_STATEMENTS = {
+    "GEO-1",
+    "SF-6",
+    "SF-7",
+    "SF-8",
+    "SF-9",
+    "SF-10",
+    "SF-11",
+    "SF-12",
+    "SCA-4",
+    "SCA-5",
+    "SCA-6",
+    "SCA-7",
+    "SCA-11",
+    "SCA-12",
+}
 
 
 def stated() -> set[str]:

@@ -14,7 +14,7 @@ from nbnumba.cli.options import RecordingCommand
 from nbnumba.errors import InputFileError, OptionError
 from nbnumba.files import check_writable, write_all
 from nbnumba.inputs.image import HDF5, Picture, read_picture, split
-from nbnumba.inputs.text import read_bytes
+from nbnumba.inputs.text import first_bytes
 from nbnumba.outputs.formats import NPY, TIFF, Format, fitted, format_of, unsaid
 from nbnumba.outputs.series import Stack, series_of
 
@@ -116,7 +116,7 @@ def every(inputs: tuple[str, ...]) -> Iterator[tuple[str, int | None]]:
     """Every image of the inputs: file, and number in a file of several."""
     for name in inputs:
         file, image = split(name)
-        if not image and read_bytes(file, most=len(HDF5)) == HDF5:
+        if not image and first_bytes(file, len(HDF5)) == HDF5:
             from nbnumba.inputs.nxmx import NxmxFile
 
             with NxmxFile(file) as stack:

@@ -209,5 +209,7 @@ def registry_for(plugin_files: tuple[Path, ...]) -> Registry:
 
 def report(draft: Draft, experiment: Experiment) -> None:
     """What the user should know before the work begins, on stderr."""
+    for line in experiment.information:
+        click.echo(f"nbnumba: {line}", err=True)
     for note in (*draft.notes, *experiment.warnings, *experiment.quirk_notes):
         click.echo(f"nbnumba: warning: {note}", err=True)

@@ -16,8 +16,9 @@ import numpy as np
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError
 from nbnumba.experiment.experiment import PARTS, Experiment
 from nbnumba.experiment.part import Part
+from nbnumba.experiment.structure_factors import SOURCE
 from nbnumba.files import check_writable, write_all
-from nbnumba.inputs.hkl import read_hkl
+from nbnumba.inputs.amplitudes import read_amplitudes
 from nbnumba.inputs.text import read_text
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba run --config FILE` renders it.\n\n"
 
 
-ARRAYS = ("hkl", "F", "path", "mask", "positions", "weights", "wavelengths")
+ARRAYS = ("hkl", "F", "path", "reflections", "mask", "positions", "weights", "wavelengths")
 
 
 def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
@@ -108,8 +109,9 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
             if not isinstance(table["path"], str) or not table["path"]:
                 raise ParameterError("structure_factors.path", f"{table['path']!r} is not a file name")
             source = path.parent / table["path"]
-            hkl, F = read_hkl(source)
-            arguments |= {"path": source, "hkl": hkl, "F": F}
+            given = {name: value for name, value in arguments.items() if name in SOURCE}
+            checked = part(**(given | {"path": source, "default_F": 1.0}))
+            arguments |= {"path": source, **read_amplitudes(**{name: getattr(checked, name) for name in SOURCE})}
         elif section == "sources":
             for name in ("positions", "weights", "wavelengths"):
                 if name in table:

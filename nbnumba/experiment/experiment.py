@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbnumba.errors import ParameterError
@@ -32,6 +33,7 @@ PARTS: dict[str, type[Part]] = {
 }
 MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
 MOST_SUBPIXELS = 1000
+BEYOND = 0.99  # of a smallest d; the last reflection within a limit seldom lies on it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,6 +90,18 @@ class Experiment:
         from nbnumba.experiment.unit_cell import resolve_unit_cell
 
         return resolve_unit_cell(self.crystal, self.beam.wavelength, self.quirks)
+
+    @cached_property
+    def finest_d(self) -> float:
+        """Smallest d in m that the corners of the (planar) detector see, of any source: d = wavelength / (2 sin theta)."""
+        import numpy as np
+
+        frame, sources = self.frame, self.source_list
+        height, width = self.detector.extent
+        corners = np.array([frame.pix0 + f * width * frame.fast_axis + s * height * frame.slow_axis for f in (0, 1) for s in (0, 1)])
+        directions = corners / np.linalg.norm(corners, axis=1, keepdims=True)
+        sine = np.sqrt((1.0 - (sources.incident @ directions.T).min(axis=1)) / 2.0)
+        return float((sources.wavelength / (2.0 * sine)).min())
 
     @cached_property
     def phi(self) -> np.ndarray:
@@ -218,7 +232,7 @@ class Experiment:
     def warnings(self) -> list[str]:
         """What was decided for the user, one line each."""
         spread, domains = self.crystal.mosaic_spread, self.crystal.mosaic_domains
-        notes = []
+        notes = [*self.other_cell]
         for name, given, clipped in zip("yz", self.crystal.size[1:], self.sample_size[1:], strict=True):
             if clipped < given:
                 notes.append(f"sample {name} of {given * 1e3:g} mm clipped to the beam size of {clipped * 1e3:g} mm")
@@ -234,3 +248,36 @@ class Experiment:
                 f"{self.oversample} is used"
             )
         return notes
+
+    @property
+    def other_cell(self) -> list[str]:
+        """A line if the unit cell is not that of the file of structure factors, to 1 % and a degree (SF-11)."""
+        found = self.structure_factors.reflections
+        if found is None:
+            return []
+        pairs = list(zip(self.unit_cell.lengths_and_angles, found.cell, strict=True))
+        if all(abs(a - b) <= 0.01 * b for a, b in pairs[:3]) and all(abs(a - b) <= math.radians(1.0) for a, b in pairs[3:]):
+            return []
+        here, there = (
+            " ".join([*(f"{v * 1e10:.5g}" for v in cell[:3]), *(f"{math.degrees(v):.5g}" for v in cell[3:])])
+            for cell in zip(*pairs, strict=True)
+        )
+        file = Path(self.structure_factors.path or "").name
+        return [f"the unit cell is {here} (A, deg), that of {file} {there}: amplitudes are taken by index"]
+
+    @property
+    def information(self) -> list[str]:
+        """What was read from a file of structure factors, one line each (SF-12)."""
+        factors = self.structure_factors
+        found, rest = factors.reflections, f"default_F = {factors.default_F:g}"
+        if found is None:
+            return []
+        lines = [
+            f"{found.unique} unique reflections of {found.space_group}, {found.in_p1} in P1 with Friedel mates, "
+            f"{found.d_max * 1e10:.2f} to {found.d_min * 1e10:.2f} A, {found.completeness:.1%} complete; {found.meaning}",
+            f"F000 is not in the file: 0 0 0 has {rest}" if found.F000 is None else f"F000 = {found.F000:.6g} electrons",
+        ]
+        reach = max(self.finest_d, self.sampling.dmin)
+        if reach < found.d_min * BEYOND:
+            lines.append(f"the image reaches {reach * 1e10:.2f} A, the reflections {found.d_min * 1e10:.2f} A: those beyond have {rest}")
+        return [f"structure factors: {line}" for line in lines]

@@ -7,17 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import Part, flag, quantity
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Part, choice, flag, quantity
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from nbnumba.inputs.reflections import Reflections
+
+KINDS = ("hkl", "mtz", "sf-cif", "model")
+WITH_COLUMNS = ("mtz", "sf-cif")
+# Fields that say which file the amplitudes are read from, and how.
+SOURCE = ("path", "kind", "column", "model_resolution", "solvent_density", "solvent_B")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StructureFactors(Part):
     """Amplitudes F by Miller index, in space group P1 (no symmetry is applied, not even Friedel's).
 
-    hkl: (n, 3) integers; F: (n,) electrons; path: the file they come from, if any.
+    hkl: (n, 3) integers; F: (n,) electrons; path: the file they come from, if any; reflections: what else it says. kind, column,
+    model_resolution and solvent_...: how to read the same from it again (``inputs/amplitudes.py``).
     """
 
     hkl: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "Miller indices, (n, 3)"})
@@ -25,14 +33,25 @@ class StructureFactors(Part):
     default_F: float = quantity(0.0, "electrons", "amplitude of every reflection that is not listed")
     interpolate: bool | None = flag(None, "interpolate between reflections; None: if a crystal is 2 cells wide or less")
     path: Path | None = field(default=None, metadata={"unit": "", "meaning": "file that the amplitudes come from"})
+    kind: str = choice("hkl", "what the file is: text, MTZ, structure factor mmCIF or model", KINDS)
+    column: str | None = field(default=None, metadata={"unit": "", "meaning": "column of the file; None: the best"})
+    model_resolution: float | None = quantity(None, "m", "smallest d that is worked out from a model", POSITIVE)
+    solvent_density: float = quantity(0.0, "electrons/m^3", "of a model's bulk solvent", NOT_NEGATIVE)
+    # The average of the Protein Data Bank (Fokine & Urzhumtsev, Acta Cryst. D58, 1387-1392, 2002).
+    solvent_B: float = quantity(46e-20, "m^2", "displacement parameter of a model's bulk solvent", NOT_NEGATIVE)
+    reflections: Reflections | None = field(default=None, metadata={"unit": "", "meaning": "what else the file says"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.column is not None and (not isinstance(self.column, str) or not self.column):
+            raise ParameterError(self.where("column"), f"{self.column!r} is not the name of a column")
+        if self.reflections is not None and not hasattr(self.reflections, "space_group"):
+            raise ParameterError(self.where("reflections"), f"{self.reflections!r} was not read from a file of structure factors")
         if (self.hkl is None) != (self.F is None):
             raise ParameterError(self.where("hkl"), "hkl and F have to be given together")
         if self.hkl is None or self.F is None:
             if self.default_F == 0.0:
-                raise ParameterError(self.where("hkl"), "no structure factors: give a table (-hkl FILE) or -default_F")
+                raise ParameterError(self.where("hkl"), "no structure factors: give -hkl, --mtz, --sf-cif, --model or -default_F")
         else:
             self._check_table()
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import InputFileError
 from nbnumba.exposure import Exposure
 from nbnumba.inputs.smv import exposure_of_smv, read_smv
-from nbnumba.inputs.text import read_bytes
+from nbnumba.inputs.text import first_bytes, read_bytes
 
 Shape = tuple[int, int]
 NPY, NPZ, SMV, CBF, HDF5 = b"\x93NUMPY", b"PK\x03\x04", b"{\nHEADER_BYTES", b"###CBF", b"\x89HDF\r\n\x1a\n"
@@ -52,7 +52,7 @@ def finite(path: str | Path, pixels: NDArray[Any]) -> NDArray[np.float64]:
 def read_picture(path: str | Path, number: int | None = None, shape: Shape | None = None) -> Picture:
     """An image with what its file says of it; number: of the image, from 1, in a file of several. Raises InputFileError."""
     file, name = split(path)
-    start = read_bytes(file, most=len(SMV))
+    start = first_bytes(file, len(SMV))
     if number not in (None, 1) and not start.startswith(HDF5):
         raise InputFileError(file, f"holds one image; there is no number {number}")
     if start.startswith((NPY, NPZ)):
@@ -80,7 +80,7 @@ def split(path: str | Path) -> tuple[Path, str]:
 def is_counts(path: str | Path) -> bool:
     """Whether an image file holds counts, not photons."""
     file = split(path)[0]
-    return file.is_file() and read_bytes(file, most=len(SMV)).startswith((SMV, CBF))
+    return file.is_file() and first_bytes(file, len(SMV)).startswith((SMV, CBF))
 
 
 def from_nxmx(path: Path, name: str, number: int | None) -> Picture:

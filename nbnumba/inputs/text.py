@@ -23,11 +23,16 @@ def decoded(path: str | Path, data: bytes) -> str:
         raise InputFileError(path, f"byte {data[error.start]:#04x} is not UTF-8 text", line) from None
 
 
-def read_bytes(path: str | Path, most: int = -1) -> bytes:
-    """The bytes of a file; most: of its beginning."""
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file."""
+    return first_bytes(path, -1)
+
+
+def first_bytes(path: str | Path, count: int) -> bytes:
+    """The first bytes of a file, -1: all."""
     try:
         with Path(path).open("rb") as file:
-            return file.read(most)
+            return file.read(count)
     except OSError as error:
         raise InputFileError(path, f"cannot be read: {error.strerror or error}") from None
     except ValueError:

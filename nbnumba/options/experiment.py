@@ -17,10 +17,13 @@ from nbnumba.experiment.beam import Beam
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.experiment import Experiment
 from nbnumba.experiment.model import Model
+from nbnumba.experiment.part import Part
 from nbnumba.experiment.quirks import BY_NAME
+from nbnumba.experiment.structure_factors import SOURCE, WITH_COLUMNS, StructureFactors
+from nbnumba.inputs.amplitudes import read_amplitudes
 from nbnumba.inputs.dump import read_dump
-from nbnumba.inputs.hkl import read_hkl
 from nbnumba.inputs.matrix import read_matrix
+from nbnumba.inputs.reflections import Reflections
 from nbnumba.inputs.smv import read_smv
 from nbnumba.inputs.source_table import read_sources
 from nbnumba.options.arguments import Given, in_si, is_number, numbers, split_arguments, words
@@ -29,7 +32,9 @@ from nbnumba.options.headers import header_values
 from nbnumba.options.table import DISTANCE, GEOMETRY, SECTIONS, WITHOUT_EFFECT
 
 RANDOM = "random"
+SOLVENT_DENSITY = 0.35  # e/A^3, average of the Protein Data Bank (Fokine & Urzhumtsev, Acta Cryst. D58, 1387-1392, 2002)
 IMPLICIT_DUMP = Path("Fdump.bin")
+NOT_READ = StructureFactors(default_F=1.0)  # stands for structure factors as long as there are none
 HEADERS = ("-mask", "-img")  # in the order in which they act
 BY_DIRECT_BEAM = (DISTANCE, "-Xbeam", "-Ybeam", "-pivot beam")
 NEAREST_POINT = {"-ORGX": "detector.close_x", "-ORGY": "detector.close_y"}  # what the option takes the place of
@@ -136,11 +141,15 @@ class Draft:
         self._settle_crystal()
         self._settle_pivot()
         self._read_structure_factors()
+        return self._assembled()
+
+    def _assembled(self, **instead: Part) -> Experiment:
+        """The experiment as it stands, with some parts instead of its own."""
         self.values |= {"model.preset": self.model.preset, "model.quirks": self.model.quirks}
         parts: dict[str, Any] = {}
         for f in fields(Experiment):
             base, arguments = getattr(self.base, f.name, None), self.part(f.name)
-            parts[f.name] = SECTIONS[f.name](**arguments) if base is None else replace(base, **arguments)
+            parts[f.name] = instead.get(f.name) or (SECTIONS[f.name](**arguments) if base is None else replace(base, **arguments))
         return Experiment(**parts)
 
     def _settle_pivot(self) -> None:
@@ -152,20 +161,49 @@ class Draft:
             self.values["detector.pivot"] = self.pivot
 
     def _read_structure_factors(self) -> None:
-        """From the list, else from a dump that is named."""
+        """From the file named last, else from a dump that is named, else the base's, again if they are to be read in another way."""
         path, dump = self.values.get("structure_factors.path"), self.values.get("output.dump_file")
         if dump is None and "implicit-dump" in self.quirks and (path or IMPLICIT_DUMP.is_file()):
             dump = self.values["output.dump_file"] = IMPLICIT_DUMP
             self._say("implicit-dump")
         if path is not None:
-            hkl, F = read_hkl(path)
+            found = self._amplitudes(NOT_READ)
         elif dump is not None:
-            (hkl, F), path = read_dump(dump), None
+            hkl, F = read_dump(dump)
             self.files_read.append(dump)
             self.values["output.dump_file"] = None
+            found = {name: getattr(NOT_READ, name) for name in SOURCE} | {"hkl": hkl, "F": F, "reflections": None}
         else:
-            return
-        self.values |= {"structure_factors.path": path, "structure_factors.hkl": hkl, "structure_factors.F": F}
+            found = self._amplitudes(self.base.structure_factors if self.base else NOT_READ)
+        self.values |= {f"structure_factors.{name}": value for name, value in found.items()}
+
+    def _amplitudes(self, before: StructureFactors) -> dict[str, Any]:
+        """Structure factors of the file that options name, or of the one before if they change how it is read; nothing without a file."""
+        source = {name: self.values.get(f"structure_factors.{name}", getattr(before, name)) for name in SOURCE}
+        if source["column"] is not None and source["kind"] not in WITH_COLUMNS:
+            raise OptionError(f"--column {source['column']}: only --mtz and --sf-cif have columns")
+        if source["kind"] == "model":
+            source["model_resolution"] = self._model_resolution(before.model_resolution)
+        elif "structure_factors.solvent_density" in self.values:
+            raise OptionError("--solvent: only --model has bulk solvent")
+        if source["path"] is None or all(source[name] == getattr(before, name) for name in SOURCE):
+            return {}
+        found = source | read_amplitudes(**source)
+        self._take_cell(found["reflections"])
+        return found
+
+    def _model_resolution(self, before: float | None) -> float:
+        """To which a model is worked out, in m: -dmin, else what the detector's corners see; as before where neither has changed."""
+        here = self._assembled(structure_factors=NOT_READ)
+        wanted = here.sampling.dmin or here.finest_d
+        unchanged = self.base is not None and wanted == (self.base.sampling.dmin or self.base.finest_d)
+        return before if unchanged and before is not None else wanted
+
+    def _take_cell(self, found: Reflections | None) -> None:
+        """The file's unit cell, where no other is given."""
+        given = [self.values.get(f"crystal.{name}", getattr(self.base and self.base.crystal, name, None)) for name in ("cell", "a_matrix")]
+        if found is not None and given == [None, None]:
+            self.values["crystal.cell"] = found.cell
 
     def _say(self, name: str) -> None:
         """Note a quirk that is followed."""
@@ -225,6 +263,15 @@ def cell(given: Given) -> dict[str, Any]:
     return {given.option.field: (*lengths, *[0.0] * (3 - len(lengths)), *angles, *[0.0] * (3 - len(angles)))}
 
 
+def solvent(given: Given) -> dict[str, Any]:
+    """Density in electrons/m^3 and B in m^2."""
+    values = numbers(given) or [SOLVENT_DENSITY]
+    if min(values) < 0.0:
+        raise OptionError(f"{given}: density (e/A^3) and B (A^2) must be at least 0")
+    names = ("structure_factors.solvent_density", "structure_factors.solvent_B")
+    return dict(zip(names, (values[0] * 1e30, *(B * 1e-20 for B in values[1:])), strict=False))
+
+
 def misset(given: Given) -> dict[str, Any]:
     if len(given.values) == 1 and given.values[0].startswith("rand"):
         return {given.option.field: RANDOM}
@@ -267,6 +314,7 @@ def sources(given: Given) -> dict[str, Any]:
 SPECIAL = {
     "-mat": matrix,
     "-cell": cell,
+    "--solvent": solvent,
     "-misset": misset,
     "-N": each_axis,
     "-xtalsize": each_axis,

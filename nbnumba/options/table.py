@@ -112,6 +112,11 @@ def text(names: str, field: str, help: str = "", **more: Any) -> Option:
     return Option(tuple(names.split()), help, field, text=True, **more)
 
 
+def source(name: str, kind: str, help: str) -> Option:
+    """A file of structure factors; the last that is given counts."""
+    return text(name, "structure_factors.path", help, reads=True, settings=(("structure_factors.kind", kind),))
+
+
 def flag(names: str, help: str, *settings: Setting) -> Option:
     """An option without a value."""
     return Option(tuple(names.split()), help, least=0, most=0, settings=settings)
@@ -163,7 +168,18 @@ CRYSTAL = (
 )
 
 STRUCTURE_FACTORS = (
-    text("-hkl", "structure_factors.path", "text file of h k l F, one reflection a line, space group P1", reads=True),
+    source("-hkl", "hkl", "text file of h k l F, one reflection a line, space group P1"),
+    source("--mtz", "mtz", "merged MTZ file, any space group; Friedel mates equal but for F(+) and F(-)"),
+    source("--sf-cif", "sf-cif", "structure factor mmCIF file, also .gz"),
+    source("--model", "model", "PDB or mmCIF file, also .gz: F of its atoms, to -dmin, else to the detector's corners"),
+    text("--column", "structure_factors.column", "column of --mtz or --sf-cif (default: observed F, F(+), calculated F, intensities)"),
+    Option(
+        ("--solvent",),
+        "add bulk solvent to --model: density (e/A^3, default: 0.35) and B (A^2, default: 46)",
+        "structure_factors.solvent_density",
+        least=0,
+        most=2,
+    ),
     number("-default_F", "structure_factors.default_F"),
     text("-dump", "output.dump_file", "structure factor dump file: written with -hkl, read without"),
     flag(
@@ -274,7 +290,7 @@ GEOMETRY = (
 SAMPLING = (
     whole("-oversample", "sampling.oversample"),
     Option(("-roi",), "", "sampling.roi", PIXEL, least=4, most=4, whole=True),
-    number("-dmin", "sampling.dmin", ANGSTROM),
+    number("-dmin --dmin", "sampling.dmin", ANGSTROM),
     flag("-oversample_thick", "work out the capture fraction for every sub-pixel", ("sampling.capture_per_subpixel", True)),
     flag("-oversample_polar", "work out the polarization factor for every sub-pixel", ("sampling.polarization_per_subpixel", True)),
     flag("-oversample_omega", "work out the solid angle for every sub-pixel", ("sampling.solid_angle_per_subpixel", True)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +24,12 @@ def image_summary(image: Image) -> dict[str, Any]:
 
 
 def description(experiment: Experiment, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What the program decided before rendering: provenance, geometry, crystal, sampling, warnings."""
+    """What the program decided before rendering: provenance, geometry, crystal, structure factors, sampling, warnings."""
     return {
         **provenance,
         "geometry": geometry(experiment),
         "crystal": crystal(experiment),
+        "structure_factors": structure_factors(experiment),
         "beam": beam(experiment),
         "sources": sources(experiment),
         "sampling": sampling(experiment),
@@ -77,6 +79,31 @@ def crystal(experiment: Experiment) -> dict[str, Any]:
         "mosaic_spread_deg": units.degrees(experiment.mosaic[0]),
         "mosaic_domains": experiment.mosaic[1],
     }
+
+
+def structure_factors(experiment: Experiment) -> dict[str, Any]:
+    """What the amplitudes are, and the name of their file without its folder; what the file does not say is left out."""
+    factors = experiment.structure_factors
+    stated: dict[str, Any] = {"listed": 0 if factors.hkl is None else len(factors.hkl), "default_F": factors.default_F}
+    if factors.path is not None:
+        stated |= {"file": Path(factors.path).name, "kind": factors.kind}
+    if (found := factors.reflections) is not None:
+        lengths, angles = found.cell[:3], found.cell[3:]
+        stated |= {
+            "meaning": found.meaning,
+            "space_group": found.space_group,
+            "file_cell_A_deg": (*(v * 1e10 for v in lengths), *(units.degrees(v) for v in angles)),
+            "unique_reflections": found.unique,
+            "reflections_in_P1": found.in_p1,
+            "d_max_A": found.d_max * 1e10,
+            "d_min_A": found.d_min * 1e10,
+            "completeness": found.completeness,
+            "F000_electrons": "not in the file" if found.F000 is None else found.F000,
+            "image_d_min_A": max(experiment.finest_d, experiment.sampling.dmin) * 1e10,
+            "information": experiment.information,
+        }
+        stated |= {} if found.column is None else {"column": found.column}
+    return stated
 
 
 def beam(experiment: Experiment) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""Structure factors from a file of any kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nbnumba.errors import InputFileError
+from nbnumba.inputs.hkl import read_hkl
+from nbnumba.inputs.model import read_model
+from nbnumba.inputs.mtz import read_mtz
+from nbnumba.inputs.reflections import Reflections
+from nbnumba.inputs.sf_cif import read_sf_cif
+
+
+def read_amplitudes(
+    path: str | Path,
+    kind: str,
+    column: str | None,
+    model_resolution: float | None,
+    solvent_density: float,
+    solvent_B: float,
+) -> dict[str, Any]:
+    """hkl (n, 3), F (n,) and reflections (what else the file says; None of text) as StructureFactors has them.
+
+    kind: hkl, mtz, sf-cif or model; column: of the file, None: the best; model_resolution in m, solvent_density in
+    electrons/m^3 and solvent_B in m^2: of a model. Raises InputFileError.
+    """
+    match kind:
+        case "mtz":
+            return table(read_mtz(path, column))
+        case "sf-cif":
+            return table(read_sf_cif(path, column))
+        case "model":
+            if model_resolution is None:
+                raise InputFileError(path, "is a model, for which a resolution has to be given (structure_factors.model_resolution)")
+            return table(read_model(path, model_resolution, solvent_density, solvent_B))
+        case _:
+            hkl, F = read_hkl(path)
+            return {"hkl": hkl, "F": F, "reflections": None}
+
+
+def table(found: Reflections) -> dict[str, Any]:
+    return {"hkl": found.hkl, "F": found.F, "reflections": found}

@@ -1,0 +1,246 @@
+"""Structure factors of atomic models, against cctbx's sum over atoms and against a mask worked out point by point."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import itertools
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+from inputs.crystals import SMALL_CIF, as_dict, protein, write_pdb
+from scipy.spatial import cKDTree
+
+from nbnumba import InputFileError
+from nbnumba.inputs.model import from_mask, read_model
+from nbnumba.inputs.reflections import Reflections
+
+CRYSTALS = {"P 21 21 21": (20, 23, 28, 90, 90, 90), "P 32 2 1": (26, 26, 31, 90, 90, 120)}
+D_MIN = 1.8e-10
+B = 46e-20
+
+# gemmi and cctbx cannot be loaded into one process; theirs is another.
+CCTBX = """
+import sys
+import numpy as np
+import iotbx.pdb
+structure = iotbx.pdb.input(file_name=sys.argv[1]).xray_structure_simple()
+structure.scattering_type_registry(table="it1992")
+F = structure.structure_factors(d_min=float(sys.argv[2]), algorithm="direct").f_calc()
+more = {}
+if sys.argv[4] == "solvent":
+    import mmtbx.masks
+    p1 = structure.crystal_symmetry().cell_equivalent_p1()
+    mask = mmtbx.masks.bulk_solvent(
+        xray_structure=structure.expand_to_p1(sites_mod_positive=True),
+        ignore_zero_occupancy_atoms=True, ignore_hydrogen_atoms=True, grid_step=0.3,
+        solvent_radius=1.1, shrink_truncation_radius=0.9,
+    )
+    more["mask"] = np.array(list(mask.structure_factors(miller_set=F.customized_copy(crystal_symmetry=p1)).data()))
+np.savez(sys.argv[3], hkl=np.array(list(F.indices())), F=np.array(list(F.data())), **more)
+"""
+
+
+def of_cctbx(pdb: Path, d_min: float, with_solvent: str = "") -> dict[str, np.ndarray]:
+    if importlib.util.find_spec("cctbx") is None:
+        pytest.skip("cctbx is not installed (pip install cctbx-base)")
+    into = pdb.with_suffix(".npz")
+    done = subprocess.run([sys.executable, "-c", CCTBX, pdb, str(d_min * 1e10), into, with_solvent], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cctbx cannot be imported here: {done.stderr.decode()[-200:]}")
+    with np.load(into) as found:
+        return dict(found)
+
+
+def R_factor(found: Reflections, hkl: np.ndarray, F: np.ndarray) -> float:
+    """sum |F - F'| / sum F' over the reflections hkl."""
+    table = as_dict(found.hkl, found.F)
+    mine = np.array([table[tuple(index)] for index in hkl.tolist()])
+    return float(np.abs(mine - F).sum() / F.sum())
+
+
+@pytest.mark.spec("SF-8")
+@pytest.mark.parametrize("group", CRYSTALS)
+def test_atoms_are_those_of_cctbx(tmp_path: Path, group: str) -> None:
+    pdb = write_pdb(tmp_path / "a.pdb", group, CRYSTALS[group])
+    theirs = of_cctbx(pdb, D_MIN)
+    assert len(theirs["F"]) > 700
+    found = read_model(pdb, D_MIN, 0.0, B)
+    assert R_factor(found, theirs["hkl"], np.abs(theirs["F"])) < 1e-4
+    assert found.completeness == 1.0
+    assert found.space_group == group
+
+
+@pytest.mark.spec("SF-9")
+@pytest.mark.parametrize("group", CRYSTALS)
+def test_bulk_solvent_is_nearly_that_of_cctbx(tmp_path: Path, group: str) -> None:
+    """Whose mask is rounded to its grid in another way; test_the_mask_point_by_point is the exact check."""
+    pdb = write_pdb(tmp_path / "a.pdb", group, CRYSTALS[group])
+    theirs = of_cctbx(pdb, D_MIN, "solvent")
+    s2 = gemmi.read_pdb(str(pdb)).cell.calculate_1_d2_array(theirs["hkl"].astype(np.int32))
+    F = np.abs(theirs["F"] + 0.35 * np.exp(-46.0 * s2 / 4.0) * theirs["mask"])
+    assert R_factor(read_model(pdb, D_MIN, 0.35e30, B), theirs["hkl"], F) < 0.01
+    assert R_factor(read_model(pdb, D_MIN, 0.0, B), theirs["hkl"], F) > 0.05
+
+
+@pytest.mark.spec("SF-9")
+@pytest.mark.parametrize("group", CRYSTALS)
+def test_the_mask_point_by_point(group: str) -> None:
+    """F_mask from every point of the whole cell, by distances to all atoms and by NumPy's Fourier transform."""
+    structure = protein(group, CRYSTALS[group])
+    space_group = structure.find_spacegroup()
+    hkl = ordered(structure, space_group, 3.0)
+    grid = gemmi.FloatGrid()
+    grid.unit_cell, grid.spacegroup = structure.cell, space_group
+    grid.set_size_from_spacing(0.3, gemmi.GridSizeRounding.Up)
+    mask = mask_of(structure, grid.shape)
+    transform = np.conj(np.fft.fftn(mask)) / mask.size * structure.cell.volume
+    expected = np.array([transform[tuple(index)] for index in hkl])
+    found = from_mask(structure, space_group, hkl, 3.0)
+    assert np.abs(found - expected).sum() / np.abs(expected).sum() < 1e-4
+    assert 0.2 < mask.mean() < 0.95
+
+
+def ordered(structure: gemmi.Structure, group: gemmi.SpaceGroup, d_min: float) -> np.ndarray:
+    """Unique reflections in the order of gemmi's transforms."""
+    grid = gemmi.FloatGrid()
+    grid.unit_cell, grid.spacegroup = structure.cell, group
+    grid.set_size_from_spacing(0.5, gemmi.GridSizeRounding.Up)
+    return np.array(gemmi.transform_map_to_f_phi(grid, half_l=True).prepare_asu_data(dmin=d_min, with_000=True).miller_array)
+
+
+def mask_of(structure: gemmi.Structure, shape: tuple[int, int, int]) -> np.ndarray:
+    """1 where solvent is: at points no nearer than 0.9 A to one that is 1.1 A and a radius away from all atoms."""
+    radii = {"C": 1.775, "N": 1.5, "O": 1.45, "S": 1.8}
+    cell, operations = structure.cell, list(structure.find_spacegroup().operations())
+    orthogonal = np.array(cell.orth.mat.tolist())
+    shifts = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
+    places: dict[str, list[list[float]]] = {element: [] for element in radii}
+    for site in structure[0].all():
+        fraction = cell.fractionalize(site.atom.pos).tolist()
+        places[site.atom.element.name] += [operation.apply_to_xyz(fraction) for operation in operations]
+    points = np.stack(np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij"), -1).reshape(-1, 3)
+    free = np.ones(len(points), bool)
+    for element, near in places.items():
+        images = (np.array(near)[:, None] % 1.0 + shifts).reshape(-1, 3) @ orthogonal.T
+        reach = radii[element] + 1.1
+        free &= cKDTree(images).query(points @ orthogonal.T, distance_upper_bound=reach + 0.01)[0] >= reach
+    images = (points[free][:, None] + shifts).reshape(-1, 3)
+    images = images[((images > -0.1) & (images < 1.1)).all(axis=1)] @ orthogonal.T
+    free[~free] = cKDTree(images).query(points[~free] @ orthogonal.T, distance_upper_bound=0.91)[0] < 0.9
+    return free.reshape(shape).astype(float)
+
+
+@pytest.mark.spec("SF-8", "SF-9")
+def test_F000_counts_electrons(tmp_path: Path) -> None:
+    pdb = write_pdb(tmp_path / "a.pdb")
+    electrons = 4 * sum(site.atom.occ * site.atom.element.atomic_number for site in gemmi.read_pdb(str(pdb))[0].all())
+    found = read_model(pdb, 3e-10, 0.0, B)
+    assert pytest.approx(electrons, rel=1e-3) == found.F000
+    assert (0, 0, 0) not in as_dict(found.hkl, found.F)
+    solvent = mask_of(gemmi.read_pdb(str(pdb)), (64, 80, 90)).mean() * 20 * 23 * 28 * 0.35
+    assert pytest.approx(electrons + solvent, rel=0.01) == read_model(pdb, 3e-10, 0.35e30, B).F000
+
+
+@pytest.mark.spec("SF-8")
+def test_formats_of_a_model(tmp_path: Path) -> None:
+    pdb = write_pdb(tmp_path / "a.pdb")
+    expected = read_model(pdb, 3e-10, 0.35e30, B)
+    (tmp_path / "a.ent.gz").write_bytes(gzip.compress(pdb.read_bytes()))
+    gemmi.read_pdb(str(pdb)).make_mmcif_document().write_file(str(tmp_path / "a.cif"))
+    (tmp_path / "b.cif.gz").write_bytes(gzip.compress((tmp_path / "a.cif").read_bytes()))
+    for name in ("a.ent.gz", "a.cif", "b.cif.gz"):
+        found = read_model(tmp_path / name, 3e-10, 0.35e30, B)
+        np.testing.assert_array_equal(found.hkl, expected.hkl)
+        np.testing.assert_allclose(found.F, expected.F, atol=1e-3 * expected.F.mean())
+    structure = gemmi.read_pdb(str(pdb))
+    structure.add_model(structure[0].clone())
+    structure[1].num = 2
+    structure.write_pdb(str(tmp_path / "two.pdb"))
+    assert "of the first of 2 models" in read_model(tmp_path / "two.pdb", 3e-10, 0.35e30, B).meaning
+
+
+@pytest.mark.spec("SF-8", "SF-9")
+def test_a_small_molecule_is_summed_over_atoms(tmp_path: Path) -> None:
+    """Iron lies on a centre of inversion: it is there twice in the cell, not four times."""
+    path = tmp_path / "small.cif"
+    path.write_text(SMALL_CIF)
+    found = read_model(path, 1e-10)
+    coefficients = {name: gemmi.Element(name).it92 for name in ("Fe", "C", "O")}
+    cell = gemmi.UnitCell(7.1, 8.2, 9.3, 90, 101, 90)
+    operations = list(gemmi.SpaceGroup("P 1 21/c 1").operations())
+    atoms = [("Fe", (0, 0, 0), 0.02, 0.5), ("C", (0.21, 0.13, 0.34), 0.03, 1.0), ("O", (0.42, 0.27, 0.11), 0.04, 0.7)]
+    assert found.completeness == 1.0
+    assert found.meaning == "worked out from 3 atoms of a small-molecule CIF without bulk solvent"
+    for index, F in zip(found.hkl.tolist()[::17], found.F[::17], strict=True):
+        stol2 = cell.calculate_1_d2(index) / 4.0
+        expected = sum(
+            coefficients[name].calculate_sf(stol2)
+            * occupancy
+            * np.exp(-8.0 * np.pi**2 * U * stol2 + 2j * np.pi * np.dot(index, operation.apply_to_xyz(place)))
+            for name, place, U, occupancy in atoms
+            for operation in operations
+        )
+        assert pytest.approx(abs(expected), abs=1e-3) == F
+    with pytest.raises(InputFileError, match=r"is of small molecules, which have no bulk solvent; leave --solvent out"):
+        read_model(path, 1e-10, 0.35e30, B)
+    with pytest.raises(InputFileError, match=r"takes a sum of .* terms; give a coarser one with --dmin"):
+        read_model(path, 0.01e-10)
+
+
+@pytest.mark.spec("SF-8")
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.pdb", None, "cannot be read: No such file"),
+        ("a.pdb", "nothing of the kind\n", "has no atoms (ATOM or HETATM records)"),
+        ("a.pdb", lambda pdb: pdb.replace("CRYST1", "REMARK"), "has no unit cell (CRYST1 record or _cell.length_a)"),
+        ("a.pdb", lambda pdb: pdb.replace("P 21 21 21", "P 99 99 99"), "has the unknown space group 'P 99 99 99'"),
+        ("a.pdb", lambda pdb: pdb.replace("P 21 21 21", "          "), "has no space group; write one of the International Tables"),
+        ("a.pdb", lambda pdb: pdb.replace("P 21 21 21", "P 32 2 1  "), "does not have the symmetry of P 32 2 1"),
+        ("a.pdb", lambda pdb: pdb.replace("          S  ", "          X  "), "SG has no known element; write its element into the file"),
+        ("a.pdb", lambda pdb: pdb.replace("          S  ", "         FM  "), "has element Fm, which has no scattering factor"),
+        ("a.pdb", lambda pdb: pdb[: pdb.index("ATOM") + 40], "cannot be read as a model: Problem in line"),
+        ("a.cif", "data_a\n_cell.length_a 5\n", "has no atoms (a loop of _atom_site); structure factors go to --sf-cif"),
+        ("a.cif", "loop_\n_a\n", "cannot be read as a model"),
+        ("a.cif", SMALL_CIF.replace("P 1 21/c 1", "P 99"), "space group"),
+        ("a.cif", SMALL_CIF.replace("_cell_length_a 7.1\n", ""), "has no unit cell (_cell_length_a and others)"),
+        ("a.cif", SMALL_CIF.replace("C1 C", "C1 Qq"), "atom C1 has no known element"),
+    ],
+)
+def test_what_is_wrong_with_a_model(tmp_path: Path, name: str, text: object, expected: str) -> None:
+    path = tmp_path / name
+    if text is not None:
+        pdb = write_pdb(tmp_path / "good.pdb").read_text()
+        path.write_text(text(pdb) if callable(text) else str(text))
+    with pytest.raises(InputFileError) as error:
+        read_model(path, 2e-10)
+    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).count(str(path)) == 1
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_compressed_model_that_is_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdb.gz"
+    path.write_bytes(gzip.compress(write_pdb(tmp_path / "a.pdb").read_bytes())[:400])
+    with pytest.raises(InputFileError, match="cannot be read as a model: Compressed file ended"):
+        read_model(path, 2e-10, 0.35e30, B)
+
+
+def test_a_map_that_would_be_too_large(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=r"a resolution of 0\.05 A takes a map of .* points; give a coarser one with --dmin"):
+        read_model(write_pdb(tmp_path / "a.pdb"), 0.05e-10, 0.35e30, B)
+
+
+@pytest.mark.spec("SF-8")
+def test_a_protein_of_20_kDa_takes_seconds(tmp_path: Path) -> None:
+    pdb = write_pdb(tmp_path / "a.pdb", "P 21 21 21", (45, 55, 65, 90, 90, 90), 250)
+    began = time.perf_counter()
+    read_model(pdb, 2e-10, 0.35e30, B)
+    assert time.perf_counter() - began < 5.0
