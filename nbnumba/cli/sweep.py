@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from nbnumba.cli.run import prepare_threads
 from nbnumba.errors import OptionError
 from nbnumba.files import check_writable
 
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
 MOST_IMAGES = 100_000
 INTERRUPTED = 130
 
@@ -23,7 +26,7 @@ INTERRUPTED = 130
 @click.command("sweep", cls=ExperimentCommand)
 @experiment_options
 @click.option("--images", type=click.IntRange(1, MOST_IMAGES), required=True, metavar="N", help="Number of images.")
-@click.option("--width", type=float, required=True, metavar="DEG", help="Spindle angle of each image in deg; the first begins at -phi.")
+@click.option("--width", type=float, metavar="DEG", help="Spindle angle of each image in deg (default: -osc); the first begins at -phi.")
 @click.option(
     "--output",
     "-o",
@@ -47,10 +50,9 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
       nbnumba sweep --model crystal.pdb -lambda 1 -distance 200 -N 30 --images 180 --width 0.5 -phisteps 5 -o scan_####.cbf
     """
     prepare_threads(options["threads"])
-    if not (math.isfinite(options["width"]) and options["width"] >= 0.0):
-        raise OptionError(f"--width {options['width']:g}: must be a finite angle of 0 deg or more")
     draft = read_draft(ctx, options)
     experiment = draft.experiment()
+    width = width_of(options["width"], experiment)
 
     from nbnumba.outputs.formats import unsaid
     from nbnumba.outputs.image import provenance
@@ -64,7 +66,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
         scale=output.get("scale") or 1.0,
         offset=output.get("adc_offset", 0.0),
     )
-    sweep = Sweep(experiment=experiment, images=options["images"], width=units.radians(options["width"]), counting=counting)
+    sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
     sweep.image(1).check()
     registry = registry_for(options["plugin_files"])
     target = series_of(options["output"])
@@ -96,3 +98,14 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     shown = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
     click.echo(f"{sweep.images} images, {len(missing)} of them rendered now; wrote {shown} and {target.record}")
     return None
+
+
+def width_of(typed_deg: float | None, experiment: Experiment) -> float:
+    """Spindle angle of an image in rad, by default that of the experiment. Raises OptionError."""
+    if typed_deg is None and experiment.goniometer.oscillation is None:
+        raise OptionError("--width: is missing; give the spindle angle of each image in deg, as --width or -osc")
+    if typed_deg is None:
+        return experiment.goniometer.sweep.oscillation
+    if not (math.isfinite(typed_deg) and typed_deg >= 0.0):
+        raise OptionError(f"--width {typed_deg:g}: must be a finite angle of 0 deg or more")
+    return units.radians(typed_deg)

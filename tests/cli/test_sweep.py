@@ -79,7 +79,7 @@ def test_an_nxmx_file_is_compressed_an_image_a_chunk(in_tmp_path: Path) -> None:
         np.testing.assert_array_equal(both["data"][4:], expected)
 
 
-@pytest.mark.spec("CLI-13")
+@pytest.mark.spec("CLI-13", "FMT-27")
 def test_the_record_says_what_was_rendered(in_tmp_path: Path) -> None:
     assert main(["sweep", *SWEEP, "-o", "scan_####.cbf"]) == 0
     record = json.loads(Path("scan.json").read_text())
@@ -147,7 +147,7 @@ def test_files_of_unknown_origin_are_refused(in_tmp_path: Path, capsys: pytest.C
         (["-o", "scan.xyz"], "scan.xyz: .xyz stands for no image format; there are .img, .smv, .cbf"),
         (["-o", "nowhere/scan.cbf"], "nowhere/scan.json: cannot be written: the folder nowhere does not exist"),
         (["--width", "nan"], "--width nan: must be a finite angle of 0 deg or more"),
-        (["--width", "-1"], "--width -1: must be a finite angle of 0 deg or more"),
+        (["--width=-1"], "--width -1: must be a finite angle of 0 deg or more"),
         (["--images", "0"], "0 is not in the range 1<=x<=100000"),
     ],
 )
@@ -155,6 +155,15 @@ def test_bad_input(words: list[str], message: str, in_tmp_path: Path, capsys: py
     assert main(["sweep", *SWEEP, *words]) == 2
     assert message in capsys.readouterr().err
     assert not list(Path().iterdir())
+
+
+@pytest.mark.spec("CLI-13")
+def test_the_width_of_an_image_is_that_of_the_experiment(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *OPTIONS.split(), "--images", "2", "-o", "a.npy"]) == 2
+    assert "--width: is missing; give the spindle angle of each image in deg, as --width or -osc" in capsys.readouterr().err
+    assert main(["sweep", *OPTIONS.split(), "-osc", "0.5", "--images", "2", "-o", "a.npy"]) == 0
+    assert main(["sweep", *SWEEP, "-o", "b.npy"]) == 0
+    np.testing.assert_array_equal(read_image("a_0002.npy"), read_image("b_0002.npy"))
 
 
 @pytest.mark.spec("CLI-13")

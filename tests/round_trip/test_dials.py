@@ -13,8 +13,9 @@ import gemmi
 import numpy as np
 import pytest
 
-from nbnumba import Experiment, experiment_from_options
+from nbnumba import Experiment, experiment_from_options, simulate
 from nbnumba.cli.main import main
+from nbnumba.inputs.image import read_image
 from nbnumba.outputs.exposure import exposure_of
 
 pytestmark = pytest.mark.skipif(shutil.which("dials.integrate") is None, reason="DIALS is not installed (Debian's package dials)")
@@ -43,6 +44,7 @@ def structure_factors() -> np.ndarray:
 class Outcome(NamedTuple):
     """What DIALS finds. cell: A, deg; reciprocal: (3, 3), columns a*, b*, c* in 1/A; hkl, intensity: of integrated reflections."""
 
+    folder: Path
     found: int
     indexed: float
     cell: tuple[float, ...]
@@ -73,6 +75,7 @@ def process(folder: Path, images: list[str]) -> Outcome:
     mtz = gemmi.read_mtz_file(str(folder / "integrated.mtz"))
     mtz.switch_to_original_hkl()
     return Outcome(
+        folder=folder,
         found=int(spots.split("Saved ")[-1].split()[0]),
         indexed=float(row.split("|")[-2].strip().rstrip("%")) / 100.0,
         cell=(*lengths, *np.degrees(np.arccos(cosines))),
@@ -156,3 +159,17 @@ def test_every_format_gives_the_same(outcomes: dict[str, Outcome]) -> None:
         both = sorted(mine.keys() & theirs.keys())
         assert len(both) > 0.98 * len(mine)
         assert np.corrcoef([mine[k] for k in both], [theirs[k] for k in both])[0, 1] > 0.999
+
+
+@pytest.mark.spec("FMT-21")
+def test_an_image_is_simulated_from_what_dials_found(outcomes: dict[str, Outcome]) -> None:
+    """Image 30 with geometry, orientation and angle of the refined experiment is the image that was processed."""
+    scan = outcomes["scan.nxs"].folder
+    given = read_image(f"{scan / 'scan.nxs'}:30")
+    options = OPTIONS.replace("p1.hkl", str(scan.parent / "p1.hkl")).replace(
+        "-phisteps", f"--expt {scan / 'refined.expt'} 30 -polar 0.998 -phisteps"
+    )
+    again = simulate(experiment_from_options(options)).pixels
+    spots = given > 150
+    assert spots.sum() > 300
+    assert np.corrcoef(given[spots], again[spots])[0, 1] > 0.98
