@@ -1,40 +1,53 @@
-"""Quick start: make a crystal of random atoms, render its diffraction, look at the picture.
+"""Quick start: make a small protein model, render the diffraction of its crystal, look at the picture.
 
-Writes quick_start.hkl, quick_start.bin (raw photons), quick_start.img (SMV), quick_start_noise.img (SMV with
-counting noise) and quick_start.png into the working folder.
+Writes quick_start.pdb, quick_start.bin (raw photons), quick_start.cbf (with counting noise), quick_start.img (SMV) and quick_start.png
+into the working folder.
 """
 
 import subprocess
 import sys
+from pathlib import Path
 
+import gemmi
 import numpy as np
 
-CELL_A = (50.0, 62.0, 78.0)  # orthorhombic, Angstrom
-RESOLUTION_A = 2.5
-ATOMS = 200
+CELL = gemmi.UnitCell(40.0, 46.0, 57.0, 90.0, 90.0, 90.0)
+# Cylinder coordinates of alanine's atoms in an alpha helix: radius (A), angle (deg), height (A); and the step to the next residue.
+ALANINE = {"N": (1.55, -27.6, -0.87), "CA": (2.29, 0.0, 0.0), "C": (1.66, 26.7, 1.11), "O": (2.03, 22.0, 2.33), "CB": (3.31, -18.5, -1.13)}
+TURN_DEG, RISE_A = 100.0, 1.5
+RESIDUES, HELICES = 24, ((8.0, 9.0), (18.0, 9.0), (8.0, 19.0), (18.0, 19.0))  # their axes, x and y in A
 
 
-def random_atoms(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Miller indices (n, 3) to the resolution limit, and the amplitudes (n,) of point atoms of six electrons with B = 20 A^2."""
-    limits = [int(edge / RESOLUTION_A) for edge in CELL_A]
-    hkl = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in limits], indexing="ij"), axis=-1).reshape(-1, 3)
-    stol_squared = ((hkl / np.array(CELL_A)) ** 2).sum(axis=1) / 4.0
-    hkl, stol_squared = hkl[stol_squared <= 0.25 / RESOLUTION_A**2], stol_squared[stol_squared <= 0.25 / RESOLUTION_A**2]
-    F = np.zeros(len(hkl), complex)
-    for atom in rng.random((ATOMS, 3)):
-        F += 6.0 * np.exp(2j * np.pi * (hkl @ atom))
-    return hkl, np.abs(F) * np.exp(-20.0 * stol_squared)
+def helix(name: str, x: float, y: float, rng: np.random.Generator) -> gemmi.Chain:
+    """An alpha helix of alanine along z, at any angle about its axis."""
+    chain, start = gemmi.Chain(name), rng.uniform(0.0, 360.0)
+    for number in range(RESIDUES):
+        residue = gemmi.Residue()
+        residue.name, residue.seqid = "ALA", gemmi.SeqId(str(number + 1))
+        for atom_name, (radius, angle, height) in ALANINE.items():
+            turned = np.radians(start + angle + TURN_DEG * number)
+            atom = gemmi.Atom()
+            atom.name, atom.element, atom.b_iso = atom_name, gemmi.Element(atom_name[0]), rng.uniform(12.0, 30.0)
+            atom.pos = gemmi.Position(x + radius * np.cos(turned), y + radius * np.sin(turned), 4.0 + height + RISE_A * number)
+            residue.add_atom(atom)
+        chain.add_residue(residue)
+    return chain
 
 
 def main() -> None:
-    hkl, F = random_atoms(np.random.default_rng(1))
-    np.savetxt("quick_start.hkl", np.column_stack([hkl, F]), fmt="%d %d %d %.4f")
+    rng = np.random.default_rng(1)
+    structure, model = gemmi.Structure(), gemmi.Model(1)
+    structure.cell, structure.spacegroup_hm = CELL, "P 21 21 21"
+    for name, (x, y) in zip("ABCD", HELICES, strict=True):
+        model.add_chain(helix(name, x, y, rng))
+    structure.add_model(model)
+    Path("quick_start.pdb").write_text(structure.make_pdb_string())
     options = (
-        f"-hkl quick_start.hkl -cell {' '.join(map(str, CELL_A))} 90 90 90 -misset 10 25 40 -N 25 "
-        "-lambda 1 -distance 150 -pixel 0.2 -detpixels 768 -flux 1e13 -exposure 1 -beamsize 0.001 "
-        "-mosaic 0.5 -mosaic_dom 40 -osc 1 -phisteps 10 -oversample 1 "
-        "-floatfile quick_start.bin -intfile quick_start.img -noisefile quick_start_noise.img -seed 1 -nopgm --png quick_start.png"
+        "--model quick_start.pdb --solvent -dmin 2 -misset 10 25 40 -N 12 -lambda 1 -distance 130 -pixel 0.25 -detpixels 600 "
+        "-flux 3e15 -exposure 1 -beamsize 0.001 -polar 0.98 -mosaic 0.3 -mosaic_dom 30 -osc 2 -phisteps 20 -oversample 1 "
+        "-floatfile quick_start.bin -noisefile quick_start.cbf -intfile quick_start.img -seed 1 -nopgm --png quick_start.png"
     )
+    print("nbnumba run", options)
     subprocess.run([sys.executable, "-m", "nbnumba.cli.main", "run", *options.split()], check=True)
 
 

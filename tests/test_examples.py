@@ -15,7 +15,7 @@ EXAMPLES = ROOT / "examples"
 @pytest.mark.parametrize(
     ("script", "files"),
     [
-        ("quick_start.py", {"quick_start.hkl", "quick_start.bin", "quick_start.img", "quick_start_noise.img", "quick_start.png"}),
+        ("quick_start.py", {f"quick_start.{ending}" for ending in ("pdb", "bin", "cbf", "img", "png")}),
         ("api.py", set()),
         ("refine.py", {"refine.png"}),
     ],
