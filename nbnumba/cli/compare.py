@@ -59,7 +59,7 @@ def command(ctx: click.Context, /, output: Path, **options: Any) -> int:
     """Compare two images: correlation, differences, sums, peaks, regions.
 
     \b
-      nbnumba compare a.bin b.npy                      raw float32, SMV or NumPy images (FILE.npz:NAME for one of several)
+      nbnumba compare a.bin b.npy                      images of any format (FILE.npz:NAME, FILE.nxs:NUMBER for one of several)
       nbnumba compare '-lambda 1 ...' '-lambda 1.1 ...'  two option sets; or saved experiments (.toml)
       nbnumba compare image.img -lambda 1 ...          an image with what nbnumba renders
       nbnumba compare --presets reference physics -lambda 1 ...

@@ -137,7 +137,7 @@ def simulator_for(sides: Sequence[Side | None], options: Mapping[str, Any]) -> S
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image, as ``FILE`` or ``FILE.npz:NAME``."""
+    """An image, as ``FILE``, ``FILE.npz:NAME`` or ``FILE.nxs:NUMBER``."""
 
     path: Path
 
@@ -159,8 +159,9 @@ class ImageFile:
 
     def files_read(self) -> list[Path]:
         """The file."""
-        name, colon, _ = str(self.path).rpartition(":")
-        return [Path(name) if colon and name.endswith(".npz") else self.path]
+        from nbnumba.inputs.image import split
+
+        return [split(self.path)[0]]
 
     @property
     def holds_counts(self) -> bool:

@@ -24,11 +24,10 @@ OF_SEVERAL = (".npz", ".nxs", ".h5", ".hdf5")  # endings of files that hold seve
 
 
 class Picture(NamedTuple):
-    """pixels: [slow, fast], of the file's own type; exposure: what the file says of geometry and scan; counts: whether they are counts."""
+    """pixels: [slow, fast], of the file's own type; exposure: what the file says of geometry and scan."""
 
     pixels: NDArray[Any]
     exposure: Exposure | None
-    counts: bool = False
 
 
 def read_image(path: str | Path, shape: Shape | None = None) -> NDArray[np.float64]:
@@ -59,11 +58,11 @@ def read_picture(path: str | Path, number: int | None = None, shape: Shape | Non
         return Picture(from_numpy(file, read_bytes(file), name), None)
     if start.startswith(SMV):
         image = read_smv(file)
-        return Picture(image.pixels, exposure_of_smv(image), counts=True)
+        return Picture(image.pixels, exposure_of_smv(image))
     if start.startswith(CBF):
         from nbnumba.inputs.minicbf import read_cbf
 
-        return Picture(*read_cbf(file), counts=True)
+        return Picture(*read_cbf(file))
     if start.startswith(HDF5):
         return from_nxmx(file, name, number)
     if start.startswith(TIFF):
@@ -80,7 +79,13 @@ def split(path: str | Path) -> tuple[Path, str]:
 def is_counts(path: str | Path) -> bool:
     """Whether an image file holds counts, not photons."""
     file = split(path)[0]
-    return file.is_file() and first_bytes(file, len(SMV)).startswith((SMV, CBF))
+    start = first_bytes(file, len(SMV)) if file.is_file() else b""
+    if start.startswith(HDF5):
+        from nbnumba.inputs.nxmx import NxmxFile
+
+        with NxmxFile(file) as stack:
+            return stack.holds_counts
+    return start.startswith((SMV, CBF))
 
 
 def from_nxmx(path: Path, name: str, number: int | None) -> Picture:
@@ -93,8 +98,7 @@ def from_nxmx(path: Path, name: str, number: int | None) -> Picture:
         wanted = int(name) if name else number
         if wanted is None and len(file) != 1:
             raise InputFileError(path, f"holds {len(file)} images; name one as {path.name}:NUMBER")
-        pixels = file.pixels(wanted or 1)
-        return Picture(pixels, file.exposure(wanted or 1), pixels.dtype.kind in "iu")
+        return Picture(file.pixels(wanted or 1), file.exposure(wanted or 1))
 
 
 def from_tiff(path: Path) -> NDArray[Any]:

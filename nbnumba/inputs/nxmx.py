@@ -48,6 +48,11 @@ class NxmxFile:
     def __len__(self) -> int:
         return int(self._pixels.shape[0])
 
+    @property
+    def holds_counts(self) -> bool:
+        """Whether pixels are whole numbers."""
+        return bool(self._pixels.dtype.kind in "iu")
+
     def pixels(self, number: int) -> NDArray[Any]:
         """Those of an image, [slow, fast]; -1 where the detector marks what it did not count. Raises InputFileError."""
         if not 1 <= number <= len(self):

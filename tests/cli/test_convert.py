@@ -7,7 +7,7 @@ import pytest
 
 from nbnumba.cli.main import main
 from nbnumba.exposure import Exposure
-from nbnumba.inputs.image import read_image, read_picture
+from nbnumba.inputs.image import is_counts, read_image, read_picture
 from nbnumba.outputs.formats import CBF
 
 COUNTS = np.arange(12, dtype=np.int32).reshape(3, 4) * 10_000
@@ -50,6 +50,16 @@ def test_one_image_of_a_scan(images: Path) -> None:
     assert main(["convert", *sorted(path.name for path in images.glob("*.cbf")), "scan.nxs"]) == 0
     assert main(["convert", "scan.nxs:2", "second.tif"]) == 0
     np.testing.assert_array_equal(read_image("second.tif"), COUNTS + 2)
+
+
+@pytest.mark.spec("CMP-1")
+def test_images_of_any_format_are_compared(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", *sorted(path.name for path in images.glob("*.cbf")), "scan.nxs"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "scan_0002.cbf", "scan.nxs:2"]) == 0
+    assert "1.000000" in capsys.readouterr().out
+    assert is_counts("scan.nxs:2")
+    assert is_counts("scan_0002.cbf")
 
 
 @pytest.mark.spec("CLI-16")
