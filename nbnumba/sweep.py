@@ -19,7 +19,6 @@ from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.exposure import Exposure
 from nbnumba.outputs.counter_noise import CounterNoise
 from nbnumba.outputs.exposure import exposure_of
-from nbnumba.outputs.formats import fitted
 from nbnumba.outputs.series import Series, place
 
 if TYPE_CHECKING:
@@ -36,14 +35,17 @@ class Counting:
     scale: float = 1.0
     offset: float = 0.0
 
-    def counts(self, image: Image, number: int) -> NDArray[np.float64]:
-        """[slow, fast]; the noise of every image of a sweep is its own (FMT-12)."""
+    def counts(self, image: Image, number: int, dtype: type[Any]) -> tuple[NDArray[Any], int]:
+        """[slow, fast], and how many were cut off at the type's limits; the noise of every image of a sweep is its own (FMT-12)."""
         noise = None if self.seed is None else CounterNoise(self.seed, number)
-        counts = np.zeros(image.shape)
+        counts, limits, cut = np.zeros(image.shape, dtype), np.iinfo(dtype), 0
         for block in image.blocks():
-            drawn = np.rint(block.photons[block.region] * self.scale) if noise is None else noise.draw(block)
-            counts[block.rows][block.region] = drawn + self.offset
-        return counts
+            photons = block.photons[block.region].astype(np.float64) * self.scale if noise is None else noise.draw(block)
+            wanted = np.rint(photons + self.offset)
+            held = np.clip(wanted, limits.min, limits.max)
+            cut += int(np.count_nonzero(held != wanted))
+            counts[block.rows][block.region] = held
+        return counts, cut
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,10 +133,9 @@ def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator,
     lost = 0
     for number in missing:
         experiment = sweep.image(number)
-        counts = sweep.counting.counts(simulator.image(experiment), number)
-        fitting, cut = fitted(counts.astype(np.int64), target.kind._replace(counts=target.kind.counts or np.int32))
+        counts, cut = sweep.counting.counts(simulator.image(experiment), number, target.kind.counts or np.int32)
         lost += cut
-        target.put(number, fitting, exposure_of(experiment, number))
+        target.put(number, counts, exposure_of(experiment, number))
         progress()
     target.finish([sweep.exposure(number) for number in sweep.numbers])
     return lost
