@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from nbnumba.outputs.image import Image
     from nbnumba.simulate import Simulator
 
+STEPS = 10  # phi steps of an image for which none are given
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counting:
@@ -50,22 +52,31 @@ class Counting:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sweep:
-    """images: how many; width: spindle angle of each in rad. The first begins where the experiment does."""
+    """images: how many; width: spindle angle of each in rad. The first begins where the experiment does.
+
+    An image is the mean over phi steps at the middle of equal parts of its width, as a spindle that turns evenly gives it.
+    """
 
     experiment: Experiment
     images: int
     width: float
     counting: Counting
 
+    def start(self, number: int) -> float:
+        """Spindle angle at the beginning of an image, numbered from 1."""
+        return self.experiment.goniometer.phi_start + (number - 1) * self.width
+
     def image(self, number: int) -> Experiment:
-        """One image, numbered from 1."""
-        goniometer = self.experiment.goniometer
-        start = goniometer.phi_start + (number - 1) * self.width
-        return replace(self.experiment, goniometer=replace(goniometer, phi_start=start, oscillation=self.width))
+        """One image, to be rendered."""
+        goniometer = replace(self.experiment.goniometer, oscillation=self.width)
+        if goniometer.phi_steps is None and goniometer.phi_step is None:
+            goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
+        middle = self.start(number) + goniometer.sweep.step / 2.0
+        return replace(self.experiment, goniometer=replace(goniometer, phi_start=middle))
 
     def exposure(self, number: int) -> Exposure:
         """What its file says of an image."""
-        return exposure_of(self.image(number), number)
+        return replace(exposure_of(self.image(number), number), phi_start=self.start(number))
 
     @property
     def numbers(self) -> range:
@@ -78,6 +89,7 @@ class Sweep:
             "images": self.images,
             "phi_start_deg": units.degrees(self.experiment.goniometer.phi_start),
             "width_deg": units.degrees(self.width),
+            "phi_steps": self.image(1).goniometer.sweep.steps,
             "noise_seed": self.counting.seed,
             "scale": self.counting.scale,
             "offset": self.counting.offset,
@@ -132,10 +144,9 @@ def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator,
     """Render and write images; progress is called after each. Returns the number of pixels whose counts the format cut off."""
     lost = 0
     for number in missing:
-        experiment = sweep.image(number)
-        counts, cut = sweep.counting.counts(simulator.image(experiment), number, target.kind.counts or np.int32)
+        counts, cut = sweep.counting.counts(simulator.image(sweep.image(number)), number, target.kind.counts or np.int32)
         lost += cut
-        target.put(number, counts, exposure_of(experiment, number))
+        target.put(number, counts, sweep.exposure(number))
         progress()
     target.finish([sweep.exposure(number) for number in sweep.numbers])
     return lost

@@ -42,8 +42,8 @@ INTERRUPTED = 130
 def command(ctx: click.Context, /, **options: Any) -> int | None:
     """Render the images of a scan, each with its counting noise.
 
-    Image i is what 'nbnumba run -phi START -osc WIDTH' renders with START = phi + (i - 1) width; '-phisteps' says how finely the spindle
-    turns within it. Pixels are photons counted (-seed S, default 1), or with -nonoise photons times -scale (default 1), rounded; -adc
+    Image i covers spindle angles from phi + (i - 1) width to phi + i width, in -phisteps parts (default here: 10), the crystal standing in
+    the middle of each. Pixels are photons counted (-seed S, default 1), or with -nonoise photons times -scale (default 1), rounded; -adc
     (default 0 here) is added. A file NAME.json keeps what was rendered. Interrupted, the same command goes on where it was.
 
     \b

@@ -31,11 +31,11 @@ def image_names(name: str, images: int) -> list[str]:
 
 @pytest.mark.spec("CLI-13")
 @pytest.mark.parametrize("name", NAMES)
-def test_image_i_is_what_a_run_at_its_angle_renders(name: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_i_is_what_a_run_half_a_step_later_renders(name: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", *SWEEP, "-seed", "7", "-o", name]) == 0
     assert "4 images, 4 of them rendered now; wrote scan" in capsys.readouterr().out
     for number, file in enumerate(image_names(name, 4), 1):
-        expected = simulate(experiment_from_options(f"{OPTIONS} -phi {5 + (number - 1) * 0.5} -osc 0.5"))
+        expected = simulate(experiment_from_options(f"{OPTIONS} -phi {5 + (number - 1) * 0.5 + 0.25 / 3} -osc 0.5"))
         drawn = CounterNoise(7, number).draw(next(expected.blocks()))
         np.testing.assert_array_equal(read_image(file), drawn)
 
@@ -43,7 +43,7 @@ def test_image_i_is_what_a_run_at_its_angle_renders(name: str, in_tmp_path: Path
 @pytest.mark.spec("CLI-13")
 def test_without_noise_photons_are_scaled_and_rounded(in_tmp_path: Path) -> None:
     assert main(["sweep", *SWEEP, "-nonoise", "-scale", "0.5", "-adc", "3", "-o", "scan.npy"]) == 0
-    expected = simulate(experiment_from_options(f"{OPTIONS} -phi 5.5 -osc 0.5")).float32
+    expected = simulate(experiment_from_options(f"{OPTIONS} -phi {5.5 + 0.25 / 3} -osc 0.5")).float32
     np.testing.assert_array_equal(read_image("scan_0002.npy"), np.rint(expected * 0.5) + 3)
 
 
@@ -83,7 +83,7 @@ def test_an_nxmx_file_is_compressed_an_image_a_chunk(in_tmp_path: Path) -> None:
 def test_the_record_says_what_was_rendered(in_tmp_path: Path) -> None:
     assert main(["sweep", *SWEEP, "-o", "scan_####.cbf"]) == 0
     record = json.loads(Path("scan.json").read_text())
-    assert (record["images"], record["width_deg"], record["noise_seed"]) == (4, 0.5, 1)
+    assert (record["images"], record["width_deg"], record["noise_seed"], record["phi_steps"]) == (4, 0.5, 1, 3)
     assert record["phi_start_deg"] == pytest.approx(5.0)
     assert record["stages"]["rotation"] == "spec"
     assert sorted(path.name for path in Path().iterdir()) == ["scan.json", *image_names("scan_####.cbf", 4)]
@@ -155,6 +155,14 @@ def test_bad_input(words: list[str], message: str, in_tmp_path: Path, capsys: py
     assert main(["sweep", *SWEEP, *words]) == 2
     assert message in capsys.readouterr().err
     assert not list(Path().iterdir())
+
+
+@pytest.mark.spec("CLI-13")
+@pytest.mark.parametrize(("width", "steps"), [("0.5", 10), ("0", 1)])
+def test_phi_steps_where_none_are_given(width: str, steps: int, in_tmp_path: Path) -> None:
+    words = OPTIONS.replace("-phisteps 3 ", "").split()
+    assert main(["sweep", *words, "--images", "1", "--width", width, "-o", "scan.npy"]) == 0
+    assert json.loads(Path("scan.json").read_text())["phi_steps"] == steps
 
 
 @pytest.mark.spec("CLI-13")
