@@ -43,7 +43,7 @@ def main() -> None:
     structure.add_model(model)
     Path("quick_start.pdb").write_text(structure.make_pdb_string())
     options = (
-        "--model quick_start.pdb --solvent -dmin 2 -misset 10 25 40 -N 12 -lambda 1 -distance 130 -pixel 0.25 -detpixels 600 "
+        "--model quick_start.pdb --solvent 0.35 -dmin 2 -misset 10 25 40 -N 12 -lambda 1 -distance 130 -pixel 0.25 -detpixels 600 "
         "-flux 3e15 -exposure 1 -beamsize 0.001 -polar 0.98 -mosaic 0.3 -mosaic_dom 30 -osc 2 -phisteps 20 -oversample 1 "
         "-floatfile quick_start.bin -noisefile quick_start.cbf -intfile quick_start.img -seed 1 -nopgm --png quick_start.png"
     )

@@ -78,6 +78,14 @@ class Exposure:
         return float(away @ self.fast_axis) / self.pixel_size, float(away @ self.slow_axis) / self.pixel_size
 
     @property
+    def horizontal_polarization(self) -> float | None:
+        """Kahn's factor along x of imgCIF's frame, which is what files state; None: not stated."""
+        if self.polarization_fraction is None or self.polarization_axis is None:
+            return self.polarization_fraction
+        x, y, _ = self.imgcif.polarization_axis or (1.0, 0.0, 0.0)
+        return self.polarization_fraction * (x * x - y * y) / (x * x + y * y) if x or y else self.polarization_fraction
+
+    @property
     def imgcif(self) -> Exposure:
         """The same in imgCIF's frame: z to the source, x the spindle's part across the beam (as it is, if z is right already)."""
         incident = np.array(self.incident)

@@ -23,6 +23,7 @@ from nbnumba.outputs.series import Series, place
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.outputs.formats import Format
     from nbnumba.outputs.image import Image
     from nbnumba.simulate import Simulator
 
@@ -37,16 +38,15 @@ class Counting:
     scale: float = 1.0
     offset: float = 0.0
 
-    def counts(self, image: Image, number: int, dtype: type[Any]) -> tuple[NDArray[Any], int]:
-        """[slow, fast], and how many were cut off at the type's limits; the noise of every image of a sweep is its own (FMT-12)."""
+    def counts(self, image: Image, number: int, kind: Format) -> tuple[NDArray[Any], int]:
+        """[slow, fast], from 0 on, and how many were cut off at the format's limit; every image's noise is its own (FMT-12)."""
         noise = None if self.seed is None else CounterNoise(self.seed, number)
-        counts, limits, cut = np.zeros(image.shape, dtype), np.iinfo(dtype), 0
+        counts, cut = np.zeros(image.shape, kind.counts), 0
         for block in image.blocks():
-            photons = block.photons[block.region].astype(np.float64) * self.scale if noise is None else noise.draw(block)
-            wanted = np.rint(photons + self.offset)
-            held = np.clip(wanted, limits.min, limits.max)
-            cut += int(np.count_nonzero(held != wanted))
-            counts[block.rows][block.region] = held
+            photons = block.photons[block.region].astype(np.float64) * self.scale + 0.5 if noise is None else noise.draw(block)
+            wanted = photons + self.offset
+            cut += int(np.count_nonzero(wanted >= kind.most + 1.0))
+            counts[block.rows][block.region] = np.clip(wanted, 0.0, float(kind.most))
         return counts, cut
 
 
@@ -93,8 +93,8 @@ class Sweep:
             "noise_seed": self.counting.seed,
             "scale": self.counting.scale,
             "offset": self.counting.offset,
-            "experiment_sha256": digest(self.experiment),
             **made_with,
+            "experiment_sha256": digest(self.experiment),
         }
 
 
@@ -110,9 +110,21 @@ def digest(experiment: Experiment) -> str:
 
 def begin(sweep: Sweep, target: Series, record: Mapping[str, Any], overwrite: bool = False) -> list[int]:
     """Numbers of the images that are not there yet; leaves the record. Raises OutputFileError where another sweep is in the way."""
-    text = json.dumps(record, indent=2) + "\n"
-    if overwrite:
-        target.remove(sweep.numbers)
+    text = (json.dumps({"output": target.name, **record}, indent=2) + "\n").encode("utf-8")
+    target.lock()
+    try:
+        if overwrite:
+            target.remove(range(1, max(sweep.images, images_of(target.record)) + 1))
+        leave(text, sweep, target)
+        target.stamp = hashlib.sha256(text).hexdigest()
+        return [number for number in sweep.numbers if not target.has(number)]
+    except BaseException:
+        target.unlock()
+        raise
+
+
+def leave(text: bytes, sweep: Sweep, target: Series) -> None:
+    """Put a sweep's record in place, or see that it is there. Raises OutputFileError where another sweep is in the way."""
     if target.record.exists():
         refuse_another(target.record, json.loads(text))
     elif there := [file for file in target.files(sweep.numbers) if file.exists()]:
@@ -120,23 +132,37 @@ def begin(sweep: Sweep, target: Series, record: Mapping[str, Any], overwrite: bo
             f"{there[0]}: is there already, and {target.record} that would say of which sweep is not; --overwrite replaces it"
         )
     else:
-        place(text.encode("utf-8"), target.work, target.record)
-    return [number for number in sweep.numbers if not target.has(number)]
+        target.forget()
+        place(text, target.work, target.record)
+
+
+def recorded(file: Path) -> dict[str, Any] | None:
+    """What a record says; None if it is none."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def images_of(file: Path) -> int:
+    """How many images a record speaks of."""
+    images = (recorded(file) or {}).get("images")
+    return images if isinstance(images, int) else 0
 
 
 def refuse_another(file: Path, record: Mapping[str, Any]) -> None:
     """Refuse to go on with images of another sweep."""
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict):
+    found = recorded(file)
+    if found is None:
         raise OutputFileError(f"{file}: is not the record of a sweep; give another name, or --overwrite")
     different = [name for name in {**record, **found} if record.get(name) != found.get(name)]
+    if different == ["experiment_sha256"]:
+        raise OutputFileError(f"{file}: is of a sweep of another experiment; give another name, or --overwrite")
     if different:
+        there, here = found.get(different[0]), record.get(different[0])
         raise OutputFileError(
-            f"{file}: is of another sweep, with {different[0]} {found.get(different[0])} instead of {record.get(different[0])}; "
-            "give another name, or --overwrite"
+            f"{file}: is of another sweep, with {different[0]} {there} instead of {here}; give another name, or --overwrite"
         )
 
 
@@ -144,7 +170,7 @@ def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator,
     """Render and write images; progress is called after each. Returns the number of pixels whose counts the format cut off."""
     lost = 0
     for number in missing:
-        counts, cut = sweep.counting.counts(simulator.image(sweep.image(number)), number, target.kind.counts or np.int32)
+        counts, cut = sweep.counting.counts(simulator.image(sweep.image(number)), number, target.kind)
         lost += cut
         target.put(number, counts, sweep.exposure(number))
         progress()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbnumba.cli.options import RecordingCommand
-from nbnumba.errors import InputFileError, OptionError
+from nbnumba.errors import InputFileError, OptionError, OutputFileError
 from nbnumba.files import check_writable, write_all
-from nbnumba.inputs.image import HDF5, Picture, read_picture, split
+from nbnumba.inputs.image import HDF5, Picture, finite, read_picture, split
 from nbnumba.inputs.text import first_bytes
 from nbnumba.outputs.formats import NPY, TIFF, Format, fitted, format_of, unsaid
 from nbnumba.outputs.series import Stack, series_of
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.argument("output", type=click.Path(path_type=Path), metavar="OUTPUT")
 @click.option("--like", metavar="FILE", help="Image whose header has the geometry, for inputs that have none.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @click.option("--shape", type=click.IntRange(1), nargs=2, metavar="SLOW FAST", help="Pixels of raw images, where they are not square.")
-def command(inputs: tuple[str, ...], output: Path, like: str | None, shape: tuple[int, int] | None) -> None:
+def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: bool, shape: tuple[int, int] | None) -> None:
     """Turn image files into another format, which the ending of OUTPUT names: .img, .cbf, .nxs or .h5, .tif, .npy.
 
     Several images become numbered files, # standing for a digit, or one NXmx file; an NXmx file with several becomes all of them, or
@@ -45,6 +47,8 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, shape: tupl
     single = len(sources) == 1 and "#" not in output.name
     files = [output] if single else target.files(range(1, len(sources) + 1))
     check_writable(files, [split(source)[0] for source in (*inputs, *([like] if like else []))])
+    if not overwrite and (there := [file for file in files if file.is_file()]):
+        raise OutputFileError(f"{there[0]}: is there already; give another OUTPUT, which comes last, or --overwrite")
     known = read_picture(like).exposure if like else None
     if like and known is None:
         raise InputFileError(like, "its header says too little of the geometry")
@@ -84,6 +88,7 @@ def converted(
     first = ""
     for number, (source, index) in enumerate(sources, 1):
         picture = read_picture(source, index, shape)
+        finite(source, picture.pixels)
         exposure = exposure_for(source, picture, known, needed=kind not in (TIFF, NPY), number=number)
         pixels, cut = fitted(picture.pixels, kind)
         first = first or described(pixels)
@@ -102,12 +107,13 @@ def written(kind: Format, images: Iterator[tuple[NDArray[Any], Exposure | None]]
 
 def gather(target: Stack, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> None:
     """All images in one file."""
+    target.work = target.path.with_name(f".{target.path.name}.{secrets.token_hex(4)}")  # not where those of a sweep wait
     exposures = []
     try:
         for number, (pixels, exposure) in enumerate(images, 1):
             target.put(number, pixels, exposure)
             exposures.append(exposure)
-        target.replace([exposure for exposure in exposures if exposure], pixels.dtype)
+        target.gather([exposure for exposure in exposures if exposure], pixels.dtype)
     finally:
         shutil.rmtree(target.work, ignore_errors=True)
 

@@ -207,9 +207,10 @@ def registry_for(plugin_files: tuple[Path, ...]) -> Registry:
     return with_files(plugin_files)
 
 
-def report(draft: Draft, experiment: Experiment) -> None:
-    """What the user should know before the work begins, on stderr."""
+def report(draft: Draft, experiment: Experiment, without: tuple[str, ...] = ()) -> None:
+    """What the user should know before the work begins, on stderr; without: quirks that do not matter here."""
+    quirks = [note for note in experiment.quirk_notes if not note.startswith(tuple(f"quirk {name}:" for name in without))]
     for line in experiment.information:
         click.echo(f"nbnumba: {line}", err=True)
-    for note in (*draft.notes, *experiment.warnings, *experiment.quirk_notes):
+    for note in (*draft.notes, *experiment.warnings, *quirks):
         click.echo(f"nbnumba: warning: {note}", err=True)

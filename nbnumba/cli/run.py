@@ -119,14 +119,14 @@ def targets(output: Output, options: dict[str, Any]) -> list[Path]:
 
 def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path, Content]:
     """Every file that the run writes, with its bytes: those of images are made as they are written."""
-    from nbnumba.outputs.formats import image_content, type_of_counts
+    from nbnumba.outputs.formats import format_of_counts, image_content
     from nbnumba.outputs.smv import automatic_scale, counts
 
     scale = output.scale or automatic_scale(image)
     files: dict[Path, Content] = {
         output.float_file: image_content(output.float_file, image.experiment, (block.photons for block in image.blocks())),
         output.int_file: image_content(
-            output.int_file, image.experiment, counts(image, scale, output.adc_offset, type_of_counts(output.int_file))
+            output.int_file, image.experiment, counts(image, scale, output.adc_offset, format_of_counts(output.int_file).most)
         ),
     }
     if output.pgm_file is not None:
@@ -137,7 +137,7 @@ def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path
         from nbnumba.outputs.noise import noisy_counts
 
         seed = int(time.time()) if output.seed is None else output.seed
-        drawn = noisy_counts(image, seed, output.adc_offset, type_of_counts(output.noise_file))
+        drawn = noisy_counts(image, seed, output.adc_offset, format_of_counts(output.noise_file).most)
         files[output.noise_file] = image_content(output.noise_file, image.experiment, drawn)
     factors = image.experiment.structure_factors
     if output.dump_file is not None and factors.hkl is not None and factors.F is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from nbnumba.files import check_writable
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.options.experiment import Draft
 
 MOST_IMAGES = 100_000
 INTERRUPTED = 130
@@ -54,6 +56,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     experiment = draft.experiment()
     width = width_of(options["width"], experiment)
 
+    from nbnumba.devices import open_device
     from nbnumba.outputs.formats import unsaid
     from nbnumba.outputs.image import provenance
     from nbnumba.outputs.series import series_of
@@ -67,45 +70,59 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
         offset=output.get("adc_offset", 0.0),
     )
     sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
-    sweep.image(1).check()
+    first = sweep.image(1)
+    first.check()
     registry = registry_for(options["plugin_files"])
     target = series_of(options["output"])
     check_writable([target.record, *target.files([1])], inputs_of(draft, options))
-    missing = begin(sweep, target, sweep.record(provenance(sweep.image(1), choose_stages(experiment, registry))), options["overwrite"])
-    report(draft, sweep.image(1))
+    made_with = {
+        "device": open_device(options["device"], first.terms, first.sampling.dtype, options["threads"]).name,
+        "plugin_files_sha256": [sha256(file.read_bytes()).hexdigest() for file in options["plugin_files"]],
+        **provenance(first, choose_stages(experiment, registry)),
+    }
+    missing = begin(sweep, target, sweep.record(made_with), options["overwrite"])
+    report_sweep(ctx, draft, first)
     if said := unsaid(sweep.exposure(1), target.kind):
         click.echo(f"nbnumba: warning: {options['output']}: a {target.kind.name} file {said}", err=True)
     simulator = Simulator(stages=registry, device=options["device"], threads=options["threads"])
-    with click.progressbar(
-        length=sweep.images,
-        label="rendering",
-        file=sys.stderr,
-        show_pos=True,
-        hidden=not sys.stderr.isatty() or not draft.values.get("progress", True),
-    ) as bar:
-        bar.update(sweep.images - len(missing))
-        try:
+    quiet = not sys.stderr.isatty() or not draft.values.get("progress", True)
+    try:
+        with click.progressbar(length=sweep.images, label="rendering", file=sys.stderr, show_pos=True, hidden=quiet) as bar:
+            bar.update(sweep.images - len(missing))
             lost = take(sweep, target, missing, simulator, lambda: bar.update(1))
-        except KeyboardInterrupt:
-            there = sum(target.has(number) for number in sweep.numbers)
-            click.echo(f"\nnbnumba: interrupted; {there} of {sweep.images} images are there, the same command goes on", err=True)
-            return INTERRUPTED
+    except KeyboardInterrupt:
+        there = sum(target.has(number) for number in sweep.numbers)
+        how = "the same command without --overwrite" if options["overwrite"] else "the same command"
+        click.echo(f"\nnbnumba: interrupted; {there} of {sweep.images} images are there, {how} goes on", err=True)
+        return INTERRUPTED
+    finally:
+        target.unlock()
     if lost:
         click.echo(
-            f"nbnumba: warning: {lost} pixels have more than the {target.kind.most} counts that {target.kind.name} holds: cut off", err=True
+            f"nbnumba: warning: {lost} pixels have more than {target.kind.most} counts, which {target.kind.name} cannot hold", err=True
         )
     files = target.files(sweep.numbers)
     shown = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
-    click.echo(f"{sweep.images} images, {len(missing)} of them rendered now; wrote {shown} and {target.record}")
+    images = "1 image" if sweep.images == 1 else f"{sweep.images} images"
+    click.echo(f"{images}, {len(missing)} rendered now; wrote {shown} and {target.record}")
     return None
+
+
+def report_sweep(ctx: click.Context, draft: Draft, experiment: Experiment) -> None:
+    """As of a run, but for its files: a sweep writes others, with other headers and noise."""
+    report(draft, experiment, without=("header-centre", "sequential-noise"))
+    for one in ctx.meta["given"]:
+        if one.option.text and one.option.field in ("output.float_file", "output.int_file", "output.pgm_file", "output.noise_file"):
+            click.echo(f"nbnumba: warning: {one}: changes nothing; a sweep writes --output", err=True)
 
 
 def width_of(typed_deg: float | None, experiment: Experiment) -> float:
     """Spindle angle of an image in rad, by default that of the experiment. Raises OptionError."""
-    if typed_deg is None and experiment.goniometer.oscillation is None:
-        raise OptionError("--width: is missing; give the spindle angle of each image in deg, as --width or -osc")
+    goniometer = experiment.goniometer
+    if typed_deg is None and goniometer.oscillation is None and goniometer.phi_step is None:
+        raise OptionError("--width: is missing; give the spindle angle of each image in deg, as --width or -osc (-width is the crystal's)")
     if typed_deg is None:
-        return experiment.goniometer.sweep.oscillation
+        return goniometer.sweep.oscillation
     if not (math.isfinite(typed_deg) and typed_deg >= 0.0):
         raise OptionError(f"--width {typed_deg:g}: must be a finite angle of 0 deg or more")
     return units.radians(typed_deg)

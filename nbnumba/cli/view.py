@@ -41,7 +41,7 @@ LONGEST_NAME = 40  # letters of a file's name in a title
 @click.option("--rings", metavar="A,A,...|auto|none", help="Rings of these resolutions in A (default: auto, where the geometry is known).")
 @click.option("--labels", type=click.IntRange(0, 1000), default=0, metavar="N", help="Label the N strongest predicted spots with h k l.")
 @click.option("--minus", metavar="OTHER", help="Show FILE - OTHER, in colours.")
-@click.option("--number", type=click.IntRange(min=1), default=1, show_default=True, help="Which image of a file with several.")
+@click.option("--number", type=click.IntRange(min=1), help="Which image of a file with several (default: 1).")
 @click.option("--title", metavar="TEXT", help="Title (default: the file's name, wavelength, distance, phi).")
 @click.option("--shape", nargs=2, type=click.IntRange(min=1), metavar="SLOW FAST", help="Pixels of raw images (default: square).")
 @experiment_options
@@ -69,7 +69,7 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
 
         pyplot = windows()
     draft = read_draft(ctx, options) if ctx.meta["given"] or options["config"] else None
-    target = None if pyplot and options["output"] is None else options["output"] or default_output(file)
+    target = None if pyplot and options["output"] is None else options["output"] or default_output(file, options["number"])
     if target is not None:
         check_output(target, [file_of(name) for name in (file, options["minus"]) if name], inputs_of(draft, options) if draft else [])
 
@@ -152,9 +152,13 @@ def file_of(name: str) -> Path:
     return split(name)[0]
 
 
-def default_output(file: str) -> Path:
-    """The file's own name with .png, in the working folder."""
-    return Path(Path(file).name).with_suffix(PNG) if Path(file).name else Path(f"image{PNG}")
+def default_output(file: str, number: int | None) -> Path:
+    """The file's own name, with that of the image in it, and .png, in the working folder."""
+    from nbnumba.inputs.image import split
+
+    path, image = split(file)
+    image = image or (str(number) if number else "")
+    return Path(f"{path.stem or 'image'}{f'_{image}' if image else ''}{PNG}")
 
 
 def check_output(target: Path, images: list[Path], others: list[Path]) -> None:
@@ -185,11 +189,11 @@ def read_all(file: str, draft: Draft | None, options: Mapping[str, Any]) -> tupl
     return pixels, exposure_of(experiment), experiment
 
 
-def read(file: str, number: int, shape: tuple[int, int] | None) -> tuple[NDArray[np.float64], Exposure | None]:
+def read(file: str, number: int | None, shape: tuple[int, int] | None) -> tuple[NDArray[np.float64], Exposure | None]:
     """Pixels as numbers, and what the file says of geometry; number: of the image, in a file of several."""
-    from nbnumba.inputs.image import finite, read_picture
+    from nbnumba.inputs.image import finite, read_picture, split
 
-    picture = read_picture(file, number, shape)
+    picture = read_picture(file, number or (None if split(file)[1] else 1), shape)
     return finite(file, picture.pixels), picture.exposure
 
 
@@ -259,5 +263,5 @@ def title_of(file: str, exposure: Exposure | None, options: Mapping[str, Any]) -
     names = [
         name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..." for name in (Path(f).name for f in (file, options["minus"]) if f)
     ]
-    what = " − ".join(names) + (f", image {options['number']}" if options["number"] > 1 else "")
+    what = " − ".join(names) + (f", image {options['number']}" if options["number"] else "")
     return what if exposure is None else f"{what}: {geometry_line(exposure)}"

@@ -95,6 +95,8 @@ def from_nxmx(path: Path, name: str, number: int | None) -> Picture:
     if name and not name.isdecimal():
         raise InputFileError(path, f"has no image {name!r}; name one by its number, as {path.name}:1")
     with NxmxFile(path) as file:
+        if name and number not in (None, int(name)):
+            raise InputFileError(path, f"image {name} is named, and number {number} asked for; give one of them")
         wanted = int(name) if name else number
         if wanted is None and len(file) != 1:
             raise InputFileError(path, f"holds {len(file)} images; name one as {path.name}:NUMBER")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +16,38 @@ from numpy.typing import NDArray
 from nbnumba import units
 from nbnumba.errors import InputFileError
 from nbnumba.exposure import SURFACE, Exposure
+from nbnumba.inputs.text import read_bytes
 
 NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 HEADER = "_array_data.header_contents"
+STARTS = b"\x0c\x1a\x04\xd5"  # what stands before the compressed pixels
 
 
 def read_cbf(path: Path) -> tuple[NDArray[Any], Exposure | None]:
     """Counts [slow, fast], and what the header says; None where it does not say enough. Raises InputFileError."""
     from fabio.cbfimage import CbfImage
 
+    logging.getLogger("fabio").setLevel(logging.CRITICAL)  # what is wrong is told here
     try:
         image = CbfImage().read(str(path))
         pixels = np.asarray(image.data)
     except Exception as error:  # fabio raises whatever its parsing stumbles over
-        raise InputFileError(path, f"is not a CBF image that can be read: {error or type(error).__name__}") from None
+        raise InputFileError(path, f"is not a CBF image that can be read: {str(error) or type(error).__name__}") from None
+    require_whole(path, image.header)
     if pixels.ndim != 2 or not pixels.size:
         raise InputFileError(path, f"is not a CBF image that can be read: its pixels have shape {pixels.shape}")
     return pixels, exposure_of_header(str(image.header.get(HEADER, "")), pixels.shape)
+
+
+def require_whole(path: Path, header: Mapping[str, Any]) -> None:
+    """Refuse a file whose pixels are cut short, or are not those that it was written with."""
+    data = read_bytes(path)
+    begin, size = data.find(STARTS) + len(STARTS), int(header.get("X-Binary-Size", 0))
+    pixels, stated = data[begin : begin + size], header.get("Content-MD5")
+    if len(pixels) < size:
+        raise InputFileError(path, f"is cut short: {len(pixels)} bytes of pixels where the header promises {size}")
+    if stated and base64.b64encode(hashlib.md5(pixels, usedforsecurity=False).digest()).decode("ascii") != stated.strip():
+        raise InputFileError(path, "is damaged: the sum over its pixels is not the one in its header")
 
 
 def exposure_of_header(text: str, shape: tuple[int, ...]) -> Exposure | None:

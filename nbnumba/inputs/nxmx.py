@@ -29,15 +29,27 @@ class NxmxFile:
         try:
             self._entry = nxmx.NXmx(self._file).entries[0]
             data = self._entry.data[0]
-            self._pixels = data[data.signal] if data.signal in data else next(d for name, d in sorted(data.items()) if d.ndim == 3)
+            signal = data.signal or "data"
+            whole = [data[signal]] if signal in data else []
+            self._blocks = whole or [d for name, d in sorted(data.items()) if name.startswith("data_")]
+            shapes = {block.shape[1:] for block in self._blocks if len(block.shape) == 3}
             self._detector = self._entry.instruments[0].detectors[0]
             modules = len(self._detector.modules)
         except Exception as error:  # whatever a file lacks: a KeyError, a StopIteration, a ValueError of nxmx
             self._file.close()
             raise InputFileError(path, f"has no NXmx entry with images and a detector: {type(error).__name__} {error}") from None
-        if modules != 1:
+        problem = (
+            f"has a detector of {modules} modules; detectors of one are read"
+            if modules != 1
+            else "has no stack of images of one size"
+            if len(shapes) != 1 or not all(len(block.shape) == 3 for block in self._blocks)
+            else "holds no images"
+            if not len(self)
+            else ""
+        )
+        if problem:
             self._file.close()
-            raise InputFileError(path, f"has a detector of {modules} modules; detectors of one are read")
+            raise InputFileError(path, problem)
 
     def __enter__(self) -> NxmxFile:
         return self
@@ -46,26 +58,35 @@ class NxmxFile:
         self._file.close()
 
     def __len__(self) -> int:
-        return int(self._pixels.shape[0])
+        return sum(int(block.shape[0]) for block in self._blocks)
 
     @property
     def holds_counts(self) -> bool:
         """Whether pixels are whole numbers."""
-        return bool(self._pixels.dtype.kind in "iu")
+        return bool(self._blocks[0].dtype.kind in "iu")
 
     def pixels(self, number: int) -> NDArray[Any]:
         """Those of an image, [slow, fast]; -1 where the detector marks what it did not count. Raises InputFileError."""
         if not 1 <= number <= len(self):
             raise InputFileError(self.path, f"has images 1 to {len(self)}, not {number}")
         try:
-            pixels = np.asarray(self._pixels[number - 1])
-        except OSError as error:
+            pixels = np.asarray(self._image(number - 1))
+        except (OSError, KeyError) as error:
             raise InputFileError(self.path, f"image {number} cannot be read: {error}") from None
         if pixels.dtype.kind != "u":
             return pixels
         # The two largest numbers of an unsigned type stand for masked pixels and gaps between modules.
         marked = pixels >= np.iinfo(pixels.dtype).max - 1
-        return np.where(marked, -1, pixels.astype(np.int64)).astype(np.int32)
+        counts = np.where(marked, -1, pixels.astype(np.int64))
+        return counts if counts.max(initial=0) > np.iinfo(np.int32).max else counts.astype(np.int32)
+
+    def _image(self, index: int) -> Any:
+        """The image that stands there, counted through all blocks."""
+        for block in self._blocks:
+            if index < block.shape[0]:
+                return block[index]
+            index -= block.shape[0]
+        raise KeyError(index)
 
     def exposure(self, number: int) -> Exposure:
         """Geometry and scan of an image. Raises InputFileError."""
@@ -85,8 +106,10 @@ class NxmxFile:
         edges = [float(axis[()].to("m").magnitude.item()) for axis in directions]
         if abs(edges[0] - edges[1]) > 1e-6 * edges[0]:
             raise ValueError(f"pixels of {edges[0]:g} m x {edges[1]:g} m are not square")
+        beam = instrument.beams[0]
+        stokes = np.ravel(beam["incident_polarization_stokes"][()]) if "incident_polarization_stokes" in beam else None
         wavelength = np.atleast_1d(instrument.beams[0].incident_wavelength.to("m").magnitude)
-        slow_pixels, fast_pixels = self._pixels.shape[1:]
+        slow_pixels, fast_pixels = self._blocks[0].shape[1:]
         sensor, frame_time = self._detector.sensor_thickness, self._detector.frame_time
         thickness = 0.0 if sensor is None else float(sensor.to("m").magnitude)
         return Exposure(
@@ -97,6 +120,7 @@ class NxmxFile:
             slow_axis=slow,
             wavelength=float(wavelength[0]),
             polarization_axis=(1.0, 0.0, 0.0),
+            polarization_fraction=None if stokes is None else float(stokes[1]),
             exposure_time=None if frame_time is None else float(frame_time.to("s").magnitude),
             sensor_thickness=thickness if thickness > SURFACE else 0.0,
         )

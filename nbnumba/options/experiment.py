@@ -32,7 +32,6 @@ from nbnumba.options.headers import header_values
 from nbnumba.options.table import DISTANCE, GEOMETRY, SECTIONS, WITHOUT_EFFECT
 
 RANDOM = "random"
-SOLVENT_DENSITY = 0.35  # e/A^3, average of the Protein Data Bank (Fokine & Urzhumtsev, Acta Cryst. D58, 1387-1392, 2002)
 IMPLICIT_DUMP = Path("Fdump.bin")
 NOT_READ = StructureFactors(default_F=1.0)  # stands for structure factors as long as there are none
 HEADERS = ("-mask", "-img")  # in the order in which they act
@@ -265,7 +264,7 @@ def cell(given: Given) -> dict[str, Any]:
 
 def solvent(given: Given) -> dict[str, Any]:
     """Density in electrons/m^3 and B in m^2."""
-    values = numbers(given) or [SOLVENT_DENSITY]
+    values = numbers(given)
     if min(values) < 0.0:
         raise OptionError(f"{given}: density (e/A^3) and B (A^2) must be at least 0")
     names = ("structure_factors.solvent_density", "structure_factors.solvent_B")

@@ -175,9 +175,8 @@ STRUCTURE_FACTORS = (
     text("--column", "structure_factors.column", "column of --mtz or --sf-cif (default: observed F, F(+), calculated F, intensities)"),
     Option(
         ("--solvent",),
-        "add bulk solvent to --model: density (e/A^3, default: 0.35) and B (A^2, default: 46)",
+        "add bulk solvent to --model: density (e/A^3; 0.35 on average) and B (A^2, default: 46)",
         "structure_factors.solvent_density",
-        least=0,
         most=2,
     ),
     number("-default_F", "structure_factors.default_F"),

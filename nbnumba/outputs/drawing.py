@@ -22,6 +22,9 @@ DECADES = 4.0
 MOST = 768  # pixels along an edge that matplotlib is given; what it draws has about as many, and it takes a hundred bytes for each
 DARKEST = 20
 WIDTH = 8.0  # of the figure, in inches
+# Percent of differences that the colours tell apart, unless the largest is more than so many times that: a few pixels of spots outshine
+# all others.
+OF_DIFFERENCES, MOST_CUT = 99.5, 20.0
 RING_COLOUR, BEAM_COLOUR = ("tab:blue", "0.3"), "tab:red"  # of rings on greys, and on the colours of a difference
 
 
@@ -107,7 +110,8 @@ def normalised(shown: Array, scale: str, limits: tuple[float, float] | None) -> 
     from matplotlib.colors import LogNorm, Normalize
 
     if scale == "difference":
-        most = float(np.abs(shown).max()) or 1.0
+        sizes = np.abs(shown[shown != 0.0])
+        most = max(float(np.percentile(sizes, OF_DIFFERENCES)), float(sizes.max()) / MOST_CUT) if sizes.size else 1.0
         return Normalize(*(limits or (-most, most)))
     least, brightest = float(shown.min()), float(shown.max())
     if scale == "linear":
@@ -117,8 +121,8 @@ def normalised(shown: Array, scale: str, limits: tuple[float, float] | None) -> 
 
 
 def extended(part: Array, norm: Any, picture: Picture) -> str:
-    """At which ends pixels go beyond limits that the user gave."""
-    if picture.limits is None:
+    """At which ends pixels go beyond limits that the user gave, or that leave out the largest differences."""
+    if picture.limits is None and picture.scale != "difference":
         return "neither"
     below, above = bool(part.min() < norm.vmin), bool(part.max() > norm.vmax)
     return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")

@@ -23,17 +23,17 @@ Pixels = NDArray[Any]
 
 
 class Format(NamedTuple):
-    """A kind of file; counts: the type of its whole numbers, None: any type; stack: whether it holds a whole scan."""
+    """A kind of file; counts: the type of its whole numbers, least and most: which of them it holds; photons: whether it holds fractions;
+    stack: whether it holds a whole scan.
+    """
 
     name: str
     write: Callable[[Pixels, Any], bytes]  # of pixels and their Exposure, None for formats that state none
-    counts: Any = None
+    counts: type[Any] = np.int32
+    least: int = -(2**31)
+    most: int = 2**31 - 1
+    photons: bool = True
     stack: bool = False
-
-    @property
-    def most(self) -> int:
-        """The largest count that it holds."""
-        return int(np.iinfo(self.counts or np.int32).max)
 
 
 def smv(pixels: Pixels, exposure: Exposure) -> bytes:
@@ -69,8 +69,9 @@ def npy(pixels: Pixels, exposure: object) -> bytes:
     return buffer.getvalue()
 
 
-SMV = Format("SMV", smv, np.uint16)
-CBF = Format("miniCBF", minicbf, np.int32)
+SMV = Format("SMV", smv, np.uint16, 0, 65535, photons=False)
+# Byte offset compression stumbles over neighbours that are 2^31 apart.
+CBF = Format("miniCBF", minicbf, least=-(2**30), most=2**30 - 1, photons=False)
 NXMX = Format("NeXus NXmx", nxmx, stack=True)
 TIFF = Format("TIFF", tiff)
 NPY = Format("NumPy", npy)
@@ -86,17 +87,16 @@ def format_of(path: Path) -> Format:
     return FORMATS[path.suffix.lower()]
 
 
-def type_of_counts(path: Path) -> type[Any]:
-    """The type of whole numbers in a file of counts: SMV's 16 bits unless its name asks for another format."""
-    kind = FORMATS.get(path.suffix.lower(), SMV)
-    return np.uint16 if kind is SMV else np.int32
+def format_of_counts(path: Path) -> Format:
+    """SMV unless the name asks for another format."""
+    return FORMATS.get(path.suffix.lower(), SMV)
 
 
 def image_content(path: Path, experiment: Experiment, blocks: Iterable[Pixels]) -> Iterator[bytes]:
     """A rendered image's file, of blocks of rows: in the format that its name asks for, else counts as SMV and photons raw (FMT-4)."""
-    kind = FORMATS.get(path.suffix.lower(), SMV)
+    kind = format_of_counts(path)
     first, rest = peeked(blocks)
-    if first.dtype.kind == "f" and kind in (SMV, CBF):
+    if first.dtype.kind == "f" and not kind.photons:
         yield from (rows.tobytes() for rows in rest)
     elif kind is SMV:
         from nbnumba.outputs.smv import smv_blocks
@@ -114,16 +114,15 @@ def peeked(blocks: Iterable[Pixels]) -> tuple[Pixels, Iterator[Pixels]]:
 
 
 def fitted(pixels: Pixels, kind: Format) -> tuple[Pixels, int]:
-    """Pixels as the format holds them, and how many of them it cannot hold: fractions are rounded, what is too large or small cut off."""
-    if kind.counts is None:
-        small = {"f": np.float32, "i": np.int32, "u": np.int32}.get(pixels.dtype.kind)
-        whole = pixels.dtype.kind in "iu"
-        unchanged = small is None or pixels.dtype.itemsize <= 2 or (whole and pixels.max(initial=0) > np.iinfo(np.int32).max)
-        return (pixels if unchanged else pixels.astype(small)), 0
-    limits = np.iinfo(kind.counts)
-    rounded = np.rint(pixels.astype(np.float64)) if pixels.dtype.kind == "f" else pixels
-    lost = int(np.count_nonzero((rounded < limits.min) | (rounded > limits.max)))
-    return np.clip(rounded, limits.min, limits.max).astype(kind.counts), lost
+    """Finite pixels as the format holds them, and how many of them it cannot hold: fractions are rounded, what is beyond limits cut off."""
+    if kind.photons and pixels.dtype.kind == "f":
+        return pixels.astype(np.float32), 0
+    whole = (
+        np.rint(pixels.astype(np.float64)) if pixels.dtype.kind == "f" else pixels.astype(np.int8 if pixels.dtype == bool else pixels.dtype)
+    )
+    beyond = (whole < kind.least) | (whole > kind.most)
+    held = np.where(beyond, np.where(whole > 0, kind.most, kind.least), whole) if beyond.any() else whole
+    return held.astype(kind.counts), int(np.count_nonzero(beyond))
 
 
 def unsaid(exposure: Exposure, kind: Format) -> str:
@@ -133,12 +132,11 @@ def unsaid(exposure: Exposure, kind: Format) -> str:
     if kind is NXMX:
         return ""
     here = exposure.imgcif
-    straight = np.allclose((here.fast_axis, here.slow_axis), ((1, 0, 0), (0, -1, 0)), rtol=0.0, atol=1e-6)
+    straight = np.allclose((here.fast_axis, here.slow_axis), ((1, 0, 0), (0, -1, 0)), rtol=0.0, atol=1e-6) and here.origin[2] < 0.0
     turned = here.spindle_axis is not None and not np.allclose(here.spindle_axis, (1, 0, 0), rtol=0.0, atol=1e-6)
-    if straight and not turned:
-        return ""
     wrong = [
-        *([] if straight else ["the detector is not straight in the beam, fast axis along x"]),
+        *([] if straight else ["the detector is not straight in the beam with its fast axis along x and its slow axis along -y"]),
         *(["the spindle is not x"] if turned else []),
+        *(["its sensor is thick"] if kind is SMV and here.sensor_thickness else []),
     ]
-    return f"cannot say that {' and '.join(wrong)} (a .nxs file can)"
+    return f"cannot say that {' and '.join(wrong)} (a .nxs file can)" if wrong else ""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from nbnumba import units
 from nbnumba.exposure import SURFACE, Exposure
+from nbnumba.inputs.minicbf import STARTS
 
-STARTS = b"\x0c\x1a\x04\xd5"  # what stands before the compressed pixels
 MODULE, GAP = (195, 487), (17, 7)  # pixels of a Pilatus module and between two, (slow, fast)
 CUTOFF = 2**20 - 1  # counts from which on a pixel is taken for saturated
 
@@ -68,7 +68,8 @@ def header_lines(exposure: Exposure) -> list[str]:
     """What a Pilatus says of an image. A detector that is not straight in the beam, or another spindle, it cannot say."""
     pixel, (fast, slow) = exposure.pixel_size, exposure.beam_centre
     wavelength = [] if exposure.wavelength is None else [f"Wavelength {exposure.wavelength * 1e10:.12g} A"]
-    polarization = [] if exposure.polarization_fraction is None else [f"Polarization {(1.0 + exposure.polarization_fraction) / 2.0:.6g}"]
+    along_x = exposure.horizontal_polarization
+    polarization = [] if along_x is None else [f"Polarization {(1.0 + along_x) / 2.0:.9g}"]
     return [
         f"Detector: {'PILATUS' if made_of_modules(exposure.shape) else 'GENERIC'} simulated by nbnumba, S/N 00-0000",
         exposure.began.isoformat(timespec="milliseconds"),

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbnumba.outputs.smv import MOST
+
 if TYPE_CHECKING:
     from nbnumba.outputs.counter_noise import CounterNoise
     from nbnumba.outputs.image import Image
     from nbnumba.outputs.sequential_noise import SequentialNoise
 
 
-def noisy_counts(image: Image, seed: int, offset: float, dtype: type[Any] = np.uint16) -> Iterator[NDArray[Any]]:
-    """Photons drawn for every pixel of the region of interest, plus ``offset``, clipped to a type; 0 elsewhere. In blocks."""
-    noise, most = noise_of(image, seed), float(np.iinfo(dtype).max)
+def noisy_counts(image: Image, seed: int, offset: float, most: int = MOST) -> Iterator[NDArray[Any]]:
+    """Photons drawn for every pixel of the region of interest, plus ``offset``, from 0 to ``most``; 0 elsewhere. In blocks."""
+    noise, dtype = noise_of(image, seed), np.uint16 if most == MOST else np.int32
     for block in image.blocks():
-        yield block.image(np.clip(noise.draw(block) + offset, 0.0, most), dtype)
+        yield block.image(np.clip(noise.draw(block) + offset, 0.0, float(most)), dtype)
 
 
 def noise_of(image: Image, seed: int) -> SequentialNoise | CounterNoise:

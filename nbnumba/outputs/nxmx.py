@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import metadata
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DATA = "/entry/data/data"
 LEVEL = 4  # of zlib
+STAMP = "nbnumba_sweep"
 MATERIAL = "Si"  # NXmx asks for one
 
 
@@ -39,14 +41,16 @@ def nxmx_bytes(images: Sequence[tuple[NDArray[np.generic], Exposure]]) -> bytes:
     return buffer.getvalue()
 
 
-def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Iterable[bytes]) -> None:
-    """A file (a path, or open for writing) of a scan: exposures of its images in order, and their chunks."""
+def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Iterable[bytes], stamp: str = "") -> None:
+    """A file (a path, or open for writing) of a scan: exposures of its images in order, and their chunks; stamp: of the sweep it is of."""
     import h5py
 
     first = exposures[0].imgcif
     shape = (len(exposures), *first.shape)
     with h5py.File(file, "w", libver=("earliest", "v110")) as root:
         root.attrs["default"] = "entry"
+        if stamp:
+            root.attrs[STAMP] = stamp
         entry = group(root, "entry", "NXentry", default="data")
         entry["definition"] = "NXmx"
         entry["start_time"] = f"{BEGINNING.isoformat()}Z"
@@ -65,6 +69,17 @@ def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Ite
         detector(instrument, first, np.dtype(dtype))
         instrument["detector/data"] = h5py.SoftLink(DATA)
         entry["sample/beam"] = h5py.SoftLink("/entry/instrument/beam")
+
+
+def stamp_of(path: Path) -> str:
+    """Of what sweep a file is; empty if it is of none."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as root:
+            return str(root.attrs.get(STAMP, ""))
+    except OSError:
+        return ""
 
 
 def group(parent: h5py.Group, name: str, kind: str, **attributes: str) -> h5py.Group:
@@ -108,8 +123,8 @@ def beam(instrument: h5py.Group, exposure: Exposure) -> None:
     made = group(instrument, "beam", "NXbeam")
     if exposure.wavelength is not None:
         quantity(made, "incident_wavelength", exposure.wavelength * 1e10, "angstrom")
-    if exposure.polarization_fraction is not None:
-        made["incident_polarization_stokes"] = np.array([1.0, exposure.polarization_fraction, 0.0, 0.0])
+    if (along_x := exposure.horizontal_polarization) is not None:
+        made["incident_polarization_stokes"] = np.array([1.0, along_x, 0.0, 0.0])
 
 
 def detector(instrument: h5py.Group, exposure: Exposure, dtype: np.dtype[Any]) -> None:

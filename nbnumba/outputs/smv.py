@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BLOCK = 512
 BRIGHTEST = 55000.0
+MOST = 65535  # counts
 
 
 def automatic_scale(image: Image) -> float:
@@ -27,13 +28,13 @@ def automatic_scale(image: Image) -> float:
     return BRIGHTEST / image.statistics.maximum if image.statistics.maximum > 0.0 else 1.0
 
 
-def counts(image: Image, scale: float, offset: float, dtype: type[Any] = np.uint16) -> Iterator[NDArray[Any]]:
-    """Pixels times ``scale`` (0: automatic) plus ``offset``, rounded and clipped to a type; 0 outside the region of interest."""
-    scale, most = scale or automatic_scale(image), float(np.iinfo(dtype).max)
+def counts(image: Image, scale: float, offset: float, most: int = MOST) -> Iterator[NDArray[Any]]:
+    """Pixels times ``scale`` (0: automatic) plus ``offset``, rounded, from 0 to ``most``; 0 outside the region of interest."""
+    scale = scale or automatic_scale(image)
     for block in image.blocks():
         scaled = block.photons[block.region].astype(np.float64) * scale + offset
-        clipped = np.clip(scaled, 0.0, most) + 0.5
-        yield block.image(clipped.astype(np.float32) if dtype is np.uint16 else np.minimum(clipped, most), dtype)
+        rounded = np.clip(scaled, 0.0, float(most)) + 0.5
+        yield block.image(rounded.astype(np.float32), np.uint16) if most == MOST else block.image(rounded, np.int32)
 
 
 def smv_blocks(experiment: Experiment, pixels: Iterable[NDArray[np.uint16]]) -> Iterator[bytes]:

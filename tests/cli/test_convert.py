@@ -81,6 +81,8 @@ def test_what_is_lost_is_said(images: Path, capsys: pytest.CaptureFixture[str]) 
     [
         ("scan_0001.cbf a.xyz", "a.xyz: .xyz stands for no image format"),
         ("scan_0001.cbf scan_0001.cbf", "scan_0001.cbf: is an input of this run; give the output another name"),
+        ("scan_0001.cbf scan_0002.cbf", "scan_0002.cbf: is there already; give another OUTPUT, which comes last, or --overwrite"),
+        ("nan.npy a.tif", "nan.npy: has 1 pixels that are not finite numbers, or too large for an image"),
         ("nowhere.cbf a.img", "nowhere.cbf: cannot be read: No such file or directory"),
         ("plain.npy a.cbf", "plain.npy: says nothing of geometry, which OUTPUT has to state; --like FILE names an image that does"),
         ("plain.npy a.cbf --like plain.npy", "plain.npy: its header says too little of the geometry"),
@@ -91,6 +93,7 @@ def test_what_is_lost_is_said(images: Path, capsys: pytest.CaptureFixture[str]) 
 )
 def test_bad_input(words: str, message: str, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save("plain.npy", np.zeros((2, 2)))
+    np.save("nan.npy", np.array([[np.nan, 1.0]]))
     Path("small.cbf").write_bytes(CBF.write(np.zeros((2, 2), np.int32), exposure(1)))
     before = {path.name for path in images.iterdir()}
     assert main(["convert", *words.split()]) == 2

@@ -1,5 +1,6 @@
 """Sweeps: what is in their images, and what is left of them when they are interrupted."""
 
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from nbnumba import experiment_from_options, simulate
 from nbnumba.cli.main import main
 from nbnumba.inputs.image import read_image, read_picture
 from nbnumba.outputs.counter_noise import CounterNoise
+from nbnumba.outputs.series import series_of
 
 OPTIONS = "-default_F 50 -cell 50 60 70 90 90 90 -lambda 1 -distance 100 -N 10 -detpixels 64 -pixel 0.5 -phi 5 -phisteps 3 -oversample 1"
 SWEEP = [*OPTIONS.split(), "--images", "4", "--width", "0.5"]
@@ -33,7 +35,7 @@ def image_names(name: str, images: int) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_image_i_is_what_a_run_half_a_step_later_renders(name: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", *SWEEP, "-seed", "7", "-o", name]) == 0
-    assert "4 images, 4 of them rendered now; wrote scan" in capsys.readouterr().out
+    assert "4 images, 4 rendered now; wrote scan" in capsys.readouterr().out
     for number, file in enumerate(image_names(name, 4), 1):
         expected = simulate(experiment_from_options(f"{OPTIONS} -phi {5 + (number - 1) * 0.5 + 0.25 / 3} -osc 0.5"))
         drawn = CounterNoise(7, number).draw(next(expected.blocks()))
@@ -82,11 +84,11 @@ def test_an_nxmx_file_is_compressed_an_image_a_chunk(in_tmp_path: Path) -> None:
 @pytest.mark.spec("CLI-13", "FMT-27")
 def test_the_record_says_what_was_rendered(in_tmp_path: Path) -> None:
     assert main(["sweep", *SWEEP, "-o", "scan_####.cbf"]) == 0
-    record = json.loads(Path("scan.json").read_text())
+    record = json.loads(Path("scan.cbf.json").read_text())
     assert (record["images"], record["width_deg"], record["noise_seed"], record["phi_steps"]) == (4, 0.5, 1, 3)
     assert record["phi_start_deg"] == pytest.approx(5.0)
     assert record["stages"]["rotation"] == "spec"
-    assert sorted(path.name for path in Path().iterdir()) == ["scan.json", *image_names("scan_####.cbf", 4)]
+    assert sorted(path.name for path in Path().iterdir()) == sorted(["scan.cbf.json", *image_names("scan_####.cbf", 4)])
 
 
 @pytest.mark.spec("CLI-14")
@@ -101,7 +103,7 @@ def test_the_same_command_again_renders_what_is_missing(name: str, in_tmp_path: 
     assert main(command) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split(";")[0] for line in said] == [
-        "4 images, 4 of them rendered now", f"4 images, {1 if '#' in name else 4} of them rendered now", "4 images, 0 of them rendered now",
+        "4 images, 4 rendered now", f"4 images, {1 if '#' in name else 4} rendered now", "4 images, 0 rendered now",
     ]  # fmt: skip
     assert contents(in_tmp_path) == whole
 
@@ -110,11 +112,11 @@ def test_the_same_command_again_renders_what_is_missing(name: str, in_tmp_path: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["-phi", "6"], "scan.json: is of another sweep, with phi_start_deg 5.0 instead of 6.0"),
-        (["-seed", "2"], "scan.json: is of another sweep, with noise_seed 1 instead of 2"),
-        (["-N", "9"], "scan.json: is of another sweep, with experiment_sha256"),
-        (["--preset", "physics"], "scan.json: is of another sweep, with experiment_sha256"),
-        (["--images", "5"], "scan.json: is of another sweep, with images 4 instead of 5"),
+        (["-phi", "6"], "scan.npy.json: is of another sweep, with phi_start_deg 5.0 instead of 6.0"),
+        (["-seed", "2"], "scan.npy.json: is of another sweep, with noise_seed 1 instead of 2"),
+        (["-N", "9"], "scan.npy.json: is of a sweep of another experiment; give another name, or --overwrite"),
+        (["--preset", "physics"], "scan.npy.json: is of another sweep, with preset reference instead of physics"),
+        (["--images", "5"], "scan.npy.json: is of another sweep, with images 4 instead of 5"),
     ],
 )
 def test_another_sweep_is_refused(change: list[str], message: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,20 +134,108 @@ def test_another_sweep_is_refused(change: list[str], message: str, in_tmp_path: 
 def test_files_of_unknown_origin_are_refused(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("scan_0002.cbf").write_text("mine")
     assert main(["sweep", *SWEEP, "-o", "scan.cbf"]) == 2
-    assert "scan_0002.cbf: is there already, and scan.json that would say of which sweep is not" in capsys.readouterr().err
+    assert "scan_0002.cbf: is there already, and scan.cbf.json that would say of which sweep is not" in capsys.readouterr().err
     Path("scan_0002.cbf").unlink()
-    Path("scan.json").write_text("[]")
+    Path("scan.cbf.json").write_text("[]")
     assert main(["sweep", *SWEEP, "-o", "scan.cbf"]) == 2
-    assert "scan.json: is not the record of a sweep; give another name, or --overwrite" in capsys.readouterr().err
-    assert [path.name for path in Path().iterdir()] == ["scan.json"]
+    assert "scan.cbf.json: is not the record of a sweep; give another name, or --overwrite" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["scan.cbf.json"]
+
+
+@pytest.mark.spec("CLI-14")
+def test_sweeps_of_other_formats_are_their_own(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("scan.nxs", "scan_####.npy", "scan_##.tif"):
+        assert main(["sweep", *SWEEP, "-o", name]) == 0
+    assert main(["sweep", *SWEEP, "-phi", "77", "-o", "scan.nxs", "--overwrite"]) == 0
+    assert main(["sweep", *SWEEP, "-phi", "77", "-o", "scan_####.npy"]) == 2
+    assert main(["sweep", *SWEEP, "-o", "scan_###.npy"]) == 2
+    assert "scan.npy.json: is of another sweep, with output scan_####.npy instead of scan_###.npy" in capsys.readouterr().err
+
+
+@pytest.mark.spec("CLI-14")
+def test_what_waits_for_another_sweep_is_not_taken(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *SWEEP, "-o", "scan.nxs"]) == 0
+    whole = contents(in_tmp_path)
+    Path("scan.nxs").unlink()
+    Path("scan.nxs.json").unlink()
+    Path(".scan.nxs.unfinished").mkdir()
+    Path(".scan.nxs.unfinished/000001.chunk").write_bytes(b"of another sweep")
+    assert main(["sweep", *SWEEP, "-o", "scan.nxs"]) == 0
+    assert contents(in_tmp_path) == whole
+
+
+@pytest.mark.spec("CLI-14")
+def test_a_file_that_is_not_of_the_sweep_is_not_taken_for_it(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *SWEEP, "-o", "scan.nxs"]) == 0
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 0
+    assert main(["convert", "scan.nxs:1", "scan.nxs", "--overwrite"]) == 2
+    assert main(["convert", "scan.nxs:1", "one.nxs"]) == 0
+    Path("one.nxs").replace("scan.nxs")
+    assert main(["sweep", *SWEEP, "-o", "scan.nxs"]) == 2
+    assert "scan.nxs: is not of the sweep that scan.nxs.json is of; give another name, or --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.spec("CLI-14")
+def test_overwriting_leaves_nothing_of_a_longer_sweep(in_tmp_path: Path) -> None:
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 0
+    assert main(["sweep", *SWEEP, "--images", "2", "-o", "scan.npy", "--overwrite"]) == 0
+    assert sorted(contents(in_tmp_path)) == ["scan.npy.json", "scan_0001.npy", "scan_0002.npy"]
+
+
+@pytest.mark.spec("CLI-14")
+def test_an_edited_plugin_is_another_sweep(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = (ROOT / "examples" / "lorentz_plugin" / "lorentz.py").read_text()
+    Path("p.py").write_text(plugin)
+    words = ["sweep", *SWEEP, "--plugin-file", "p.py", "--plugin", "lattice_shape=lorentz", "-o", "scan.npy"]
+    assert main(words) == 0
+    Path("p.py").write_text(plugin + "\n")
+    assert main(words) == 2
+    assert "scan.npy.json: is of another sweep, with plugin_files_sha256" in capsys.readouterr().err
+
+
+@pytest.mark.spec("CLI-14")
+def test_two_at_once(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = series_of(Path("scan.npy"))
+    other.lock()
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 2
+    assert "scan.npy.json: another process is writing this sweep" in capsys.readouterr().err
+    other.unlock()
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 0
+
+
+@pytest.mark.spec("CLI-13")
+def test_a_file_that_cannot_be_written(in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    write = Path.write_bytes
+
+    def full(self: Path, content: bytes) -> int:
+        if "0003" in self.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 2
+    assert "scan_0003.npy: cannot be written: No space left on device" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(in_tmp_path)
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 0
+    assert "4 images, 2 rendered now" in capsys.readouterr().out
+
+
+@pytest.mark.spec("CLI-13")
+def test_files_of_a_run_are_not_written(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *SWEEP, "-floatfile", "a.bin", "-xds", "-o", "scan.npy"]) == 0
+    said = capsys.readouterr().err
+    assert "warning: -floatfile a.bin: changes nothing; a sweep writes --output" in said
+    assert "header-centre" not in said
 
 
 @pytest.mark.spec("CLI-13")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["-o", "a_#_##.cbf"], "a_#_##.cbf: has # in two places; give one run of them, for the digits"),
         (["-o", "scan.xyz"], "scan.xyz: .xyz stands for no image format; there are .img, .smv, .cbf"),
-        (["-o", "nowhere/scan.cbf"], "nowhere/scan.json: cannot be written: the folder nowhere does not exist"),
+        (["-o", "nowhere/scan.cbf"], "nowhere/scan.cbf.json: cannot be written: the folder nowhere does not exist"),
         (["--width", "nan"], "--width nan: must be a finite angle of 0 deg or more"),
         (["--width=-1"], "--width -1: must be a finite angle of 0 deg or more"),
         (["--images", "0"], "0 is not in the range 1<=x<=100000"),
@@ -162,7 +252,7 @@ def test_bad_input(words: list[str], message: str, in_tmp_path: Path, capsys: py
 def test_phi_steps_where_none_are_given(width: str, steps: int, in_tmp_path: Path) -> None:
     words = OPTIONS.replace("-phisteps 3 ", "").split()
     assert main(["sweep", *words, "--images", "1", "--width", width, "-o", "scan.npy"]) == 0
-    assert json.loads(Path("scan.json").read_text())["phi_steps"] == steps
+    assert json.loads(Path("scan.npy.json").read_text())["phi_steps"] == steps
 
 
 @pytest.mark.spec("CLI-13")
@@ -179,7 +269,7 @@ def test_what_a_file_cannot_hold_is_said(in_tmp_path: Path, capsys: pytest.Captu
     assert main(["sweep", *SWEEP, "-twotheta", "10", "-nonoise", "-scale", "1e6", "-o", "scan.img"]) == 0
     said = capsys.readouterr().err
     assert "warning: scan.img: a SMV file cannot say that the detector is not straight in the beam" in said
-    assert "pixels have more than the 65535 counts that SMV holds: cut off" in said
+    assert "pixels have more than 65535 counts, which SMV cannot hold" in said
 
 
 def contents(folder: Path) -> dict[str, bytes]:

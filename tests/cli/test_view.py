@@ -73,7 +73,7 @@ def test_a_picture_is_written_beside_the_working_folders_files(files: Path, caps
     ("words", "name"),
     [
         (["a.bin", "--shape", "100", "120"], "a.png"),
-        (["a.npz:one"], "a.png"),
+        (["a.npz:one"], "a_one.png"),
         (["a.npy", "-o", "b.png"], "b.png"),
         (["a.npy", "--output=c.PNG"], "c.PNG"),
         (["a.bin", *OPTIONS.split()], "a.png"),

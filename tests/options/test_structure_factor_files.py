@@ -48,7 +48,7 @@ def experiment(options: str, base: nbnumba.Experiment | None = None) -> nbnumba.
         "--sf-cif sf.cif --column F_calc_au",
         "--model a.pdb",
         "--model a.pdb --dmin 2.5 --solvent 0.4 60",
-        "--model a.pdb --solvent",
+        "--model a.pdb --solvent 0.35",
         "-hkl a.hkl -cell 20",
     ],
 )
@@ -183,6 +183,7 @@ def test_nothing_is_said_of_text(files: Path, capsys: pytest.CaptureFixture[str]
         ("--model a.pdb --column F", OptionError, "--column F: only --mtz and --sf-cif have columns"),
         ("--model a.pdb --solvent -0.35", OptionError, r"--solvent -0.35: density \(e/A\^3\) and B \(A\^2\) must be at least 0"),
         ("--model a.pdb --solvent 0.35 -5", OptionError, "must be at least 0"),
+        ("--model a.pdb --solvent", OptionError, "--solvent: needs 1 to 2 values"),
         ("--mtz sf.cif", InputFileError, "sf.cif: is not an MTZ file"),
         ("--column F -cell 20", OptionError, "only --mtz and --sf-cif have columns"),
     ],

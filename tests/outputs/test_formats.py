@@ -13,8 +13,9 @@ from nbnumba.cli.main import main
 from nbnumba.errors import InputFileError, OutputFileError
 from nbnumba.exposure import IMGCIF_INCIDENT, Exposure
 from nbnumba.inputs.image import read_image, read_picture
+from nbnumba.inputs.minicbf import STARTS
 from nbnumba.inputs.nxmx import NxmxFile
-from nbnumba.outputs.formats import CBF, FORMATS, NPY, NXMX, SMV, TIFF, fitted, format_of, unsaid
+from nbnumba.outputs.formats import CBF, FORMATS, NPY, NXMX, SMV, TIFF, Format, fitted, format_of, unsaid
 from nbnumba.outputs.nxmx import chunk_bytes, nxmx_bytes, write_nxmx
 
 SHAPE = (31, 47)
@@ -131,12 +132,73 @@ def test_what_a_format_cannot_hold() -> None:
     assert (pixels.dtype, lost) == (np.uint16, 2)
     assert fitted(many, CBF)[1] == 0
     np.testing.assert_array_equal(fitted(np.array([[0.5, 1.5, 2.6]]), CBF)[0], [[0, 2, 3]])
-    assert [unsaid(STRAIGHT, kind) for kind in (SMV, CBF, NXMX)] == ["", "", ""]
-    said = "cannot say that the detector is not straight in the beam, fast axis along x (a .nxs file can)"
+    thin = replace(STRAIGHT, sensor_thickness=0.0)
+    assert [unsaid(thin, kind) for kind in (SMV, CBF, NXMX)] == ["", "", ""]
+    assert unsaid(STRAIGHT, SMV) == "cannot say that its sensor is thick (a .nxs file can)"
+    said = (
+        "cannot say that the detector is not straight in the beam with its fast axis along x and its slow axis along -y (a .nxs file can)"
+    )
     turned = tilted()
     assert unsaid(turned, CBF) in (said, said.replace(" (a", " and the spindle is not x (a"))
     assert unsaid(turned, NXMX) == ""
     assert unsaid(STRAIGHT, TIFF) == unsaid(STRAIGHT, NPY) == "says nothing of geometry or scan"
+
+
+@pytest.mark.spec("FMT-24")
+@pytest.mark.parametrize("kind", [CBF, NXMX, TIFF, NPY])
+def test_whole_numbers_become_those_of_32_bits(kind: Format) -> None:
+    """What is beyond is cut off and counted, of whatever type; and no number stands for a mask by chance."""
+    for given in (
+        np.array([[3, 2**40]]),
+        np.array([[3, -(2**40)]]),
+        np.array([[3, 2**63 + 5]], np.uint64),
+        np.array([[3, 2**32 - 1]], np.uint32),
+    ):
+        held, lost = fitted(given, kind)
+        assert held.dtype == np.int32
+        assert held.tolist() == [[3, kind.most if given[0, 1] > 0 else kind.least]]
+        assert lost == 1
+    for given in (np.array([[255, 254]], np.uint8), np.array([[65535, 65534]], np.uint16), np.array([[True, False]])):
+        held, lost = fitted(given, kind)
+        assert held.dtype == np.int32
+        assert (held.tolist(), lost) == (given.astype(int).tolist(), 0)
+
+
+@pytest.mark.spec("FMT-25")
+def test_counts_at_the_limits_come_back_from_cbf(tmp_path: Path) -> None:
+    counts = np.array([[2**31 - 1, -1, 5, 6], [-1, 2**31 - 1, -(2**31), 2**31 - 1]], np.int64)
+    held, lost = fitted(counts, CBF)
+    assert lost == 4
+    (tmp_path / "a.cbf").write_bytes(CBF.write(held, replace(STRAIGHT, shape=(2, 4))))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.cbf"), held)
+
+
+@pytest.mark.spec("FMT-25", "FMT-26")
+@pytest.mark.parametrize(("axis", "along_x"), [((1.0, 0.0, 0.0), 0.8), ((0.0, 1.0, 0.0), -0.8), ((0.6, 0.8, 0.0), 0.8 * (0.36 - 0.64))])
+@pytest.mark.parametrize("name", ["a.cbf", "a.nxs"])
+def test_polarization_is_stated_along_x(name: str, axis: tuple[float, float, float], along_x: float, tmp_path: Path) -> None:
+    given = replace(STRAIGHT, polarization_axis=axis, polarization_fraction=0.8)
+    (tmp_path / name).write_bytes(format_of(Path(name)).write(COUNTS, given))
+    found = read_picture(tmp_path / name).exposure
+    assert found is not None
+    assert found.polarization_fraction == pytest.approx(along_x)
+
+
+@pytest.mark.spec("FMT-26")
+def test_images_in_blocks(tmp_path: Path) -> None:
+    """As a detector's master file names them."""
+    (tmp_path / "a.nxs").write_bytes(nxmx_bytes([(COUNTS + i, STRAIGHT) for i in range(3)]))
+    with h5py.File(tmp_path / "a.nxs", "a") as file:
+        data = file["entry/data"]
+        data["data_000001"], data["data_000002"] = data["data"][:2], data["data"][2:].astype(np.uint32)
+        data["data_000002"][0, 0, 0] = 2**32 - 1
+        del data["data"], data.attrs["signal"], file["entry/instrument/detector/data"]
+    with NxmxFile(tmp_path / "a.nxs") as found:
+        assert len(found) == 3
+        np.testing.assert_array_equal(found.pixels(2), COUNTS + 1)
+        third = found.pixels(3)
+    assert third[0, 0] == -1
+    np.testing.assert_array_equal(third.ravel()[1:], (COUNTS + 2).ravel()[1:])
 
 
 @pytest.mark.spec("FMT-24")
@@ -147,11 +209,23 @@ def test_endings() -> None:
         format_of(Path("a"))
 
 
+def spoilt(content: bytes) -> bytes:
+    """With another pixel."""
+    at = content.index(STARTS) + 100
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
 def spoil_h5(path: Path, what: str) -> None:
     path.write_bytes(nxmx_bytes([(COUNTS, STRAIGHT)]))
     with h5py.File(path, "a") as file:
         if what == "entry":
             file["entry/definition"][()] = "NXsas"
+        elif what == "empty":
+            del file["entry/data/data"]
+            file["entry/data/data"] = np.zeros((0, 3, 4), np.int32)
+        elif what == "flat":
+            del file["entry/data/data"]
+            file["entry/data/data"] = np.zeros((3, 4), np.int32)
         elif what == "module":
             file.copy("entry/instrument/detector/module", "entry/instrument/detector/another")
         else:
@@ -168,6 +242,14 @@ def spoil_h5(path: Path, what: str) -> None:
         ("a.nxs", lambda path: spoil_h5(path, "entry"), "a.nxs: has no NXmx entry with images and a detector: IndexError"),
         ("a.nxs", lambda path: spoil_h5(path, "module"), "a.nxs: has a detector of 2 modules; detectors of one are read"),
         ("a.nxs", lambda path: spoil_h5(path, "beam"), "a.nxs: its geometry cannot be read: KeyError"),
+        ("a.nxs", lambda path: spoil_h5(path, "empty"), "a.nxs: holds no images"),
+        ("a.nxs", lambda path: spoil_h5(path, "flat"), "a.nxs: has no stack of images of one size"),
+        ("a.cbf", lambda path: path.write_bytes(CBF.write(COUNTS, STRAIGHT)[:-900]), "a.cbf: is"),
+        (
+            "a.cbf",
+            lambda path: path.write_bytes(spoilt(CBF.write(COUNTS, STRAIGHT))),
+            "a.cbf: is damaged: the sum over its pixels is not the",
+        ),
         ("a.nxs:2", lambda path: spoil_h5(path, ""), "a.nxs: has images 1 to 1, not 2"),
         ("a.nxs:x", lambda path: spoil_h5(path, ""), "a.nxs: has no image 'x'; name one by its number, as a.nxs:1"),
     ],
