@@ -170,7 +170,8 @@ QUIRKS: tuple[Quirk, ...] = (
         "custom-centre",
         "a direction given as a vector switches to the custom convention: X and Y are fast and slow, without MOSFLM's half pixel",
         "in any preset; give the beam centre from the outer corner of the first pixel",
-        lambda e: e.detector.convention == "custom",
+        # A geometry file puts the detector where it is by its nearest point, and nothing is left to be understood.
+        lambda e: e.detector.convention == "custom" and (e.detector.close_x is None or e.detector.beam_x is not None),
     ),
     Quirk(
         "pix0-unused",
