@@ -140,7 +140,7 @@ def test_dials_finds_the_crystal_again(name: str, outcomes: dict[str, Outcome], 
     np.testing.assert_allclose(outcome.cell[:3], CELL_A, rtol=1e-3)
     np.testing.assert_allclose(outcome.cell[3:], 90.0, atol=0.05)
     change = reindexed(outcome.reciprocal, true)
-    assert angle_deg(outcome.reciprocal @ change, true) <= 0.01
+    assert angle_deg(outcome.reciprocal @ change, true) <= 0.02
     factors = {(h, k, l): F for h, k, l, F in structure_factors()}
     squares = np.array([factors.get(tuple(row), np.nan) ** 2 for row in outcome.hkl @ change])
     known = np.isfinite(squares)
