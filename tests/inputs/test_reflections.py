@@ -92,6 +92,25 @@ def test_a_missing_mate_is_taken_from_the_other(tmp_path: Path) -> None:
     assert found.completeness == pytest.approx(1 - 1 / len(data))
 
 
+# As phenix.refine writes them.
+PHENIX = {
+    "F_dash_obs_dash_filtered_p_": "G",
+    "SIGF_dash_obs_dash_filtered_p_": "L",
+    "F_dash_obs_dash_filtered_m_": "G",
+    "SIGF_dash_obs_dash_filtered_m_": "L",
+    "F_dash_model_p_": "G",
+    "PHIF_dash_model_p_": "P",
+    "F_dash_model_m_": "G",
+    "PHIF_dash_model_m_": "P",
+    "2FOFCWT": "F",
+    "PH2FOFCWT": "P",
+    "FOFCWT": "F",
+    "PHFOFCWT": "P",
+    "ANOM": "F",
+    "PHANOM": "P",
+}
+
+
 @pytest.mark.spec("FMT-17")
 @pytest.mark.parametrize(
     ("columns", "chosen"),
@@ -102,11 +121,45 @@ def test_a_missing_mate_is_taken_from_the_other(tmp_path: Path) -> None:
         ({"I": "J", "DELFWT": "F", "F_dash_model": "F"}, "F-model"),
         ({"I_p_": "K", "I_m_": "K", "I": "J", "PHI": "P"}, "I"),
         ({"I_p_": "K", "I_m_": "K", "FWT": "F"}, "I(+)"),
+        (PHENIX, "F-obs-filtered(+)"),
+        ({name: kind for name, kind in PHENIX.items() if "obs" not in name}, "F-model(+)"),
+        ({"F": "F", "PHI": "P"}, "F"),
+        ({"FX": "F", "PHIX": "P"}, "FX"),
+        ({"FX": "F", "PHIX": "P", "I": "J"}, "I"),
+        ({"FX": "F", "PHIX": "P", "FC": "F", "PHIC": "P"}, "FC"),
+        ({"FPART1": "F", "FMASK": "F", "FBULK": "F", "FBACK": "F", "ANOM": "F", "I": "J"}, "I"),
     ],
 )
 def test_the_best_column(tmp_path: Path, columns: dict[str, str], chosen: str) -> None:
     write_mtz(tmp_path / "a.mtz", **columns)
     assert read_mtz(tmp_path / "a.mtz").column == chosen
+
+
+@pytest.mark.spec("FMT-17")
+@pytest.mark.parametrize(
+    ("plus", "minus"),
+    [("F(+)", "F(-)"), ("F-obs(+)", "F-obs(-)"), ("F_Pk_Plus", "F_Pk_Minus"), ("FPLUS", "FMINUS"), ("F-obs+", "F-obs-"), ("F+", "F-")],
+)
+def test_labels_of_friedel_mates(tmp_path: Path, plus: str, minus: str) -> None:
+    listed = write_mtz(tmp_path / "a.mtz", **{plus: "G", minus: "G"})
+    index = next(index for index in listed[plus] if all(index))
+    for column in (None, plus, minus):
+        found = read_mtz(tmp_path / "a.mtz", column)
+        table = as_dict(found.hkl, found.F)
+        assert (table[index], table[tuple(-i for i in index)]) == (listed[plus][index], listed[minus][index])
+
+
+@pytest.mark.spec("FMT-17")
+def test_a_column_without_values_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.mtz"
+    write_mtz(path, FP="F", I="J")
+    mtz = gemmi.read_mtz_file(str(path))
+    data = mtz.array.copy()
+    data[:, 3] = np.nan
+    mtz.set_data(data)
+    mtz.write_to_file(str(path))
+    assert read_mtz(path).column == "I"
+    refused(path, lambda: read_mtz(path, "FP"), "column FP, observed amplitudes: holds no values; name another with --column: I")
 
 
 @pytest.mark.spec("FMT-17")
