@@ -92,7 +92,7 @@ def kind_of(column: gemmi.Mtz.Column, with_phases: bool) -> Kind | None:
 
 
 def mate_of(mtz: gemmi.Mtz, column: gemmi.Mtz.Column) -> tuple[gemmi.Mtz.Column | None, bool]:
-    """The column of the other Friedel mate, F(-) of F(+) and the reverse, of the same dataset if it can be; and whether this one is F(-)."""
+    """The column of the other Friedel mate, F(-) of F(+) and the reverse, of the same dataset if possible; whether this one is F(-)."""
     label = column.label.lower()
     one, other, is_minus = next(
         ((signs[n], signs[1 - n], n == 1) for signs in FRIEDEL_SIGNS for n in (0, 1) if signs[n] in label), ("", "", False)
