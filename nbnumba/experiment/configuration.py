@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError
+from nbnumba.experiment.crystal import Crystal
 from nbnumba.experiment.experiment import PARTS, Experiment
 from nbnumba.experiment.part import Part
-from nbnumba.experiment.structure_factors import SOURCE
+from nbnumba.experiment.structure_factors import SOURCE, StructureFactors
 from nbnumba.files import check_writable, write_all
 from nbnumba.inputs.amplitudes import read_amplitudes
 from nbnumba.inputs.text import read_text
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba run --config FILE` renders it.\n\n"
 
 
+# Structure factors last: the other parts say to what resolution a model is worked out.
+IN_ORDER = dict(sorted(PARTS.items(), key=lambda named: named[1] is StructureFactors))
 ARRAYS = ("hkl", "F", "path", "reflections", "mask", "positions", "weights", "wavelengths")
 
 
@@ -85,17 +88,32 @@ def load_experiment(path: str | Path) -> Experiment:
         raise InputFileError(path, f"is not TOML: {error}") from None
     if unknown := sorted(set(tables) - set(PARTS)):
         raise InputFileError(path, f"unknown table [{unknown[0]}]; there are {', '.join(PARTS)}")
-    parts = {}
-    for section, part in PARTS.items():
+    parts: dict[str, Part] = {}
+    for section, part in IN_ORDER.items():
         table = tables.get(section, {})
         if not isinstance(table, dict):
             raise InputFileError(path, f"{section} = {table!r} must be a table, [{section}]")
         known = [f.name for f in fields(part)]
         if strange := sorted(set(table) - set(known)):
             raise InputFileError(path, f"[{section}] has no {strange[0]!r}; it has {', '.join(known)}")
+        if part is StructureFactors and table.get("kind") == "model" and "path" in table and "model_resolution" not in table:
+            table = table | {"model_resolution": model_resolution(path, parts)}
         parts[section] = part_from_table(path, section, part, table)
+    crystal, factors = parts["crystal"], parts["structure_factors"]
+    if isinstance(crystal, Crystal) and isinstance(factors, StructureFactors) and factors.reflections is not None:
+        if crystal.cell is None and crystal.a_matrix is None:
+            parts["crystal"] = replace(crystal, cell=factors.reflections.cell)
     try:
         return Experiment(**parts)  # type: ignore[arg-type]
+    except NbnumbaError as error:
+        raise InputFileError(path, str(error)) from None
+
+
+def model_resolution(path: Path, parts: dict[str, Part]) -> float:
+    """To which a model is worked out where the file does not say, in m: dmin, else what the detector's corners see (SF-10)."""
+    try:
+        here = Experiment(**parts, structure_factors=StructureFactors(default_F=1.0))  # type: ignore[arg-type]
+        return here.sampling.dmin or here.finest_d
     except NbnumbaError as error:
         raise InputFileError(path, str(error)) from None
 

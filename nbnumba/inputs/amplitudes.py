@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbnumba.errors import InputFileError
 from nbnumba.inputs.hkl import read_hkl
-from nbnumba.inputs.model import read_model
-from nbnumba.inputs.mtz import read_mtz
-from nbnumba.inputs.reflections import Reflections
-from nbnumba.inputs.sf_cif import read_sf_cif
+
+if TYPE_CHECKING:
+    from nbnumba.inputs.reflections import Reflections
 
 
 def read_amplitudes(
@@ -28,10 +27,16 @@ def read_amplitudes(
     """
     match kind:
         case "mtz":
+            from nbnumba.inputs.mtz import read_mtz
+
             return table(read_mtz(path, column))
         case "sf-cif":
+            from nbnumba.inputs.sf_cif import read_sf_cif
+
             return table(read_sf_cif(path, column))
         case "model":
+            from nbnumba.inputs.model import read_model
+
             if model_resolution is None:
                 raise InputFileError(path, "is a model, for which a resolution has to be given (structure_factors.model_resolution)")
             return table(read_model(path, model_resolution, solvent_density, solvent_B))

@@ -21,9 +21,11 @@ class Kind(NamedTuple):
 OBSERVED = Kind(0, "observed amplitudes")
 FRIEDEL = Kind(1, "amplitudes of both Friedel mates", paired=True)
 CALCULATED = Kind(2, "calculated amplitudes")
-INTENSITY = Kind(3, "square roots of intensities", intensity=True)
-FRIEDEL_INTENSITY = Kind(4, "square roots of both Friedel mates' intensities", intensity=True, paired=True)
-CALCULATED_INTENSITY = Kind(5, "square roots of calculated intensities", intensity=True)
+FRIEDEL_CALCULATED = Kind(3, "calculated amplitudes of both Friedel mates", paired=True)
+INTENSITY = Kind(4, "square roots of intensities", intensity=True)
+FRIEDEL_INTENSITY = Kind(5, "square roots of both Friedel mates' intensities", intensity=True, paired=True)
+CALCULATED_INTENSITY = Kind(6, "square roots of calculated intensities", intensity=True)
+WITH_PHASES = Kind(7, "amplitudes that have phases")  # of an experiment, of a model or of a map
 ON_REQUEST = Kind(9, "amplitudes")  # coefficients of maps and the like
 
 

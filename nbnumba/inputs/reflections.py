@@ -177,8 +177,8 @@ def checked_symmetry(
     path: str | Path, cell: gemmi.UnitCell | None, group: gemmi.SpaceGroup | None, name: str, cell_from: str
 ) -> tuple[gemmi.UnitCell, gemmi.SpaceGroup]:
     """Cell and space group as they are, if they are there and fit each other; cell_from: where a file of this kind has its cell."""
-    if cell is None or not cell.is_crystal():
-        raise InputFileError(path, f"has no unit cell ({cell_from})")
+    if cell is None or not np.isfinite(cell.parameters).all() or not cell.is_crystal():
+        raise InputFileError(path, f"has no unit cell ({cell_from}), or the placeholder 1 1 1; write the crystal's into it")
     if group is None:
         shown = f"the unknown space group {name!r}" if name else "no space group"
         raise InputFileError(path, f"has {shown}; write one of the International Tables, such as P 21 21 21, into it")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
 from nbnumba.inputs import columns
@@ -17,6 +18,9 @@ from nbnumba.inputs.text import first_bytes
 if TYPE_CHECKING:
     import gemmi
 
+MISSING = ("?", ".")
+NAMES = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt", "_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt")
+NUMBERS = ("_symmetry.Int_Tables_number", "_space_group.IT_number", "_symmetry_Int_Tables_number", "_space_group_IT_number")
 # Tags of the mmCIF dictionary's category refln, and of the core dictionary.
 TAGS: dict[str, Kind] = {
     "F_meas_au": columns.OBSERVED,
@@ -58,18 +62,58 @@ def read_sf_cif(path: str | Path, column: str | None = None) -> Reflections:
         raise InputFileError(path, "has unmerged reflections (_diffrn_refln) alone; merge them first")
     block, name = choose(path, merged, column)
     kind = TAGS[name]
-    hm = block.block.find_value("_symmetry.space_group_name_H-M") or block.block.find_value("_space_group_name_H-M_alt") or ""
-    cell, group = checked_symmetry(path, block.cell, block.spacegroup, hm.strip("'\""), "_cell.length_a and others")
+    cell, group = checked_symmetry(path, block.cell, *space_group(block), "_cell.length_a and others")
+    hkl = indices(path, block)
     where = f" of block {block.block.name}" if len(merged) > 1 else ""
     sibling = name.replace("_plus", "_minus") if kind.paired else ""
-    F, mates, meaning = amplitudes(block.make_float_array(name), kind), None, f"{name}{where}, {kind.meaning}"
+    F, mates, meaning = amplitudes(values(path, block, name), kind), None, f"{name}{where}, {kind.meaning}"
     if kind.paired and sibling in block.column_labels() and name.replace("_minus", "_plus") in block.column_labels():
         plus = name.replace("_minus", "_plus")
-        F, mates = (amplitudes(block.make_float_array(tag), kind) for tag in (plus, sibling))
+        F, mates = (amplitudes(values(path, block, tag), kind) for tag in (plus, sibling))
         meaning = f"{plus} and {sibling}{where}, {kind.meaning}"
     elif kind.paired:
         meaning = f"{name}{where} alone, Friedel mates equal"
-    return in_p1(path, np.asarray(block.make_miller_array()), F, cell, group, meaning, name, mates)
+    return in_p1(path, hkl, F, cell, group, meaning, name, mates)
+
+
+def space_group(block: gemmi.ReflnBlock) -> tuple[gemmi.SpaceGroup | None, str]:
+    """By its name, where that is missing by its number; and how the file has it."""
+    import gemmi
+
+    name, number = (
+        next((gemmi.cif.as_string(word) for tag in tags if (word := block.block.find_value(tag)) and word not in MISSING), "")
+        for tags in (NAMES, NUMBERS)
+    )
+    if name or not number:
+        return block.spacegroup or gemmi.find_spacegroup_by_name(name), name
+    in_tables = number.isdecimal() and 1 <= int(number) <= 230
+    return (gemmi.find_spacegroup_by_number(int(number)) if in_tables else None), number
+
+
+def words(block: gemmi.ReflnBlock, tag: str) -> Iterator[str]:
+    """What the file has written for a tag of every reflection."""
+    found = next(full for full in block.default_loop.tags if full.lower().endswith(("refln." + tag.lower(), "refln_" + tag.lower())))
+    return iter(block.block.find_values(found))
+
+
+def indices(path: str | Path, block: gemmi.ReflnBlock) -> NDArray[np.int32]:
+    """Miller indices (n, 3)."""
+    try:
+        return np.asarray(block.make_miller_array())
+    except ValueError:
+        tags = ("index_h", "index_k", "index_l")
+        found = next((tag, word) for tag in tags for word in words(block, tag) if not word.lstrip("+-").isdecimal())
+        raise InputFileError(path, f"{found[0]} {found[1][:60]!r} is not a whole number; correct it") from None
+
+
+def values(path: str | Path, block: gemmi.ReflnBlock, tag: str) -> NDArray[np.float64]:
+    """Numbers (n,) of a tag, NaN for what is missing."""
+    found = np.array(block.make_float_array(tag), np.float64)
+    if not np.isfinite(found).all():
+        for word, value in zip(words(block, tag), found.tolist(), strict=True):
+            if not np.isfinite(value) and word not in MISSING:
+                raise InputFileError(path, f"{tag} {word[:60]!r} is not a finite number; correct it, or write ?")
+    return found
 
 
 def refln_blocks(document: gemmi.cif.Document) -> Iterator[gemmi.ReflnBlock]:
@@ -92,9 +136,16 @@ def choose(path: str | Path, blocks: list[gemmi.ReflnBlock], wanted: str | None)
     shown = ", ".join(dict.fromkeys(there)) or "none"
     if wanted is not None and wanted not in there:
         raise InputFileError(path, f"has no amplitudes or intensities {wanted!r}; there are (--column): {shown}")
-    for block in blocks:
-        usable = {tag: kind for tag, kind in TAGS.items() if tag in block.column_labels()}
-        name = best(usable) if wanted is None else wanted if wanted in usable else None
-        if name is not None:
+    having = [{tag: kind for tag, kind in TAGS.items() if tag in block.column_labels()} for block in blocks]
+    if wanted is not None:
+        return next((block, wanted) for block, usable in zip(blocks, having, strict=True) if wanted in usable)
+    filled = [{tag: kind for tag, kind in usable.items() if has_values(block, tag)} for block, usable in zip(blocks, having, strict=True)]
+    for block, usable in zip([*blocks, *blocks], [*filled, *having], strict=True):
+        if (name := best(usable)) is not None:
             return block, name
     raise InputFileError(path, f"has no tag that is surely of amplitudes or intensities; name one with --column: {shown}")
+
+
+def has_values(block: gemmi.ReflnBlock, tag: str) -> bool:
+    """Whether not all is missing."""
+    return any(word not in MISSING for word in words(block, tag))

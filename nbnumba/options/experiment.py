@@ -5,11 +5,12 @@ Options act in the order in which they are given, since some of them change the 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbnumba import units
 from nbnumba.errors import OptionError
@@ -23,13 +24,15 @@ from nbnumba.experiment.structure_factors import SOURCE, WITH_COLUMNS, Structure
 from nbnumba.inputs.amplitudes import read_amplitudes
 from nbnumba.inputs.dump import read_dump
 from nbnumba.inputs.matrix import read_matrix
-from nbnumba.inputs.reflections import Reflections
 from nbnumba.inputs.smv import read_smv
 from nbnumba.inputs.source_table import read_sources
 from nbnumba.options.arguments import Given, in_si, is_number, numbers, split_arguments, words
 from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded
 from nbnumba.options.headers import header_values
 from nbnumba.options.table import DISTANCE, GEOMETRY, SECTIONS, WITHOUT_EFFECT
+
+if TYPE_CHECKING:
+    from nbnumba.inputs.reflections import Reflections
 
 RANDOM = "random"
 IMPLICIT_DUMP = Path("Fdump.bin")
@@ -192,11 +195,16 @@ class Draft:
         return found
 
     def _model_resolution(self, before: float | None) -> float:
-        """To which a model is worked out, in m: -dmin, else what the detector's corners see; as before where neither has changed."""
+        """To which a model is worked out, in m: -dmin, else what the detector's corners see.
+
+        before: of the base, kept where -dmin is not given and it is not what follows from the base itself: someone has chosen it.
+        """
         here = self._assembled(structure_factors=NOT_READ)
-        wanted = here.sampling.dmin or here.finest_d
-        unchanged = self.base is not None and wanted == (self.base.sampling.dmin or self.base.finest_d)
-        return before if unchanged and before is not None else wanted
+        if before is None or self.base is None:
+            return here.sampling.dmin or here.finest_d
+        derived, wanted = (one.sampling.dmin or one.finest_d for one in (self.base, here))
+        chosen = not math.isclose(before, derived, rel_tol=1e-6) and "sampling.dmin" not in self.values
+        return before if chosen or wanted == derived else wanted
 
     def _take_cell(self, found: Reflections | None) -> None:
         """The file's unit cell, where no other is given."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +16,10 @@ from numpy.typing import NDArray
 from nbnumba.errors import OptionError
 from nbnumba.experiment.vectors import length, unit
 from nbnumba.exposure import Exposure, Vector
-from nbnumba.inputs.crystfel import read_geom
-from nbnumba.inputs.dials_expt import read_expt
-from nbnumba.inputs.recorded import Recorded
-from nbnumba.inputs.xds import read_xds
 from nbnumba.options.arguments import Given, is_number
+
+if TYPE_CHECKING:
+    from nbnumba.inputs.recorded import Recorded
 
 Array = NDArray[np.float64]
 Fields = dict[str, Any]
@@ -35,10 +33,20 @@ def read_recorded(given: Given, distance: float | None) -> Recorded:
     path = given.values[0]
     if not path:
         raise OptionError(f"{given.name}: needs a name, got an empty one")
-    readers: dict[str, Callable[..., Recorded]] = {"--expt": read_expt, "--xds": read_xds}
-    if given.option.name in readers:
-        return readers[given.option.name](path, *(whole(given, word) for word in given.values[1:]))
-    return read_geom(path, distance)
+    numbers = [whole(given, word) for word in given.values[1:]]
+    match given.option.name:
+        case "--expt":
+            from nbnumba.inputs.dials_expt import read_expt
+
+            return read_expt(path, *numbers)
+        case "--xds":
+            from nbnumba.inputs.xds import read_xds
+
+            return read_xds(path, *numbers)
+        case _:
+            from nbnumba.inputs.crystfel import read_geom
+
+            return read_geom(path, distance)
 
 
 def whole(given: Given, word: str) -> int:

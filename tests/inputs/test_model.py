@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import itertools
+import re
 import subprocess
 import sys
 import time
@@ -166,7 +167,7 @@ def test_formats_of_a_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("SF-8", "SF-9")
-def test_a_small_molecule_is_summed_over_atoms(tmp_path: Path) -> None:
+def test_a_small_molecule_is_summed_over_atoms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Iron lies on a centre of inversion: it is there twice in the cell, not four times."""
     path = tmp_path / "small.cif"
     path.write_text(SMALL_CIF)
@@ -189,8 +190,23 @@ def test_a_small_molecule_is_summed_over_atoms(tmp_path: Path) -> None:
         assert pytest.approx(abs(expected), abs=1e-3) == F
     with pytest.raises(InputFileError, match=r"is of small molecules, which have no bulk solvent; leave --solvent out"):
         read_model(path, 1e-10, 0.35e30, B)
-    with pytest.raises(InputFileError, match=r"takes a sum of .* terms; give a coarser one with --dmin"):
-        read_model(path, 0.01e-10)
+    monkeypatch.setattr("nbnumba.inputs.model.MOST_TERMS", 1e3)
+    with pytest.raises(InputFileError, match=r"takes a sum of .* terms; give a coarser one with -dmin"):
+        read_model(path, 1e-10)
+
+
+def field(pdb: str, first: int, word: str) -> str:
+    """A PDB file with something else from a column of its first atom on."""
+    at = pdb.index("\nATOM") + 1 + first
+    return pdb[:at] + word + pdb[at + len(word) :]
+
+
+def without_anisotropy(pdb: str) -> str:
+    return "".join(line for line in pdb.splitlines(keepends=True) if not line.startswith("ANISOU"))
+
+
+def as_mmcif(pdb: str) -> str:
+    return str(gemmi.read_pdb_string(pdb).make_mmcif_document().as_string())
 
 
 @pytest.mark.spec("SF-8")
@@ -206,6 +222,30 @@ def test_a_small_molecule_is_summed_over_atoms(tmp_path: Path) -> None:
         ("a.pdb", lambda pdb: pdb.replace("          S  ", "          X  "), "SG has no known element; write its element into the file"),
         ("a.pdb", lambda pdb: pdb.replace("          S  ", "         FM  "), "has element Fm, which has no scattering factor"),
         ("a.pdb", lambda pdb: pdb[: pdb.index("ATOM") + 40], "cannot be read as a model: Problem in line"),
+        (
+            "a.pdb",
+            lambda pdb: field(pdb, 30, "     abc"),
+            "line 2: x 'abc' of atom N CYS A 1 is not a finite number; correct columns 31-38",
+        ),
+        ("a.pdb", lambda pdb: field(pdb, 38, "        "), "y '' of atom N CYS A 1 is not a finite number; correct columns 39-46"),
+        ("a.pdb", lambda pdb: field(pdb, 46, "     nan"), "z 'nan' of atom N CYS A 1 is not a finite number; correct columns 47-54"),
+        ("a.pdb", lambda pdb: field(pdb, 54, "   inf"), "occupancy 'inf' of atom N CYS A 1 is not a finite number; correct columns 55-60"),
+        ("a.pdb", lambda pdb: field(pdb, 60, "******"), "B '******' of atom N CYS A 1 is not a finite number; correct columns 61-66"),
+        ("a.pdb", lambda pdb: field(without_anisotropy(pdb), 60, " -5.00"), "1(CYS) N has B = -5 A^2; it must be at least 0"),
+        (
+            "a.pdb",
+            lambda pdb: re.sub("CRYST1.*", "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 1", pdb),
+            "or the placeholder 1 1 1",
+        ),
+        (
+            "b.cif",
+            lambda pdb: as_mmcif(pdb).replace(" 4.138 ", " ? "),
+            "has coordinates nan 3.855 4.704; give finite numbers, or leave it out",
+        ),
+        ("b.cif", lambda pdb: as_mmcif(pdb).replace(" 4.138 ", " 1e999 "), "give finite numbers, or leave it out"),
+        ("b.cif", lambda pdb: as_mmcif(pdb).replace(" 23.24 ", " abc "), "has displacement nan"),
+        ("a.cif", SMALL_CIF.replace("0.21", "x"), "atom C1 has coordinates nan 0.13 0.34; give finite numbers"),
+        ("a.cif", SMALL_CIF.replace("0.03", "-0.03"), "atom C1 has U = -0.03 A^2; it must be at least 0"),
         ("a.cif", "data_a\n_cell.length_a 5\n", "has no atoms (a loop of _atom_site); structure factors go to --sf-cif"),
         ("a.cif", "loop_\n_a\n", "cannot be read as a model"),
         ("a.cif", SMALL_CIF.replace("P 1 21/c 1", "P 99"), "space group"),
@@ -220,7 +260,7 @@ def test_what_is_wrong_with_a_model(tmp_path: Path, name: str, text: object, exp
         path.write_text(text(pdb) if callable(text) else str(text))
     with pytest.raises(InputFileError) as error:
         read_model(path, 2e-10)
-    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).startswith((f"{path}: ", f"{path}, line "))
     assert str(error.value).count(str(path)) == 1
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
@@ -233,9 +273,72 @@ def test_a_compressed_model_that_is_cut_short(tmp_path: Path) -> None:
         read_model(path, 2e-10, 0.35e30, B)
 
 
-def test_a_map_that_would_be_too_large(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match=r"a resolution of 0\.05 A takes a map of .* points; give a coarser one with --dmin"):
-        read_model(write_pdb(tmp_path / "a.pdb"), 0.05e-10, 0.35e30, B)
+def test_more_than_can_be_worked_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pdb = write_pdb(tmp_path / "a.pdb")
+    with pytest.raises(InputFileError, match=r"a resolution of 0\.05 A takes 4\.3e\+08 reflections in P1; give -dmin 0\.14 or more \(A\)"):
+        read_model(pdb, 0.05e-10, 0.35e30, B)
+    with pytest.raises(InputFileError, match=r"the crystal has no reflections to 100 A; give a smaller -dmin"):
+        read_model(pdb, 100e-10)
+    (tmp_path / "small.cif").write_text(SMALL_CIF)
+    with pytest.raises(InputFileError, match=r"the crystal has no reflections to 100 A; give a smaller -dmin"):
+        read_model(tmp_path / "small.cif", 100e-10)
+    monkeypatch.setattr("nbnumba.inputs.model.MOST_POINTS", 1000)
+    with pytest.raises(InputFileError, match=r"its unit cell of 1\.3e\+04 A\^3 takes a map of .* points; it is too large"):
+        read_model(pdb, 3e-10)
+
+
+@pytest.mark.spec("SF-8")
+def test_ions_are_those_of_cctbx(tmp_path: Path) -> None:
+    lines = write_pdb(tmp_path / "a.pdb", residues=3).read_text().splitlines()
+    for element, charge in (("ZN", "2+"), ("FE", "3+"), ("CL", "1-"), (" O", "1-")) * 3:
+        n = next(n for n, line in enumerate(lines) if line.startswith("ATOM") and line.endswith(("N  ", "C  ")))
+        lines[n] = lines[n][:76] + element + charge
+    (tmp_path / "ions.pdb").write_text("\n".join(line for line in lines if not line.startswith("ANISOU")) + "\n")
+    neutral = (tmp_path / "ions.pdb").read_text().replace("2+\n", "\n").replace("3+\n", "\n").replace("1-\n", "\n")
+    (tmp_path / "neutral.pdb").write_text(neutral)
+    theirs = of_cctbx(tmp_path / "ions.pdb", D_MIN)
+    assert R_factor(read_model(tmp_path / "ions.pdb", D_MIN), theirs["hkl"], np.abs(theirs["F"])) < 1e-4
+    assert R_factor(read_model(tmp_path / "neutral.pdb", D_MIN), theirs["hkl"], np.abs(theirs["F"])) > 5e-3
+    assert gemmi.IT92_get_ignore_charge()
+
+
+@pytest.mark.spec("SF-8")
+def test_ions_of_a_small_molecule(tmp_path: Path) -> None:
+    path = tmp_path / "small.cif"
+    path.write_text(SMALL_CIF.replace("Fe1 Fe 0", "Fe1 Fe3+ 0"))
+    ion = read_model(path, 1e-10).F000
+    path.write_text(SMALL_CIF)
+    assert read_model(path, 1e-10).F000 - ion == pytest.approx(2 * 3, abs=0.1)
+
+
+@pytest.mark.spec("SF-8")
+def test_atoms_on_special_positions_are_told(tmp_path: Path) -> None:
+    structure = protein("P 32 2 1", CRYSTALS["P 32 2 1"])
+    assert "special" not in read_model(write_pdb(tmp_path / "a.pdb", "P 32 2 1", CRYSTALS["P 32 2 1"]), 4e-10).meaning
+    atoms = [site.atom for site in structure[0].all()]
+    for atom in atoms[:2]:  # a twofold axis
+        atom.pos, atom.occ = structure.cell.orthogonalize(gemmi.Fractional(0.3, 0.0, 1.0 / 6.0)), 1.0
+    structure.write_pdb(str(tmp_path / "b.pdb"))
+    expected = "; atom 1(CYS) N is on a special position with occupancy 1: counted 2 times, like 1 more such atoms; give 0.5"
+    found = read_model(tmp_path / "b.pdb", 4e-10).meaning
+    assert found.split("bulk solvent")[1] == expected
+    for atom in atoms[:2]:
+        atom.occ = 0.5
+    structure.write_pdb(str(tmp_path / "c.pdb"))
+    assert "special" not in read_model(tmp_path / "c.pdb", 4e-10).meaning
+
+
+@pytest.mark.spec("SF-8")
+def test_a_file_with_serial_numbers_where_elements_are_now(tmp_path: Path) -> None:
+    pdb = write_pdb(tmp_path / "a.pdb")
+    lines = [
+        line[:72] + f"1HPV{n % 1000:4d}" if line.startswith("ATOM") else line for n, line in enumerate(pdb.read_text().splitlines(), 168)
+    ]
+    (tmp_path / "old.pdb").write_text("\n".join(line for line in lines if not line.startswith("ANISOU")))
+    lines = [line for line in pdb.read_text().splitlines() if not line.startswith("ANISOU")]
+    (tmp_path / "new.pdb").write_text("\n".join(lines))
+    old, new = (read_model(tmp_path / name, 3e-10) for name in ("old.pdb", "new.pdb"))
+    np.testing.assert_array_equal(old.F, new.F)
 
 
 @pytest.mark.spec("SF-8")

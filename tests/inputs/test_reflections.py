@@ -92,6 +92,25 @@ def test_a_missing_mate_is_taken_from_the_other(tmp_path: Path) -> None:
     assert found.completeness == pytest.approx(1 - 1 / len(data))
 
 
+# As phenix.refine writes them.
+PHENIX = {
+    "F_dash_obs_dash_filtered_p_": "G",
+    "SIGF_dash_obs_dash_filtered_p_": "L",
+    "F_dash_obs_dash_filtered_m_": "G",
+    "SIGF_dash_obs_dash_filtered_m_": "L",
+    "F_dash_model_p_": "G",
+    "PHIF_dash_model_p_": "P",
+    "F_dash_model_m_": "G",
+    "PHIF_dash_model_m_": "P",
+    "2FOFCWT": "F",
+    "PH2FOFCWT": "P",
+    "FOFCWT": "F",
+    "PHFOFCWT": "P",
+    "ANOM": "F",
+    "PHANOM": "P",
+}
+
+
 @pytest.mark.spec("FMT-17")
 @pytest.mark.parametrize(
     ("columns", "chosen"),
@@ -102,11 +121,45 @@ def test_a_missing_mate_is_taken_from_the_other(tmp_path: Path) -> None:
         ({"I": "J", "DELFWT": "F", "F_dash_model": "F"}, "F-model"),
         ({"I_p_": "K", "I_m_": "K", "I": "J", "PHI": "P"}, "I"),
         ({"I_p_": "K", "I_m_": "K", "FWT": "F"}, "I(+)"),
+        (PHENIX, "F-obs-filtered(+)"),
+        ({name: kind for name, kind in PHENIX.items() if "obs" not in name}, "F-model(+)"),
+        ({"F": "F", "PHI": "P"}, "F"),
+        ({"FX": "F", "PHIX": "P"}, "FX"),
+        ({"FX": "F", "PHIX": "P", "I": "J"}, "I"),
+        ({"FX": "F", "PHIX": "P", "FC": "F", "PHIC": "P"}, "FC"),
+        ({"FPART1": "F", "FMASK": "F", "FBULK": "F", "FBACK": "F", "ANOM": "F", "I": "J"}, "I"),
     ],
 )
 def test_the_best_column(tmp_path: Path, columns: dict[str, str], chosen: str) -> None:
     write_mtz(tmp_path / "a.mtz", **columns)
     assert read_mtz(tmp_path / "a.mtz").column == chosen
+
+
+@pytest.mark.spec("FMT-17")
+@pytest.mark.parametrize(
+    ("plus", "minus"),
+    [("F(+)", "F(-)"), ("F-obs(+)", "F-obs(-)"), ("F_Pk_Plus", "F_Pk_Minus"), ("FPLUS", "FMINUS"), ("F-obs+", "F-obs-"), ("F+", "F-")],
+)
+def test_labels_of_friedel_mates(tmp_path: Path, plus: str, minus: str) -> None:
+    listed = write_mtz(tmp_path / "a.mtz", **{plus: "G", minus: "G"})
+    index = next(index for index in listed[plus] if all(index))
+    for column in (None, plus, minus):
+        found = read_mtz(tmp_path / "a.mtz", column)
+        table = as_dict(found.hkl, found.F)
+        assert (table[index], table[tuple(-i for i in index)]) == (listed[plus][index], listed[minus][index])
+
+
+@pytest.mark.spec("FMT-17")
+def test_a_column_without_values_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.mtz"
+    write_mtz(path, FP="F", I="J")
+    mtz = gemmi.read_mtz_file(str(path))
+    data = mtz.array.copy()
+    data[:, 3] = np.nan
+    mtz.set_data(data)
+    mtz.write_to_file(str(path))
+    assert read_mtz(path).column == "I"
+    refused(path, lambda: read_mtz(path, "FP"), "column FP, observed amplitudes: holds no values; name another with --column: I")
 
 
 @pytest.mark.spec("FMT-17")
@@ -245,6 +298,34 @@ def test_mates_intensities_and_blocks_of_mmcif(tmp_path: Path) -> None:
     assert read_sf_cif(path).meaning == "pdbx_I_plus alone, Friedel mates equal"
 
 
+OF_GROUP = SF_CIF.replace("_symmetry.space_group_name_H-M 'P 21 21 21'", "{}")
+
+
+@pytest.mark.spec("FMT-18")
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "_symmetry.Int_Tables_number 19",
+        "_space_group.IT_number 19",
+        "_space_group.name_H-M_alt 'P 21 21 21'",
+        "_symmetry.space_group_name_H-M ?\n_symmetry.Int_Tables_number 19",
+        "_symmetry_Int_Tables_number 19",
+    ],
+)
+def test_where_the_space_group_may_be(tmp_path: Path, tag: str) -> None:
+    path = tmp_path / "sf.cif"
+    path.write_text(sf_cif("F_meas_au", "1 2 3 4\n", OF_GROUP.format(tag)))
+    assert read_sf_cif(path).space_group == "P 21 21 21"
+
+
+@pytest.mark.spec("FMT-18")
+def test_a_tag_without_values_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "sf.cif"
+    path.write_text(sf_cif("F_meas_au F_calc_au", "1 2 3 ? 4\n1 2 4 . 5\n"))
+    assert read_sf_cif(path).column == "F_calc_au"
+    refused(path, lambda: read_sf_cif(path, "F_meas_au"), "F_meas_au, observed amplitudes: holds no values")
+
+
 @pytest.mark.spec("FMT-18")
 def test_reflections_of_a_small_molecule(tmp_path: Path) -> None:
     path = tmp_path / "small.fcf"
@@ -266,6 +347,13 @@ def test_reflections_of_a_small_molecule(tmp_path: Path) -> None:
         (sf_cif("F_meas_au", "1 2 3 4\n"), "F_calc_au", "has no amplitudes or intensities 'F_calc_au'; there are (--column): F_meas_au"),
         (sf_cif("status", "1 2 3 o\n"), None, "name one with --column: none"),
         (sf_cif("F_meas_au", "1 2 3 ?\n"), None, "F_meas_au, observed amplitudes: holds no values"),
+        (sf_cif("F_meas_au", "1 2 3 4\n1 2 x 4\n"), None, "index_l 'x' is not a whole number; correct it"),
+        (sf_cif("F_meas_au", "1 ? 3 4\n"), None, "index_k '?' is not a whole number; correct it"),
+        (sf_cif("F_meas_au", "3.0 2 1 4\n"), None, "index_h '3.0' is not a whole number; correct it"),
+        (sf_cif("F_meas_au", "1 2 3 4\n1 2 4 abc\n"), None, "F_meas_au 'abc' is not a finite number; correct it, or write ?"),
+        (sf_cif("F_meas_au", "1 2 3 4\n1 2 4 inf\n"), None, "F_meas_au 'inf' is not a finite number; correct it, or write ?"),
+        (sf_cif("F_meas_au", "1 2 3 4\n", SF_CIF.replace("length_a 20", "length_a x")), None, "has no unit cell"),
+        (sf_cif("F_meas_au", "1 2 3 4\n", OF_GROUP.format("_space_group.IT_number 231")), None, "has the unknown space group '231'"),
         (sf_cif("F_meas_au", "1 2 3 4\n", SF_CIF.replace("P 21", "Q 21")), None, "has the unknown space group 'Q 21 21 21'"),
         (sf_cif("F_meas_au", "1 2 3 4\n", SF_CIF.replace("_cell", "_hell")), None, "has no unit cell (_cell.length_a and others)"),
         (sf_cif("F_meas_au", "1 2 3 4\n", SF_CIF.replace("_symmetry", "_sym")), None, "has no space group; write one"),

@@ -24,6 +24,18 @@ from nbnumba.reference_program import words_for
 SMALL = "-lambda 1 -N 4 -detpixels 16 -pixel 1 -distance 20 -oversample 1"
 
 
+# The same as a configuration.
+GEOMETRY = """
+[crystal]
+cells = [4, 4, 4]
+[detector]
+pixel_size = 0.001
+fast_pixels = 16
+slow_pixels = 16
+distance = 0.02
+"""
+
+
 @pytest.fixture
 def files(in_tmp_path: Path) -> Path:
     """a.mtz, sf.cif, a.pdb and a.hkl in the working folder."""
@@ -101,6 +113,36 @@ def test_options_over_a_base(files: Path) -> None:
     assert main([*"run -hkl a.hkl -cell 20 -dump F.bin".split(), *SMALL.split()]) == 0
     from_dump = experiment("-dump F.bin", model).structure_factors
     assert (from_dump.kind, from_dump.path, from_dump.reflections, from_dump.model_resolution) == ("hkl", None, None, None)
+
+
+@pytest.mark.spec("SF-10")
+def test_a_resolution_that_was_chosen_is_kept(files: Path) -> None:
+    model = experiment("--model a.pdb")
+    save_experiment(replace(model, structure_factors=replace(model.structure_factors, model_resolution=2.2e-10)), "e.toml")
+    chosen = load_experiment("e.toml")
+    assert experiment("-distance 12", chosen).structure_factors.model_resolution == 2.2e-10
+    assert experiment("--solvent 0.35", chosen).structure_factors.model_resolution == 2.2e-10
+    assert experiment("-dmin 3", chosen).structure_factors.model_resolution == pytest.approx(3e-10)
+    assert experiment("--model a.pdb", chosen).structure_factors.model_resolution == model.finest_d
+
+
+@pytest.mark.spec("SF-10", "SF-11")
+def test_a_configuration_that_names_a_file_alone(files: Path) -> None:
+    """Cell and resolution are those of the same options."""
+    for options, kind, name in (
+        ("--mtz a.mtz", "mtz", "a.mtz"),
+        ("--model a.pdb", "model", "a.pdb"),
+        ("--sf-cif sf.cif", "sf-cif", "sf.cif"),
+    ):
+        Path("e.toml").write_text(f"{GEOMETRY}[structure_factors]\nkind = '{kind}'\npath = '{name}'\n")
+        here, there = load_experiment("e.toml"), experiment(options)
+        assert here.crystal.cell == there.crystal.cell
+        assert here.structure_factors.model_resolution == there.structure_factors.model_resolution
+        np.testing.assert_array_equal(here.structure_factors.F, there.structure_factors.F)
+    Path("e.toml").write_text(f"{GEOMETRY}[sampling]\ndmin = 3e-10\n[structure_factors]\nkind = 'model'\npath = 'a.pdb'\n")
+    assert load_experiment("e.toml").structure_factors.model_resolution == 3e-10
+    Path("e.toml").write_text("[crystal]\ncell = [5e-9, 5e-9, 5e-9, 0, 0, 0]\n[structure_factors]\nkind = 'mtz'\npath = 'a.mtz'\n")
+    assert load_experiment("e.toml").crystal.cell[0] == 5e-9
 
 
 @pytest.mark.spec("SF-10")
@@ -198,7 +240,6 @@ def test_what_is_refused(files: Path, options: str, error: type[Exception], expe
     [
         ("kind = 'mtz'\npath = 'a.mtz'\ncolumn = 5\n", "structure_factors.column: 5 is not the name of a column"),
         ("kind = 'xyz'\npath = 'a.mtz'\n", "structure_factors.kind: 'xyz' is not one of hkl, mtz, sf-cif, model"),
-        ("kind = 'model'\npath = 'a.pdb'\n", r"a.pdb: is a model, for which a resolution has to be given"),
         ("kind = 'model'\npath = 'a.pdb'\nmodel_resolution = 0\n", "model_resolution: 0 m: must be greater than 0"),
         ("default_F = 1\nreflections = 3\n", "structure_factors.reflections: 3 was not read from a file"),
     ],
@@ -219,6 +260,13 @@ def test_the_reference_program_is_not_given_what_it_does_not_have() -> None:
     with pytest.raises(NotAvailableError, match=r"--mtz a\.mtz: the reference program reads structure factors as text alone"):
         words_for(split_arguments(["--mtz", "a.mtz"]).given)
     assert words_for(split_arguments(["--dmin=2"]).given) == ["-dmin", "2"]
+
+
+def test_readers_are_imported_where_they_are_needed(files: Path) -> None:
+    readers = {f"nbnumba.inputs.{name}" for name in ("mtz", "sf_cif", "model", "dials_expt", "xds", "crystfel")}
+    code = f"import sys, nbnumba; nbnumba.experiment_from_options('{SMALL} -cell 20 -hkl a.hkl'); print({readers} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "set()\n"
 
 
 def test_gemmi_is_imported_where_it_is_needed(files: Path) -> None:
