@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,13 +166,21 @@ def refuse_another(file: Path, record: Mapping[str, Any]) -> None:
         )
 
 
-def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, progress: Callable[[], None]) -> int:
-    """Render and write images; progress is called after each. Returns the number of pixels whose counts the format cut off."""
-    lost = 0
+class Taken(NamedTuple):
+    """cut: pixels with more counts than the format holds; outside: terms that the table of structure factors has nothing for (SF-4)."""
+
+    cut: int = 0
+    outside: int = 0
+
+
+def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, progress: Callable[[], None]) -> Taken:
+    """Render and write images; progress is called after each."""
+    taken = Taken()
     for number in missing:
-        counts, cut = sweep.counting.counts(simulator.image(sweep.image(number)), number, target.kind)
-        lost += cut
+        image = simulator.image(sweep.image(number))
+        counts, cut = sweep.counting.counts(image, number, target.kind)
         target.put(number, counts, sweep.exposure(number))
+        taken = Taken(taken.cut + cut, taken.outside + image.terms_outside)
         progress()
     target.finish([sweep.exposure(number) for number in sweep.numbers])
-    return lost
+    return taken

@@ -65,9 +65,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
             progress=progress.update,
         )
     write_all(contents(image, output, options))
-    if image.terms_outside:
-        note = f"{image.terms_outside} terms lie outside the table of structure factors; they took the nearest reflection or default_F"
-        click.echo(f"nbnumba: warning: {note}", err=True)
+    say_outside(image.terms_outside)
     found = image.statistics
     if options["bundle"]:
         leave_bundle(ctx, draft, image, output, options)
@@ -75,6 +73,13 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         f"maximum {found.maximum:g} photons at fast {found.maximum_fast}, slow {found.maximum_slow}; "
         f"mean {found.mean:g}; wrote {', '.join(str(path) for path in targets(output, options))}"
     )
+
+
+def say_outside(terms: int) -> None:
+    """Warn of terms that the structure factor stage had no data for."""
+    if terms:
+        note = f"{terms} terms lie outside the table of structure factors; they took the nearest reflection or default_F"
+        click.echo(f"nbnumba: warning: {note}", err=True)
 
 
 def leave_bundle(ctx: click.Context, draft: Draft, image: Image, output: Output, options: dict[str, Any]) -> None:

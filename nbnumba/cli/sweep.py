@@ -13,7 +13,7 @@ import click
 from nbnumba import units
 from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
-from nbnumba.cli.run import prepare_threads
+from nbnumba.cli.run import prepare_threads, say_outside
 from nbnumba.errors import OptionError
 from nbnumba.files import check_writable
 
@@ -89,7 +89,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     try:
         with click.progressbar(length=sweep.images, label="rendering", file=sys.stderr, show_pos=True, hidden=quiet) as bar:
             bar.update(sweep.images - len(missing))
-            lost = take(sweep, target, missing, simulator, lambda: bar.update(1))
+            taken = take(sweep, target, missing, simulator, lambda: bar.update(1))
     except KeyboardInterrupt:
         there = sum(target.has(number) for number in sweep.numbers)
         how = "the same command without --overwrite" if options["overwrite"] else "the same command"
@@ -97,10 +97,10 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
         return INTERRUPTED
     finally:
         target.unlock()
-    if lost:
-        click.echo(
-            f"nbnumba: warning: {lost} pixels have more than {target.kind.most} counts, which {target.kind.name} cannot hold", err=True
-        )
+    if taken.cut:
+        limit = f"more than {target.kind.most} counts, which {target.kind.name} cannot hold"
+        click.echo(f"nbnumba: warning: {taken.cut} pixels have {limit}: cut off", err=True)
+    say_outside(taken.outside)
     files = target.files(sweep.numbers)
     shown = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
     images = "1 image" if sweep.images == 1 else f"{sweep.images} images"

@@ -221,6 +221,23 @@ def test_a_file_that_cannot_be_written(in_tmp_path: Path, monkeypatch: pytest.Mo
     assert "4 images, 2 rendered now" in capsys.readouterr().out
 
 
+@pytest.mark.spec("SF-4")
+def test_terms_outside_the_table_are_said(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("few.hkl").write_text("".join(f"{h} {k} {l} 10\n" for h in range(-2, 3) for k in range(-2, 3) for l in range(-2, 3)))
+    words = [
+        "sweep",
+        *OPTIONS.replace("-default_F 50", "-hkl few.hkl -interpolate").split(),
+        "--images",
+        "2",
+        "--width",
+        "0.5",
+        "-o",
+        "scan.npy",
+    ]
+    assert main(words) == 0
+    assert "terms lie outside the table of structure factors; they took the nearest" in capsys.readouterr().err
+
+
 @pytest.mark.spec("CLI-13")
 def test_files_of_a_run_are_not_written(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", *SWEEP, "-floatfile", "a.bin", "-xds", "-o", "scan.npy"]) == 0
