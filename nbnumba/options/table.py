@@ -137,14 +137,14 @@ BEAM_PIVOT: Setting = ("detector.pivot", "beam")
 SAMPLE_PIVOT: Setting = ("detector.pivot", "sample")
 
 CRYSTAL = (
-    text("-mat -matrix", "crystal.a_matrix", "file with a MOSFLM orientation matrix", reads=True),
+    text("-mat -matrix --mat", "crystal.a_matrix", "file with a MOSFLM orientation matrix", reads=True),
     Option(
-        ("-cell",),
+        ("-cell", "--cell"),
         "unit cell a b c (A) alpha beta gamma (deg); lengths left out equal a, angles left out are 90",
         "crystal.cell",
         most=6,
     ),
-    Option(("-misset",), "rotations of the crystal about x, y, z in deg, or the word 'random'", "crystal.misset", DEGREE, most=3),
+    Option(("-misset", "--misset"), "rotations of the crystal about x, y, z in deg, or the word 'random'", "crystal.misset", DEGREE, most=3),
     whole("-misset_seed", "crystal.misset_seed", "seed of '-misset random' (default: -seed, else the time)", limits=SEED),
     whole("-N", "crystal.cells", "unit cells along each of a, b and c (default: 1)"),
     *(whole(f"-N{axis}", "crystal.cells", f"unit cells along {axis} (default: 1)", element=i) for i, axis in enumerate("abc")),
