@@ -137,7 +137,7 @@ def from_raw(path: Path, data: bytes, shape: Shape | None) -> NDArray[np.float32
     slow, fast = shape or (edge, edge)
     if rest or not pixels:
         raise InputFileError(
-            path, f"is no image: neither NumPy's nor SMV, CBF, HDF5 or TIFF, and its {len(data)} bytes are not float32 pixels"
+            path, f"is no image: neither NumPy's nor SMV, and its {len(data)} bytes are not float32 pixels, nor a CBF, HDF5 or TIFF file"
         )
     if slow * fast != pixels:
         wanted = f"{slow} x {fast}" if shape else "square; give --shape SLOW FAST"

@@ -144,7 +144,7 @@ CRYSTAL = (
         "crystal.cell",
         most=6,
     ),
-    Option(("-misset", "--misset"), "rotations of the crystal about x, y, z in deg, or the word 'random'", "crystal.misset", DEGREE, most=3),
+    Option(("-misset", "--misset"), "rotations of the crystal about x, y, z in deg, or 'random'", "crystal.misset", DEGREE, most=3),
     whole("-misset_seed", "crystal.misset_seed", "seed of '-misset random' (default: -seed, else the time)", limits=SEED),
     whole("-N", "crystal.cells", "unit cells along each of a, b and c (default: 1)"),
     *(whole(f"-N{axis}", "crystal.cells", f"unit cells along {axis} (default: 1)", element=i) for i, axis in enumerate("abc")),

@@ -131,7 +131,7 @@ def test_files_that_are_no_images(in_tmp_path: Path) -> None:
         ("infinite.npy", None, f"infinite.npy: has {(A > 0.5).sum()} pixels that are not finite numbers, or too large for an image"),
         ("raw.bin", None, "raw.bin: has 12 float32 pixels, which are not square; give --shape SLOW FAST"),
         ("raw.bin", (5, 3), "raw.bin: has 12 float32 pixels, which are not 5 x 3"),
-        ("odd.bin", None, "odd.bin: is no image: neither NumPy's nor SMV, CBF, HDF5 or TIFF, and its 5 bytes are not float32 pixels"),
+        ("odd.bin", None, "odd.bin: is no image: neither NumPy's nor SMV, and its 5 bytes are not float32 pixels"),
         ("broken.npy", None, "broken.npy: is not a NumPy file that can be read: "),
         ("zip.npz", None, "zip.npz: is not a NumPy file that can be read: "),
         ("huge.npy", None, "huge.npy: has 1 pixels that are not finite numbers, or too large for an image"),
