@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import click
 
 from nbnumba import units
 from nbnumba.cli.evidence import inputs_of
+from nbnumba.cli.main import INTERRUPTED
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.cli.run import prepare_threads, say_outside
 from nbnumba.errors import OptionError
@@ -20,9 +22,12 @@ from nbnumba.files import check_writable
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.options.experiment import Draft
+    from nbnumba.outputs.series import Series
+    from nbnumba.simulate import Simulator
+    from nbnumba.stages.registry import Registry
+    from nbnumba.sweep import Counting, Sweep, Taken
 
 MOST_IMAGES = 100_000
-INTERRUPTED = 130
 
 
 @click.command("sweep", cls=ExperimentCommand)
@@ -54,42 +59,21 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     prepare_threads(options["threads"])
     draft = read_draft(ctx, options)
     experiment = draft.experiment()
-    width = width_of(options["width"], experiment)
 
-    from nbnumba.devices import open_device
-    from nbnumba.outputs.formats import unsaid
-    from nbnumba.outputs.image import provenance
     from nbnumba.outputs.series import series_of
-    from nbnumba.simulate import Simulator, choose_stages
-    from nbnumba.sweep import Counting, Sweep, begin, take
+    from nbnumba.simulate import Simulator
+    from nbnumba.sweep import Sweep, begin
 
-    output = draft.part("output")
-    counting = Counting(
-        seed=None if output.get("noise_file", True) is None else output.get("seed", 1),
-        scale=output.get("scale") or 1.0,
-        offset=output.get("adc_offset", 0.0),
-    )
+    width, counting = width_of(options["width"], experiment), counting_of(draft.part("output"))
     sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
-    first = sweep.image(1)
-    first.check()
-    registry = registry_for(options["plugin_files"])
-    target = series_of(options["output"])
+    sweep.image(1).check()
+    registry, target = registry_for(options["plugin_files"]), series_of(options["output"])
     check_writable([target.record, *target.files([1])], inputs_of(draft, options))
-    made_with = {
-        "device": open_device(options["device"], first.terms, first.sampling.dtype, options["threads"]).name,
-        "plugin_files_sha256": [sha256(file.read_bytes()).hexdigest() for file in options["plugin_files"]],
-        **provenance(first, choose_stages(experiment, registry)),
-    }
-    missing = begin(sweep, target, sweep.record(made_with), options["overwrite"])
-    report_sweep(ctx, draft, first)
-    if said := unsaid(sweep.exposure(1), target.kind):
-        click.echo(f"nbnumba: warning: {options['output']}: a {target.kind.name} file {said}", err=True)
+    missing = begin(sweep, target, sweep.record(made_with(sweep.image(1), registry, options)), options["overwrite"])
+    report_sweep(ctx, draft, sweep, target)
     simulator = Simulator(stages=registry, device=options["device"], threads=options["threads"])
-    quiet = not sys.stderr.isatty() or not draft.values.get("progress", True)
     try:
-        with click.progressbar(length=sweep.images, label="rendering", file=sys.stderr, show_pos=True, hidden=quiet) as bar:
-            bar.update(sweep.images - len(missing))
-            taken = take(sweep, target, missing, simulator, lambda: bar.update(1))
+        taken = with_a_bar(sweep, target, missing, simulator, draft.values.get("progress", True))
     except KeyboardInterrupt:
         there = sum(target.has(number) for number in sweep.numbers)
         how = "the same command without --overwrite" if options["overwrite"] else "the same command"
@@ -108,12 +92,47 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     return None
 
 
-def report_sweep(ctx: click.Context, draft: Draft, experiment: Experiment) -> None:
+def counting_of(output: Mapping[str, Any]) -> Counting:
+    """How photons become counts, from the options of the output."""
+    from nbnumba.sweep import Counting
+
+    seed = None if output.get("noise_file", True) is None else output.get("seed", 1)
+    return Counting(seed=seed, scale=output.get("scale") or 1.0, offset=output.get("adc_offset", 0.0))
+
+
+def made_with(first: Experiment, registry: Registry, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Device, stages and plugin files, for the record. Raises NotAvailableError, StageError."""
+    from nbnumba.devices import open_device
+    from nbnumba.outputs.image import provenance
+    from nbnumba.simulate import choose_stages
+
+    return {
+        "device": open_device(options["device"], first.terms, first.sampling.dtype, options["threads"]).name,
+        "plugin_files_sha256": [sha256(file.read_bytes()).hexdigest() for file in options["plugin_files"]],
+        **provenance(first, choose_stages(first, registry)),
+    }
+
+
+def with_a_bar(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, wanted: bool) -> Taken:
+    """Take the images; on a terminal a bar shows how many there are, and the time left."""
+    from nbnumba.sweep import take
+
+    hidden = not (wanted and sys.stderr.isatty())
+    with click.progressbar(length=sweep.images, label="rendering", file=sys.stderr, show_pos=True, hidden=hidden) as bar:
+        bar.update(sweep.images - len(missing))
+        return take(sweep, target, missing, simulator, lambda: bar.update(1))
+
+
+def report_sweep(ctx: click.Context, draft: Draft, sweep: Sweep, target: Series) -> None:
     """As of a run, but for its files: a sweep writes others, with other headers and noise."""
-    report(draft, experiment, without=("header-centre", "sequential-noise"))
+    from nbnumba.outputs.formats import unsaid
+
+    report(draft, sweep.image(1), without=("header-centre", "sequential-noise"))
     for one in ctx.meta["given"]:
         if one.option.text and one.option.field in ("output.float_file", "output.int_file", "output.pgm_file", "output.noise_file"):
             click.echo(f"nbnumba: warning: {one}: changes nothing; a sweep writes --output", err=True)
+    if said := unsaid(sweep.exposure(1), target.kind):
+        click.echo(f"nbnumba: warning: {ctx.params['output']}: a {target.kind.name} file {said}", err=True)
 
 
 def width_of(typed_deg: float | None, experiment: Experiment) -> float:

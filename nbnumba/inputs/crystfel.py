@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from nbnumba import units
 from nbnumba.errors import InputFileError
 from nbnumba.exposure import Exposure
-from nbnumba.inputs.recorded import ONE_PANEL, Array, Recorded, detector_axes, first_corner, pixels, positive, square_pixel
+from nbnumba.inputs.recorded import ONE_PANEL, Array, Entry, Recorded, detector_axes, first_corner, pixels, positive, square_pixel
 from nbnumba.inputs.text import lines, number, read_text
 
 NOT_PANELS = ("bad", "rigid_group", "group", "mask")
@@ -26,13 +25,6 @@ METRES = {"": 1.0, "m": 1.0, "mm": 1e-3}
 WAVELENGTHS = {"m": 1.0, "A": 1e-10}
 ENERGIES = {"": 1.0, "eV": 1.0, "keV": 1e3, "MeV": 1e6}
 TERM = re.compile(r"([+-]?)((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)?([xyz])")
-
-
-class Entry(NamedTuple):
-    """A value as it is written, and its line."""
-
-    value: str
-    line: int
 
 
 Entries = dict[str, Entry]

@@ -32,6 +32,13 @@ class Recorded(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class Entry(NamedTuple):
+    """A value as a file of keywords has it, and its line."""
+
+    value: str
+    line: int
+
+
 def vector(path: str | Path, name: str, v: Array) -> Vector:
     """Three finite numbers as a vector. Raises InputFileError."""
     if v.shape != (3,) or not np.isfinite(v).all():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from nbnumba.exposure import Exposure, Vector
 from nbnumba.inputs.recorded import (
     ONE_PANEL,
     Array,
+    Entry,
     Recorded,
     detector_axes,
     direction,
@@ -64,13 +64,6 @@ IN_PLACE: dict[str, tuple[float, ...]] = {
 }
 # What XDS assumes where XDS.INP does not say (its manual), of what is used here; STARTING_FRAME is the first of DATA_RANGE.
 DEFAULTS = {"STARTING_ANGLE": 0.0, "FRACTION_OF_POLARIZATION": 0.5, "SENSOR_THICKNESS": 0.0, "SPACE_GROUP_NUMBER": 0.0}
-
-
-class Entry(NamedTuple):
-    """A keyword's value as it is written, and its line."""
-
-    value: str
-    line: int
 
 
 class Parameters:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import OutputFileError
 from nbnumba.exposure import Exposure
 from nbnumba.outputs.exposure import exposure_of
+from nbnumba.outputs.smv import MOST, scan_header, smv_blocks
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -37,8 +38,6 @@ class Format(NamedTuple):
 
 
 def smv(pixels: Pixels, exposure: Exposure) -> bytes:
-    from nbnumba.outputs.smv import scan_header
-
     return scan_header(exposure) + np.ascontiguousarray(pixels).tobytes()
 
 
@@ -69,7 +68,7 @@ def npy(pixels: Pixels, exposure: object) -> bytes:
     return buffer.getvalue()
 
 
-SMV = Format("SMV", smv, np.uint16, 0, 65535, photons=False)
+SMV = Format("SMV", smv, np.uint16, 0, MOST, photons=False)
 # Byte offset compression stumbles over neighbours that are 2^31 apart.
 CBF = Format("miniCBF", minicbf, least=-(2**30), most=2**30 - 1, photons=False)
 NXMX = Format("NeXus NXmx", nxmx, stack=True)
@@ -99,8 +98,6 @@ def image_content(path: Path, experiment: Experiment, blocks: Iterable[Pixels]) 
     if first.dtype.kind == "f" and not kind.photons:
         yield from (rows.tobytes() for rows in rest)
     elif kind is SMV:
-        from nbnumba.outputs.smv import smv_blocks
-
         yield from smv_blocks(experiment, rest)
     else:
         yield kind.write(np.concatenate(list(rest)), exposure_of(experiment))
@@ -117,9 +114,7 @@ def fitted(pixels: Pixels, kind: Format) -> tuple[Pixels, int]:
     """Finite pixels as the format holds them, and how many of them it cannot hold: fractions are rounded, what is beyond limits cut off."""
     if kind.photons and pixels.dtype.kind == "f":
         return pixels.astype(np.float32), 0
-    whole = (
-        np.rint(pixels.astype(np.float64)) if pixels.dtype.kind == "f" else pixels.astype(np.int8 if pixels.dtype == bool else pixels.dtype)
-    )
+    whole = np.rint(pixels.astype(np.float64)) if pixels.dtype.kind == "f" else pixels + np.int8(0)  # truth values as numbers
     beyond = (whole < kind.least) | (whole > kind.most)
     held = np.where(beyond, np.where(whole > 0, kind.most, kind.least), whole) if beyond.any() else whole
     return held.astype(kind.counts), int(np.count_nonzero(beyond))
