@@ -6,7 +6,6 @@ import base64
 import hashlib
 import logging
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +26,29 @@ def read_cbf(path: Path) -> tuple[NDArray[Any], Exposure | None]:
     """Counts [slow, fast], and what the header says; None where it does not say enough. Raises InputFileError."""
     from fabio.cbfimage import CbfImage
 
+    require_whole(path)
     logging.getLogger("fabio").setLevel(logging.CRITICAL)  # what is wrong is told here
     try:
         image = CbfImage().read(str(path))
         pixels = np.asarray(image.data)
     except Exception as error:  # fabio raises whatever its parsing stumbles over
         raise InputFileError(path, f"is not a CBF image that can be read: {str(error) or type(error).__name__}") from None
-    require_whole(path, image.header)
     if pixels.ndim != 2 or not pixels.size:
         raise InputFileError(path, f"is not a CBF image that can be read: its pixels have shape {pixels.shape}")
     return pixels, exposure_of_header(str(image.header.get(HEADER, "")), pixels.shape)
 
 
-def require_whole(path: Path, header: Mapping[str, Any]) -> None:
+def require_whole(path: Path) -> None:
     """Refuse a file whose pixels are cut short, or are not those that it was written with."""
-    data = read_bytes(path)
-    begin, size = data.find(STARTS) + len(STARTS), int(header.get("X-Binary-Size", 0))
-    pixels, stated = data[begin : begin + size], header.get("Content-MD5")
-    if len(pixels) < size:
-        raise InputFileError(path, f"is cut short: {len(pixels)} bytes of pixels where the header promises {size}")
-    if stated and base64.b64encode(hashlib.md5(pixels, usedforsecurity=False).digest()).decode("ascii") != stated.strip():
-        raise InputFileError(path, "is damaged: the sum over its pixels is not the one in its header")
+    header, starts, rest = read_bytes(path).partition(STARTS)
+    if not starts:
+        raise InputFileError(path, "is not a CBF image that can be read: it holds no binary section; is it whole?")
+    size, digest = re.search(rb"X-Binary-Size:\s*(\d+)", header), re.search(rb"Content-MD5:\s*(\S+)", header)
+    pixels = rest[: int(size[1])] if size else rest
+    if size and len(pixels) < int(size[1]):
+        raise InputFileError(path, f"is cut short: {len(pixels)} bytes of pixels where the header promises {int(size[1])}; fetch it again")
+    if digest and base64.b64encode(hashlib.md5(pixels, usedforsecurity=False).digest()) != digest[1]:
+        raise InputFileError(path, "is damaged: the sum over its pixels is not the one in its header; fetch it again")
 
 
 def exposure_of_header(text: str, shape: tuple[int, ...]) -> Exposure | None:

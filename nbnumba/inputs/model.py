@@ -6,6 +6,7 @@ import gzip
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from os import SEEK_END
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ SHANNON_RATE = 1.5  # grid points along an edge, of those that d_min asks for
 CUTOFF = 1e-7  # e/A^3, at which an atom's density ends; 1e-5 would leave an R factor of 1e-5
 MASK_SPACING = 0.3  # A; against 0.15 A it is within 0.3 % of F
 MOST_REFLECTIONS = 2e7  # in P1
+TAIL = 4096  # bytes in which the last record of a PDB file stands
 MOST_POINTS = 2**29  # of the density
 MOST_MASK_POINTS = 2**27
 MOST_TERMS = 2e9  # of a sum over atoms: atoms times operations times reflections; some minutes
@@ -119,7 +121,7 @@ def of_macromolecule(path: str | Path, structure: gemmi.Structure, d_min: float,
     group = structure.find_spacegroup()
     cell, group = checked_symmetry(path, structure.cell, group, structure.spacegroup_hm, "CRYST1 record or _cell.length_a")
     check_extent(path, cell, d_min)
-    notes = on_special_positions(structure.cell, atoms)
+    notes = on_special_positions(structure.cell, atoms) + without_end(path)
     structure.expand_ncs(gemmi.HowToNameCopiedChain.Dup)
     with formal_charges():
         hkl, F = from_atoms(path, structure, d_min)
@@ -205,6 +207,16 @@ def formal_charges() -> Iterator[None]:
         yield
     finally:
         gemmi.IT92_set_ignore_charge(before)
+
+
+def without_end(path: str | Path) -> str:
+    """What is to be said of a PDB file that stops without its last record, as one does that was cut short; or nothing."""
+    if not Path(path).name.lower().endswith((".pdb", ".ent")):
+        return ""
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, SEEK_END) - TAIL))
+        ended = any(line.startswith(b"END") for line in file.read().upper().splitlines())
+    return "" if ended else "; the file has no END record: is it whole?"
 
 
 def on_special_positions(cell: gemmi.UnitCell, atoms: Sequence[tuple[gemmi.Atom, str]]) -> str:

@@ -347,3 +347,12 @@ def test_a_protein_of_20_kDa_takes_seconds(tmp_path: Path) -> None:
     began = time.perf_counter()
     read_model(pdb, 2e-10, 0.35e30, B)
     assert time.perf_counter() - began < 5.0
+
+
+@pytest.mark.spec("SF-8")
+def test_a_model_that_stops_without_its_last_record(tmp_path: Path) -> None:
+    pdb = write_pdb(tmp_path / "a.pdb")
+    assert "END" not in read_model(pdb, 3e-10).meaning
+    lines = pdb.read_text().splitlines(keepends=True)
+    pdb.write_text("".join(lines[: len(lines) // 2]) + "ATO")
+    assert read_model(pdb, 3e-10).meaning.endswith("; the file has no END record: is it whole?")

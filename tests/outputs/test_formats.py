@@ -244,7 +244,8 @@ def spoil_h5(path: Path, what: str) -> None:
         ("a.nxs", lambda path: spoil_h5(path, "beam"), "a.nxs: its geometry cannot be read: KeyError"),
         ("a.nxs", lambda path: spoil_h5(path, "empty"), "a.nxs: holds no images"),
         ("a.nxs", lambda path: spoil_h5(path, "flat"), "a.nxs: has no stack of images of one size"),
-        ("a.cbf", lambda path: path.write_bytes(CBF.write(COUNTS, STRAIGHT)[:-900]), "a.cbf: is"),
+        ("a.cbf", lambda path: path.write_bytes(CBF.write(COUNTS, STRAIGHT)[:-900]), "a.cbf: is cut short: "),
+        ("a.cbf", lambda path: path.write_bytes(CBF.write(COUNTS, STRAIGHT)[:500]), "binary section; is it whole?"),
         (
             "a.cbf",
             lambda path: path.write_bytes(spoilt(CBF.write(COUNTS, STRAIGHT))),
