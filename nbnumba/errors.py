@@ -1,7 +1,8 @@
-"""Every error that nbnumba raises on purpose. The text of each is one line: what, where, which value, what to do."""
+"""Every error that nbnumba raises on purpose, and every warning. The text of each is one line: what, where, which value, what to do."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 
@@ -47,3 +48,16 @@ class NotFiniteError(NbnumbaError):
 
 class NotAvailableError(NbnumbaError):
     """Something that needs a package that is not installed."""
+
+
+class NbnumbaWarning(UserWarning):
+    """Base of all deliberate warnings; the command line prints their texts."""
+
+
+class InputFileWarning(NbnumbaWarning):
+    """Something in a file that is left out, or taken otherwise than it is written."""
+
+
+def warn_of_file(path: str | Path, note: str) -> None:
+    """Tell that something in a file is left out, or taken otherwise than it is written."""
+    warnings.warn(InputFileWarning(f"{path}: {note}"), stacklevel=2)

@@ -20,7 +20,9 @@ STRAIGHT = 1e-9  # sine of the smallest angle between directions that are told a
 class Exposure:
     """One detector of square pixels, one beam, one spindle. Lengths in m, angles in rad, vectors in any right-handed frame.
 
-    origin: the outer corner of the first pixel, seen from the crystal; polarization_axis: the electric field. None: not stated.
+    origin: the outer corner of the first pixel, seen from the crystal; polarization_axis: the electric field; exposure_period: from the
+    beginning of an image to that of the next; sensor_material: its chemical formula; trusted_range: the least and the largest number that
+    a pixel can be taken at its word with; pedestal: what the counter shows without a photon. None: not stated.
     """
 
     shape: tuple[int, int]  # slow, fast
@@ -37,8 +39,12 @@ class Exposure:
     oscillation: float = 0.0
     number: int = 1  # in its scan
     exposure_time: float | None = None
+    exposure_period: float | None = None
     sensor_thickness: float = 0.0
     sensor_attenuation: float | None = None
+    sensor_material: str | None = None
+    trusted_range: tuple[float, float] | None = None
+    pedestal: float = 0.0
 
     @property
     def seconds(self) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbnumba.cli.options import RecordingCommand
-from nbnumba.errors import InputFileError, OptionError, OutputFileError
+from nbnumba.errors import InputFileError, OptionError, OutputFileError, warn_of_file
 from nbnumba.files import check_writable, write_all
 from nbnumba.inputs.image import HDF5, Picture, finite, read_picture, split
 from nbnumba.inputs.text import first_bytes
@@ -49,9 +49,7 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: 
     check_writable(files, [split(source)[0] for source in (*inputs, *([like] if like else []))])
     if not overwrite and (there := [file for file in files if file.is_file()]):
         raise OutputFileError(f"{there[0]}: is there already; give another OUTPUT, which comes last, or --overwrite")
-    known = read_picture(like).exposure if like else None
-    if like and known is None:
-        raise InputFileError(like, "its header says too little of the geometry")
+    known = geometry_of(like) if like else None
 
     notes = Notes()
     images = converted(sources, kind, known, shape, notes)
@@ -135,12 +133,24 @@ def every(inputs: tuple[str, ...]) -> Iterator[tuple[str, int | None]]:
 def exposure_for(source: str, picture: Picture, known: Exposure | None, needed: bool, number: int) -> Exposure | None:
     """The image's own, else the one known."""
     found = picture.exposure or known
+    if picture.problem and needed and known is None:
+        raise InputFileError(source, picture.problem)
+    if picture.problem:
+        warn_of_file(source, f"its geometry is left out: {picture.problem}")
     if found is None and needed:
         raise OptionError(f"{source}: says nothing of geometry, which OUTPUT has to state; --like FILE names an image that does")
     if found is not None and picture.exposure is None and found.shape != picture.pixels.shape:
         slow, fast = picture.pixels.shape
         raise InputFileError(source, f"has {slow} x {fast} pixels, the image of --like {found.shape[0]} x {found.shape[1]}")
     return None if found is None else replace(found, number=number)
+
+
+def geometry_of(like: str) -> Exposure:
+    """What an image says of geometry. Raises InputFileError."""
+    picture = read_picture(like)
+    if picture.exposure is None:
+        raise InputFileError(like, picture.problem or "its header says too little of the geometry")
+    return picture.exposure
 
 
 def described(pixels: NDArray[Any]) -> str:

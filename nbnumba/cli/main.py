@@ -6,13 +6,15 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
 
 from nbnumba import __version__
-from nbnumba.errors import NbnumbaError, ParameterError
+from nbnumba.errors import NbnumbaError, NbnumbaWarning, ParameterError
 
 COMMANDS = {
     "run": ("nbnumba.cli.run", "Render an image and write it."),
@@ -67,7 +69,8 @@ def main(arguments: Sequence[str] | None = None, command: click.Command = cli, n
     if arguments is None:
         prepare_process()
     try:
-        result = command.main(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
+        with warnings_in_one_line():
+            result = command.main(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except ParameterError as error:
         return fail(with_option_names(error))
@@ -89,6 +92,20 @@ def main(arguments: Sequence[str] | None = None, command: click.Command = cli, n
     except OSError as error:
         silence_stdout()
         return fail(f"standard output cannot be written: {error.strerror or error}")
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Warnings as lines of this program: our own each time, those of libraries by what they are."""
+
+    def show(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+        kind = "" if issubclass(category, NbnumbaWarning) else f"{category.__name__}: "
+        click.echo(f"nbnumba: warning: {kind}{' '.join(str(message).split())}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", NbnumbaWarning)
+        warnings.showwarning = show
+        yield
 
 
 def prepare_process() -> None:

@@ -11,7 +11,7 @@ import click
 
 from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft
-from nbnumba.errors import OptionError
+from nbnumba.errors import OptionError, warn_of_file
 from nbnumba.files import check_writable, is_file_like, write_all
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ def read(file: str, number: int | None, shape: tuple[int, int] | None) -> tuple[
     from nbnumba.inputs.image import finite, read_picture, split
 
     picture = read_picture(file, number or (None if split(file)[1] else 1), shape)
+    if picture.problem:
+        warn_of_file(file, f"its geometry is left out: {picture.problem}")
     return finite(file, picture.pixels), picture.exposure
 
 

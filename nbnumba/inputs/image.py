@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +25,19 @@ OF_SEVERAL = (".npz", ".nxs", ".h5", ".hdf5")  # endings of files that hold seve
 
 
 class Picture(NamedTuple):
-    """pixels: [slow, fast], of the file's own type; exposure: what the file says of geometry and scan."""
+    """pixels: [slow, fast], of the file's own type; exposure: what the file says of geometry and scan; problem: why it is not taken."""
 
     pixels: NDArray[Any]
     exposure: Exposure | None
+    problem: str = ""
+
+
+def with_geometry(pixels: NDArray[Any], geometry: Callable[[], Exposure | None]) -> Picture:
+    """Pixels with their geometry, which may be bad without harm to them: why is kept for those who ask for it."""
+    try:
+        return Picture(pixels, geometry())
+    except InputFileError as error:
+        return Picture(pixels, None, error.problem)
 
 
 def read_image(path: str | Path, shape: Shape | None = None) -> NDArray[np.float64]:
@@ -58,11 +68,12 @@ def read_picture(path: str | Path, number: int | None = None, shape: Shape | Non
         return Picture(from_numpy(file, read_bytes(file), name), None)
     if start.startswith(SMV):
         image = read_smv(file)
-        return Picture(image.pixels, exposure_of_smv(image))
+        return with_geometry(image.pixels, lambda: exposure_of_smv(image))
     if start.startswith(CBF):
-        from nbnumba.inputs.minicbf import read_cbf
+        from nbnumba.inputs.minicbf import exposure_of_cbf, read_cbf
 
-        return Picture(*read_cbf(file))
+        pixels, header = read_cbf(file)
+        return with_geometry(pixels, lambda: exposure_of_cbf(file, header, pixels.shape))
     if start.startswith(HDF5):
         return from_nxmx(file, name, number)
     if start.startswith(TIFF):
@@ -100,7 +111,7 @@ def from_nxmx(path: Path, name: str, number: int | None) -> Picture:
         wanted = int(name) if name else number
         if wanted is None and len(file) != 1:
             raise InputFileError(path, f"holds {len(file)} images; name one as {path.name}:NUMBER")
-        return Picture(file.pixels(wanted or 1), file.exposure(wanted or 1))
+        return with_geometry(file.pixels(wanted or 1), lambda: file.exposure(wanted or 1))
 
 
 def from_tiff(path: Path) -> NDArray[Any]:

@@ -22,8 +22,8 @@ HEADER = "_array_data.header_contents"
 STARTS = b"\x0c\x1a\x04\xd5"  # what stands before the compressed pixels
 
 
-def read_cbf(path: Path) -> tuple[NDArray[Any], Exposure | None]:
-    """Counts [slow, fast], and what the header says; None where it does not say enough. Raises InputFileError."""
+def read_cbf(path: Path) -> tuple[NDArray[Any], str]:
+    """Counts [slow, fast], and the header's text. Raises InputFileError."""
     from fabio.cbfimage import CbfImage
 
     require_whole(path)
@@ -35,7 +35,7 @@ def read_cbf(path: Path) -> tuple[NDArray[Any], Exposure | None]:
         raise InputFileError(path, f"is not a CBF image that can be read: {str(error) or type(error).__name__}") from None
     if pixels.ndim != 2 or not pixels.size:
         raise InputFileError(path, f"is not a CBF image that can be read: its pixels have shape {pixels.shape}")
-    return pixels, exposure_of_header(str(image.header.get(HEADER, "")), pixels.shape)
+    return pixels, str(image.header.get(HEADER, ""))
 
 
 def require_whole(path: Path) -> None:
@@ -51,8 +51,11 @@ def require_whole(path: Path) -> None:
         raise InputFileError(path, "is damaged: the sum over its pixels is not the one in its header; fetch it again")
 
 
-def exposure_of_header(text: str, shape: tuple[int, ...]) -> Exposure | None:
-    """Detector straight in the beam, spindle along x, as a Pilatus states it; None without beam centre, distance or pixel size."""
+def exposure_of_cbf(path: Path, text: str, shape: tuple[int, ...]) -> Exposure | None:
+    """Detector straight in the beam, spindle along x, as a Pilatus states it; None without beam centre, distance or pixel size.
+
+    Raises InputFileError where what is stated cannot be.
+    """
     pixel = stated(text, r"Pixel_size")
     distance = stated(text, r"Detector_distance")
     centre = re.search(rf"Beam_xy\s*\(\s*{NUMBER}\s*,\s*{NUMBER}\s*\)", text)
