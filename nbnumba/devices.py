@@ -46,12 +46,14 @@ def gpu_problem() -> str:
 
     if config.ENABLE_CUDASIM:
         return ""
+    from nbnumba.kernel.cuda import LEAST_CAPABILITY, problem_of_a_fork
+
+    if problem := problem_of_a_fork():
+        return problem
     if problem := driver_problem():
         return f"no NVIDIA GPU that can be used ({problem}); take --device cpu"
     if not cuda.is_available():
         return "numba-cuda does not find NVIDIA's compiler (libNVVM); install it with: pip install 'nbnumba[cuda]'"
-    from nbnumba.kernel.cuda import LEAST_CAPABILITY
-
     found = tuple(cuda.get_current_device().compute_capability)
     if found < LEAST_CAPABILITY:
         found_text, least_text = (".".join(map(str, capability)) for capability in (found, LEAST_CAPABILITY))

@@ -98,6 +98,7 @@ def refuse_overflow(pixels: NDArray[np.float64]) -> None:
 def sampling_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any]) -> Sampling:
     """What the kernel sums over."""
     dmin, sources = experiment.sampling.dmin, experiment.source_list
+    axes = orientations(chosen["rotation"], parameters["rotation"])
     return Sampling(
         oversample=experiment.oversample,
         layers=parameters["geometry"].layers,
@@ -106,13 +107,21 @@ def sampling_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters:
         incident=sources.incident,
         wavelength=sources.wavelength,
         brightness=brightness_of(experiment),
-        orientations=orientations(chosen["rotation"], parameters["rotation"]),
+        orientations=axes,
         first_pixel=-1,
         first_sample=0,
         latch_pixel=NEVER,
         latch_without_spot=int(experiment.background.water_size > 0.0),
         latch_term=0,
+        blank_terms=axes.shape[1] if keeps_background(experiment, chosen["scaling"], parameters["scaling"]) else 0,
     )
+
+
+def keeps_background(experiment: Experiment, scaling: Stage, parameters: Any) -> bool:
+    """Whether samples beyond the resolution limit have a background (SCA-20), which takes a stage that adds terms up."""
+    if "dmin-cuts-water" in experiment.quirks or not (experiment.sampling.dmin and experiment.background.water_size):
+        return False
+    return bool(scaling.function(parameters, 1.0, 0.0, 0.0, 0.0) == 1.0)
 
 
 def brightness_of(experiment: Experiment) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbnumba.devices import open_device
 from nbnumba.errors import NbnumbaError, StageError
 from nbnumba.kernel.device import Device, Progress
+from nbnumba.memory import refuse_too_much
 from nbnumba.outputs.image import Image, provenance
 from nbnumba.render import refuse_overflow, render, terms_outside
 from nbnumba.stages import registry
@@ -58,6 +59,7 @@ class Simulator:
     def image(self, experiment: Experiment, progress: Progress | None = None) -> Image:
         """The experiment's Image, as simulate() returns it."""
         experiment.check()
+        refuse_too_much(experiment)
         chosen = choose_stages(experiment, self._stages)
         parameters = prepare(chosen, experiment)
         device = self._open(experiment)
@@ -81,6 +83,7 @@ class Simulator:
         shape = experiment.detector.shape
         if out is None:
             if self._pixels is None or self._pixels.shape != shape:
+                refuse_too_much(experiment)
                 self._pixels = device.zeros(shape)
             out = self._pixels
         render(experiment, chosen, prepare(chosen, experiment), device, image=device.own(out, shape))

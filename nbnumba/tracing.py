@@ -124,8 +124,9 @@ class Lines:
             at[call.name] = call
             if call.name == "scatter":
                 self.samples.append(self._sample(at))
-            elif call.name == "scaling":
+            elif call.name == "scaling" and "structure_factor" in at:  # else the background of a sample that is cut
                 self.terms.append(self._term(at))
+                del at["structure_factor"]
         return self._detector() | without(self.samples[0], *SAMPLE) | self._first_term() | self._photons(at)
 
     def _detector(self) -> dict[str, Any]:
@@ -270,7 +271,8 @@ class Lines:
         total, steps, fluence = float(scaled["total"]), self.experiment.steps, self.experiment.beam.photons_per_area
         r_e_sqr = float(per_term.photons) * steps / fluence if fluence else math.nan
         sampling, last = self.experiment.sampling, self.samples[-1]
-        polarized_at = last if per_term.polarization_per_term else next((s for s in self.samples if s["within_resolution_limit"]), last)
+        polarizing = (s for s in self.samples if s["within_resolution_limit"] or self.sampling.blank_terms)
+        polarized_at = last if per_term.polarization_per_term else next(polarizing, last)
         polar = last["sample_polarization"] if per_term.polarization_per_term else float(scaled["first_polarization"])
         omega = last["omega_pixel_sr"] if per_term.solid_angle_per_term else float(scaled["first_solid_angle"])
         capture = last["sample_capture_fraction"] if per_term.capture_per_term else float(scaled["last_capture"])

@@ -1,16 +1,23 @@
 """Where the tests find data, and how many threads they may use."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 # Numba reads it once, when it is imported; some tests run on more threads than there may be cores.
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(8, os.cpu_count() or 1)))
 
+# Kernels that the tests compile are kept from session to session, beside what pytest keeps.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "kernels"))
+
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
+# The program in a process of its own, from any folder.
+PROGRAM = [sys.executable, "-m", "nbnumba.cli.main"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"}
 
 
 def folder(variable: str, fallback: str) -> Path:

@@ -94,6 +94,18 @@ def test_what_is_left_out_is_within_the_bound(shape: str, fraction: float) -> No
     assert (approximate <= exact).all()
 
 
+@pytest.mark.spec("SCA-11")
+@pytest.mark.parametrize("fraction", [1e-9, 1e-5])
+@pytest.mark.parametrize("shape", SHAPES[:3])
+def test_scattering_vectors_bend_within_a_chunk_of_a_near_detector(shape: str, fraction: float) -> None:
+    """Large pixels at a short distance: along 16 of them, scattering vectors are far off a straight line."""
+    experiment = nbnumba.experiment_from_options(f"{BASE} -N 20 {shape} -distance 5 -pixel 1 -detpixels 64")
+    experiment = replace(experiment, model=replace(experiment.model, quirks={"spot-width": False}))
+    exact, approximate = rendered(experiment, negligible=0.0), rendered(experiment, negligible=fraction)
+    brightest = experiment.beam.photons_per_area * 7.94079248018965e-30 * (100.0 * 20**3) ** 2
+    assert np.abs(exact - approximate).max() <= fraction * brightest * (1.0 / 5.0) ** 2
+
+
 @pytest.mark.spec("SCA-11", "SCA-7")
 def test_what_is_left_out_does_not_depend_on_the_region() -> None:
     experiment = nbnumba.experiment_from_options(f"{BASE} -N 60")

@@ -5,31 +5,59 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from statistics import median
 
 import numpy as np
 import pytest
-from numba import njit, prange
+from numba import njit
 
 import nbnumba
-from nbnumba.kernel.claim import claim
+from nbnumba.kernel import claim as claiming
+from nbnumba.kernel.claim import claim, share_out
 
 
-@njit(parallel=True)
-def claim_all(counter, workers, claims):
-    for _ in prange(workers):
-        while True:
-            j = claim(counter)
-            if j >= claims.size:
-                break
-            claims[j] += 1
+@njit(nogil=True)
+def claim_all(claims, counter):
+    while True:
+        j = claim(counter)
+        if j >= claims.size:
+            break
+        claims[j] += 1
 
 
 @pytest.mark.spec("SCA-7")
 def test_every_piece_of_work_is_claimed_once() -> None:
     claims = np.zeros(200_000, np.int64)
-    claim_all(np.zeros(1, np.int64), 4, claims)
+    share_out(4, lambda counter: claim_all(claims, counter))
+    assert (claims == 1).all()
+
+
+def test_what_one_thread_raises_is_raised_and_stops_the_others() -> None:
+    """Memory that a thread does not get, as a kernel says it: an image that lacks its spans is not returned."""
+    counted = []
+
+    def work(counter: np.ndarray) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError("no more")
+        while counter[0] < claiming.NOTHING_LEFT:
+            time.sleep(0.001)
+        counted.append(counter[0])
+
+    with pytest.raises(MemoryError, match="no more"):
+        share_out(2, work)
+    assert counted == [claiming.NOTHING_LEFT]
+
+
+def test_where_no_thread_can_be_started_fewer_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(claiming, "pool_can_be_used", lambda: False)
+    claims = np.zeros(1000, np.int64)
+    share_out(4, lambda counter: claim_all(claims, counter))
     assert (claims == 1).all()
 
 

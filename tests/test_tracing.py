@@ -40,6 +40,7 @@ CASES = {
     "tophat": "-tophat_spots -N 2",
     "curved": "-curved_det -oversample 2",
     "water": "-water 5",
+    "water beyond the resolution": "-water 5 -dmin 2.2 -oversample 2",
     "resolution": "-dmin 2.2 -oversample 2 -dispersion 20 -dispsteps 2 -phi 0 -osc 2 -phisteps 2",
     "point pixel": "-point_pixel -nopolar",
 }

@@ -15,7 +15,7 @@ from nbnumba.bench.work import Work, experiment_of, options_of, write_table
 from nbnumba.bench.yardstick import best_time, peak, time_once, yardstick
 from nbnumba.errors import NotAvailableError
 from nbnumba.experiment.experiment import Experiment
-from nbnumba.kernel.cpu import Cpu, Threads
+from nbnumba.kernel.cpu import Cpu
 from nbnumba.reference_program import run
 from nbnumba.render import ready
 from nbnumba.simulate import choose_stages, prepare
@@ -79,8 +79,7 @@ def time_all(
             timing.yardsticks.append(yardstick(threads))
             timing.rates.append(timing.samples / best_time(kernel, threads, 3))
             if reference is not None:
-                with Threads(threads):
-                    timing.singles.append(timing.samples / time_once(kernel))
+                timing.singles.append(timing.samples / time_once(kernel))
                 timing.references.append(timing.samples / reference_seconds(reference, timing.work, pixels, threads))
     return timings, median(peaks)
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from nbnumba.kernel.cpu import Threads
+from nbnumba.kernel.claim import numba_threads
+from nbnumba.kernel.cpu import compiled_alone
 
 FLAGS = {"contract", "nsz", "arcp"}
 # sin(pi x) / x = sum S_j x^(2j) on |x| <= 1/2, to the last bit.
@@ -30,7 +31,7 @@ def sine(x: Any) -> Any:
     return x * (S0 + u * (S1 + u * (S2 + u * (S3 + u * (S4 + u * (S5 + u * (S6 + u * (S7 + u * S8))))))))
 
 
-@njit(parallel=True, fastmath=FLAGS, error_model="numpy", cache=True)
+@compiled_alone(parallel=True, fastmath=FLAGS, error_model="numpy")
 def fused(pix0, pixel_size, orientations, cells, F_squared, image):  # type: ignore[no-untyped-def]
     slow_pixels, fast_pixels = image.shape
     for slow in prange(slow_pixels):
@@ -71,7 +72,7 @@ def yardstick(threads: int, repeats: int = 3) -> float:
     return PIXELS * PIXELS * DOMAINS / best_time(lambda: fused(*arguments), threads, repeats)
 
 
-@njit(parallel=True, fastmath=FLAGS, error_model="numpy", cache=True)
+@compiled_alone(parallel=True, fastmath=FLAGS, error_model="numpy")
 def horner(x, chunks, result):  # type: ignore[no-untyped-def]
     for chunk in prange(chunks):
         y = np.empty(x.size)
@@ -96,7 +97,7 @@ def peak(threads: int, repeats: int = 5) -> float:
 
 def best_time(work: Any, threads: int, repeats: int) -> float:
     """Seconds of the best of so many runs, after one that may compile."""
-    with Threads(threads):
+    with numba_threads(threads):
         work()
         return min(time_once(work) for _ in range(repeats))
 

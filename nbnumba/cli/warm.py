@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +20,10 @@ from nbnumba.experiment.sampling import DTYPES
 from nbnumba.stages.registry import Registry, with_files
 from nbnumba.stages.stage import KINDS
 
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+MANY_DOMAINS = 5000  # the slopes of so many terms of a pixel are not kept
 # Rotation runs on the host; with this one the kernels of all others are compiled, too.
 ROTATION = "c-parity"
 
@@ -29,12 +35,16 @@ ROTATION = "c-parity"
     "--plugin-file", "plugin_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.py", help="Stages to compile as well."
 )
 @click.option("--device", type=click.Choice(DEVICES[:2]), default="cpu", show_default=True, help="What to compile for.")
+@click.option("--gradients", is_flag=True, help="The kernels of gradients and Jacobians as well.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Processes at once (default: number of cores; 2 for cuda).")
-def command(plugins: tuple[str, ...], dtype: str | None, plugin_files: tuple[Path, ...], device: str, jobs: int | None) -> None:
+def command(
+    plugins: tuple[str, ...], dtype: str | None, plugin_files: tuple[Path, ...], device: str, gradients: bool, jobs: int | None
+) -> None:
     """Compile the kernels of every combination of stages, so that no run has to wait for that.
 
-    A kernel takes about 4 s of a core to compile for the CPU and 0.2 MB of numba's cache; those that are there already take no time. With
-    all shipped stages there are 384: name the stages that you use.
+    A kernel takes about 2 s of a core to compile for the CPU and 0.25 MB of the cache ('nbnumba cache'); those that are there already take
+    no time. With all shipped stages there are 384: name the stages that you use. --gradients takes about a minute of a core and
+    5 MB more for every combination, in float64: gradients have kernels of their own for every loss.
 
     \b
       nbnumba warm --plugin lattice_shape=gauss --dtype float64
@@ -43,9 +53,10 @@ def command(plugins: tuple[str, ...], dtype: str | None, plugin_files: tuple[Pat
     jobs = jobs or (2 if device == "cuda" else os.cpu_count() or 1)
     wanted = dict(key_and_value("--plugin", text, "KIND=NAME") for text in plugins)
     combinations = list(every_combination(with_files(plugin_files), wanted, (dtype,) if dtype else DTYPES))
+    compile_all = partial(compile_one, plugin_files=plugin_files, device=device, gradients=gradients)
     with click.progressbar(length=len(combinations), label="compiling", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         problems = []
-        for problem in compiled(combinations, plugin_files, device, jobs):
+        for problem in compiled(combinations, compile_all, jobs):
             problems += [problem] if problem else []
             bar.update(1)
     compile_noise()
@@ -67,18 +78,18 @@ def every_combination(stages: Registry, wanted: Mapping[str, str], dtypes: tuple
         yield dict(zip(KINDS, combination, strict=True)), dtype
 
 
-def compiled(combinations: list[tuple[dict[str, str], str]], plugin_files: tuple[Path, ...], device: str, jobs: int) -> Iterator[str]:
+def compiled(combinations: list[tuple[dict[str, str], str]], compile_all: Callable[[dict[str, str], str], str], jobs: int) -> Iterator[str]:
     """Compile all, in so many processes; yields what went wrong, or nothing, after each."""
     if jobs == 1 or len(combinations) == 1:
         for names, dtype in combinations:
-            yield compile_one(names, dtype, plugin_files, device)
+            yield compile_all(names, dtype)
         return
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
-        waiting = [pool.submit(compile_one, names, dtype, plugin_files, device) for names, dtype in combinations]
+        waiting = [pool.submit(compile_all, names, dtype) for names, dtype in combinations]
         try:
             for done in as_completed(waiting):
                 yield done.result()
@@ -93,8 +104,10 @@ def use_one_thread() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
-def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...], device: str) -> str:
+def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...], device: str, gradients: bool) -> str:
     """Render a few pixels with these stages, which compiles all that they need; returns what goes wrong."""
+    from nbnumba.experiment.model import Model
+    from nbnumba.kernel.render import ORDER
     from nbnumba.render import render, terms_outside
     from nbnumba.simulate import prepare
     from nbnumba.stages.suite import small_experiment
@@ -110,9 +123,34 @@ def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...
         where = open_device(device)
         render(experiment, chosen, parameters, where)
         terms_outside(experiment, chosen, parameters, where)
+        if gradients and dtype == "float64" and all(chosen[kind].derivative for kind in ORDER):
+            compile_gradients(replace(experiment, model=Model(stages=names)), stages, device)
     except NbnumbaError as error:
         return f"{', '.join(names.values())}: {error}"
     return ""
+
+
+def compile_gradients(experiment: Experiment, stages: Registry, device: str) -> None:
+    """Differentiate a few pixels by all kinds of losses, with as many terms as slopes are kept for and with more, and every pixel."""
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nbnumba.gradients.derivatives import Loss
+    from nbnumba.gradients.gradient import gradient_by_amplitudes, value_and_grad
+    from nbnumba.gradients.jacobian import jacobian
+    from nbnumba.gradients.losses import least_squares, poisson
+
+    def total(photons: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        return float(photons.sum()), np.ones_like(photons)
+
+    losses: list[Loss] = [least_squares(0.0), poisson(0.0), total]
+    more = replace(experiment, crystal=replace(experiment.crystal, mosaic_domains=MANY_DOMAINS))
+    for each, loss in itertools.product((experiment, more), losses):
+        value_and_grad(each, ["distance"], loss, stages=stages, device=device)
+    if device == "cpu":
+        jacobian(experiment, ["distance"], stages=stages)
+        if stages.get("structure_factor", experiment.model.stages["structure_factor"]).table:
+            gradient_by_amplitudes(experiment, least_squares(0.0), stages=stages)
 
 
 def compile_noise() -> None:

@@ -19,9 +19,8 @@ OWN = ("nbnumba", "nbnumba_plugins")
 def environment(device: str, threads: int | None) -> dict[str, Any]:
     """Versions, processor, threads, settings of numba, and the GPU if that was the device; for JSON."""
     import llvmlite.binding as llvm
-    import numba
 
-    from nbnumba.kernel.cpu import FAST_MATH
+    from nbnumba.kernel.cpu import FAST_MATH, threads_of_numba
 
     found = {
         "python": platform.python_version(),
@@ -31,10 +30,9 @@ def environment(device: str, threads: int | None) -> dict[str, Any]:
         "processor": processor(),
         "processor_for_llvm": llvm.get_host_cpu_name(),
         "cores": os.cpu_count(),
-        "threads": threads or numba.get_num_threads(),
+        "threads": threads or threads_of_numba(),
         "numba": {
             "fastmath": FAST_MATH,
-            "threading_layer": threading_layer(),
             "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_")},
         },
         "device": device,
@@ -65,16 +63,6 @@ def processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
-def threading_layer() -> str:
-    """What numba runs threads with, once it has run any."""
-    import numba
-
-    try:
-        return str(numba.threading_layer())
-    except ValueError:
-        return ""
 
 
 def card() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from nbnumba.gradients.variables import Amplitude
 from nbnumba.kernel.loss import PixelLoss, linear
 from nbnumba.kernel.render import ORDER
 from nbnumba.kernel.tangent import Directions
+from nbnumba.memory import refuse_too_much
 from nbnumba.render import area_of, mark_scan_order, named_stages, orientation_rows, physics_of, sampling_of, taken
 from nbnumba.simulate import choose_stages, prepare
 from nbnumba.stages import registry
@@ -64,6 +65,7 @@ class Derivatives:
         device: str = "cpu",
     ) -> None:
         experiment.check()
+        refuse_too_much(experiment)
         self.experiment = experiment
         # Stages, and which orientation a phi step takes, are chosen in steps, and do not vary.
         self._chosen: Mapping[str, Stage] = like._chosen if like else choose_stages(experiment, stages or registry.installed())

@@ -8,7 +8,6 @@ the pixels of a span innermost, and no array under two names. Slopes (s_...) are
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from nbnumba.kernel.render import LANES, LONGEST, photons, rays, scatter
 
@@ -80,192 +79,193 @@ def add_scaling(rows, i, before, factor, slopes): ...
 
 
 def adjoint(
-    gp, lp, fp, pp, sp, sampling, spans, observed, weights, workers, counter, rows,
+    gp, lp, fp, pp, sp, sampling, spans, observed, weights, rows,
     of_loss, orientations, incident, wavelength, brightness, of_geometry, of_shape, of_factor, of_polarization, of_scaling,
-    of_table,
+    of_table, counter,
 ):  # fmt: skip
     """Add L, the sum of loss(photons, observed, weight) over the pixels, and its derivatives to Sums; observed, weights: [slow, fast].
 
     rows: for how many terms of a pixel slopes are kept on the way there.
-    Spans are dealt out into shares, as many as Sums has rows, which workers claim: what a share adds up to depends on nothing else.
+    Spans are dealt out into shares, as many as Sums has rows, which threads claim: what a share adds up to depends on nothing else.
     """
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
     samples = sampling.layers * n_sub * n_sub * n_sources
     shares = of_loss.shape[0]
-    for _ in prange(workers):
-        dx = np.empty(LONGEST)
-        dy = np.empty(LONGEST)
-        dz = np.empty(LONGEST)
-        qx = np.empty(LONGEST)
-        qy = np.empty(LONGEST)
-        qz = np.empty(LONGEST)
-        inside = np.empty(LONGEST, np.int64)
-        solid_angle = np.empty(LONGEST)
-        capture = np.empty(LONGEST)
-        weight = np.empty(LONGEST)
-        first_solid_angle = np.empty(LONGEST)
-        first_polarization = np.empty(LONGEST)
-        first_sample = np.empty(LONGEST, np.int64)
-        last_capture = np.empty(LONGEST)
-        total = np.empty(LONGEST)
-        found = np.empty((1, LONGEST))  # photons
-        s_h = np.empty((rows, ROW))
-        s_k = np.empty((rows, ROW))
-        s_l = np.empty((rows, ROW))
-        s_before = np.empty((rows if MULTIPLIES else 1, ROW))
-        s_weight = np.empty((samples if KEPT else 1, ROW))
-        s_shape = np.empty((N_LATTICE_SHAPE + 1, ROW))
-        s_factor = np.empty((N_STRUCTURE_FACTOR + 1, ROW))
-        s_scaling = np.empty((N_SCALING + 1, ROW))
-        g_total = np.empty(LONGEST)
-        g_polarization = np.empty(LONGEST)
-        g_factors = np.empty(LONGEST)
-        gqx = np.empty(LONGEST)
-        gqy = np.empty(LONGEST)
-        gqz = np.empty(LONGEST)
-        g_weight = np.empty(LONGEST)
-        gdx = np.empty(LONGEST)
-        gdy = np.empty(LONGEST)
-        gdz = np.empty(LONGEST)
-        g_solid_angle = np.empty(LONGEST)
-        g_capture = np.empty(LONGEST)
-        by_loss = np.empty((1, ROW))
-        by_geometry = np.empty((N_GEOMETRY + 1, ROW))
-        by_shape = np.empty((N_LATTICE_SHAPE + 1, ROW))
-        by_factor = np.empty((N_STRUCTURE_FACTOR + 1, ROW))
-        by_polarization = np.empty((N_POLARIZATION + 1, ROW))
-        by_scaling = np.empty((N_SCALING + 2, ROW))
-        by_source = np.empty((5, ROW))
-        while True:
-            share = claim(counter)
-            if share >= shares:
-                break
-            clear(by_loss, LONGEST)
-            clear(by_geometry, LONGEST)
-            clear(by_shape, LONGEST)
-            clear(by_factor, LONGEST)
-            clear(by_polarization, LONGEST)
-            clear(by_scaling, LONGEST)
-            for j in range(share, spans.shape[0], shares):
-                slow, begin, end = spans[j, 0], spans[j, 1], spans[j, 2]
-                start = begin // LANES * LANES
-                width = (end - start + LANES - 1) // LANES * LANES
-                pixel = slow * observed.shape[1] + begin
-                for i in range(width):
-                    total[i] = sp.background
-                    first_polarization[i] = sp.initial_polarization
-                    first_sample[i] = -1
-                clear(s_shape, width)
-                clear(s_factor, width)
-                clear(s_scaling, width)
-                sample = 0
-                for layer in range(sampling.layers):
-                    for sub in range(n_sub * n_sub):
+    dx = np.empty(LONGEST)
+    dy = np.empty(LONGEST)
+    dz = np.empty(LONGEST)
+    qx = np.empty(LONGEST)
+    qy = np.empty(LONGEST)
+    qz = np.empty(LONGEST)
+    inside = np.empty(LONGEST, np.int64)
+    solid_angle = np.empty(LONGEST)
+    capture = np.empty(LONGEST)
+    weight = np.empty(LONGEST)
+    first_solid_angle = np.empty(LONGEST)
+    first_polarization = np.empty(LONGEST)
+    first_sample = np.empty(LONGEST, np.int64)
+    last_capture = np.empty(LONGEST)
+    total = np.empty(LONGEST)
+    found = np.empty((1, LONGEST))  # photons
+    s_h = np.empty((rows, ROW))
+    s_k = np.empty((rows, ROW))
+    s_l = np.empty((rows, ROW))
+    s_before = np.empty((rows if MULTIPLIES else 1, ROW))
+    s_weight = np.empty((samples if KEPT else 1, ROW))
+    s_shape = np.empty((N_LATTICE_SHAPE + 1, ROW))
+    s_factor = np.empty((N_STRUCTURE_FACTOR + 1, ROW))
+    s_scaling = np.empty((N_SCALING + 1, ROW))
+    g_total = np.empty(LONGEST)
+    g_polarization = np.empty(LONGEST)
+    g_factors = np.empty(LONGEST)
+    gqx = np.empty(LONGEST)
+    gqy = np.empty(LONGEST)
+    gqz = np.empty(LONGEST)
+    g_weight = np.empty(LONGEST)
+    gdx = np.empty(LONGEST)
+    gdy = np.empty(LONGEST)
+    gdz = np.empty(LONGEST)
+    g_solid_angle = np.empty(LONGEST)
+    g_capture = np.empty(LONGEST)
+    by_loss = np.empty((1, ROW))
+    by_geometry = np.empty((N_GEOMETRY + 1, ROW))
+    by_shape = np.empty((N_LATTICE_SHAPE + 1, ROW))
+    by_factor = np.empty((N_STRUCTURE_FACTOR + 1, ROW))
+    by_polarization = np.empty((N_POLARIZATION + 1, ROW))
+    by_scaling = np.empty((N_SCALING + 2, ROW))
+    by_source = np.empty((5, ROW))
+    while True:
+        share = claim(counter)
+        if share >= shares:
+            break
+        clear(by_loss, LONGEST)
+        clear(by_geometry, LONGEST)
+        clear(by_shape, LONGEST)
+        clear(by_factor, LONGEST)
+        clear(by_polarization, LONGEST)
+        clear(by_scaling, LONGEST)
+        for j in range(share, spans.shape[0], shares):
+            slow, begin, end = spans[j, 0], spans[j, 1], spans[j, 2]
+            start = begin // LANES * LANES
+            width = (end - start + LANES - 1) // LANES * LANES
+            pixel = slow * observed.shape[1] + begin
+            for i in range(width):
+                total[i] = sp.background
+                first_polarization[i] = sp.initial_polarization
+                first_sample[i] = -1
+            clear(s_shape, width)
+            clear(s_factor, width)
+            clear(s_scaling, width)
+            sample = 0
+            for layer in range(sampling.layers):
+                for sub in range(n_sub * n_sub):
+                    rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture)
+                    for source in range(n_sources):
+                        scatter(
+                            pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture,
+                            qx, qy, qz, inside, weight, first_polarization,
+                        )  # fmt: skip
+                        at = sample if KEPT else 0
+                        for i in range(width):
+                            if first_sample[i] < 0 and first_polarization[i] != 0.0:
+                                first_sample[i] = sample
+                            s_weight[at, i] = 0.0
+                        if sampling.blank_terms > 0:
+                            add_blank(sp, sampling.blank_terms, width, inside, weight, total, at, s_weight, s_scaling)
+                        table = which_table(sampling, pixel, sample)
+                        for turn in range(turns):
+                            term = sample * turns + turn
+                            add_slopes(
+                                lp, fp, sp, sampling.orientations, table, turn, has_latched(sampling, pixel, term),
+                                np.uint64(width), qx, qy, qz, inside, weight, total, term if KEPT else 0, s_h, s_k, s_l, s_before,
+                                at, s_weight, s_shape, s_factor, s_scaling,
+                            )  # fmt: skip
+                        sample += 1
+            photons(
+                sp, total, first_polarization, first_solid_angle, last_capture, found, 0, 0, begin - start, end - start,
+            )  # fmt: skip
+            by_pixel(
+                sp, observed, weights, found, total, slow, start, begin, end, width,
+                first_polarization, first_solid_angle, last_capture, s_shape, s_factor, s_scaling,
+                g_total, g_polarization, g_factors, by_loss, by_shape, by_factor, by_scaling,
+            )  # fmt: skip
+            for layer in range(sampling.layers - 1, -1, -1):
+                for sub in range(n_sub * n_sub - 1, -1, -1):
+                    if samples > 1:  # else everything is where it was
                         rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture)
-                        for source in range(n_sources):
+                    for i in range(width):
+                        gdx[i] = 0.0
+                        gdy[i] = 0.0
+                        gdz[i] = 0.0
+                        g_solid_angle[i] = 0.0
+                        g_capture[i] = 0.0
+                    for source in range(n_sources - 1, -1, -1):
+                        sample -= 1
+                        if samples > 1:
                             scatter(
                                 pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture,
                                 qx, qy, qz, inside, weight, first_polarization,
                             )  # fmt: skip
-                            at = sample if KEPT else 0
-                            for i in range(width):
-                                if first_sample[i] < 0 and first_polarization[i] != 0.0:
-                                    first_sample[i] = sample
-                                s_weight[at, i] = 0.0
-                            table = which_table(sampling, pixel, sample)
-                            for turn in range(turns):
-                                term = sample * turns + turn
+                        at = sample if KEPT else 0
+                        for i in range(width):
+                            gqx[i] = 0.0
+                            gqy[i] = 0.0
+                            gqz[i] = 0.0
+                            s_weight[at, i] = s_weight[at, i] if KEPT else 0.0
+                            g_weight[i] = g_total[i]
+                        if not KEPT and sampling.blank_terms > 0:
+                            add_blank(sp, sampling.blank_terms, width, inside, weight, total, 0, s_weight, s_scaling)
+                        table = which_table(sampling, pixel, sample)
+                        for turn in range(turns - 1, -1, -1):
+                            term = sample * turns + turn
+                            if not KEPT:
                                 add_slopes(
                                     lp, fp, sp, sampling.orientations, table, turn, has_latched(sampling, pixel, term),
-                                    np.uint64(width), qx, qy, qz, inside, weight, total, term if KEPT else 0, s_h, s_k, s_l, s_before,
-                                    at, s_weight, s_shape, s_factor, s_scaling,
+                                    np.uint64(width), qx, qy, qz, inside, weight, total, 0, s_h, s_k, s_l, s_before, 0, s_weight,
+                                    s_shape, s_factor, s_scaling,
                                 )  # fmt: skip
-                            sample += 1
-                photons(
-                    sp, total, first_polarization, first_solid_angle, last_capture, found, 0, 0, begin - start, end - start,
-                )  # fmt: skip
-                by_pixel(
-                    sp, observed, weights, found, total, slow, start, begin, end, width,
-                    first_polarization, first_solid_angle, last_capture, s_shape, s_factor, s_scaling,
-                    g_total, g_polarization, g_factors, by_loss, by_shape, by_factor, by_scaling,
-                )  # fmt: skip
-                for layer in range(sampling.layers - 1, -1, -1):
-                    for sub in range(n_sub * n_sub - 1, -1, -1):
-                        if samples > 1:  # else everything is where it was
-                            rays(
-                                gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture
+                            row = term if KEPT else 0
+                            products = sums_of_products(
+                                sampling.orientations, table, turn, width, row, s_h, s_k, s_l, g_total, qx, qy, qz, gqx, gqy, gqz
                             )
-                        for i in range(width):
-                            gdx[i] = 0.0
-                            gdy[i] = 0.0
-                            gdz[i] = 0.0
-                            g_solid_angle[i] = 0.0
-                            g_capture[i] = 0.0
-                        for source in range(n_sources - 1, -1, -1):
-                            sample -= 1
-                            if samples > 1:
-                                scatter(
-                                    pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture,
-                                    qx, qy, qz, inside, weight, first_polarization,
+                            for n in range(9):
+                                orientations[share, table, turn, n] += products[n]
+                            if WITH_TABLE:
+                                by_table(
+                                    lp, fp, sp, sampling.orientations, table, turn, has_latched(sampling, pixel, term), width,
+                                    qx, qy, qz, inside, weight, total, g_total, share, of_table,
                                 )  # fmt: skip
-                            at = sample if KEPT else 0
-                            for i in range(width):
-                                gqx[i] = 0.0
-                                gqy[i] = 0.0
-                                gqz[i] = 0.0
-                                s_weight[at, i] = s_weight[at, i] if KEPT else 0.0
-                                g_weight[i] = g_total[i]
-                            table = which_table(sampling, pixel, sample)
-                            for turn in range(turns - 1, -1, -1):
-                                term = sample * turns + turn
-                                if not KEPT:
-                                    add_slopes(
-                                        lp, fp, sp, sampling.orientations, table, turn, has_latched(sampling, pixel, term),
-                                        np.uint64(width), qx, qy, qz, inside, weight, total, 0, s_h, s_k, s_l, s_before, 0, s_weight,
-                                        s_shape, s_factor, s_scaling,
-                                    )  # fmt: skip
-                                row = term if KEPT else 0
-                                products = sums_of_products(
-                                    sampling.orientations, table, turn, width, row, s_h, s_k, s_l, g_total, qx, qy, qz, gqx, gqy, gqz
-                                )
-                                for n in range(9):
-                                    orientations[share, table, turn, n] += products[n]
-                                if WITH_TABLE:
-                                    by_table(
-                                        lp, fp, sp, sampling.orientations, table, turn, has_latched(sampling, pixel, term), width,
-                                        qx, qy, qz, inside, weight, total, g_total, share, of_table,
-                                    )  # fmt: skip
-                                if MULTIPLIES:
-                                    for i in range(width):
-                                        g_total[i] *= s_before[row, i]
-                            for i in range(width):
-                                g_weight[i] *= s_weight[at, i]
-                            by_ray(
-                                pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture, qx, qy, qz, gqx, gqy, gqz, g_weight,
-                                g_polarization, first_sample, sample, gdx, gdy, gdz, g_solid_angle, g_capture, by_polarization, by_source,
-                            )  # fmt: skip
-                            for n in range(3):
-                                incident[share, source, n] += total_of(by_source, n, width)
-                            wavelength[share, source] += total_of(by_source, 3, width)
-                            brightness[share, source] += total_of(by_source, 4, width)
-                        by_place(
-                            gp, sp, n_sub, layer, sub, slow, start, width, g_factors, solid_angle, capture,
-                            sampling.layers, gdx, gdy, gdz, g_solid_angle, g_capture, by_geometry,
+                            if MULTIPLIES:
+                                for i in range(width):
+                                    g_total[i] *= s_before[row, i]
+                        for i in range(width):
+                            g_weight[i] *= s_weight[at, i]
+                        by_ray(
+                            pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture, qx, qy, qz, gqx, gqy, gqz, g_weight,
+                            g_polarization, first_sample, sample, gdx, gdy, gdz, g_solid_angle, g_capture, by_polarization, by_source,
                         )  # fmt: skip
-                if MULTIPLIES:
-                    for i in range(width):
-                        by_scaling[N_SCALING + 1, i] += g_total[i]  # what is left of the background
-            of_loss[share, 0] = total_of(by_loss, 0, LONGEST)
-            for n in range(N_GEOMETRY):
-                of_geometry[share, n] = total_of(by_geometry, n, LONGEST)
-            for n in range(N_LATTICE_SHAPE):
-                of_shape[share, n] = total_of(by_shape, n, LONGEST)
-            for n in range(N_STRUCTURE_FACTOR):
-                of_factor[share, n] = total_of(by_factor, n, LONGEST)
-            for n in range(N_POLARIZATION):
-                of_polarization[share, n] = total_of(by_polarization, n, LONGEST)
-            for n in range(N_SCALING + 2):
-                of_scaling[share, n] = total_of(by_scaling, n, LONGEST)
+                        for n in range(3):
+                            incident[share, source, n] += total_of(by_source, n, width)
+                        wavelength[share, source] += total_of(by_source, 3, width)
+                        brightness[share, source] += total_of(by_source, 4, width)
+                    by_place(
+                        gp, sp, n_sub, layer, sub, slow, start, width, g_factors, solid_angle, capture,
+                        sampling.layers, gdx, gdy, gdz, g_solid_angle, g_capture, by_geometry,
+                    )  # fmt: skip
+            if MULTIPLIES:
+                for i in range(width):
+                    by_scaling[N_SCALING + 1, i] += g_total[i]  # what is left of the background
+        of_loss[share, 0] = total_of(by_loss, 0, LONGEST)
+        for n in range(N_GEOMETRY):
+            of_geometry[share, n] = total_of(by_geometry, n, LONGEST)
+        for n in range(N_LATTICE_SHAPE):
+            of_shape[share, n] = total_of(by_shape, n, LONGEST)
+        for n in range(N_STRUCTURE_FACTOR):
+            of_factor[share, n] = total_of(by_factor, n, LONGEST)
+        for n in range(N_POLARIZATION):
+            of_polarization[share, n] = total_of(by_polarization, n, LONGEST)
+        for n in range(N_SCALING + 2):
+            of_scaling[share, n] = total_of(by_scaling, n, LONGEST)
 
 
 def clear(rows, width):
@@ -315,6 +315,15 @@ def add_slopes(
         add_lattice_shape(s_shape, i, by_before, by_latt, shape)
         add_structure_factor(s_factor, i, by_before, by_cell, factor)
         add_scaling(s_scaling, i, by_before, 1.0 if inside[i] != 0 else 0.0, term)
+
+
+def add_blank(sp, terms, count, inside, weight, total, at, s_weight, s_scaling):
+    """Add the terms without a reflection of samples that are cut to the total, and to its slopes."""
+    for i in range(count):
+        blank = scaling_derivative(sp, total[i], 0.0, 0.0, terms * weight[i])
+        total[i] = total[i] if inside[i] != 0 else blank[0]
+        s_weight[at, i] += 0.0 if inside[i] != 0 else terms * blank[4]
+        add_scaling(s_scaling, i, 1.0, 0.0 if inside[i] != 0 else 1.0, blank)
 
 
 def by_both(by_latt, latt, by_cell, cell):

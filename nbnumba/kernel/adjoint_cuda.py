@@ -152,7 +152,7 @@ def way_there(gp, lp, fp, pp, sp, sampling, slow, fast, pixel, first_sample, til
                     first_solid_angle = solid_angle
             for source in range(n_sources):
                 qx, qy, qz, inside, factor, weight = scatter(pp, sp, sampling, source, dx, dy, dz, solid_angle, capture)
-                if first_polarization == 0.0 and inside:
+                if first_polarization == 0.0 and (inside or sampling.blank_terms > 0):
                     first_polarization = factor
                 if polarized < 0 and first_polarization != 0.0:
                     polarized = sample
@@ -167,6 +167,8 @@ def way_there(gp, lp, fp, pp, sp, sampling, slow, fast, pixel, first_sample, til
                         for m in range(count):
                             latched = has_latched(sampling, pixel, term + m)
                             total = add_term(lp, fp, sp, tile, m, qx, qy, qz, latched, weight, total)
+                if not inside and sampling.blank_terms > 0:
+                    total = scaling_derivative(sp, total, 0.0, 0.0, sampling.blank_terms * weight)[0]
                 sample += 1
     return total, first_polarization, polarized, first_solid_angle, last_capture, loaded
 
@@ -211,6 +213,10 @@ def way_back(
                             by_shape, by_factor, by_scaling,
                         )  # fmt: skip
                         gqx, gqy, gqz, g_weight = gqx + x, gqy + y, gqz + z, g_weight + w
+                if not inside and sampling.blank_terms > 0:
+                    blank = scaling_derivative(sp, total, 0.0, 0.0, sampling.blank_terms * weight)
+                    g_weight += g_total * blank[4] * sampling.blank_terms
+                    add_scaling(by_scaling, 0, 1.0, g_total, blank)
                 of_pixel = g_polarization if sample == polarized else 0.0
                 x, y, z, o, c = by_ray(
                     pp, sp, sampling, source, dx, dy, dz, solid_angle, capture, qx, qy, qz, gqx, gqy, gqz, g_weight, of_pixel,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -14,20 +14,22 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nbnumba.errors import ParameterError
+from nbnumba.errors import NotAvailableError, ParameterError
 from nbnumba.kernel import adjoint, lookup, render, scan_order, tangent
-from nbnumba.kernel.claim import claim
+from nbnumba.kernel.claim import NOTHING_LEFT, claim, share_out
 from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link
 from nbnumba.kernel.diagnosis import FAILURES, compile_errors, one_line, signature_of, why_no_number
 from nbnumba.kernel.fields import derivatives_of, multiplies
+from nbnumba.kernel.forking import wait_for_the_compiler_at_forks
 from nbnumba.kernel.linker import Linker, Target, reached
 from nbnumba.kernel.loss import PixelLoss
+from nbnumba.kernel.numba_parts import WithoutOverlap, compiler_lock, kept_on_disk
 from nbnumba.kernel.render import LANES, LONGEST, NEVER, ORDER, Sampling
 from nbnumba.kernel.spans import isolate, make_spans, shorter, unmasked
-from nbnumba.kernel.startup import cache_first
 
 FAST_MATH = ("arcp", "contract", "nsz")
 OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
+OF_KERNELS: dict[str, Any] = {**OPTIONS, "nogil": True, "pipeline_class": WithoutOverlap}
 
 # What is called from a kernel becomes part of it, and is called from nowhere else.
 INLINE = ("forceinline", "no_cpython_wrapper", "no_cfunc_wrapper")
@@ -40,7 +42,7 @@ TERMS_PER_BLOCK = 5e7
 # holds, and the most that are kept at all.
 FEW_SLOPES, MOST_SLOPES = 2**15, 2**18
 
-# Shares of the spans that workers of the adjoint kernel claim, and numbers that these sum up all in all.
+# Shares of the spans that threads claim in the adjoint kernel, and numbers that these sum up all in all.
 MOST_SHARES, MOST_SUMS = 64, 2**23
 
 # Functions that sum over pixels: in any order, without which they would not vectorise.
@@ -57,13 +59,13 @@ def compile_inline(function: Function) -> Any:
 
 CPU = Target(
     compile_inline,
-    ("cpu", FAST_MATH, OPTIONS["error_model"], INLINE, SUMMING, OF_NUMBERS),
+    ("cpu", FAST_MATH, OPTIONS["error_model"], tuple(OF_KERNELS), INLINE, SUMMING, OF_NUMBERS),
     instead={lookup.tricubic_in_table: lookup.tricubic_by_fours},
 )
 ALONE = Target(njit(**OPTIONS))  # functions to be called from Python
 
 _compiled: dict[str, Any] = {}
-_one_image_at_a_time = threading.Lock()  # numba's simplest thread pool cannot run two kernels at once
+wait_for_the_compiler_at_forks()
 
 
 class Cpu:
@@ -72,7 +74,12 @@ class Cpu:
     name = "cpu"
 
     def __init__(self, threads: int | None = None) -> None:
-        self._threads = Threads(threads).number
+        if numba.config.DISABLE_JIT:
+            raise NotAvailableError("NUMBA_DISABLE_JIT is set in the environment, and kernels cannot run without being compiled; unset it")
+        most = numba.config.NUMBA_NUM_THREADS
+        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
+            raise ParameterError("threads", f"{threads} is not between 1 and {most}; NUMBA_NUM_THREADS in the environment sets the most")
+        self._threads = threads
         self._kernels = Kernels(compiled)
         self._arrays = Kept()
         self._spans: tuple[Area, NDArray[np.int64]] | None = None
@@ -96,21 +103,20 @@ class Cpu:
         self, physics: Physics, sampling: Sampling, area: Area, image: NDArray[np.float64], progress: Progress | None = None
     ) -> None:
         """Fill the area of the image. Every pixel is worked out alone: threads and blocks change nothing."""
-        kernel = self._kernels.of(render.render, physics, parallel=True, nogil=True)
+        kernel = self._kernels.of(render.render, physics)
         arguments = physics.arguments(lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
         spans = self._spans_of(area, sampling)
         if area.pixels < image.size:
             image.fill(0.0)
-        with _one_image_at_a_time, Threads(self._threads) as used:
-            done, total, choice = 0, int((spans[:, 2] - spans[:, 1]).sum()), by_component(sampling.orientations)
+        threads, choice = self.threads, by_component(sampling.orientations)
+        done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
+        if progress:
+            progress(done, total)
+        for block in blocks(spans, TERMS_PER_BLOCK * threads / sampling.terms_per_pixel, 4 * threads):
+            self._run(physics, len(block), partial(kernel, *arguments, sampling, choice, block, image))
+            done += int((block[:, 2] - block[:, 1]).sum())
             if progress:
                 progress(done, total)
-            for block in blocks(spans, TERMS_PER_BLOCK * used / sampling.terms_per_pixel, 4 * used):
-                with compile_errors(physics, why_not_compiled), wide_vectors(physics.dtype):
-                    kernel(*arguments, sampling, choice, block, image, used, np.zeros(1, np.int64))
-                done += int((block[:, 2] - block[:, 1]).sum())
-                if progress:
-                    progress(done, total)
         if area.mask is not None:
             image[~area.mask] = 0.0
         self._arrays.forget()
@@ -122,61 +128,69 @@ class Cpu:
         kept = longest > 0 or multiplies(physics)
         with_table = with_table and physics.table != ""
         physics = replace(physics, bind={"loss": loss.function, "KEPT": int(kept), "WITH_TABLE": int(with_table)})
-        kernel = self._kernels.of(adjoint.adjoint, physics, parallel=True, nogil=True)
+        kernel = self._kernels.of(adjoint.adjoint, physics)
         shapes = [(1,), (tables, turns, 9), (sources, 3), (sources,), (sources,)]
         shapes += [(len(physics.derivatives[kind][1]) + 2 * (kind == "scaling"),) for kind in ORDER]
         shapes += [(getattr(physics.parameters["structure_factor"], physics.table).size if with_table else 0,)]
         spans = shorter(self._spans_of(area, sampling), longest or (LANES if kept else LONGEST))
         shares = max(1, min(MOST_SHARES, len(spans), MOST_SUMS // sum(int(np.prod(shape)) for shape in shapes)))
         found = [np.zeros((shares, *shape)) for shape in shapes]
-        with _one_image_at_a_time, Threads(self._threads) as used:
-            arguments = physics.arguments(lambda array, dtype: array)
-            with compile_errors(physics, why_not_compiled):
-                kernel(*arguments, sampling, spans, loss.observed, loss.weights, used, np.zeros(1, np.int64), terms if kept else 1, *found)
+        arguments = [*physics.arguments(lambda array, dtype: array), sampling, spans, loss.observed, loss.weights, terms if kept else 1]
+        self._run(physics, shares, partial(kernel, *arguments, *found))
         return adjoint.Sums(*(part.sum(axis=0) for part in found))
 
     def tangents(
         self, physics: Physics, sampling: Sampling, area: Area, along: tangent.Directions
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Photons [slow, fast], and what they change with along n directions [n, slow, fast]; 0 off the area."""
-        kernel = self._kernels.of(tangent.tangents, physics, parallel=True, nogil=True)
+        kernel, spans = self._kernels.of(tangent.tangents, physics), self._spans_of(area, sampling)
         image, changes = np.zeros(area.shape), np.zeros((along.turns.size, *area.shape))
-        with _one_image_at_a_time, Threads(self._threads) as used, compile_errors(physics, why_not_compiled):
-            kernel(*physics.arguments(lambda array, dtype: array), sampling, along, self._spans_of(area, sampling), image, changes, used)
+        arguments = physics.arguments(lambda array, dtype: array)
+        self._run(physics, len(spans), partial(kernel, *arguments, sampling, along, spans, image, changes))
         if area.mask is not None:
             image[~area.mask], changes[:, ~area.mask] = 0.0, 0.0
         return image, changes
 
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
-        kernel, found = self._kernels.of(scan_order.find_first_sample, physics.in_float64()), np.full(2, -1)
-        with _one_image_at_a_time, compile_errors(physics, why_not_compiled):
-            kernel(physics.parameters["geometry"], sampling, self._visited(area), area.shape[1], found)
+        physics, found = physics.in_float64(), np.full(2, -1)
+        kernel = self._kernels.of(scan_order.find_first_sample, physics)
+        self._run(physics, 1, partial(kernel, physics.parameters["geometry"], sampling, self._visited(area), area.shape[1], found))
         return None if found[0] < 0 else (int(found[0]), int(found[1]))
 
     def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
-        kernel = self._kernels.of(scan_order.find_latch, physics.in_float64(), parallel=True, nogil=True)
+        physics = physics.in_float64()
+        kernel = self._kernels.of(scan_order.find_latch, physics)
         arguments = physics.parameters_of("geometry", "lattice_shape", "structure_factor")
-        with _one_image_at_a_time, Threads(self._threads):
-            for block in blocks(self._visited(area), 100_000, 64):
-                found = np.full((len(block), 2), -1)
-                with compile_errors(physics, why_not_compiled):
-                    kernel(*arguments, sampling, block, area.shape[1], found)
-                if (found[:, 1] >= 0).any():
-                    pixel, term = found[np.flatnonzero(found[:, 1] >= 0)[0]]
-                    return int(pixel), int(term)
+        for block in blocks(self._visited(area), 100_000, 64):
+            found = np.full((len(block), 2), -1)
+            self._run(physics, len(block), partial(kernel, *arguments, sampling, block, area.shape[1], found))
+            if (found[:, 1] >= 0).any():
+                pixel, term = found[np.flatnonzero(found[:, 1] >= 0)[0]]
+                return int(pixel), int(term)
         return None
 
     def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
-        kernel = self._kernels.of(scan_order.count_outside, physics.in_float64(), parallel=True, nogil=True)
+        physics = physics.in_float64()
+        kernel = self._kernels.of(scan_order.count_outside, physics)
         arguments = physics.parameters_of("geometry", "structure_factor")
         spans = self._visited(area)
         counts = np.zeros(len(spans), np.int64)
-        with _one_image_at_a_time, Threads(self._threads), compile_errors(physics, why_not_compiled):
-            kernel(*arguments, sampling, spans, counts)
+        self._run(physics, len(spans), partial(kernel, *arguments, sampling, spans, counts))
         return int(counts.sum())
+
+    @property
+    def threads(self) -> int:
+        """How many render."""
+        return self._threads or threads_of_numba()
+
+    def _run(self, physics: Physics, pieces: int, work: Callable[[NDArray[np.int64]], None]) -> None:
+        """Have threads claim the pieces of a kernel's work, ``work(counter)``, when it is compiled."""
+        with compiler_lock, compile_errors(physics, why_not_compiled), wide_vectors(physics.dtype):
+            work(np.full(1, NOTHING_LEFT))
+        share_out(max(1, min(self.threads, pieces)), work)
 
     def _spans_of(self, area: Area, sampling: Sampling) -> NDArray[np.int64]:
         """The area's spans, with the pixels that depend on scan order in spans of their own."""
@@ -194,15 +208,21 @@ class Cpu:
         return spans if area.mask is None else unmasked(spans, area.mask)
 
 
-def compiled(kernel: Function, physics: Physics, **options: Any) -> Any:
+def compiled(kernel: Function, physics: Physics) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
     look_up_first = int(lookup.tricubic_in_table in reached(physics.functions["structure_factor"]))
-    salt = sorted(options.items()), WIDE if physics.dtype == "float32" else ""
+    salt = WIDE if physics.dtype == "float32" else ""
     bind = {"claim": claim, "LOOK_UP_FIRST": look_up_first, **derivatives_of(physics)}
     linked = link(kernel, physics, CPU, bind, salt, [render, adjoint] if physics.derivatives else [])
     if linked.__qualname__ not in _compiled:
-        _compiled[linked.__qualname__] = cache_first(njit(cache=True, **options, **OPTIONS)(linked))
+        _compiled[linked.__qualname__] = kept_on_disk(njit(**OF_KERNELS)(linked))
     return _compiled[linked.__qualname__]
+
+
+def compiled_alone(**options: Any) -> Callable[[Function], Any]:
+    """Decorates a function that is no kernel: compiles it with all that it calls, to be called from Python, and keeps it on disk."""
+    target = Target(njit(**options), ("alone", sorted(options.items())))
+    return lambda function: kept_on_disk(njit(**options)(Linker(target, {}).kernel(function)))
 
 
 def longest_span(terms: int) -> int:
@@ -253,19 +273,9 @@ def blocks(spans: NDArray[np.int64], pixels: float, fewest: int) -> Iterator[NDA
         yield spans[start : start + count]
 
 
-class Threads:
-    """Context: so many threads, or all that numba has; the number before is restored."""
-
-    def __init__(self, threads: int | None) -> None:
-        most = numba.config.NUMBA_NUM_THREADS
-        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
-            raise ParameterError("threads", f"{threads} is not between 1 and {most}; NUMBA_NUM_THREADS in the environment sets the most")
-        self.number = threads
-
-    def __enter__(self) -> int:
-        self._before = numba.get_num_threads()
-        numba.set_num_threads(self.number or self._before)
-        return self.number or self._before
-
-    def __exit__(self, *exception: object) -> None:
-        numba.set_num_threads(self._before)
+def threads_of_numba() -> int:
+    """As many as numba would take: what it has been told, NUMBA_NUM_THREADS, or all there are."""
+    try:
+        return int(numba.get_num_threads())
+    except ValueError:  # it does not find the threading layer that it is told to take, and has not been told a number
+        return int(numba.config.NUMBA_NUM_THREADS)

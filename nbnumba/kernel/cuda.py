@@ -6,6 +6,7 @@ With NUMBA_ENABLE_CUDASIM=1 in the environment, numba runs them in Python: slow,
 from __future__ import annotations
 
 import math as python_math
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progre
 from nbnumba.kernel.fields import derivatives_of, multiplies
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
+from nbnumba.kernel.numba_parts import kept_on_disk_for_the_gpu
 from nbnumba.kernel.render import ORDER, Sampling
 from nbnumba.kernel.render_cuda import THREADS, Region
 
@@ -74,6 +76,7 @@ def simulated(function: Any) -> Any:
 
 TARGETS = make_targets()
 _jitted: dict[str, Any] = {}
+_users: set[int] = set()  # processes that have used the GPU
 
 
 def linked(kernel: Function, physics: Physics) -> Function:
@@ -85,8 +88,8 @@ def jitted(kernel: Function, physics: Physics) -> Any:
     """The same, compiled when first launched."""
     function = linked(kernel, physics)
     if function.__qualname__ not in _jitted:
-        how = {} if config.ENABLE_CUDASIM else {"cache": True, "lto": False}
-        _jitted[function.__qualname__] = cuda.jit(function, **how)
+        in_python = config.ENABLE_CUDASIM
+        _jitted[function.__qualname__] = cuda.jit(function) if in_python else kept_on_disk_for_the_gpu(cuda.jit(function, lto=False))
     return _jitted[function.__qualname__]
 
 
@@ -281,9 +284,19 @@ def is_nvidias(error: BaseException) -> bool:
     return type(error).__module__.startswith(("cuda.", "numba.cuda.cudadrv."))
 
 
+def problem_of_a_fork() -> str:
+    """Why a process cannot use the GPU that the one it was forked from has used; empty if that is not so."""
+    if config.ENABLE_CUDASIM or not _users or os.getpid() in _users:
+        return ""
+    return "this process was forked from one that has used the GPU; start it with multiprocessing's method 'spawn' or 'forkserver'"
+
+
 @contextmanager
 def one_line_of_the_driver() -> Iterator[None]:
     """What the GPU's driver refuses, in one line."""
+    if problem := problem_of_a_fork():
+        raise NotAvailableError(f"device cuda: {problem}")
+    _users.add(os.getpid())
     try:
         yield
     except Exception as error:

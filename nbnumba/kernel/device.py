@@ -126,18 +126,18 @@ class Kept:
 
 
 class Kernels:
-    """Kernels with the stage functions in place, each made once; make(kernel, physics, **options) makes one."""
+    """Kernels with the stage functions in place, each made once; make(kernel, physics) makes one."""
 
-    def __init__(self, make: Callable[..., Any]) -> None:
+    def __init__(self, make: Callable[[Function, Physics], Any]) -> None:
         self._make = make
         self._made: dict[Any, Any] = {}
 
-    def of(self, kernel: Function, physics: Physics, **options: Any) -> Any:
+    def of(self, kernel: Function, physics: Physics) -> Any:
         """The kernel of these stages."""
         functions = tuple(physics.functions.items()), tuple(physics.derivatives.items()), tuple(physics.bind.items())
         key = kernel, physics.dtype, functions, physics.latch, physics.outside, physics.spread, layouts(physics)
         if key not in self._made:
-            self._made[key] = self._make(kernel, physics, **options)
+            self._made[key] = self._make(kernel, physics)
         return self._made[key]
 
 

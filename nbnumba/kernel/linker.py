@@ -99,17 +99,21 @@ class Linker:
                 namespace[name], digest = value, Path(inspect.getfile(value._defn)).read_text("utf-8")
             elif isinstance(value, types.ModuleType) and value in self._target.modules:
                 namespace[name], digest = (stand_in := self._target.modules[value]), source_of(stand_in, value)
-            elif isinstance(value, bool | int | float | np.number) or value is prange:
+            elif is_number(value) or value is prange or (isinstance(value, tuple) and all(map(is_number, value))):
                 namespace[name], digest = value, repr(value)
             else:
                 raise StageError(
                     f"{describe(function)}: uses the global {name!r}, a {type(value).__name__}; a stage function may use "
-                    "numbers, plain functions, math and numpy, and gets everything else from prepare()"
+                    "numbers, tuples of them, plain functions, math and numpy, and gets everything else from prepare()"
                 )
             read.append(f"{name}={digest}")
         clone = types.FunctionType(code, namespace, function.__name__)
         clone.__module__, clone.__qualname__ = function.__module__, function.__qualname__
         return clone, digest_of(*read)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float | np.number)
 
 
 def digest_of(*texts: str) -> str:

@@ -4,14 +4,12 @@ A sample is one (pixel, sensor layer, sub-pixel, source), a term one (sample, or
 of neighbouring pixels of a row, which every thread claims one by one. The innermost loops run over LANES neighbouring pixels
 that begin at a multiple of LANES, so that they vectorise, and that a pixel meets the same instructions in every span.
 
-The loops vectorise only while numba sees no array under two names. Inside ``prange`` that forbids slices, several arrays in
-one assignment, and variables of type bool (flags are integers).
+The loops vectorise since kernels are compiled on the promise that no two of their arrays overlap.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from nbnumba.kernel.math import distance_to_nearest
 
@@ -42,6 +40,7 @@ class Sampling(NamedTuple):
     latch_pixel: int  # the pixel in which the structure factor's latch falls, NEVER if it does not
     latch_without_spot: int  # whether a term with F_latt = 0 can end interpolation too
     latch_term: int  # sample * orientations + orientation of the first term after that
+    blank_terms: int  # terms without a reflection that stand for a sample which is cut; 0: it is left out
 
     @property
     def terms_per_pixel(self) -> int:
@@ -80,83 +79,85 @@ LOOK_UP_FIRST = 0  # whether structure factors are looked up in a loop of their 
 def mark(array, i, value): ...
 
 
-def render(gp, lp, fp, pp, sp, sampling, choice, spans, image, workers, counter):
-    """Fill ``image`` [slow, fast] with photons per pixel over ``spans`` (n, 3).
+def render(gp, lp, fp, pp, sp, sampling, choice, spans, image, counter):
+    """Fill ``image`` [slow, fast] with photons per pixel over those of ``spans`` (n, 3) that are claimed here.
 
     choice: (1, 12, orientations), the orientations by component: a and its length, b, c. counter: counts the spans that were claimed.
     """
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
-    for _ in prange(workers):
-        dx = np.empty(LONGEST)
-        dy = np.empty(LONGEST)
-        dz = np.empty(LONGEST)
-        qx = np.empty(LONGEST)
-        qy = np.empty(LONGEST)
-        qz = np.empty(LONGEST)
-        inside = np.empty(LONGEST, np.int64)
-        solid_angle = np.empty(LONGEST)
-        capture = np.empty(LONGEST)
-        weight = np.empty(LONGEST)
-        first_solid_angle = np.empty(LONGEST)
-        first_polarization = np.empty(LONGEST)
-        last_capture = np.empty(LONGEST)
-        before = np.empty(LONGEST)
-        total = np.empty(LONGEST)
-        f_cell = np.empty(LONGEST)
-        spare = np.empty(LONGEST, np.float32)
-        keep = np.empty(turns, np.int64)
-        chosen = np.empty(turns, np.int64)
-        for turn in range(turns):
-            chosen[turn] = turn
-        while True:
-            j = claim(counter)
-            if j >= spans.shape[0]:
-                break
-            slow, begin, end = spans[j, 0], spans[j, 1], spans[j, 2]
-            start = begin // LANES * LANES
-            width = (end - start + LANES - 1) // LANES * LANES
-            pixel = slow * image.shape[1] + begin
-            for i in range(width):
-                total[i] = sp.background
-                first_polarization[i] = sp.initial_polarization
-            sample = 0
-            for layer in range(sampling.layers):
-                for sub in range(n_sub * n_sub):
-                    rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture)
-                    for source in range(n_sources):
-                        visible = scatter(
-                            pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture,
-                            qx, qy, qz, inside, weight, first_polarization,
-                        )  # fmt: skip
+    dx = np.empty(LONGEST)
+    dy = np.empty(LONGEST)
+    dz = np.empty(LONGEST)
+    qx = np.empty(LONGEST)
+    qy = np.empty(LONGEST)
+    qz = np.empty(LONGEST)
+    inside = np.empty(LONGEST, np.int64)
+    solid_angle = np.empty(LONGEST)
+    capture = np.empty(LONGEST)
+    weight = np.empty(LONGEST)
+    first_solid_angle = np.empty(LONGEST)
+    first_polarization = np.empty(LONGEST)
+    last_capture = np.empty(LONGEST)
+    before = np.empty(LONGEST)
+    total = np.empty(LONGEST)
+    f_cell = np.empty(LONGEST)
+    spare = np.empty(LONGEST, np.float32)
+    keep = np.empty(turns, np.int64)
+    chosen = np.empty(turns, np.int64)
+    for turn in range(turns):
+        chosen[turn] = turn
+    while True:
+        j = claim(counter)
+        if j >= spans.shape[0]:
+            break
+        slow, begin, end = spans[j, 0], spans[j, 1], spans[j, 2]
+        start = begin // LANES * LANES
+        width = (end - start + LANES - 1) // LANES * LANES
+        pixel = slow * image.shape[1] + begin
+        for i in range(width):
+            total[i] = sp.background
+            first_polarization[i] = sp.initial_polarization
+        sample = 0
+        for layer in range(sampling.layers):
+            for sub in range(n_sub * n_sub):
+                rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture)
+                for source in range(n_sources):
+                    visible = scatter(
+                        pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture,
+                        qx, qy, qz, inside, weight, first_polarization,
+                    )  # fmt: skip
+                    for i in range(width):
+                        before[i] = total[i]
+                    if sampling.blank_terms > 0:
                         for i in range(width):
-                            before[i] = total[i]
-                        is_first = 0
-                        if pixel == sampling.first_pixel and sample == sampling.first_sample:
-                            is_first = 1
-                        pieces, size, count = 1, width, turns
-                        if visible == 0:
-                            pieces = 0
-                        elif sampling.negligible > 0.0:
-                            pieces, size = width // CHUNK, CHUNK
-                        for n in range(pieces):
-                            if sampling.negligible > 0.0:
-                                count = choose_turns(lp, choice, is_first, sampling.negligible, n * CHUNK, qx, qy, qz, keep, chosen)
-                            for m in range(count):
-                                turn = chosen[m]
-                                latched = 0
-                                if pixel > sampling.latch_pixel or (
-                                    pixel == sampling.latch_pixel and sample * turns + turn >= sampling.latch_term
-                                ):
-                                    latched = 1
-                                add_terms(
-                                    lp, fp, sp, sampling.orientations, is_first, turn, latched, np.uint64(n * size), np.uint64(size),
-                                    qx, qy, qz, weight, f_cell, spare, total,
-                                )  # fmt: skip
-                        for i in range(width):
-                            if inside[i] == 0:
-                                total[i] = before[i]
-                        sample += 1
-            photons(sp, total, first_polarization, first_solid_angle, last_capture, image, slow, start, begin, end)
+                            before[i] = scaling(sp, total[i], 0.0, 0.0, sampling.blank_terms * weight[i])
+                    is_first = 0
+                    if pixel == sampling.first_pixel and sample == sampling.first_sample:
+                        is_first = 1
+                    pieces, size, count = 1, width, turns
+                    if visible == 0:
+                        pieces = 0
+                    elif sampling.negligible > 0.0:
+                        pieces, size = width // CHUNK, CHUNK
+                    for n in range(pieces):
+                        if sampling.negligible > 0.0:
+                            count = choose_turns(lp, choice, is_first, sampling.negligible, n * CHUNK, qx, qy, qz, keep, chosen)
+                        for m in range(count):
+                            turn = chosen[m]
+                            latched = 0
+                            if pixel > sampling.latch_pixel or (
+                                pixel == sampling.latch_pixel and sample * turns + turn >= sampling.latch_term
+                            ):
+                                latched = 1
+                            add_terms(
+                                lp, fp, sp, sampling.orientations, is_first, turn, latched, np.uint64(n * size), np.uint64(size),
+                                qx, qy, qz, weight, f_cell, spare, total,
+                            )  # fmt: skip
+                    for i in range(width):
+                        if inside[i] == 0:
+                            total[i] = before[i]
+                    sample += 1
+        photons(sp, total, first_polarization, first_solid_angle, last_capture, image, slow, start, begin, end)
 
 
 def rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture):
@@ -184,7 +185,7 @@ def scatter(pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture, q
         inside[i] = 1 if np.sqrt(qx[i] * qx[i] + qy[i] * qy[i] + qz[i] * qz[i]) <= sampling.longest else 0
         visible += inside[i]
         factor = polarization(pp, ix, iy, iz, dx[i], dy[i], dz[i])
-        if first_polarization[i] == 0.0 and inside[i] == 1:
+        if first_polarization[i] == 0.0 and (inside[i] == 1 or sampling.blank_terms > 0):
             first_polarization[i] = factor
         weight[i] = sampling.brightness[source]
         if sp.polarization_per_term:

@@ -67,7 +67,7 @@ def render(gp, lp, fp, pp, sp, sampling, region, listed, image):
                     first_solid_angle = solid_angle
             for source in range(n_sources):
                 qx, qy, qz, inside, factor, weight = scatter(pp, sp, sampling, source, dx, dy, dz, solid_angle, capture)
-                if first_polarization == 0.0 and inside:
+                if first_polarization == 0.0 and (inside or sampling.blank_terms > 0):
                     first_polarization = factor
                 table = 1 if alone and sample == sampling.first_sample else 0
                 for first in range(0, turns, TILE):
@@ -80,6 +80,8 @@ def render(gp, lp, fp, pp, sp, sampling, region, listed, image):
                         for m in range(count):
                             latched = has_latched(sampling, pixel, term + m)
                             total = add_term(lp, fp, sp, tile, m, qx, qy, qz, latched, weight, total)
+                if not inside and sampling.blank_terms > 0:
+                    total = scaling(sp, total, 0.0, 0.0, sampling.blank_terms * weight)
                 sample += 1
     if (alone and cuda.threadIdx.x == 0) or (not alone and number < region.end and pixel != sampling.first_pixel):
         image[slow, fast] = photons(sp, total, first_polarization, first_solid_angle, last_capture)

@@ -4,7 +4,6 @@ Scan order is the reference program's: slow, fast, layer, sub-slow, sub-fast, so
 """
 
 import numpy as np
-from numba import prange
 
 
 def geometry(p, fast, slow, layer): ...
@@ -20,6 +19,9 @@ def outside(p, h, k, l): ...
 
 
 def nearest(x): ...
+
+
+def claim(counter): ...
 
 
 def scattering(gp, sampling, slow, fast, sample):
@@ -95,8 +97,10 @@ def samples_of(sampling):
     return sampling.layers * sampling.oversample * sampling.oversample * sampling.wavelength.size
 
 
-def find_first_sample(gp, sampling, spans, fast_pixels, found):
-    """Set ``found`` to (pixel, sample) of the first sample that is not cut; leave it alone if all are."""
+def find_first_sample(gp, sampling, spans, fast_pixels, found, counter):
+    """Set ``found`` to (pixel, sample) of the first sample that is not cut; leave it alone if all are. One thread claims all of it."""
+    if claim(counter) > 0:
+        return
     for j in range(spans.shape[0]):
         for fast in range(spans[j, 1], spans[j, 2]):
             sample = first_in_pixel(gp, sampling, spans[j, 0], fast)
@@ -106,9 +110,12 @@ def find_first_sample(gp, sampling, spans, fast_pixels, found):
                 return
 
 
-def find_latch(gp, lp, fp, sampling, spans, fast_pixels, found):
-    """Set row j of ``found`` to (pixel, term) of the first term in span j at which the latch falls."""
-    for j in prange(spans.shape[0]):
+def find_latch(gp, lp, fp, sampling, spans, fast_pixels, found, counter):
+    """Set row j of ``found`` to (pixel, term) of the first term in span j at which the latch falls, for the spans claimed here."""
+    while True:
+        j = claim(counter)
+        if j >= spans.shape[0]:
+            break
         for fast in range(spans[j, 1], spans[j, 2]):
             pixel = spans[j, 0] * fast_pixels + fast
             term = latch_in_pixel(gp, lp, fp, sampling, spans[j, 0], fast, pixel)
@@ -118,8 +125,11 @@ def find_latch(gp, lp, fp, sampling, spans, fast_pixels, found):
                 break
 
 
-def count_outside(gp, fp, sampling, spans, counts):
-    """Set ``counts``[j] to the number of terms in span j for which outside() is 1."""
-    for j in prange(spans.shape[0]):
+def count_outside(gp, fp, sampling, spans, counts, counter):
+    """Set ``counts``[j] to the number of terms in span j for which outside() is 1, for the spans claimed here."""
+    while True:
+        j = claim(counter)
+        if j >= spans.shape[0]:
+            break
         for fast in range(spans[j, 1], spans[j, 2]):
             counts[j] += outside_in_pixel(gp, fp, sampling, spans[j, 0], fast)

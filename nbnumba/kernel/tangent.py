@@ -7,7 +7,6 @@ of adjoint.py; slopes (s_...) are derivatives of the total, d... those along a d
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from nbnumba.kernel.adjoint import (
     MULTIPLIES,
@@ -16,6 +15,7 @@ from nbnumba.kernel.adjoint import (
     N_POLARIZATION,
     N_SCALING,
     N_STRUCTURE_FACTOR,
+    add_blank,
     add_slopes,
     clear,
     has_latched,
@@ -39,6 +39,9 @@ class Directions(NamedTuple):
     scaling: np.ndarray  # fields, then photons and background
 
 
+def claim(counter): ...
+
+
 def geometry_derivative(p, fast, slow, layer, gx, gy, gz, g_solid_angle, g_capture): ...
 
 
@@ -51,121 +54,125 @@ def add_geometry(rows, i, before, factor, slopes): ...
 def add_polarization(rows, i, before, factor, slopes): ...
 
 
-def tangents(gp, lp, fp, pp, sp, sampling, along, spans, image, changes, workers):
+def tangents(gp, lp, fp, pp, sp, sampling, along, spans, image, changes, counter):
     """Fill ``image`` [slow, fast] with photons, and ``changes`` [n, slow, fast] with their derivatives along n directions."""
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
     directions = along.turns.size
-    for worker in prange(workers):
-        dx = np.empty(LONGEST)
-        dy = np.empty(LONGEST)
-        dz = np.empty(LONGEST)
-        qx = np.empty(LONGEST)
-        qy = np.empty(LONGEST)
-        qz = np.empty(LONGEST)
-        inside = np.empty(LONGEST, np.int64)
-        solid_angle = np.empty(LONGEST)
-        capture = np.empty(LONGEST)
-        weight = np.empty(LONGEST)
-        first_solid_angle = np.empty(LONGEST)
-        first_polarization = np.empty(LONGEST)
-        first_sample = np.empty(LONGEST, np.int64)
-        last_capture = np.empty(LONGEST)
-        total = np.empty(LONGEST)
-        s_h = np.empty((1, LONGEST))
-        s_k = np.empty((1, LONGEST))
-        s_l = np.empty((1, LONGEST))
-        s_before = np.ones((1, LONGEST))
-        s_weight = np.empty((1, LONGEST))
-        s_shape = np.empty((N_LATTICE_SHAPE + 1, LONGEST))
-        s_factor = np.empty((N_STRUCTURE_FACTOR + 1, LONGEST))
-        s_scaling = np.empty((N_SCALING + 1, LONGEST))
-        sqx = np.empty(LONGEST)
-        sqy = np.empty(LONGEST)
-        sqz = np.empty(LONGEST)
-        place_x = np.zeros((N_GEOMETRY + 1, LONGEST))
-        place_y = np.zeros((N_GEOMETRY + 1, LONGEST))
-        place_z = np.zeros((N_GEOMETRY + 1, LONGEST))
-        place_solid_angle = np.zeros((N_GEOMETRY + 1, LONGEST))
-        place_capture = np.zeros((N_GEOMETRY + 1, LONGEST))
-        d_place = np.empty((5, LONGEST))  # ray, solid angle, captured fraction
-        polarization = np.empty(LONGEST)
-        d_polarization = np.empty(LONGEST)
-        by_ray = np.empty((6, LONGEST))  # incident, then diffracted
-        by_polarization = np.zeros((N_POLARIZATION + 1, LONGEST))
-        d_total = np.empty((directions, LONGEST))
-        d_factors = np.empty((directions, LONGEST))  # of the logarithm of the factors of the whole pixel
-        for j in range(worker, spans.shape[0], workers):
-            slow, begin, end = spans[j, 0], spans[j, 1], spans[j, 2]
-            start = begin // LANES * LANES
-            width = (end - start + LANES - 1) // LANES * LANES
-            pixel = slow * image.shape[1] + begin
+    dx = np.empty(LONGEST)
+    dy = np.empty(LONGEST)
+    dz = np.empty(LONGEST)
+    qx = np.empty(LONGEST)
+    qy = np.empty(LONGEST)
+    qz = np.empty(LONGEST)
+    inside = np.empty(LONGEST, np.int64)
+    solid_angle = np.empty(LONGEST)
+    capture = np.empty(LONGEST)
+    weight = np.empty(LONGEST)
+    first_solid_angle = np.empty(LONGEST)
+    first_polarization = np.empty(LONGEST)
+    first_sample = np.empty(LONGEST, np.int64)
+    last_capture = np.empty(LONGEST)
+    total = np.empty(LONGEST)
+    s_h = np.empty((1, LONGEST))
+    s_k = np.empty((1, LONGEST))
+    s_l = np.empty((1, LONGEST))
+    s_before = np.ones((1, LONGEST))
+    s_weight = np.empty((1, LONGEST))
+    s_shape = np.empty((N_LATTICE_SHAPE + 1, LONGEST))
+    s_factor = np.empty((N_STRUCTURE_FACTOR + 1, LONGEST))
+    s_scaling = np.empty((N_SCALING + 1, LONGEST))
+    sqx = np.empty(LONGEST)
+    sqy = np.empty(LONGEST)
+    sqz = np.empty(LONGEST)
+    place_x = np.zeros((N_GEOMETRY + 1, LONGEST))
+    place_y = np.zeros((N_GEOMETRY + 1, LONGEST))
+    place_z = np.zeros((N_GEOMETRY + 1, LONGEST))
+    place_solid_angle = np.zeros((N_GEOMETRY + 1, LONGEST))
+    place_capture = np.zeros((N_GEOMETRY + 1, LONGEST))
+    d_place = np.empty((5, LONGEST))  # ray, solid angle, captured fraction
+    polarization = np.empty(LONGEST)
+    d_polarization = np.empty(LONGEST)
+    by_ray = np.empty((6, LONGEST))  # incident, then diffracted
+    by_polarization = np.zeros((N_POLARIZATION + 1, LONGEST))
+    d_total = np.empty((directions, LONGEST))
+    d_factors = np.empty((directions, LONGEST))  # of the logarithm of the factors of the whole pixel
+    while True:
+        j = claim(counter)
+        if j >= spans.shape[0]:
+            break
+        slow, begin, end = spans[j, 0], spans[j, 1], spans[j, 2]
+        start = begin // LANES * LANES
+        width = (end - start + LANES - 1) // LANES * LANES
+        pixel = slow * image.shape[1] + begin
+        for i in range(width):
+            total[i] = sp.background
+            first_polarization[i] = sp.initial_polarization
+            first_sample[i] = -1
+        clear(s_shape, width)
+        clear(s_factor, width)
+        clear(s_scaling, width)
+        for n in range(directions):
             for i in range(width):
-                total[i] = sp.background
-                first_polarization[i] = sp.initial_polarization
-                first_sample[i] = -1
-            clear(s_shape, width)
-            clear(s_factor, width)
-            clear(s_scaling, width)
-            for n in range(directions):
-                for i in range(width):
-                    d_total[n, i] = along.scaling[n, N_SCALING + 1]
-                    d_factors[n, i] = 0.0
-            sample = 0
-            for layer in range(sampling.layers):
-                for sub in range(n_sub * n_sub):
-                    rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture)
-                    places(gp, n_sub, layer, sub, slow, start, width, place_x, place_y, place_z, place_solid_angle, place_capture)
-                    if sub == 0 and layer == 0 and not sp.solid_angle_per_term:
-                        add_relative(along.geometry, width, place_solid_angle, solid_angle, d_factors)
-                    if sub == 0 and layer == sampling.layers - 1 and not sp.capture_per_term:
-                        add_relative(along.geometry, width, place_capture, capture, d_factors)
-                    for source in range(n_sources):
-                        scatter(
-                            pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture,
-                            qx, qy, qz, inside, weight, first_polarization,
+                d_total[n, i] = along.scaling[n, N_SCALING + 1]
+                d_factors[n, i] = 0.0
+        sample = 0
+        for layer in range(sampling.layers):
+            for sub in range(n_sub * n_sub):
+                rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture)
+                places(gp, n_sub, layer, sub, slow, start, width, place_x, place_y, place_z, place_solid_angle, place_capture)
+                if sub == 0 and layer == 0 and not sp.solid_angle_per_term:
+                    add_relative(along.geometry, width, place_solid_angle, solid_angle, d_factors)
+                if sub == 0 and layer == sampling.layers - 1 and not sp.capture_per_term:
+                    add_relative(along.geometry, width, place_capture, capture, d_factors)
+                for source in range(n_sources):
+                    scatter(
+                        pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture,
+                        qx, qy, qz, inside, weight, first_polarization,
+                    )  # fmt: skip
+                    for i in range(width):
+                        if first_sample[i] < 0 and first_polarization[i] != 0.0:
+                            first_sample[i] = sample
+                        s_weight[0, i] = 0.0
+                        sqx[i] = 0.0
+                        sqy[i] = 0.0
+                        sqz[i] = 0.0
+                    if sampling.blank_terms > 0:
+                        add_blank(sp, sampling.blank_terms, width, inside, weight, total, 0, s_weight, s_scaling)
+                    table = which_table(sampling, pixel, sample)
+                    for turn in range(turns):
+                        add_slopes(
+                            lp, fp, sp, sampling.orientations, table, turn, has_latched(sampling, pixel, sample * turns + turn),
+                            np.uint64(width), qx, qy, qz, inside, weight, total, 0, s_h, s_k, s_l, s_before, 0, s_weight,
+                            s_shape, s_factor, s_scaling,
                         )  # fmt: skip
-                        for i in range(width):
-                            if first_sample[i] < 0 and first_polarization[i] != 0.0:
-                                first_sample[i] = sample
-                            s_weight[0, i] = 0.0
-                            sqx[i] = 0.0
-                            sqy[i] = 0.0
-                            sqz[i] = 0.0
-                        table = which_table(sampling, pixel, sample)
-                        for turn in range(turns):
-                            add_slopes(
-                                lp, fp, sp, sampling.orientations, table, turn, has_latched(sampling, pixel, sample * turns + turn),
-                                np.uint64(width), qx, qy, qz, inside, weight, total, 0, s_h, s_k, s_l, s_before, 0, s_weight,
-                                s_shape, s_factor, s_scaling,
-                            )  # fmt: skip
-                            by_vector(sampling.orientations, table, turn, width, s_h, s_k, s_l, s_before, sqx, sqy, sqz)
-                            for n in range(directions):
-                                if along.turns[n] != 0:
-                                    turned(along.orientations, n, table, turn, width, qx, qy, qz, s_h, s_k, s_l, s_before, d_total)
-                                elif MULTIPLIES:
-                                    for i in range(width):
-                                        d_total[n, i] *= s_before[0, i]
-                        polarized(pp, sampling, source, width, dx, dy, dz, polarization, by_ray, by_polarization)
+                        by_vector(sampling.orientations, table, turn, width, s_h, s_k, s_l, s_before, sqx, sqy, sqz)
                         for n in range(directions):
-                            moved(along.geometry, n, width, place_x, place_y, place_z, place_solid_angle, place_capture, d_place)
-                            repolarized(
-                                along.incident, along.polarization, n, source, sample, width, sp.polarization_per_term, d_place, by_ray,
-                                by_polarization, first_sample, first_polarization, d_polarization, d_factors,
-                            )  # fmt: skip
-                            scattered(
-                                sp, sampling, along.incident, along.wavelength, along.brightness, n, source, width, solid_angle, capture,
-                                polarization, qx, qy, qz, sqx, sqy, sqz, s_weight, d_place, d_polarization, d_total,
-                            )  # fmt: skip
-                        sample += 1
-            photons(sp, total, first_polarization, first_solid_angle, last_capture, image, slow, start, begin, end)
-            for n in range(directions):
-                add_fields(along.lattice_shape, n, N_LATTICE_SHAPE, width, s_shape, d_total)
-                add_fields(along.structure_factor, n, N_STRUCTURE_FACTOR, width, s_factor, d_total)
-                add_fields(along.scaling, n, N_SCALING, width, s_scaling, d_total)
-                changed_photons(
-                    sp, n, along.scaling[n, N_SCALING], total, first_polarization, first_solid_angle, last_capture, image, d_total,
-                    d_factors, changes, slow, start, begin, end,
-                )  # fmt: skip
+                            if along.turns[n] != 0:
+                                turned(along.orientations, n, table, turn, width, qx, qy, qz, s_h, s_k, s_l, s_before, d_total)
+                            elif MULTIPLIES:
+                                for i in range(width):
+                                    d_total[n, i] *= s_before[0, i]
+                    polarized(pp, sampling, source, width, dx, dy, dz, polarization, by_ray, by_polarization)
+                    for n in range(directions):
+                        moved(along.geometry, n, width, place_x, place_y, place_z, place_solid_angle, place_capture, d_place)
+                        repolarized(
+                            along.incident, along.polarization, n, source, sample, width, sp.polarization_per_term, d_place, by_ray,
+                            by_polarization, first_sample, first_polarization, d_polarization, d_factors,
+                        )  # fmt: skip
+                        scattered(
+                            sp, sampling, along.incident, along.wavelength, along.brightness, n, source, width, solid_angle, capture,
+                            polarization, qx, qy, qz, sqx, sqy, sqz, s_weight, d_place, d_polarization, d_total,
+                        )  # fmt: skip
+                    sample += 1
+        photons(sp, total, first_polarization, first_solid_angle, last_capture, image, slow, start, begin, end)
+        for n in range(directions):
+            add_fields(along.lattice_shape, n, N_LATTICE_SHAPE, width, s_shape, d_total)
+            add_fields(along.structure_factor, n, N_STRUCTURE_FACTOR, width, s_factor, d_total)
+            add_fields(along.scaling, n, N_SCALING, width, s_scaling, d_total)
+            changed_photons(
+                sp, n, along.scaling[n, N_SCALING], total, first_polarization, first_solid_angle, last_capture, image, d_total,
+                d_factors, changes, slow, start, begin, end,
+            )  # fmt: skip
 
 
 def places(gp, n_sub, layer, sub, slow, start, width, place_x, place_y, place_z, place_solid_angle, place_capture):

@@ -6,10 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from nbnumba.kernel.startup import cache_first
+from nbnumba.kernel.cpu import compiled_alone
 
 if TYPE_CHECKING:
     from nbnumba.outputs.image import Block
@@ -40,8 +39,7 @@ class CounterNoise:
         return drawn.reshape(raw.shape)
 
 
-@cache_first
-@njit(cache=True, error_model="numpy")
+@compiled_alone(error_model="numpy")
 def invert_by_sum(uniform, mean, drawn):  # type: ignore[no-untyped-def]
     """The least number with a probability of ``uniform`` or more up to it, where it is not far from 0."""
     for i in range(mean.size):
@@ -58,17 +56,14 @@ def invert_by_sum(uniform, mean, drawn):  # type: ignore[no-untyped-def]
 
 
 def invert_from_normal(uniform: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same by Cornish and Fisher's expansion, which is off by a count at most but for its tails, put right from there."""
+    """The same by Cornish and Fisher's expansion, rounded down to where it is never too large, put right from there."""
     from scipy.special import ndtri, pdtr
 
     normal = ndtri(uniform)
     rough = mean + np.sqrt(mean) * normal
     count = np.floor(rough + (normal * normal - 1.0) / 6.0)
-    low = high = np.flatnonzero(mean <= BRIGHT)
+    low = np.flatnonzero(mean <= BRIGHT)
     while low.size:
         low = low[pdtr(count[low], mean[low]) < uniform[low]]
         count[low] += 1.0
-    while high.size:
-        high = high[pdtr(count[high] - 1.0, mean[high]) >= uniform[high]]
-        count[high] -= 1.0
     return np.asarray(np.where(mean > BRIGHT, np.rint(rough), count))

@@ -9,11 +9,10 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from nbnumba.experiment.ran1 import LARGEST, MODULUS, MULTIPLIER, TABLE, Ran1
-from nbnumba.kernel.startup import cache_first
+from nbnumba.kernel.cpu import compiled_alone
 
 if TYPE_CHECKING:
     from nbnumba.outputs.image import Block
@@ -22,6 +21,7 @@ STATE, OUTPUT, HAS_KEPT = TABLE, TABLE + 1, TABLE + 2  # where they stand in the
 MOST = np.float32(LARGEST)
 FEW = np.float32(12.0)  # photons from which on deviates are drawn by rejection
 LOCKS_UP = np.float32(1e6)  # rejection does not end for more photons than that
+DOUBTFUL = np.float32(1e5)  # photons from which on the logarithms of a probability have too few digits in float32
 ONE = np.float32(1.0)
 GAMMA = (
     76.18009172947146, -86.50532032941677, 24.01409824083091, -1.231739572450155, 0.1208650973866179e-2, -0.5395239384953e-5,
@@ -29,9 +29,13 @@ GAMMA = (
 
 
 class SequentialNoise:
-    """Poisson deviates of the pixels in order: every pixel depends on all before it."""
+    """Poisson deviates of the pixels in order: every pixel depends on all before it.
+
+    doubtful: pixels drawn so far of so many photons that rejection has a variance which is off, by rounding to float32.
+    """
 
     def __init__(self, seed: int) -> None:
+        self.doubtful = 0
         self._stream = np.array([*Ran1(seed).state, 0], np.int64)
         self._kept = np.zeros(1, np.float32)
 
@@ -39,19 +43,11 @@ class SequentialNoise:
         """Deviates of the region of interest of the next rows, [slow, fast]."""
         photons = block.photons[block.region]
         drawn = np.empty(photons.size)
+        self.doubtful += int(np.count_nonzero((photons >= DOUBTFUL) & (photons <= LOCKS_UP)))
         draw(photons.ravel(), self._stream, self._kept, drawn)
         return drawn.reshape(photons.shape)
 
 
-@cache_first
-@njit(cache=True, error_model="numpy")
-def draw(photons, stream, kept, drawn):  # type: ignore[no-untyped-def]
-    # The choice is made here as LLVM does not take a function that makes it into the loop, which is then eight times slower.
-    for i in range(photons.size):
-        drawn[i] = by_product(photons[i], stream) if photons[i] < FEW else by_rejection(photons[i], stream, kept)
-
-
-@njit(cache=True)
 def uniform(stream):  # type: ignore[no-untyped-def]
     """The next deviate in (0, 1), float32 (ROT-7)."""
     product = stream[STATE] * MULTIPLIER
@@ -63,7 +59,6 @@ def uniform(stream):  # type: ignore[no-untyped-def]
     return min(np.float32(stream[OUTPUT] * (1.0 / MODULUS)), MOST)
 
 
-@njit(cache=True, error_model="numpy")
 def gaussian(stream, kept):  # type: ignore[no-untyped-def]
     """Box and Muller's deviates, two at a time; the second is kept for the next call."""
     if stream[HAS_KEPT]:
@@ -80,7 +75,6 @@ def gaussian(stream, kept):  # type: ignore[no-untyped-def]
     return np.float32(v2 * factor)
 
 
-@njit(cache=True, error_model="numpy")
 def log_gamma(x32):  # type: ignore[no-untyped-def]
     x = np.float64(x32)
     t = x + 5.5
@@ -92,7 +86,6 @@ def log_gamma(x32):  # type: ignore[no-untyped-def]
     return np.float32(-t + math.log(2.5066282746310005 * series / x))
 
 
-@njit(cache=True, error_model="numpy")
 def by_product(mean, stream):  # type: ignore[no-untyped-def]
     """Number of uniform deviates whose product is above exp(-mean)."""
     product, count = uniform(stream), 0
@@ -106,7 +99,6 @@ def by_product(mean, stream):  # type: ignore[no-untyped-def]
     return np.float64(count)
 
 
-@njit(cache=True, error_model="numpy")
 def by_rejection(mean, stream, kept):  # type: ignore[no-untyped-def]
     """Rejection from a Lorentzian; a Gaussian beyond a million photons."""
     if mean > LOCKS_UP:
@@ -124,3 +116,10 @@ def by_rejection(mean, stream, kept):  # type: ignore[no-untyped-def]
         accept = np.float32(0.9 * (1.0 + np.float64(np.float32(y * y))) * math.exp(np.float64(exponent)))
         if not uniform(stream) > accept:
             return np.float64(count)
+
+
+@compiled_alone(error_model="numpy")
+def draw(photons, stream, kept, drawn):  # type: ignore[no-untyped-def]
+    # The choice is made here as LLVM does not take a function that makes it into the loop, which is then eight times slower.
+    for i in range(photons.size):
+        drawn[i] = by_product(photons[i], stream) if photons[i] < FEW else by_rejection(photons[i], stream, kept)

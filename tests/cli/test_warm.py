@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
+import nbnumba
+from nbnumba.caches import KERNELS
 from nbnumba.cli.main import main
 from nbnumba.cli.warm import every_combination
+from nbnumba.gradients.derivatives import device_of
+from nbnumba.gradients.losses import least_squares, poisson
+from nbnumba.kernel import cpu
 from nbnumba.stages.registry import installed
+from nbnumba.stages.suite import small_experiment
+
+COMBINATION = {
+    "geometry": "planar",
+    "lattice_shape": "square",
+    "structure_factor": "nearest",
+    "polarization": "kahn",
+    "scaling": "reference",
+}
 
 
 @pytest.mark.spec("CLI-11")
@@ -31,6 +47,35 @@ def test_warm_compiles_what_is_named(jobs: str, capsys: pytest.CaptureFixture[st
     wanted = [word for kind in kinds for word in ("--plugin", kind)]
     assert main(["warm", *wanted, "--dtype", "float64", "--jobs", jobs]) == 0
     assert capsys.readouterr().out == "4 kernels are compiled\n"
+
+
+@pytest.mark.slow
+@pytest.mark.spec("CLI-11")
+def test_nothing_is_left_to_compile_for_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many and with few terms, by each loss, of every pixel and by amplitudes."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cpu, "_compiled", {})
+    wanted = [word for kind, name in COMBINATION.items() for word in ("--plugin", f"{kind}={name}")]
+    assert main(["warm", *wanted, "--dtype", "float64", "--gradients"]) == 0
+    kept = {file.path.name for file in KERNELS.files()}
+    monkeypatch.setattr(cpu, "_compiled", {})
+    device_of.cache_clear()
+    experiment = replace(small_experiment(), model=nbnumba.Model(stages=COMBINATION))
+    for domains in (3, 3000):
+        each = replace(experiment, crystal=replace(experiment.crystal, mosaic_domains=domains))
+        for loss in (least_squares(1.0), poisson(1.0), lambda photons: (0.0, np.zeros_like(photons))):
+            nbnumba.value_and_grad(each, ["cell_a", "misset_x"], loss)
+    nbnumba.jacobian(experiment, ["cell_a", "misset_x"])
+    nbnumba.gradient_by_amplitudes(experiment, least_squares(1.0))
+    assert {file.path.name for file in KERNELS.files()} == kept
+
+
+def test_stages_without_derivatives_have_no_kernels_of_gradients(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = [word for kind, name in {**COMBINATION, "lattice_shape": "lorentz"}.items() for word in ("--plugin", f"{kind}={name}")]
+    source = (ROOT / "examples" / "lorentz_plugin" / "lorentz.py").read_text()
+    (tmp_path / "flat.py").write_text(source.replace("    derivative=derivative,\n", ""))
+    assert main(["warm", *wanted, "--dtype", "float64", "--gradients", "--plugin-file", str(tmp_path / "flat.py")]) == 0
+    assert capsys.readouterr().out == "1 kernels are compiled\n"
 
 
 @pytest.mark.parametrize(

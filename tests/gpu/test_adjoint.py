@@ -53,7 +53,7 @@ KINDS = ("geometry", "lattice_shape", "structure_factor", "polarization", "scali
 # Every stage that the GPU differentiates is in one of them, every loss with one.
 SQUARE = ("planar", "square", "nearest", "kahn", "reference")
 ROUND = ("curved", "round", "tricubic", "kahn", "per-term")
-GAUSS = ("planar", "gauss", "tricubic-latch", "none", "reference")
+GAUSS = ("planar-depth", "gauss", "tricubic-latch", "none", "reference")
 TOPHAT = ("curved", "tophat", "constant", "kahn", "per-term")
 COMBINATIONS = {SQUARE: half_square, ROUND: negative_log_probability, GAUSS: linear, TOPHAT: half_square}
 SENSOR = "-detector_thick 450 -detector_abs 300 -thicksteps 2 -oversample 2"
@@ -132,6 +132,14 @@ def test_every_way_to_sum(options: str) -> None:
     found = sums_of(arguments_of(experiment_of(options)))
     assert found.loss[0] > 0.0
     assert np.any(found.orientations) == (options != CASES["nothing"])
+
+
+@simulated
+@pytest.mark.spec("GRA-2", "DEV-2", "GEO-20", "SCA-20")
+def test_layers_and_water_of_physics() -> None:
+    found = sums_of(arguments_of(experiment_of(f"{SENSOR} -water 0.1 -dmin 9.5 -dispersion 3 -dispsteps 2", preset="physics")))
+    assert np.all(found.geometry)
+    assert np.all(found.scaling)
 
 
 @simulated

@@ -94,6 +94,12 @@ def test_every_way_to_sum(options: str, dtype: str) -> None:
     assert_equal(experiment_of(options, dtype))
 
 
+@pytest.mark.spec("DEV-2", "GEO-20", "SCA-20")
+@pytest.mark.parametrize("options", [SUMS["layers"], "-water 0.1 -dmin 2.2 -oversample 2 -dispersion 3 -dispsteps 2"])
+def test_physics(options: str) -> None:
+    assert_equal(experiment_of(options, preset="physics"))
+
+
 @pytest.mark.spec("DEV-2")
 @pytest.mark.parametrize("options", ["-phi 0 -osc 2 -phisteps 3", "-phi -1 -osc 2 -phisteps 3 -mosaic 1 -mosaic_dom 3", "-phi 0 -osc 0"])
 @pytest.mark.parametrize("cut", ["", "-dmin 1.5", "-roi 3 7 2 5", "-oversample 2 -dmin 1.4 -dispersion 3 -dispsteps 2"])

@@ -20,7 +20,7 @@ from conftest import ROOT, TESTS
 from gpu.assembly import CAPABILITIES, arithmetic_in_float, compile_and_assemble, facts_of, ptx_of, searching_kernel
 
 import nbnumba
-from nbnumba import gpu_check
+from nbnumba import caches, gpu_check
 from nbnumba.cli.main import main
 from nbnumba.devices import gpu_problem, open_device
 from nbnumba.gpu_check import cases, outside_gate
@@ -338,3 +338,25 @@ def test_the_check_says_in_one_line_that_there_is_gpu_problem() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("nbnumba: error: device cuda: no NVIDIA GPU")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.spec("DEV-21")
+def test_a_process_forked_from_one_that_has_used_the_gpu_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nbnumba.kernel import cuda as gpu
+
+    monkeypatch.setattr(gpu, "_users", {1})
+    told = "was forked from one that has used the GPU; start it with multiprocessing's method 'spawn' or 'forkserver'"
+    assert told in gpu_problem()
+    with pytest.raises(nbnumba.NotAvailableError, match="start it with multiprocessing's method 'spawn'"):
+        gpu.Cuda().zeros((2, 2))
+
+
+@pytest.mark.spec("DEV-20")
+def test_kernels_of_the_gpu_are_kept_where_those_of_the_cpu_are() -> None:
+    from numba import cuda
+
+    from nbnumba.kernel.numba_parts import OnDisk, kept_on_disk_for_the_gpu
+
+    dispatcher = kept_on_disk_for_the_gpu(cuda.jit(cuda_numpy, lto=False))
+    assert isinstance(dispatcher._cache, OnDisk)
+    assert dispatcher.stats.cache_path == str(caches.KERNELS.folder)

@@ -15,7 +15,9 @@ import nbnumba
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.model import Model
 from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.experiment.vectors import rotate_about
 from nbnumba.gradients import differences
+from nbnumba.gradients.derivatives import Derivatives
 from nbnumba.gradients.losses import least_squares, poisson
 from nbnumba.gradients.variables import variable
 
@@ -66,6 +68,33 @@ def test_columns(case: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> Non
     kinks = np.abs(expected - closer) > 1e-6 * scale
     assert kinks.mean() < 0.01
     assert (np.abs(found - expected) / scale)[~kinks].max() < 1e-6
+
+
+def index_at(experiment: nbnumba.Experiment, fast: int, slow: int) -> tuple[int, ...]:
+    """The reflection nearest to a pixel at the spindle's start."""
+    frame, pixel, start = experiment.frame, experiment.detector.pixel_size, experiment.goniometer.phi_start
+    place = frame.pix0 + (fast + 0.5) * pixel * frame.fast_axis + (slow + 0.5) * pixel * frame.slow_axis
+    scattering = (place / np.linalg.norm(place) - frame.incident) / experiment.beam.wavelength
+    return tuple(np.rint(rotate_about(experiment.unit_cell.direct, frame.spindle_axis, start) @ scattering).astype(int).tolist())
+
+
+@pytest.mark.spec("GRA-5")
+def test_the_columns_of_a_table_of_amplitudes() -> None:
+    """By rendering alone, without the kernels of derivatives: photons are a quadratic form of the amplitudes."""
+    experiment = with_table(experiment_of("sweep"))
+    factors = experiment.structure_factors
+    derivatives = Derivatives(experiment)
+    for fast, slow in ((2, 3), (15, 4)):
+        h, k, l = index = index_at(experiment, fast, slow)
+        slope = derivatives.slopes([variable(f"F({h},{k},{l})")])[0]["table"]
+        at = (factors.hkl == index).all(axis=1)
+        less, more = (
+            nbnumba.simulate(replace(experiment, structure_factors=replace(factors, F=factors.F + step * at))).pixels
+            for step in (-1.0, 1.0)
+        )
+        expected = (more - less) / 2.0
+        assert np.abs(expected).max() > 0.0
+        assert derivatives._along_table(slope) == pytest.approx(expected, rel=1e-6, abs=1e-9 * np.abs(expected).max())
 
 
 @pytest.mark.slow  # it takes kernels of its own

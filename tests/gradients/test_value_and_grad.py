@@ -42,6 +42,7 @@ CASES = {
     "sensor": "-detector_thick 400 -detector_abs 300 -thicksteps 3 -oversample 2",
     "water": "-water 1",
     "resolution": "-dmin 3",
+    "water beyond the resolution": "-water 1 -dmin 3",
     "round": "-round_xtal",
     "gauss": "-gauss_xtal -N 3",
     "point pixels": "-point_pixel -nopolar",
@@ -94,8 +95,8 @@ def assert_is_gradient(experiment: nbnumba.Experiment, names: list[str], toleran
 @pytest.mark.parametrize(
     ("case", "preset"),
     [
-        *((case, "reference") for case in CASES if case != "point pixels"),
-        *((case, "physics") for case in ("sub-pixels", "sources", "sensor", "water", "tilted")),
+        *((case, "reference") for case in CASES if case not in ("point pixels", "water beyond the resolution")),
+        *((case, "physics") for case in ("sub-pixels", "sources", "sensor", "water", "tilted", "water beyond the resolution")),
         # Each of the others takes a kernel of its own.
         *(pytest.param(case, "physics", marks=pytest.mark.slow) for case in ("still", "sweep", "resolution", "round", "gauss", "curved")),
         *(pytest.param("point pixels", preset, marks=pytest.mark.slow) for preset in ("reference", "physics")),
@@ -104,7 +105,7 @@ def assert_is_gradient(experiment: nbnumba.Experiment, names: list[str], toleran
 def test_by_everything(case: str, preset: str) -> None:
     names = [*CRYSTAL, *CELLS, *DETECTOR, *BEAM, "scale"]
     names += ["phi_start", "oscillation"] if "-phi " in CASES[case] else []
-    names += ["background"] if case == "water" else []
+    names += ["background"] if case.startswith("water") else []
     names += ["detector.sensor_thickness", "detector.sensor_attenuation"] if "sensor" in case else []
     names = [name for name in names if not (case == "point pixels" and name == "polarization_fraction")]
     assert_is_gradient(experiment_of(case, preset), names)
@@ -292,6 +293,22 @@ def test_counts_where_no_photon_is_expected() -> None:
     value, slopes = poisson([[3.0]])(np.array([[0.0]]))
     assert np.isfinite(value)
     assert slopes.tolist() == [[0.0]]
+
+
+@pytest.mark.spec("GRA-2")
+def test_counts_in_pixels_where_the_model_has_no_photons() -> None:
+    """They say nothing of the slopes, in the kernel as in Python; a count is not impossible there."""
+    experiment = nbnumba.experiment_from_options(BASE + "-tophat_spots -fudge 0.05")
+    experiment = replace(experiment, model=replace(experiment.model, quirks={"spot-width": False}))
+    photons = nbnumba.simulate(experiment).pixels
+    dark = photons == 0.0
+    assert 0 < dark.sum() < dark.size
+    counts = np.where(dark, 3.0, photons * 1.1)
+    value, slopes = value_and_grad(experiment, ["scale", "default_F"], poisson(counts))
+    _, expected = value_and_grad(experiment, ["scale", "default_F"], poisson(counts, np.where(dark, 0.0, 1.0)))
+    assert np.isfinite(value)
+    assert slopes == pytest.approx(expected, rel=1e-9)
+    assert slopes[0] == pytest.approx(float(-0.1 * photons.sum()), rel=1e-9)
 
 
 @pytest.mark.spec("GRA-2")

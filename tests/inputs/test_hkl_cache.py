@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
 from nbnumba import InputFileError, read_hkl
-from nbnumba.inputs import cache, hkl
+from nbnumba.caches import TABLES
+from nbnumba.inputs import hkl
 
 pytestmark = pytest.mark.spec("FMT-16")
 
@@ -126,8 +128,8 @@ def test_a_folder_that_cannot_be_written_is_passed_over(
 
 
 def test_a_full_disk_is_passed_over(kept: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, **arrays: object) -> None:
-        path.write_bytes(b"some of it")
+    def full(file: BinaryIO, **arrays: object) -> None:
+        file.write(b"some of it")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
@@ -147,26 +149,30 @@ def test_the_cache_can_be_turned_off(file: Path, tmp_path: Path, times_parsed: l
 
 def test_where_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NBNUMBA_CACHE_DIR", str(tmp_path))
-    assert cache.folder("hkl") == tmp_path / "hkl"
+    assert TABLES.folder == tmp_path / "hkl"
     monkeypatch.delenv("NBNUMBA_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache.folder("hkl") == tmp_path / "xdg" / "nbnumba" / "hkl"
+    assert TABLES.folder == tmp_path / "xdg" / "nbnumba" / "hkl"
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for none in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", none)
-        assert cache.folder("hkl") == tmp_path / "home" / ".cache" / "nbnumba" / "hkl"
+        assert TABLES.folder == tmp_path / "home" / ".cache" / "nbnumba" / "hkl"
 
 
-def test_the_files_used_last_stay(kept: Path, file: Path, times_parsed: list[str]) -> None:
+def test_the_files_used_last_stay(kept: Path, file: Path, times_parsed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     read_hkl(file)
     first = next(kept.iterdir())
-    others = [file.with_name(f"{n}.hkl") for n in range(cache.FILES_KEPT + 5)]
+    others = [file.with_name(f"{n}.hkl") for n in range(8)]
+    others[0].write_text("1 2 3 0\n")
+    read_hkl(others[0])
+    small = next(path.stat().st_size for path in kept.iterdir() if path != first)
+    monkeypatch.setenv("NBNUMBA_CACHE_MB", str((first.stat().st_size + 4.5 * small) / 1e6))
     for n, other in enumerate(others):
         other.write_text(f"1 2 3 {n}\n")
         read_hkl(other)
         os.utime(first, (0, 0))  # used long ago ...
         read_hkl(file)  # ... and now
-        assert len(list(kept.iterdir())) == min(n + 2, cache.FILES_KEPT)
+        assert len(list(kept.iterdir())) == min(n + 2, 5)
     assert len(times_parsed) == 1 + len(others)
     read_hkl(others[0])
     assert len(times_parsed) == 2 + len(others)
@@ -182,9 +188,10 @@ for _ in range(5):
 """
 
 
-def test_two_processes_at_once(kept: Path, file: Path) -> None:
+def test_two_processes_at_once(kept: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With more files than are kept, so that each drops what the other has just written."""
-    files = [file.with_name(f"{n}.hkl") for n in range(cache.FILES_KEPT + 10)]
+    monkeypatch.setenv("NBNUMBA_CACHE_MB", "0.01")
+    files = [file.with_name(f"{n}.hkl") for n in range(30)]
     for n, path in enumerate(files):
         path.write_text(f"1 2 3 {n}\n")
     command = [sys.executable, "-c", READ_MANY, *map(str, files)]
@@ -193,7 +200,7 @@ def test_two_processes_at_once(kept: Path, file: Path) -> None:
         out, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (0, "")
         assert out.split() == [str(float(n)) for n in range(len(files))] * 5
-    assert len(list(kept.iterdir())) <= cache.FILES_KEPT + 1
+    assert sum(path.stat().st_size for path in kept.iterdir()) <= 0.012e6
     assert all(len(path.stem) == 64 for path in kept.iterdir())
 
 
