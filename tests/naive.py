@@ -108,14 +108,14 @@ class Exposure:
         first = None if self.polarized else 1.0  # polarization factor of the first sample that is not cut
         for layer in range(self.sensor.layers):
             for f, s in self.subpixels(fast, slow):
-                d, r = self.diffracted(f, s, layer)
+                d, r, plane = self.diffracted(f, s, layer)
                 for source in self.sources:
                     q = (d - source.beam) / source.wavelength
-                    if self.is_cut(q):
+                    if self.is_cut(q) and not self.keeps_background:
                         continue
-                    factors = Factors(self.solid_angle(r), self.polarization(d, source), self.captured(d, layer))
+                    factors = Factors(self.solid_angle(r, plane), self.polarization(d, source), self.captured(d, layer))
                     first = factors.polarization if first is None else first
-                    for intensity, has_spot in self.terms(q):
+                    for intensity, has_spot in self.blank_terms() if self.is_cut(q) else self.terms(q):
                         total = self.scaling.sum(total, intensity, has_spot, source.weight, factors)
         scaled = self.scaling.scaled(total, self.pixel_factors(fast, slow, first or 0.0))
         return SQUARED_ELECTRON_RADIUS * self.fluence / self.steps * scaled
@@ -128,31 +128,58 @@ class Exposure:
             F_cell = self.amplitude(hkl, F_latt)
             yield (F_cell * F_latt) ** 2, F_latt != 0.0
 
+    def blank_terms(self) -> Iterator[tuple[float, bool]]:
+        """The terms of a sample beyond the resolution limit, which has no reflection (SCA-20)."""
+        return itertools.repeat((0.0, False), len(self.rotation.angles) * len(self.rotation.domains))
+
+    @property
+    def keeps_background(self) -> bool:
+        """Whether samples beyond the resolution limit have a background (SCA-20)."""
+        return "dmin-cuts-water" not in self.quirks and self.scaling.wet and not self.scaling.running
+
     def pixel_factors(self, fast: int, slow: int, polarization: float) -> Factors:
         """The factors that stand for all terms of a pixel (SCA-2)."""
         f, s = next(self.subpixels(fast, slow))
-        _, r = self.diffracted(f, s, 0)
+        _, r, plane = self.diffracted(f, s, 0)
         last = self.sensor.layers - 1
-        d, _ = self.diffracted(f, s, last)
-        return Factors(self.solid_angle(r), polarization, self.captured(d, last))
+        d, _, _ = self.diffracted(f, s, last)
+        return Factors(self.solid_angle(r, plane), polarization, self.captured(d, last))
 
     def subpixels(self, fast: int, slow: int) -> Iterator[tuple[float, float]]:
         """Pixel coordinates (f, s) of the sub-pixels of a pixel, in scan order (GEO-1)."""
         for n, m in itertools.product(range(self.oversample), repeat=2):
             yield fast + (m + 0.5) / self.oversample, slow + (n + 0.5) / self.oversample
 
-    def diffracted(self, f: float, s: float, layer: int) -> tuple[Array, float]:
-        """The unit vector d to the pixel coordinates (f, s) in a sensor layer, and the distance |r| in m."""
+    def diffracted(self, f: float, s: float, layer: int) -> tuple[Array, float, float]:
+        """The unit vector d to the pixel coordinates (f, s) in a sensor layer, the distance |r| in m, and that of the layer's plane."""
         frame = self.frame
-        F, S, T = f * self.pixel_size, s * self.pixel_size, layer * self.sensor.spacing
-        r = frame.pix0 + F * frame.fast + S * frame.slow + T * frame.normal
+        F, S = f * self.pixel_size, s * self.pixel_size
+        front = frame.pix0 + F * frame.fast + S * frame.slow
+        depth = self.depth(front, layer)
+        r = front + depth * frame.normal
+        plane = frame.close_distance if "negative-back" in self.quirks else abs(frame.close_distance)  # GEO-21
         if not self.curved:
-            return r / length(r), length(r)  # GEO-2
+            plane += 0.0 if "layer-fronts" in self.quirks else depth  # GEO-20
+            return r / length(r), length(r), plane  # GEO-2
         if "curved-axes" in self.quirks:  # GEO-4
             d = turned(turned(frame.beam, frame.slow, r[1] / frame.distance), frame.fast, r[2] / frame.distance)
-            return d / length(d), frame.distance * length(d)
+            return d / length(d), abs(frame.distance) * length(d), plane
         d = self.on_a_sphere(F, S)
-        return d, frame.distance
+        return d, abs(frame.distance), plane
+
+    def depth(self, front: Array, layer: int) -> float:
+        """How deep in the sensor a layer is taken to be, in m (GEO-2, GEO-20). front: where a photon enters the sensor."""
+        w, n = self.sensor.spacing, self.frame.normal
+        if "layer-fronts" in self.quirks or self.curved or not self.sensor.thick:
+            return layer * w
+        cosine = float(unit(front + (layer + 0.5) * w * n) @ n)
+        absorption = self.sensor.absorption / cosine  # along the normal
+        if cosine <= 0.0 or absorption == 0.0:
+            return (layer + 0.5) * w
+        nodes, weights = np.polynomial.legendre.leggauss(60)
+        depths = (layer + 0.5 + 0.5 * nodes) * w
+        absorbed = weights * np.exp(-absorption * (depths - layer * w))
+        return float(absorbed @ depths / absorbed.sum())
 
     def on_a_sphere(self, F: float, S: float) -> Array:
         """The unit vector d to the point F along fast, S along slow, in m, of a curved detector (GEO-7)."""
@@ -162,11 +189,11 @@ class Exposure:
         s = unit(self.frame.slow - (self.frame.slow @ i) * i - (self.frame.slow @ f) * f)  # across f too, else d is no unit vector
         return math.cos(B) * math.cos(A) * i + math.cos(B) * math.sin(A) * f + math.sin(B) * s
 
-    def solid_angle(self, r: float) -> float:
-        """Solid angle in sr of a pixel at the distance r in m (GEO-3)."""
+    def solid_angle(self, r: float, plane: float) -> float:
+        """Solid angle in sr of a pixel at the distance r in m, in a plane at this distance (GEO-3)."""
         if self.point_pixel:
             return 1.0 / r**2
-        return self.pixel_size**2 / r**2 * (1.0 if self.on_own_sphere else self.frame.close_distance / r)  # GEO-7
+        return self.pixel_size**2 / r**2 * (1.0 if self.on_own_sphere else plane / r)  # GEO-7
 
     def captured(self, d: Array, layer: int) -> float:
         """The fraction of the photons along d that a sensor layer captures (GEO-6)."""
@@ -223,7 +250,8 @@ QUIRKS: Quirks = frozenset(
     """
     phi-carryover running-product first-sample-factors last-layer-capture layer-spacing water-squared interpolation-latch
     interpolation-cells misset-cap source-weights spot-width forced-pivot custom-centre pix0-unused normal-replaced curved-axes
-    triclinic-setting single-angles header-centre sequential-noise bare-capture nopolar-undone swung-distance
+    triclinic-setting single-angles sequential-noise bare-capture nopolar-undone swung-distance layer-fronts dmin-cuts-water
+    negative-back
     """.split()
 )
 
@@ -340,7 +368,7 @@ def factors_of_terms(quirks: Quirks) -> frozenset[str]:
 
 def default_scaling(experiment: Experiment, quirks: Quirks) -> str:
     """PRE-1, SCA-10."""
-    if not {"first-sample-factors", "last-layer-capture", "water-squared", "source-weights"} <= quirks:
+    if not {"first-sample-factors", "last-layer-capture", "water-squared", "dmin-cuts-water", "source-weights"} <= quirks:
         return "per-term"
     if factors_of_subpixels(experiment.sampling):
         return "running-product" if "running-product" in quirks else "per-term"
@@ -661,8 +689,8 @@ def missetting_angles(crystal: Crystal, quirks: Quirks) -> tuple[float, float, f
     """Rotations about x, y, z in rad; a random orientation takes the place of the given one (EXP-7)."""
     if crystal.random_orientation_seed is None:
         return crystal.misset or (0.0, 0.0, 0.0)
-    deviates = random_numbers(crystal.random_orientation_seed)
-    U = random_rotation(90.0, deviates) if "misset-cap" in quirks else uniform_rotation(deviates)
+    seed = crystal.random_orientation_seed
+    U = random_rotation(90.0, random_numbers(seed)) if "misset-cap" in quirks else uniform_rotation(seed)
     return (
         math.atan2(U[2, 1], U[2, 2]),
         math.atan2(-U[2, 0], math.hypot(U[2, 1], U[2, 2])),
@@ -762,9 +790,10 @@ def gaussian_rotation(spread: float, deviates: Iterator[np.float32]) -> Array:
     return turned(np.identity(3), random_axis(2.0 * t1 - 1.0, 2.0 * t2 - 1.0), spread * normal_deviate).T
 
 
-def uniform_rotation(deviates: Iterator[np.float32]) -> Array:
-    """A rotation, 3 x 3, uniform over all (EXP-7): Shoemake's quaternion."""
-    u1, u2, u3 = (float(next(deviates)) for _ in range(3))
+def uniform_rotation(seed: int) -> Array:
+    """A rotation, 3 x 3, uniform over all (EXP-7): Shoemake's quaternion from the leading 53 bits of three of Philox's numbers."""
+    numbers = np.random.Philox(key=seed + (2**64 - 1) * 2**64).random_raw(3).tolist()
+    u1, u2, u3 = (number // 2**11 / 2**53 for number in numbers)
     x = math.sqrt(1.0 - u1) * math.sin(2.0 * math.pi * u2)
     y = math.sqrt(1.0 - u1) * math.cos(2.0 * math.pi * u2)
     z = math.sqrt(u1) * math.sin(2.0 * math.pi * u3)

@@ -430,6 +430,30 @@ def test_sensor_layers(off: tuple[str, ...], layers: str, depth: str) -> None:
     agreed(without(made(f"{LARGE_CELL} -detector_thick 900 {layers} {depth} {TILTED} -twotheta 20"), *off))
 
 
+@pytest.mark.spec("GEO-20")
+@pytest.mark.parametrize("depth", ["", "-detector_abs 20", "-detector_abs 150", "-detector_abs 20000", "-detector_abs 1e9"])
+@pytest.mark.parametrize("layers", ["", "-thicksteps 1", "-thicksteps 4", "-oversample 2 -point_pixel"])
+@pytest.mark.parametrize(
+    "off", [("layer-fronts",), ("layer-fronts", "layer-spacing", "last-layer-capture", "first-sample-factors")], ids=len
+)
+def test_layers_at_the_mean_depth_of_what_they_absorb(off: tuple[str, ...], layers: str, depth: str) -> None:
+    agreed(without(made(f"{LARGE_CELL} -detector_thick 5000 {layers} {depth} {TILTED} -twotheta 20"), *off))
+
+
+@pytest.mark.spec("GEO-21")
+@pytest.mark.parametrize("options", ["", "-curved_det", "-point_pixel", "-oversample 2"])
+def test_detector_seen_from_behind(options: str) -> None:
+    image = agreed(without(made(f"{LARGE_CELL} {options} -twotheta 140"), "negative-back"))
+    assert image.min() > 0.0
+
+
+@pytest.mark.spec("GEO-6", "GEO-21")
+def test_sensor_seen_from_behind() -> None:
+    experiment = without(made(f"{LARGE_CELL} -detector_thick 600 -twotheta 140"), "negative-back", "layer-fronts", "last-layer-capture")
+    assert not simulate(experiment).pixels.any()
+    assert not naive.photons(experiment).any()
+
+
 @pytest.mark.spec("GEO-5")
 def test_layers_without_a_sensor() -> None:
     assert np.array_equal(agreed(made(f"{LARGE_CELL} -thicksteps 3 -detector_abs 100")), agreed(made(LARGE_CELL)))
@@ -493,8 +517,8 @@ def test_what_oversampling_does_without_a_sensor_and_without_polarization() -> N
 def test_water_beyond_the_resolution_limit(preset: str, factors: str, polarization: str) -> None:
     options = f"{LARGE_CELL} {FIRST_PIXELS_CUT} -dmin 3 -water 0.02 -fluence 1e22 -oversample 2 {factors} {polarization}"
     image = agreed(made(options, preset=preset))
-    # The polarization factor of a pixel without a sample is 0, but it is not asked for where every term has its own.
-    assert (image[0, 0] > 0.0) == (preset == "reference" and (polarization == "-nopolar" or factors == "-oversample_polar"))
+    # In the reference the polarization factor of a pixel without a sample is 0, but it is not asked for where every term has its own.
+    assert (image[0, 0] > 0.0) == (preset == "physics" or polarization == "-nopolar" or factors == "-oversample_polar")
 
 
 @pytest.mark.spec("SCA-8")
@@ -857,7 +881,9 @@ QUIRKS = {
     "first-sample-factors": f"{LARGE_CELL} -oversample 2 {TILTED} -divergence 20 -divsteps 2",
     "last-layer-capture": f"{LARGE_CELL} {SENSOR}",
     "layer-spacing": f"{LARGE_CELL} -detector_thick 600 -thicksteps 3 -detector_abs 450",
+    "layer-fronts": f"{LARGE_CELL} {SENSOR}",
     "water-squared": f"{LARGE_CELL} -water 5 -fluence 1e26",
+    "dmin-cuts-water": f"{LARGE_CELL} -water 5 {FIRST_PIXELS_CUT} -dmin 3 -oversample 2 -default_F 1e-9",
     "misset-cap": f"{LARGE_CELL} -misset random -misset_seed 5",
     "forced-pivot": f"{LARGE_CELL} -xds {TILTED} -twotheta 12 -pivot beam",
     "pix0-unused": f"{LARGE_CELL} -pix0_vector_mm 45 -9 8 {TILTED}",
@@ -986,9 +1012,9 @@ def test_physics(factors: str) -> None:
 
 @pytest.mark.spec("PRE-1", "PRE-4", "SCA-10")
 @pytest.mark.parametrize("factors", ["-oversample_thick", "-oversample_polar -oversample_omega"])
-@pytest.mark.parametrize("quirk", ["first-sample-factors", "last-layer-capture", "water-squared", "source-weights"])
+@pytest.mark.parametrize("quirk", ["first-sample-factors", "last-layer-capture", "water-squared", "dmin-cuts-water", "source-weights"])
 def test_per_term_where_the_product_would_run(quirk: str, factors: str) -> None:
-    experiment = made(f"{LARGE_CELL} {SENSOR} -water 0.02 -fluence 1e24 -oversample 2 {factors}")
+    experiment = made(f"{LARGE_CELL} {SENSOR} -water 0.02 -dmin 3 -fluence 1e24 -oversample 2 {factors}")
     agreed(without(listed(experiment, SOURCES["weights"]), quirk))
 
 
@@ -996,6 +1022,17 @@ def test_per_term_where_the_product_would_run(quirk: str, factors: str) -> None:
 @pytest.mark.parametrize("stage", ["reference", "running-product", "per-term"])
 def test_water_in_every_scaling(stage: str) -> None:
     agreed(without(made(f"{LARGE_CELL} -water 5", scaling=stage), "water-squared"))
+
+
+@pytest.mark.spec("SCA-20")
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("stage", ["reference", "per-term"])
+@pytest.mark.parametrize(
+    "options", ["", "-osc 3 -phisteps 2 -mosaic 2 -mosaic_domains 3 -dispersion 9 -dispsteps 3 -oversample_omega", SENSOR]
+)
+def test_water_beyond_the_limit_of_reflections(options: str, stage: str, squared: bool) -> None:
+    experiment = made(f"{LARGE_CELL} -water 5 {FIRST_PIXELS_CUT} -dmin 3 {options}", scaling=stage)
+    agreed(switched(without(experiment, "dmin-cuts-water"), squared, "water-squared"))
 
 
 @pytest.mark.spec("SCA-2", "SCA-9", "SCA-10")

@@ -77,6 +77,20 @@ def test_every_bright_spot_is_predicted_where_it_is_with_its_indices(options: st
     np.testing.assert_array_equal(np.rint(indices), spots.hkl[which])
 
 
+def test_spots_of_a_mosaic_still_are_at_their_own_bragg_angle() -> None:
+    """And in the plane of beam and reciprocal vector, of which the domains turn one onto the sphere."""
+    experiment = nbnumba.experiment_from_options(STILL + "-mosaic 0.5 -mosaic_dom 20 -detector_rotx 5 -twotheta 10")
+    spots, frame, pixel = predicted_spots(experiment), experiment.frame, experiment.detector.pixel_size
+    place = frame.pix0 + np.outer(spots.fast + 0.5, frame.fast_axis) * pixel + np.outer(spots.slow + 0.5, frame.slow_axis) * pixel
+    ray = place / np.linalg.norm(place, axis=1, keepdims=True)
+    r = spots.hkl @ experiment.unit_cell.reciprocal
+    theta = np.arcsin(experiment.beam.wavelength * np.linalg.norm(r, axis=1) / 2.0)
+    assert len(theta) > 50
+    assert np.arccos(ray @ frame.incident) == pytest.approx(2.0 * theta, rel=1e-9)
+    across = np.cross(frame.incident, r)
+    assert np.einsum("ni,ni->n", across / np.linalg.norm(across, axis=1, keepdims=True), ray) == pytest.approx(np.zeros(len(r)), abs=1e-9)
+
+
 def test_a_reflection_is_on_the_sphere_at_the_angle_predicted() -> None:
     """And no other is, within the sweep, that the detector sees: by sign changes over fine steps."""
     experiment = nbnumba.experiment_from_options(SWEEP + "-N 1000")
@@ -116,10 +130,14 @@ def test_resolution_limits() -> None:
     for spots in (predicted_spots(limited), predicted_spots(experiment, 5e-10)):
         assert 0 < len(spots.hkl) < len(predicted_spots(experiment).hkl)
         assert np.linalg.norm(spots.hkl @ experiment.unit_cell.reciprocal, axis=1).max() <= 1.0 / 5e-10
-    behind = nbnumba.experiment_from_options(
-        STILL + "-beam_vector -1 0 0 -pix0_vector_mm 80 40 -40 --quirk pix0-unused=off".split(" --")[0]
-    )
-    assert len(predicted_spots(behind).hkl)
+    # A beam that runs away from the detector meets it straight back: half a wavelength is the limit.
+    backward = nbnumba.experiment_from_options(STILL + "-beam_vector -1 0 0 -pix0_vector_mm 80 40 -40")
+    backward = replace(backward, model=replace(backward.model, quirks={"pix0-unused": False}))
+    assert prediction.best_resolution(backward) == 0.6e-10
+    assert prediction.best_resolution(experiment) > 1e-10
+    spots = predicted_spots(replace(backward, sampling=replace(backward.sampling, dmin=0.62e-10)))
+    assert len(spots.hkl) > 0
+    assert np.linalg.norm(spots.hkl @ backward.unit_cell.reciprocal, axis=1).min() > 1.0 / 1e-10
     large = replace(experiment, crystal=replace(experiment.crystal, cell=(1e-6, 1e-6, 1e-6, 0.0, 0.0, 0.0)))
     with pytest.raises(
         ParameterError, match=r"sampling.dmin: the cell has too many reflections to .* A to predict them; give a larger one"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import tomllib
 import zlib
@@ -15,12 +16,13 @@ import numpy as np
 
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError
 from nbnumba.experiment.crystal import Crystal
+from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.experiment import PARTS, Experiment
-from nbnumba.experiment.part import Part
+from nbnumba.experiment.part import Part, shown
 from nbnumba.experiment.structure_factors import SOURCE, StructureFactors
 from nbnumba.files import check_writable, write_all
 from nbnumba.inputs.amplitudes import read_amplitudes
-from nbnumba.inputs.text import read_text
+from nbnumba.inputs.text import read_text, require_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +42,7 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     tables = {section: changed(getattr(experiment, section)) for section in PARTS}
     factors, mask = experiment.structure_factors, experiment.sampling.mask
     if factors.path is not None:
-        tables["structure_factors"]["path"] = os.path.relpath(factors.path, folder)
+        tables["structure_factors"]["path"] = text_of(os.path.relpath(factors.path, folder))
     elif factors.hkl is not None and factors.F is not None:
         tables["structure_factors"] |= {"hkl": factors.hkl.tolist(), "F": factors.F.tolist()}
     sources = experiment.sources
@@ -50,6 +52,15 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
         packed = base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode("ascii")
         tables["sampling"]["mask"] = {"shape": list(mask.shape), "packed": packed}
     return HEADING + tomli_w.dumps({section: table for section, table in tables.items() if table})
+
+
+def text_of(path: str) -> str:
+    """A file's name as TOML holds it. Raises ParameterError for one with bytes that are no text."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ParameterError("structure_factors.path", f"{path!r} cannot be saved, since it is not UTF-8 text; rename the file") from None
+    return path
 
 
 def changed(part: Part) -> dict[str, Any]:
@@ -92,13 +103,13 @@ def load_experiment(path: str | Path) -> Experiment:
     for section, part in IN_ORDER.items():
         table = tables.get(section, {})
         if not isinstance(table, dict):
-            raise InputFileError(path, f"{section} = {table!r} must be a table, [{section}]")
+            raise InputFileError(path, f"{section} = {shown(table)} must be a table, [{section}]")
         known = [f.name for f in fields(part)]
         if strange := sorted(set(table) - set(known)):
             raise InputFileError(path, f"[{section}] has no {strange[0]!r}; it has {', '.join(known)}")
         if part is StructureFactors and table.get("kind") == "model" and "path" in table and "model_resolution" not in table:
             table = table | {"model_resolution": model_resolution(path, parts)}
-        parts[section] = part_from_table(path, section, part, table)
+        parts[section] = part_from_table(path, section, part, table, parts)
     crystal, factors = parts["crystal"], parts["structure_factors"]
     if isinstance(crystal, Crystal) and isinstance(factors, StructureFactors) and factors.reflections is not None:
         if crystal.cell is None and crystal.a_matrix is None:
@@ -118,31 +129,34 @@ def model_resolution(path: Path, parts: dict[str, Part]) -> float:
         raise InputFileError(path, str(error)) from None
 
 
-def part_from_table(path: Path, section: str, part: type[Part], table: dict[str, Any]) -> Part:
+def part_from_table(path: Path, section: str, part: type[Part], table: dict[str, Any], before: Mapping[str, Part]) -> Part:
+    """A part as its table has it; before: the parts that stand before it."""
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     try:
         if section == "sampling" and "mask" in table:
-            arguments["mask"] = unpacked(table["mask"])
+            detector = before["detector"]
+            assert isinstance(detector, Detector)
+            arguments["mask"] = unpacked(table["mask"], detector.shape)
         if section == "structure_factors" and "path" in table:
             if not isinstance(table["path"], str) or not table["path"]:
                 raise ParameterError("structure_factors.path", f"{table['path']!r} is not a file name")
-            source = path.parent / table["path"]
+            source = require_regular(path.parent / table["path"])
             given = {name: value for name, value in arguments.items() if name in SOURCE}
             checked = part(**(given | {"path": source, "default_F": 1.0}))
             arguments |= {"path": source, **read_amplitudes(**{name: getattr(checked, name) for name in SOURCE})}
         elif section == "sources":
             for name in ("positions", "weights", "wavelengths"):
                 if name in table:
-                    arguments[name] = rectangular(section, name, table[name]).astype(np.float64)
+                    arguments[name] = numbers(section, name, table[name])
         elif section == "structure_factors" and "hkl" in table:
             arguments["hkl"] = rectangular(section, "hkl", table["hkl"])
-            arguments["F"] = None if "F" not in table else rectangular(section, "F", table["F"]).astype(np.float64)
+            arguments["F"] = None if "F" not in table else numbers(section, "F", table["F"])
         return part(**arguments)
     except InputFileError:
         raise
     except ParameterError as error:
         raise InputFileError(path, f"{error}") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputFileError(path, f"[{section}]: {error}") from None
 
 
@@ -154,13 +168,27 @@ def rectangular(section: str, name: str, values: Any) -> NDArray[Any]:
         raise ParameterError(f"{section}.{name}", "its rows must all have the same length") from None
 
 
-def unpacked(table: Any) -> NDArray[np.bool_]:
-    """The mask array of a configuration."""
+def numbers(section: str, name: str, values: Any) -> NDArray[np.float64]:
+    """A list of numbers, or of lists of them, as an array of floating point numbers."""
     try:
-        slow, fast = (int(n) for n in table["shape"])
-        bits = np.frombuffer(zlib.decompress(base64.b64decode(table["packed"], validate=True)), np.uint8)
-        if len(bits) != -(-slow * fast // 8):
+        return rectangular(section, name, values).astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ParameterError(f"{section}.{name}", f"holds something that is no number, or too large for one: {error}") from None
+
+
+def unpacked(table: Any, image: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask array of a configuration, of which no more is unpacked than the image (slow, fast) has pixels."""
+    try:
+        shape = tuple(int(n) for n in table["shape"])
+        if len(shape) != 2 or min(shape) < 1:
             raise ValueError
-        return np.unpackbits(bits, count=slow * fast).reshape(slow, fast).astype(bool)
-    except (KeyError, TypeError, ValueError, zlib.error):
+        if shape != image:
+            raise ParameterError("sampling.mask", f"has shape {shape}, the image (slow, fast) {image}")
+        size = -(-math.prod(image) // 8)
+        packed = base64.b64decode(table["packed"], validate=True)
+        bits = np.frombuffer(zlib.decompressobj().decompress(packed, size + 1), np.uint8)
+        if len(bits) != size:
+            raise ValueError
+        return np.unpackbits(bits, count=math.prod(image)).reshape(image).view(bool)
+    except (KeyError, TypeError, ValueError, OverflowError, zlib.error):
         raise ParameterError("sampling.mask", "is damaged; save the experiment again") from None

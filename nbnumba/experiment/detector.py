@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
-from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, choice, flag, quantity
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, choice, flag, quantity, shown
 
 CONVENTIONS = ("mosflm", "xds", "adxv", "denzo", "dials", "custom")
 PIXELS = Limits(1, 100_000)
+FORMULA = re.compile(r"[A-Za-z0-9_.()-]{1,40}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,18 @@ class Detector(Part):
     sensor_attenuation: float | None = quantity(
         None, "m", "attenuation depth of the sensor's material, 0: infinite; default: the sensor's thickness", NOT_NEGATIVE
     )
+    sensor_material: str | None = field(
+        default=None, metadata={"unit": "", "meaning": "chemical formula of the sensor's material, which headers of files state"}
+    )
     sensor_layers: int | None = quantity(None, "", "number of layers that the sensor is divided into", Limits(0, 10_000), whole=True)
     point_pixel: bool = flag(False, "solid angle by the inverse square alone")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sensor_material is not None and not (isinstance(self.sensor_material, str) and FORMULA.fullmatch(self.sensor_material)):
+            raise ParameterError(
+                self.where("sensor_material"), f"{shown(self.sensor_material)} is not a chemical formula such as Si or CdTe"
+            )
 
     @property
     def absorption(self) -> float:

@@ -73,9 +73,12 @@ class Experiment:
     @cached_property
     def frame(self) -> Frame:
         """Beam, axes and detector origin in the laboratory."""
+        import numpy as np
+
         from nbnumba.experiment.frame import resolve_frame
 
-        return resolve_frame(self.axes, self.detector, self.quirks)
+        with np.errstate(all="ignore"):
+            return resolve_frame(self.axes, self.detector, self.quirks)
 
     @cached_property
     def source_list(self) -> SourceList:
@@ -96,11 +99,13 @@ class Experiment:
         """Smallest d in m that the corners of the (planar) detector see, of any source: d = wavelength / (2 sin theta)."""
         import numpy as np
 
+        from nbnumba.experiment.vectors import unit
+
         frame, sources = self.frame, self.source_list
         height, width = self.detector.extent
-        corners = np.array([frame.pix0 + f * width * frame.fast_axis + s * height * frame.slow_axis for f in (0, 1) for s in (0, 1)])
-        directions = corners / np.linalg.norm(corners, axis=1, keepdims=True)
-        sine = np.sqrt((1.0 - (sources.incident @ directions.T).min(axis=1)) / 2.0)
+        corners = [frame.pix0 + f * width * frame.fast_axis + s * height * frame.slow_axis for f in (0, 1) for s in (0, 1)]
+        directions = np.array([unit(corner) for corner in corners])
+        sine = np.sqrt(np.clip((1.0 - (sources.incident @ directions.T).min(axis=1)) / 2.0, 1e-30, None))
         return float((sources.wavelength / (2.0 * sine)).min())
 
     @cached_property
@@ -162,7 +167,7 @@ class Experiment:
     def recommended_oversample(self) -> int:
         """Sub-pixels per pixel edge that resolve the crystal's shape transform (SCA-5)."""
         longest = max(n * edge for n, edge in zip(self.cells, self.unit_cell.lengths_and_angles, strict=False))
-        reciprocal_pixel = self.beam.wavelength * self.frame.distance / self.detector.pixel_size
+        reciprocal_pixel = self.beam.wavelength * abs(self.frame.distance) / self.detector.pixel_size
         return max(1, math.ceil(min(3.0 * longest / reciprocal_pixel, 1e9)))
 
     @cached_property
@@ -212,6 +217,17 @@ class Experiment:
         samples = rendered * self.steps * self.layers[0]
         if samples > MOST_SAMPLES:
             raise ParameterError("sampling.oversample", f"{samples:.1e} samples to render; {MOST_SAMPLES:.0e} is the most")
+        if "negative-back" in self.quirks_met and "negative-back" in self.quirks:
+            fields = {
+                "pix0": self.detector.pix0 and "pix0-unused" not in self.quirks,
+                "twotheta": self.detector.twotheta,
+                "rotations": True,
+            }
+            raise ParameterError(
+                f"detector.{next(name for name, there in fields.items() if there)}",
+                "turns the detector's back to the crystal, where the reference program counts negative photons; "
+                "--quirk forced-pivot=off -pivot sample swings it about the crystal, --quirk negative-back=off counts them as they are",
+            )
         mask = self.sampling.mask
         if mask is not None and mask.shape != self.detector.shape:
             raise ParameterError("sampling.mask", f"has shape {mask.shape}, the image (slow, fast) {self.detector.shape}")
@@ -225,12 +241,13 @@ class Experiment:
     def quirk_notes(self) -> list[str]:
         """A line for every quirk that is followed and changes the image, with the switch that puts it right."""
         followed = [BY_NAME[name] for name in self.quirks_met if name not in UNSAID and (name in self.quirks or name in SAID_ANYWAY)]
-        switches = {q.name: "" if q.name in SAID_ANYWAY else f"--quirk {q.name}=off: " for q in followed}
-        return [f"quirk {q.name}: {q.effect} ({switches[q.name]}{q.instead})" for q in followed]
+        return [f"quirk {q.name}: {q.effect} ({q.instead})" if q.name in SAID_ANYWAY else q.note for q in followed]
 
     @property
     def warnings(self) -> list[str]:
         """What was decided for the user, one line each."""
+        from nbnumba.experiment.rocking import gap_note
+
         spread, domains = self.crystal.mosaic_spread, self.crystal.mosaic_domains
         notes = [*self.other_cell]
         for name, given, clipped in zip("yz", self.crystal.size[1:], self.sample_size[1:], strict=True):
@@ -240,6 +257,9 @@ class Experiment:
             notes.append(f"mosaic spread without a number of domains: {self.mosaic[1]} domains are rendered")
         if self.detector.sensor_thickness and self.detector.sensor_attenuation is None:
             notes.append(f"attenuation depth of the sensor not given: taken as its thickness, {self.detector.sensor_thickness * 1e6:g} um")
+        if "negative-back" in self.quirks_met:
+            seen = "its sensor captures nothing" if self.detector.sensor_thickness else "as a surface it counts what comes from there"
+            notes.append(f"the crystal sees the detector's back: {seen}")
         if domains and domains > 1 and not spread:
             notes.append(f"{domains} mosaic domains without a mosaic spread: one domain is rendered")
         if self.oversample < self.recommended_oversample:
@@ -247,7 +267,7 @@ class Experiment:
                 f"intensity may vary across a pixel: the crystal asks for -oversample {self.recommended_oversample}, "
                 f"{self.oversample} is used"
             )
-        return notes
+        return notes + gap_note(self)
 
     @property
     def other_cell(self) -> list[str]:

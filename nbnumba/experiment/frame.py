@@ -117,6 +117,8 @@ def resolve_frame(axes: dict[str, Array], detector: Detector, quirks: frozenset[
     if detector.pix0 is not None and "pix0-unused" not in quirks:
         pix0 = np.array(detector.pix0)
 
+    if not np.isfinite(pix0).all():
+        raise ParameterError("detector.distance", f"and beam centre put the detector at {' '.join(f'{c:g}' for c in pix0)} m, too far away")
     close_distance = float(pix0 @ normal)
     if not abs(close_distance) > PARALLEL * length(pix0):
         field = "detector.pix0" if detector.pix0 is not None else "detector.twotheta"
@@ -162,14 +164,14 @@ def given_axes(beam: Beam, detector: Detector, goniometer: Goniometer, quirks: f
     axes = {name: np.array(vector, dtype=np.float64) for name, vector in AXES["custom"].items()}
     for name, (field, vector) in given.items():
         if vector is not None:
-            if length(vector) == 0.0 and name != "normal":
+            if not any(vector) and name != "normal":
                 raise ParameterError(field, "is a zero vector; give a direction")
             axes[name] = np.array(vector) if name == "twotheta" else unit(vector)
     across = cross(axes["fast"], axes["slow"])
     if length(across) < PARALLEL:
         raise ParameterError("detector.fast_axis", "is parallel to detector.slow_axis (-sdet_vector); give two different directions")
     replaced = length(detector.normal or AXES["custom"]["normal"]) != 1.0
-    if replaced and ("normal-replaced" in quirks or length(detector.normal or ()) == 0.0):
+    if replaced and ("normal-replaced" in quirks or not any(detector.normal or ())):
         axes["normal"] = unit(across)
     return axes
 

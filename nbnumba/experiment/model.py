@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import Part, choice
+from nbnumba.experiment.part import Part, choice, shown
 from nbnumba.experiment.quirks import NAMES
 
 PRESETS = ("reference", "c-parity", "physics")
+
+
+def is_name(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def is_finite(value: object) -> bool:
+    """Whether this is a number that a float can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def is_flag(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +42,26 @@ class Model(Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        contents = (("stages", str, "kind = name"), ("parameters", int | float, "name = number"), ("quirks", bool, "name = true or false"))
-        for name, kind, wanted in contents:
+        contents = (
+            ("stages", is_name, "kind = name"),
+            ("parameters", is_finite, "name = finite number"),
+            ("quirks", is_flag, "name = true or false"),
+        )
+        for name, fits, wanted in contents:
             entries = getattr(self, name)
             if not isinstance(entries, Mapping):
-                raise ParameterError(self.where(name), f"{entries!r} must be a table of {wanted}")
+                raise ParameterError(self.where(name), f"{shown(entries)} must be a table of {wanted}")
             for key, value in entries.items():
-                if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-                    raise ParameterError(self.where(f"{name}.{key}"), f"{value!r} does not fit; {name} has the form {wanted}")
+                if not isinstance(key, str):
+                    raise ParameterError(self.where(name), f"{shown(key)} is not a name; {name} has the form {wanted}")
+                if not fits(value):
+                    raise ParameterError(self.where(f"{name}.{key}"), f"{shown(value)} does not fit; {name} has the form {wanted}")
             object.__setattr__(self, name, MappingProxyType(dict(entries)))
         if unknown := sorted(set(self.quirks) - set(NAMES)):
             near = difflib.get_close_matches(unknown[0], NAMES, 3)
             raise ParameterError(
-                self.where("quirks"), f"no quirk {unknown[0]!r}; {'the nearest are' if near else 'there are'} {', '.join(near or NAMES)}"
+                self.where("quirks"),
+                f"no quirk {shown(unknown[0])}; {'the nearest are' if near else 'there are'} {', '.join(near or NAMES)}",
             )
 
         rotation, carries = self.stages.get("rotation"), self.quirks.get("phi-carryover")
@@ -55,4 +76,6 @@ class Model(Part):
     def _has_by_default(self, name: str) -> bool:
         if name == "phi-carryover":
             return self.stages.get("rotation", self.preset) == "c-parity"
+        if name == "reference-header":
+            return self.preset == "c-parity"
         return self.preset != "physics" and name != "implicit-dump"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
+from numbers import Real
 from typing import Any
 
 from nbnumba.errors import ParameterError
@@ -21,7 +23,7 @@ class Limits:
 
     def problem(self, value: float, scale: float = 1.0) -> str:
         """What is wrong with a value, in words; empty if nothing is. ``scale`` converts the limits to the user's unit."""
-        if not math.isfinite(value):
+        if not abs(value) <= sys.float_info.max:  # whole numbers know no limit
             return "must be a finite number"
         if value < self.low or (self.open_low and value == self.low):
             return f"must be {'greater than' if self.open_low else 'at least'} {self.low * scale:.10g}"
@@ -29,6 +31,8 @@ class Limits:
             return f"must be {'less than' if self.open_high else 'at most'} {self.high * scale:.10g}"
         return ""
 
+
+LONGEST = 80  # characters of a value in a message
 
 POSITIVE = Limits(low=0.0, open_low=True)
 NOT_NEGATIVE = Limits(low=0.0)
@@ -58,11 +62,10 @@ class Part:
         for f in fields(self):
             if "limits" in f.metadata:
                 self._check_numbers(f)
-            elif "allowed" in f.metadata and getattr(self, f.name) not in f.metadata["allowed"]:
-                given, allowed = getattr(self, f.name), ", ".join(word for word in f.metadata["allowed"] if word)
-                raise ParameterError(self.where(f.name), f"{given!r} is not one of {allowed}")
-            elif "flag" in f.metadata and getattr(self, f.name) not in (True, False, f.default):
-                raise ParameterError(self.where(f.name), f"{getattr(self, f.name)!r} must be true or false")
+            elif "allowed" in f.metadata:
+                self._check_word(f)
+            elif "flag" in f.metadata:
+                self._check_flag(f)
 
     @classmethod
     def where(cls, name: str) -> str:
@@ -74,30 +77,58 @@ class Part:
         """The part's name in a configuration file."""
         return "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__).lstrip("_")
 
-    def _check_numbers(self, f: Field[Any]) -> None:
-        given, size, kind = getattr(self, f.name), f.metadata["size"], int if f.metadata["whole"] else float
+    def _check_word(self, f: Field[Any]) -> None:
+        given, allowed = getattr(self, f.name), f.metadata["allowed"]
+        if not (given is None or isinstance(given, str)) or given not in allowed:
+            raise ParameterError(self.where(f.name), f"{shown(given)} is not one of {', '.join(word for word in allowed if word)}")
+
+    def _check_flag(self, f: Field[Any]) -> None:
+        given = in_python(getattr(self, f.name))
         if given is None and f.default is None:
             return
-        if hasattr(given, "tolist"):  # a NumPy array or scalar
-            given = given.reshape(-1).tolist() if size else given.tolist()
+        if not isinstance(given, Real) or given not in (0, 1):
+            raise ParameterError(self.where(f.name), f"{shown(given)} must be true or false")
+        object.__setattr__(self, f.name, bool(given))
+
+    def _check_numbers(self, f: Field[Any]) -> None:
+        kind: Any = int if f.metadata["whole"] else float
+        given, size = getattr(self, f.name), f.metadata["size"]
+        if given is None and f.default is None:
+            return
+        given = in_python(given.reshape(-1) if size and hasattr(given, "reshape") else given)
         values = list(given) if size and isinstance(given, Sequence) and not isinstance(given, str) else [given]
         if size and len(values) != size:
-            raise ParameterError(self.where(f.name), f"needs {size} numbers, got {given!r}")
+            raise ParameterError(self.where(f.name), f"needs {size} numbers, got {shown(given)}")
         numbers = []
-        for value in values:
+        for value in map(in_python, values):
             try:
-                if isinstance(value, str | bytes | bool):
+                if isinstance(value, bool) or not isinstance(value, Real):
                     raise TypeError
                 number = kind(value)
-                exact = number == value or not math.isfinite(value)
-            except (TypeError, ValueError, OverflowError):
-                raise ParameterError(self.where(f.name), f"{value!r} is not a number") from None
-            problem = f.metadata["limits"].problem(number) or ("" if exact else "must be a whole number")
+                problem = f.metadata["limits"].problem(number) or ("" if kind is float or number == value else "must be a whole number")
+            except OverflowError:
+                raise ParameterError(self.where(f.name), f"{shown(value)}: must be a finite number") from None
+            except (TypeError, ValueError):
+                raise ParameterError(self.where(f.name), f"{shown(value)} is not a number") from None
             if problem:
                 unit = f" {f.metadata['unit']}" if f.metadata["unit"] else ""
-                raise ParameterError(self.where(f.name), f"{value!r}{unit}: {problem}")
+                raise ParameterError(self.where(f.name), f"{shown(value)}{unit}: {problem}")
             numbers.append(number)
         object.__setattr__(self, f.name, tuple(numbers) if size else numbers[0])
+
+
+def in_python(value: Any) -> Any:
+    """What a NumPy array or scalar holds as lists and numbers of Python; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def shown(value: Any) -> str:
+    """A value of any kind in a message: one line, cut where it is long."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # whatever a stranger's object, or Python's limit of digits, has to say
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def default_of(f: Field[Any]) -> Any:

@@ -1,7 +1,7 @@
 """What the reference program does where one would not expect it, as switches (specs/presets.md).
 
-The preset ``c-parity`` has all of them on but ``implicit-dump``, ``reference`` all of those but ``phi-carryover``, ``physics`` none;
-``model.quirks`` and ``--quirk`` switch single ones.
+The preset ``c-parity`` has all of them on but ``implicit-dump``, ``reference`` all of those but ``phi-carryover`` and
+``reference-header``, ``physics`` none; ``model.quirks`` and ``--quirk`` switch single ones.
 """
 
 from __future__ import annotations
@@ -23,9 +23,14 @@ class Quirk:
     instead: str
     bites: Callable[[Experiment], bool]
 
+    @property
+    def note(self) -> str:
+        """That it is followed, with the switch that puts it right."""
+        return f"quirk {self.name}: {self.effect} (--quirk {self.name}=off: {self.instead})"
+
 
 # Without any of these every term has a weight of its own, and there is no running product.
-TERM_QUIRKS = frozenset({"first-sample-factors", "last-layer-capture", "water-squared", "source-weights"})
+TERM_QUIRKS = frozenset({"first-sample-factors", "last-layer-capture", "water-squared", "dmin-cuts-water", "source-weights"})
 
 
 def divides_pixels(experiment: Experiment) -> bool:
@@ -59,16 +64,18 @@ def pivot_is_forced(experiment: Experiment) -> bool:
     return bool(forced and detector.pivot and detector.pivot != forced and (turned or has_unused_close_point(experiment)))
 
 
+def is_seen_from_behind(experiment: Experiment) -> bool:
+    """Whether the crystal sees the back of a detector whose solid angle has a sign."""
+    quirks, detector, geometry = experiment.quirks, experiment.detector, experiment.model.stages.get("geometry", "planar")
+    has_sign = geometry in ("planar", "planar-depth") or (geometry == "curved" and "curved-axes" in quirks)
+    return has_sign and not detector.point_pixel and experiment.frame.close_distance < 0.0
+
+
 def normal_is_replaced(experiment: Experiment) -> bool:
     from nbnumba.experiment.vectors import length
 
     normal = experiment.detector.normal
     return experiment.detector.convention == "custom" and normal is not None and length(normal) != 1.0
-
-
-def header_centre_is_off(experiment: Experiment) -> bool:
-    frame, half = experiment.frame, experiment.detector.pixel_size / 2.0
-    return max(abs(frame.beam_x - frame.beam_slow + half), abs(frame.beam_y - frame.beam_fast + half)) > 1e-6 * half
 
 
 QUIRKS: tuple[Quirk, ...] = (
@@ -115,10 +122,22 @@ QUIRKS: tuple[Quirk, ...] = (
         lambda e: e.detector.sensor_thickness > 0.0 and bool(e.detector.sensor_layers),
     ),
     Quirk(
+        "layer-fronts",
+        "sensor layers sit at their front planes, with the solid angle of the first",
+        "they are at the mean depth of what they absorb",
+        lambda e: e.detector.sensor_thickness > 0.0 and e.model.stages.get("geometry", "planar") == "planar",
+    ),
+    Quirk(
         "water-squared",
-        "the water background grows with the square of the fluence",
+        "the water background grows with the square of the fluence, and falls with the number of steps",
         "it is proportional to the fluence",
         lambda e: e.background.water_size > 0.0,
+    ),
+    Quirk(
+        "dmin-cuts-water",
+        "-dmin cuts the water background as well, with a hard edge",
+        "it cuts reflections alone",
+        lambda e: e.background.water_size > 0.0 and e.sampling.dmin > e.finest_d,
     ),
     Quirk(
         "interpolation-latch",
@@ -138,8 +157,8 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         "misset-cap",
-        "random orientations are not uniform: a cap of 90 rad stands for 90 degrees",
-        "they are uniform over all rotations",
+        "random orientations are not uniform: a cap of 90 rad stands for 90 degrees; seeds 0 and 1 give the same",
+        "they are uniform over all rotations, another one for every seed",
         lambda e: e.crystal.random_orientation_seed is not None,
     ),
     Quirk(
@@ -165,6 +184,12 @@ QUIRKS: tuple[Quirk, ...] = (
         "after a twotheta swing, distance and beam centre are worked out with the detector's angle before it",
         "with the angle after it",
         lambda e: e.detector.twotheta != 0.0,
+    ),
+    Quirk(
+        "negative-back",
+        "the photons of a detector that is seen from behind are negative",
+        "they are positive",
+        is_seen_from_behind,
     ),
     Quirk(
         "custom-centre",
@@ -204,15 +229,15 @@ QUIRKS: tuple[Quirk, ...] = (
         lambda e: e.mosaic[1] > 1,
     ),
     Quirk(
-        "header-centre",
-        "BEAM_CENTER_X and _Y of an SMV header are the numbers given, in whatever convention",
-        "they are MOSFLM's X and Y, as readers of SMV expect",
-        header_centre_is_off,
+        "reference-header",
+        "SMV headers are the reference program's, with BEAMLINE=fake and BEAM_CENTER in whatever convention: DIALS misreads them",
+        "they are an ADSC detector's, which DIALS reads",
+        lambda e: False,  # known to the writer of files
     ),
     Quirk(
         "header-reading",
-        "a keyword of -img and -mask is the last that ends so, a mask's beam centre is flipped, the byte order ignored, TWOTHETA dropped",
-        "keywords are exact, nothing is flipped, either byte order is read, TWOTHETA is used",
+        "a keyword of -img and -mask is the last that ends so, BEAM_CENTER in -mosflm's words, a mask's flipped, TWOTHETA dropped",
+        "keywords are exact, BEAM_CENTER is DIALS's, from the corner of the first pixel, nothing is flipped, TWOTHETA is used",
         lambda e: False,  # known to the reader of the header
     ),
     Quirk(
@@ -223,7 +248,7 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         "sequential-noise",
-        "noise comes from one stream, so that a pixel depends on all before it",
+        "noise comes from one stream, so that a pixel depends on all before it; from 1e5 to 1e6 photons its variance is off by up to 15 %",
         "noise depends on seed and pixel alone",
         lambda e: False,  # known to the writer of noise, not to the experiment
     ),

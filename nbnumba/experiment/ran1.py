@@ -76,9 +76,8 @@ def normal_rotation(spread: float, deviates: Ran1) -> Array:
     return about(random_axis(r1, r2), spread * deviate)
 
 
-def uniform_rotation(deviates: Ran1) -> Array:
-    """A random rotation (3, 3), uniform over all of them, from three deviates (K. Shoemake, Graphics Gems III, 1992)."""
-    u1, u2, u3 = (deviates.uniform() for _ in range(3))
+def uniform_rotation(u1: float, u2: float, u3: float) -> Array:
+    """A random rotation (3, 3), uniform over all of them, from three deviates in [0, 1) (K. Shoemake, Graphics Gems III, 1992)."""
     x, y = math.sqrt(1.0 - u1) * math.sin(2.0 * math.pi * u2), math.sqrt(1.0 - u1) * math.cos(2.0 * math.pi * u2)
     z, w = math.sqrt(u1) * math.sin(2.0 * math.pi * u3), math.sqrt(u1) * math.cos(2.0 * math.pi * u3)
     sine = math.sqrt(x * x + y * y + z * z) or 1.0

@@ -46,7 +46,10 @@ class Sampling(Part):
         if self.mask is not None:
             import numpy as np
 
-            mask = np.asarray(self.mask)
+            try:
+                mask = np.asarray(self.mask)
+            except ValueError:
+                raise ParameterError(self.where("mask"), "its rows must all have the same length") from None
             if mask.ndim != 2 or not (mask.dtype == bool or np.issubdtype(mask.dtype, np.integer)):
                 raise ParameterError(self.where("mask"), f"must be a [slow, fast] array of true and false, not {mask.dtype} {mask.shape}")
             mask = mask != 0

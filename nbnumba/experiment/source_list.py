@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.vectors import Array, cross, rotate_about, unit
+from nbnumba.experiment.vectors import Array, cross, rotate_each, unit
 
 if TYPE_CHECKING:
     from nbnumba.experiment.sources import Grid, Sources
@@ -53,16 +54,12 @@ def gridded(sources: Sources, wavelength: float, axes: dict[str, Array]) -> Sour
         raise ParameterError("sources", f"{horizontal.steps} x {vertical.steps} x {spectrum.steps} sources; {MOST_SOURCES} are the most")
     across = unit(cross(incident, field))
     wavelengths = wavelength * (1.0 + values(spectrum))
-    directions = [
-        rotate_about(rotate_about(incident, field, v), across, h)
-        for h in values(horizontal)
-        for v in values(vertical)
-        if not (sources.round and outside_ellipse(horizontal, vertical, h, v))
-    ]
-    if not directions:
+    turned = rotate_each(rotate_each(incident, field, values(vertical)), across, values(horizontal))
+    directions = turned[~outside_ellipse(horizontal, vertical)] if sources.round else turned.reshape(-1, 3)
+    if not len(directions):
         raise ParameterError("sources.round", "leaves no source of the divergence grid; use the whole grid")
     return SourceList(
-        incident=np.repeat(np.array(directions, np.float64), len(wavelengths), axis=0),
+        incident=np.repeat(directions, len(wavelengths), axis=0),
         wavelength=np.tile(wavelengths, len(directions)),
         weight=np.ones(len(wavelengths) * len(directions)),
     )
@@ -72,11 +69,11 @@ def values(grid: Grid) -> Array:
     return np.asarray(grid.step * np.arange(grid.steps) - grid.span / 2.0, np.float64)
 
 
-def outside_ellipse(horizontal: Grid, vertical: Grid, h: float, v: float) -> bool:
-    """Whether a point is in the corners of the grid; a grid of one row or column has none."""
+def outside_ellipse(horizontal: Grid, vertical: Grid) -> NDArray[np.bool_]:
+    """Which points are in the corners of the grid, [horizontal, vertical]; a grid of one row or column has none."""
     if not horizontal.span or not vertical.span:
-        return False
-    radii = [
-        (x * x - grid.step * grid.step / 4.0 * (1 - grid.steps % 2)) / grid.span / grid.span for grid, x in ((horizontal, h), (vertical, v))
-    ]
-    return sum(radii) * 4.0 > 1.1
+        return np.zeros((horizontal.steps, vertical.steps), bool)
+    across, along = (
+        (values(grid) ** 2 - grid.step * grid.step / 4.0 * (1 - grid.steps % 2)) / grid.span / grid.span for grid in (horizontal, vertical)
+    )
+    return np.asarray((across[:, np.newaxis] + along) * 4.0 > 1.1)

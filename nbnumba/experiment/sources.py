@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 MOST_STEPS = 100_000
+FARTHEST = 1e12  # m, of a source from the crystal
+FAINTEST = 1e-100  # least weight of a source that has one
 
 
 class Grid(NamedTuple):
@@ -59,19 +61,21 @@ class Sources(Part):
 
         try:
             arrays = [np.asarray(v, dtype=np.float64) for v in (positions, weights, wavelengths)]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ParameterError(self.where("positions"), "positions, weights and wavelengths must be arrays of numbers") from None
         places, brightness, lengths = arrays
         if places.ndim != 2 or places.shape[1] != 3 or not len(places) or not (brightness.shape == lengths.shape == places.shape[:1]):
             shapes = ", ".join(str(v.shape) for v in arrays)
             raise ParameterError(self.where("positions"), f"needs positions (n, 3), weights (n,) and wavelengths (n,); got {shapes}")
-        if np.isinf(places).any():
-            raise ParameterError(self.where("positions"), "must be finite numbers, or NaN where the beam's own are meant")
+        if (np.abs(places) > FARTHEST).any():
+            raise ParameterError(
+                self.where("positions"), f"must be at most {FARTHEST:g} m from the crystal, or NaN where the beam's own are meant"
+            )
         if not ((np.isnan(lengths)) | ((lengths >= 1e-14) & (lengths <= 1e-6))).all():
             raise ParameterError(self.where("wavelengths"), "must be between 1e-14 and 1e-6 m, or NaN where the beam's own is meant")
         known = np.where(np.isnan(brightness), 1.0, brightness)
-        if not np.isfinite(known).all() or known.min() < 0.0 or known.sum() == 0.0:
-            raise ParameterError(self.where("weights"), "must not be negative, and not all of them 0")
+        if not ((known == 0.0) | ((known >= FAINTEST) & (known <= 1.0 / FAINTEST))).all() or not known.any():
+            raise ParameterError(self.where("weights"), f"must be 0 or between {FAINTEST:g} and {1.0 / FAINTEST:g}, and not all of them 0")
         for name, array in zip(("positions", "weights", "wavelengths"), arrays, strict=True):
             object.__setattr__(self, name, array)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Part, choice, flag, quantity
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Part, choice, flag, quantity, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,9 +44,9 @@ class StructureFactors(Part):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.column is not None and (not isinstance(self.column, str) or not self.column):
-            raise ParameterError(self.where("column"), f"{self.column!r} is not the name of a column")
+            raise ParameterError(self.where("column"), f"{shown(self.column)} is not the name of a column")
         if self.reflections is not None and not hasattr(self.reflections, "space_group"):
-            raise ParameterError(self.where("reflections"), f"{self.reflections!r} was not read from a file of structure factors")
+            raise ParameterError(self.where("reflections"), f"{shown(self.reflections)} was not read from a file of structure factors")
         if (self.hkl is None) != (self.F is None):
             raise ParameterError(self.where("hkl"), "hkl and F have to be given together")
         if self.hkl is None or self.F is None:
@@ -71,8 +71,8 @@ class StructureFactors(Part):
             raise ParameterError(self.where("hkl"), f"indices must be integers, got {hkl.dtype}")
         if not np.isfinite(F).all():
             raise ParameterError(self.where("F"), f"amplitude {F[~np.isfinite(F)][0]} is not a finite number")
-        if np.abs(hkl).max() > LARGEST_INDEX:
-            raise ParameterError(self.where("hkl"), f"index {np.abs(hkl).max()} is larger than {LARGEST_INDEX}")
+        if most := [index for index in (int(hkl.max()), int(hkl.min())) if abs(index) > LARGEST_INDEX]:
+            raise ParameterError(self.where("hkl"), f"index {most[0]} is larger than {LARGEST_INDEX}")
         if self.path is None and (pair := contradiction(hkl, F)) is not None:
             first, second = pair
             index = " ".join(str(v) for v in hkl[first])

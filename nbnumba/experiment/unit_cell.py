@@ -14,6 +14,7 @@ from nbnumba.experiment.vectors import Array, cross, length, rotate_xyz
 
 ANGSTROM = 1e-10
 SHORTEST, LONGEST = 1e-12, 1e-3  # m, of a cell's edges
+ORIENTATION = 2**64 - 1  # stands in Philox's key where noise has the number of an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +123,15 @@ def standard_setting(cell: CellParameters, keep_angles: bool) -> Array:
     )
 
 
+def counter_deviates(seed: int) -> list[float]:
+    """Three deviates in [0, 1) that have nothing to do with those of the next seed: Philox's first numbers for the seed (EXP-7)."""
+    raw = np.random.Philox(key=np.array([seed, ORIENTATION], np.uint64)).random_raw(3)
+    return [int(number >> np.uint64(11)) * 2.0**-53 for number in raw]
+
+
 def random_misset(seed: int, uniform: bool) -> tuple[float, float, float]:
     """Missetting angles of a random orientation: uniform over all rotations, or the reference program's cap of 90 rad."""
-    deviates = Ran1(seed)
-    rotation = uniform_rotation(deviates) if uniform else cap_rotation(90.0, deviates)
+    rotation = uniform_rotation(*counter_deviates(seed)) if uniform else cap_rotation(90.0, Ran1(seed))
     return (
         math.atan2(rotation[2, 1], rotation[2, 2]),
         math.atan2(-rotation[2, 0], math.hypot(rotation[2, 1], rotation[2, 2])),

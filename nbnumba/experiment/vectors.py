@@ -17,7 +17,9 @@ def length(v: Sequence[float] | Array) -> float:
 
 def unit(v: Sequence[float] | Array) -> Array:
     """v divided by its length; a zero vector stays zero."""
-    return np.asarray(v, dtype=np.float64) / (length(v) or 1.0)
+    array = np.asarray(v, dtype=np.float64)
+    array = np.ldexp(array, -math.frexp(float(np.abs(array).max()))[1])  # so that squares neither overflow nor vanish
+    return array / (length(array) or 1.0)
 
 
 def cross(u: Array, v: Array) -> Array:
@@ -43,3 +45,9 @@ def rotate_about(v: Array, axis: Array, angle: float) -> Array:
     c, s = math.cos(angle), math.sin(angle)
     along = (v @ axis)[..., np.newaxis] * (1.0 - c)
     return axis * along + v * c + cross(axis, v) * s
+
+
+def rotate_each(v: Array, axis: Array, angles: Array) -> Array:
+    """The same by every one of the angles (n,): (n, ..., 3)."""
+    c, s = (f(angles).reshape(-1, *[1] * v.ndim) for f in (np.cos, np.sin))
+    return np.asarray(axis * (v @ axis)[..., np.newaxis] * (1.0 - c) + v * c + cross(axis, v) * s)

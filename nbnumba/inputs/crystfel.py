@@ -36,7 +36,12 @@ def read_geom(path: str | Path, distance: float | None = None) -> Recorded:
     distance: in m, from the crystal to the panel along the beam where the file leaves it to the data (clen = /LCLS/...).
     """
     path = Path(path)
-    common, panels = entries(path)
+    with np.errstate(all="ignore"):  # what overflows is found not to be finite
+        return of_one_panel(path, distance, *entries(path))
+
+
+def of_one_panel(path: Path, distance: float | None, common: Entries, panels: dict[str, Entries]) -> Recorded:
+    """The same from what is stated for all, and for each panel."""
     if len(panels) != 1:
         raise InputFileError(path, f"the detector has {len(panels) or 'no'} panels; {ONE_PANEL}")
     panel = next(iter(panels.values()))
@@ -67,7 +72,7 @@ def entries(path: Path) -> tuple[Entries, dict[str, Entries]]:
     """What is stated for all, and for every panel its own over what was stated for all before the panel began."""
     common: Entries = {}
     panels: dict[str, Entries] = {}
-    for row, line in enumerate(lines(read_text(path)), 1):
+    for row, line in enumerate(lines(read_text(path, comment=";")), 1):
         meant = line.partition(";")[0].strip()
         if not meant:
             continue
@@ -146,5 +151,9 @@ def wavelength(path: Path, common: Entries) -> float | None:
     for name, worth in (("wavelength", WAVELENGTHS), ("photon_energy", ENERGIES)):
         if name in common and not common[name].value.startswith("/"):
             value = positive(path, name, measured(path, name, common[name], worth))
-            return value if name == "wavelength" else units.wavelength_from_energy(value)
+            if name == "wavelength":
+                return value
+            if slip := units.slip_in_energy(value):
+                raise InputFileError(path, f"{name}: {slip}", common[name].line)
+            return units.wavelength_from_energy(value)
     return None

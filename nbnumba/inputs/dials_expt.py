@@ -27,6 +27,7 @@ from nbnumba.inputs.recorded import (
     first_corner,
     in_scan,
     kahn_fraction,
+    not_a_count,
     pixels,
     positive,
     reciprocal_rows,
@@ -38,7 +39,18 @@ from nbnumba.inputs.text import read_text
 PER_METRE = 1000.0  # mm
 ANGSTROM = 1e-10
 PARALLAX = "ParallaxCorrectedPxMmStrategy"
+SHOWN = 60  # characters of a value in a message
 DEPTH = 100  # of a detector's hierarchy
+NUMERIC = "iufO"  # kinds of NumPy arrays whose elements may be numbers; whole numbers beyond 64 bits are objects
+
+
+def as_json(found: Any) -> str:
+    """A value as the file has it, cut to what a message can hold."""
+    try:
+        text = json.dumps(found)
+    except (ValueError, RecursionError):
+        return "what is there"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 class Node:
@@ -71,14 +83,14 @@ class Node:
     def as_numbers(self, name: str, found: Any, shape: tuple[int, ...]) -> Array:
         """What was found under this name, as such an array. Raises InputFileError."""
         try:
-            read = np.array(found, dtype=np.float64)
-            array = read.reshape(shape)
-        except (ValueError, TypeError):
+            read = np.array(found)
+            array = read.astype(np.float64).reshape(shape) if read.dtype.kind in NUMERIC else np.full((), math.nan)
+        except (ValueError, TypeError, OverflowError, RecursionError):
             array = np.full((), math.nan)
-        if not np.isfinite(array).all() or isinstance(found, str | bool) or array.size == 0:
+        if not np.isfinite(array).all() or array.size == 0:
             rows = "several times " if -1 in shape else ""
             wanted = f"{rows}{abs(math.prod(shape))} finite number{'s' if shape else ''}"
-            raise InputFileError(self.path, f"{self.where}.{name} = {json.dumps(found)[:60]} is not {wanted}")
+            raise InputFileError(self.path, f"{self.where}.{name} = {as_json(found)} is not {wanted}")
         return array
 
     def number(self, key: str) -> float:
@@ -87,9 +99,12 @@ class Node:
 
     def whole(self, key: str) -> int:
         """One whole number."""
-        value = self.number(key)
-        if not value.is_integer():
-            raise InputFileError(self.path, f"{self.where}.{key} = {value:g} is not a whole number")
+        return self.as_whole(key, self.number(key))
+
+    def as_whole(self, name: str, value: float) -> int:
+        """What was found under this name, as a whole number that is a number of something. Raises InputFileError."""
+        if problem := not_a_count(value):
+            raise InputFileError(self.path, f"{self.where}.{name} = {value:g} {problem}")
         return int(value)
 
 
@@ -99,6 +114,12 @@ def read_expt(path: str | Path, image: int | None = None, index: int | None = No
     image: its number as the scan's image_range counts, by default the first; index: of the experiment, from 0.
     """
     path = Path(path)
+    with np.errstate(all="ignore"):  # what overflows is found not to be finite
+        return from_json(path, image, index)
+
+
+def from_json(path: Path, image: int | None, index: int | None) -> Recorded:
+    """The same."""
     try:
         content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
@@ -113,9 +134,10 @@ def read_expt(path: str | Path, image: int | None = None, index: int | None = No
         raise InputFileError(path, f"{experiment.where} has no {'beam' if beam is None else 'detector'}; export it with its geometry")
     goniometer, scan, crystal = models["goniometer"], models["scan"], models["crystal"]
 
-    first, last, start, width = sweep(scan)
+    first, last = image_range(scan)
     number = in_scan(path, image, first, last)
     at = number - first
+    start, width = rotated(scan, at, last - first + 1)
     fixed, setting, axis = rotations(goniometer, at, last - first + 1)
     A = orientation(crystal, at, last - first + 1)
     spindle = None if axis is None else direction(path, "goniometer.rotation_axis", setting @ axis)
@@ -123,12 +145,12 @@ def read_expt(path: str | Path, image: int | None = None, index: int | None = No
         **beam_values(beam, at, last - first + 1),
         **panel_values(detector),
         spindle_axis=spindle,
-        phi_start=0.0 if spindle is None else units.radians(start + at * width),
+        phi_start=0.0 if spindle is None else units.radians(start),
         oscillation=0.0 if spindle is None else units.radians(width),
         number=number,
         exposure_time=exposure_time(scan, at),
     )
-    return Recorded(exposure, None if A is None else (setting @ fixed @ A).T / ANGSTROM)
+    return Recorded(exposure, None if A is None else (setting @ fixed @ A).T / ANGSTROM, notes=unused_sensor(detector))
 
 
 def chosen(file: Node, index: int | None) -> Node:
@@ -150,38 +172,51 @@ def model(file: Node, experiment: Node, name: str) -> Node | None:
     if not experiment.has(name):
         return None
     index, listed = experiment.content[name], file.list(name)
-    if not isinstance(index, int) or not 0 <= index < len(listed):
-        raise InputFileError(file.path, f"{experiment.where}.{name} = {json.dumps(index)[:60]} is not an index of the list {name!r}")
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(listed):
+        raise InputFileError(file.path, f"{experiment.where}.{name} = {as_json(index)} is not an index of the list {name!r}")
     return None if listed[index] is None else Node(file.path, name, listed[index])
 
 
-def sweep(scan: Node | None) -> tuple[int, int, float, float]:
-    """Number of the first image and of the last, start angle of the first and width of each in degrees; without a scan one still."""
+def image_range(scan: Node | None) -> tuple[int, int]:
+    """Number of the first image and of the last; without a scan one still."""
     if scan is None:
-        return 1, 1, 0.0, 0.0
-    first, last = (int(v) for v in scan.numbers("image_range", 2))
+        return 1, 1
+    first, last = (scan.as_whole("image_range", value) for value in scan.numbers("image_range", 2).tolist())
     if last < first:
         raise InputFileError(scan.path, f"scan.image_range = {first} {last} holds no image")
+    return first, last
+
+
+def rotated(scan: Node | None, at: int, images: int) -> tuple[float, float]:
+    """Start angle and width of an image in degrees."""
+    if scan is None:
+        return 0.0, 0.0
     if not scan.has("properties"):
         start, width = scan.numbers("oscillation", 2).tolist() if scan.has("oscillation") else (0.0, 0.0)
-        return first, last, start, width
+        return start + at * width, width
     # Since dxtbx 3.17 a scan lists the start of every image, and the width where there is one image only.
     listed = scan.node("properties")
     if not listed.has("oscillation"):
-        return first, last, 0.0, 0.0
-    starts = listed.numbers("oscillation", -1)
-    if len(starts) > 1:
-        return first, last, float(starts[0]), float(starts[1] - starts[0])
-    return first, last, float(starts[0]), float(listed.numbers("oscillation_width", -1)[0]) if listed.has("oscillation_width") else 0.0
+        return 0.0, 0.0
+    starts = listed.numbers("oscillation", -1).tolist()
+    if len(starts) != images:
+        raise InputFileError(scan.path, f"{listed.where}.oscillation has {len(starts)} angles; a scan of {images} images has {images}")
+    if images > 1:
+        return starts[at], starts[1] - starts[0]
+    return starts[0], float(listed.numbers("oscillation_width", -1)[0]) if listed.has("oscillation_width") else 0.0
 
 
 def exposure_time(scan: Node | None, at: int) -> float | None:
-    """Of the image, in s; None where it is not stated, or 0."""
+    """Of the image, in s; None where it is not stated, or 0. The last that is listed stands for those that are not, as in dxtbx."""
     holder = scan.node("properties") if scan and scan.has("properties") else scan
     if holder is None or not holder.has("exposure_time"):
         return None
-    times = holder.list("exposure_time")
-    return (holder.as_numbers("exposure_time", times[at], ()).item() or None) if at < len(times) else None
+    found = holder.content["exposure_time"]
+    times = found if isinstance(found, list) else [found]
+    if not times:
+        return None
+    time = holder.as_numbers("exposure_time", times[min(at, len(times) - 1)], ()).item()
+    return positive(holder.path, f"{holder.where}.exposure_time", time) if time else None
 
 
 def between(node: Node, key: str, at: int, images: int, *shape: int) -> Array | None:
@@ -296,12 +331,39 @@ def panel_values(detector: Node) -> dict[str, Any]:
         "fast_axis": fast_axis,
         "slow_axis": slow_axis,
     }
-    strategy = panel.node("px_mm_strategy").content.get("type") if panel.has("px_mm_strategy") else None
-    if strategy == PARALLAX and panel.has("thickness") and panel.has("mu"):
-        thickness, mu = panel.number("thickness"), panel.number("mu")
-        if thickness > 0.0 and mu > 0.0:
-            found |= {"sensor_thickness": thickness / PER_METRE, "sensor_attenuation": 1.0 / (mu * PER_METRE)}
+    thickness, mu = sensor(panel)
+    if corrects_parallax(panel) and thickness > 0.0 and mu > 0.0:
+        found |= {"sensor_thickness": thickness / PER_METRE, "sensor_attenuation": 1.0 / (mu * PER_METRE)}
+    if material := panel.content.get("material"):
+        if not isinstance(material, str):
+            raise InputFileError(path, f"panel.material = {as_json(material)} is not a chemical formula such as Si or CdTe")
+        found["sensor_material"] = material
+    if panel.has("trusted_range"):
+        found["trusted_range"] = tuple(panel.numbers("trusted_range", 2).tolist())
+    if panel.has("pedestal"):
+        found["pedestal"] = panel.number("pedestal")
     return found
+
+
+def sensor(panel: Node) -> tuple[float, float]:
+    """Thickness in mm and absorption coefficient in 1/mm of a panel's sensor; 0 where they are not stated."""
+    thickness, mu = (panel.number(name) if panel.has(name) else 0.0 for name in ("thickness", "mu"))
+    return thickness, mu
+
+
+def corrects_parallax(panel: Node) -> bool:
+    """Whether DIALS takes spots to be at some depth in the sensor."""
+    return panel.has("px_mm_strategy") and panel.node("px_mm_strategy").content.get("type") == PARALLAX
+
+
+def unused_sensor(detector: Node) -> tuple[str, ...]:
+    """A line where a sensor that is stated is not simulated."""
+    panel = Node(detector.path, "detector.panels[0]", detector.list("panels")[0])
+    thickness, mu = sensor(panel)
+    if thickness <= 0.0 or (corrects_parallax(panel) and mu > 0.0):
+        return ()
+    why = "the panel does not correct for parallax" if mu > 0.0 else "it has no mu"
+    return (f"{detector.path}: the sensor of {thickness:g} mm is left out: {why}; give -detector_thick and -detector_abs",)
 
 
 def local_frame(node: Node) -> Array:

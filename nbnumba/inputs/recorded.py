@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 SQUARE = 1e-4  # greatest relative difference of a pixel's edges
 SKEW = 1e-3  # greatest cosine between the fast and the slow axis
 LARGEST = 100_000  # pixels along an edge
+MOST_IMAGES = 10**9  # largest number of an image
 ONE_PANEL = "one flat detector of one panel is simulated"
 
 
@@ -49,11 +50,17 @@ def vector(path: str | Path, name: str, v: Array) -> Vector:
 
 def direction(path: str | Path, name: str, v: Array) -> Vector:
     """The same, made unit length; a zero vector is refused."""
-    x, y, z = vector(path, name, v)
+    x, y, z = scaled(path, name, v).tolist()
     size = math.hypot(x, y, z)
     if size == 0.0:
         raise InputFileError(path, f"{name} is a zero vector; give a direction")
     return x / size, y / size, z / size
+
+
+def scaled(path: str | Path, name: str, v: Array) -> Array:
+    """Three finite numbers times a power of two, so that their squares neither overflow nor vanish."""
+    largest = max(abs(c) for c in vector(path, name, v))
+    return np.asarray(np.ldexp(v, -math.frexp(largest)[1]))
 
 
 def detector_axes(path: str | Path, names: tuple[str, str], fast: Array, slow: Array) -> tuple[Vector, Vector]:
@@ -107,8 +114,9 @@ def kahn_fraction(path: str | Path, name: str, fraction: float) -> float:
 
 def electric_field(path: str | Path, name: str, normal: Array, incident: Vector, kahn: float) -> Vector | None:
     """Along the electric field, at right angles to the beam and to the normal of the polarization plane; None if that does not matter."""
-    along = np.cross(vector(path, name, normal), incident)
-    if np.linalg.norm(along) > 1e-6 * np.linalg.norm(normal):
+    across = scaled(path, name, normal)
+    along = np.cross(across, incident)
+    if np.linalg.norm(along) > 1e-6 * np.linalg.norm(across):
         return direction(path, name, along)
     if kahn != 0.0:
         raise InputFileError(path, f"{name} = {' '.join(f'{c:g}' for c in normal)} is along the beam; it must be across it")
@@ -130,6 +138,13 @@ def rotation(axis: Vector, angle: float) -> Array:
     x, y, z = axis
     across = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     return np.asarray(np.eye(3) + math.sin(angle) * across + (1.0 - math.cos(angle)) * (across @ across))
+
+
+def not_a_count(value: float) -> str:
+    """What is wrong with a number of an image, in words; empty if nothing is."""
+    if not value.is_integer():
+        return "is not a whole number"
+    return f"is beyond {MOST_IMAGES:g}" if abs(value) > MOST_IMAGES else ""
 
 
 def in_scan(path: str | Path, image: int | None, first: int, last: int) -> int:

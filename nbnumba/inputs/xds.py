@@ -27,6 +27,7 @@ from nbnumba.inputs.recorded import (
     first_corner,
     in_scan,
     kahn_fraction,
+    not_a_count,
     pixels,
     positive,
     reciprocal_rows,
@@ -63,7 +64,10 @@ IN_PLACE: dict[str, tuple[float, ...]] = {
     "DIRECTION_OF_SEGMENT_Y-AXIS": (0.0, 1.0, 0.0),
 }
 # What XDS assumes where XDS.INP does not say (its manual), of what is used here; STARTING_FRAME is the first of DATA_RANGE.
-DEFAULTS = {"STARTING_ANGLE": 0.0, "FRACTION_OF_POLARIZATION": 0.5, "SENSOR_THICKNESS": 0.0, "SPACE_GROUP_NUMBER": 0.0}
+DEFAULTS = {
+    "STARTING_ANGLE": 0.0, "FRACTION_OF_POLARIZATION": 0.5, "SENSOR_THICKNESS": 0.0, "SPACE_GROUP_NUMBER": 0.0,
+    "MINIMUM_VALID_PIXEL_VALUE": 0.0,
+}  # fmt: skip
 
 
 class Parameters:
@@ -113,14 +117,20 @@ def as_numbers(path: Path, name: str, entry: Entry, count: int) -> Array:
 
 
 def as_whole(path: Path, name: str, value: float, line: int) -> int:
-    if not value.is_integer():
-        raise InputFileError(path, f"{name} {value:g} is not a whole number", line)
+    if problem := not_a_count(value):
+        raise InputFileError(path, f"{name} {value:g} {problem}", line)
     return int(value)
 
 
 def read_xds(path: str | Path, image: int | None = None) -> Recorded:
     """One image, by its number in XDS's count of frames, by default the first. Raises InputFileError."""
-    path, text = Path(path), read_text(path)
+    path = Path(path)
+    with np.errstate(all="ignore"):  # what overflows is found not to be finite
+        return from_text(path, read_text(path, comment="!"), image)
+
+
+def from_text(path: Path, text: str, image: int | None) -> Recorded:
+    """The same."""
     if text.split(maxsplit=1)[:1] == [XPARM]:
         return from_xparm(path, text, image)
     parameters = Parameters(path, text)
@@ -169,6 +179,7 @@ def from_input(p: Parameters, image: int | None) -> Recorded:
         number=at,
         sensor_thickness=thickness,
         sensor_attenuation=attenuation,
+        trusted_range=trusted_range(p),
     )
     if any(p.has(name) for name in AXES):
         axes = np.stack([p.numbers(name, 3) for name in AXES])
@@ -211,6 +222,11 @@ def sensor(p: Parameters) -> tuple[float, float | None, tuple[str, ...]]:
         return thickness / PER_METRE, 1.0 / (absorption * PER_METRE), ()
     note = f"{p.path}: SENSOR_THICKNESS= {thickness:g} is left out; give SILICON= too (1/mm), or -detector_thick and -detector_abs"
     return 0.0, None, (note,) if thickness > 0.0 else ()
+
+
+def trusted_range(p: Parameters) -> tuple[float, float] | None:
+    """The least and the largest number that a pixel is taken at its word with, where the latter is stated."""
+    return (p.number("MINIMUM_VALID_PIXEL_VALUE"), p.number("OVERLOAD")) if p.has("OVERLOAD") else None
 
 
 def check_whole_detector(p: Parameters) -> None:

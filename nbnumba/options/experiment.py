@@ -20,9 +20,12 @@ from nbnumba.experiment.experiment import Experiment
 from nbnumba.experiment.model import Model
 from nbnumba.experiment.part import Part
 from nbnumba.experiment.quirks import BY_NAME
+from nbnumba.experiment.rocking import chosen_steps
 from nbnumba.experiment.structure_factors import SOURCE, WITH_COLUMNS, StructureFactors
 from nbnumba.inputs.amplitudes import read_amplitudes
 from nbnumba.inputs.dump import read_dump
+from nbnumba.inputs.image import is_smv, split
+from nbnumba.inputs.mask import Mask, read_mask
 from nbnumba.inputs.matrix import read_matrix
 from nbnumba.inputs.smv import read_smv
 from nbnumba.inputs.source_table import read_sources
@@ -96,15 +99,22 @@ class Draft:
             self.values[option.field] = tuple(values) if option.most > 1 else values[0]
 
     def apply_header(self, given: Given) -> None:
-        """Defaults from the header of an image (-img), or of a mask (-mask) and the mask itself."""
-        image = read_smv(given.values[0])
-        as_reference = "header-reading" in self.quirks
-        if as_reference:
-            self._say("header-reading")
-        self.files_read.append(image.path)
-        self.values.update(header_values(image, flip_y=as_reference and given.option.name == "-mask", as_reference=as_reference))
-        if given.option.name == "-mask":
-            self.values["sampling.mask"] = (image.swapped if as_reference else image.pixels) != 0
+        """Defaults from the header of an image (-img), or of a mask (-mask) and the mask itself, which may be of any format."""
+        path, is_mask = given.values[0], given.option.name == "-mask"
+        self.files_read.append(split(path)[0])
+        if is_mask:
+            self._apply_mask(given, read_mask(path))
+        if not is_mask or is_smv(path):
+            as_reference = "header-reading" in self.quirks
+            if as_reference:
+                self._say("header-reading")
+            self.values.update(header_values(read_smv(path), flip_y=as_reference and is_mask, as_reference=as_reference))
+
+    def _apply_mask(self, given: Given, mask: Mask) -> None:
+        slow, fast = mask.rendered.shape
+        self.values |= {"sampling.mask": mask.rendered, "detector.slow_pixels": slow, "detector.fast_pixels": fast}
+        if mask.rendered.all() or not mask.rendered.any():
+            self.notes.append(f"{given}: masks {'no' if mask.rendered.all() else 'every'} pixel; {mask.rule}")
 
     def apply_geometry(self, given: Given, distance: float | None = None) -> None:
         """Geometry, scan and crystal from the file of another program; distance: the user's, in m, for a file that leaves it open."""
@@ -143,6 +153,7 @@ class Draft:
         self._settle_crystal()
         self._settle_pivot()
         self._read_structure_factors()
+        self._divide_image()
         return self._assembled()
 
     def _assembled(self, **instead: Part) -> Experiment:
@@ -206,6 +217,12 @@ class Draft:
         chosen = not math.isclose(before, derived, rel_tol=1e-6) and "sampling.dmin" not in self.values
         return before if chosen or wanted == derived else wanted
 
+    def _divide_image(self) -> None:
+        """Phi steps for the rotation image of a geometry file, where nobody gives them (EXP-20)."""
+        if self.geometry is not None and (steps := chosen_steps(self._assembled(structure_factors=NOT_READ))):
+            self.values["goniometer.phi_steps"] = steps
+            self.notes.append(f"{self.geometry}: the image is rendered in {steps} phi steps; give -phisteps for another number")
+
     def _take_cell(self, found: Reflections | None) -> None:
         """The file's unit cell, where no other is given."""
         given = [self.values.get(f"crystal.{name}", getattr(self.base and self.base.crystal, name, None)) for name in ("cell", "a_matrix")]
@@ -214,8 +231,7 @@ class Draft:
 
     def _say(self, name: str) -> None:
         """Note a quirk that is followed."""
-        quirk = BY_NAME[name]
-        self.notes.append(f"quirk {name}: {quirk.effect} (--quirk {name}=off: {quirk.instead})")
+        self.notes.append(BY_NAME[name].note)
 
     def _settle_orientation(self) -> None:
         """Misset angles and a random orientation exclude each other; the one given last counts."""
@@ -270,6 +286,14 @@ def cell(given: Given) -> dict[str, Any]:
     return {given.option.field: (*lengths, *[0.0] * (3 - len(lengths)), *angles, *[0.0] * (3 - len(angles)))}
 
 
+def energy(given: Given) -> dict[str, Any]:
+    """As a wavelength; energies that only a slip of a thousand explains are refused, a wavelength that long is -lambda's."""
+    wavelength = in_si(given)[0]
+    if slip := units.slip_in_energy(numbers(given)[0]):
+        raise OptionError(f"{given}: {slip} (-lambda takes wavelengths of any length)")
+    return {given.option.field: wavelength}
+
+
 def solvent(given: Given) -> dict[str, Any]:
     """Density in electrons/m^3 and B in m^2."""
     values = numbers(given)
@@ -321,6 +345,7 @@ def sources(given: Given) -> dict[str, Any]:
 SPECIAL = {
     "-mat": matrix,
     "-cell": cell,
+    "-energy": energy,
     "--solvent": solvent,
     "-misset": misset,
     "-N": each_axis,

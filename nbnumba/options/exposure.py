@@ -76,10 +76,13 @@ def fields_of(recorded: Recorded) -> Fields:
         found["beam.wavelength"] = exposure.wavelength
     if exposure.polarization_fraction is not None:  # as -polar has it
         found |= {"beam.polarization_fraction": exposure.polarization_fraction, "model.stages.polarization": "kahn"}
+    if exposure.exposure_time is not None:
+        found["beam.exposure"] = exposure.exposure_time
     if exposure.sensor_thickness > 0.0 and exposure.sensor_attenuation is not None:
         found |= {
             "detector.sensor_thickness": exposure.sensor_thickness,
             "detector.sensor_attenuation": exposure.sensor_attenuation,
+            "detector.sensor_material": exposure.sensor_material,
         }
     if exposure.spindle_axis is not None or recorded.reciprocal is not None:
         found |= scan(exposure)

@@ -14,7 +14,7 @@ from nbnumba.options.exposure import position
 
 # What can be said of a detector without saying where it is.
 NO_PLACE = {"pixel_size", "fast_pixels", "slow_pixels", "fast_size", "slow_size", "point_pixel"}
-NO_PLACE |= {"sensor_thickness", "sensor_attenuation", "sensor_layers"}
+NO_PLACE |= {"sensor_thickness", "sensor_attenuation", "sensor_material", "sensor_layers"}
 SIZES = ("fast_pixels", "slow_pixels", "fast_size", "slow_size")
 MOSFLM_FROM_IMGCIF = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # beam -z to x, spindle x to z
 

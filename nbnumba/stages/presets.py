@@ -23,6 +23,8 @@ def stage_names(experiment: Experiment) -> dict[str, str]:
     """kind -> name: the usual one, then what quirks and experiment call for, then what the user names."""
     model = experiment.model
     names = {**USUAL, **suited_to(experiment), **model.stages}
+    if names["geometry"] == "planar" and experiment.detector.sensor_thickness > 0.0 and "layer-fronts" not in experiment.quirks:
+        names["geometry"] = "planar-depth"
     if names["polarization"] == "none" and experiment.sampling.polarization_per_subpixel and "nopolar-undone" in experiment.quirks:
         names["polarization"] = "kahn"
     return names

@@ -18,8 +18,8 @@ TRIALS = 50
 STEP = 1e-4  # of differences, relative
 
 
-def run_suite(stage: Stage) -> Iterator[tuple[str, str]]:
-    """(name of the check, what is wrong or nothing) for every check, in order."""
+def run_suite(stage: Stage) -> Iterator[tuple[str, str | None]]:
+    """(name of the check, what is wrong; empty: nothing is, None: the stage has nothing to check) for every check, in order."""
     for name, check in CHECKS.items():
         try:
             yield name, check(stage)
@@ -33,8 +33,10 @@ def contract(stage: Stage) -> str:
     return stage.problem()
 
 
-def parameter_table(stage: Stage) -> str:
+def parameter_table(stage: Stage) -> str | None:
     """Every parameter has a help line, a unit or none, and a default within its limits."""
+    if not stage.parameters:
+        return None
     for parameter in stage.parameters:
         if not parameter.help:
             return f"parameter {parameter.name!r} has no help"
@@ -71,10 +73,10 @@ def compiled(stage: Stage) -> str:
     return ""
 
 
-def compiled_for_the_gpu(stage: Stage) -> str:
+def compiled_for_the_gpu(stage: Stage) -> str | None:
     """The function compiles for NVIDIA GPUs, as far as that can be told here; rotation runs on the host."""
     if stage.kind == "rotation" or not stage.worked_values or find_spec("numba_cuda") is None:
-        return ""
+        return None
     from nbnumba.kernel.cuda import why_not_compiled
 
     return why_not_compiled(stage.function, stage.worked_values[0].parameters)
@@ -85,10 +87,10 @@ def nudged(arguments: tuple[float, ...], random: np.random.Generator) -> tuple[f
     return tuple(a if float(a).is_integer() else float(a) * (1.0 + 0.01 * random.normal()) for a in arguments)
 
 
-def ceiling(stage: Stage) -> str:
+def ceiling(stage: Stage) -> str | None:
     """No |F_latt| is above the ceiling of smaller offsets, and the ceiling does not rise with them."""
     if stage.ceiling is None:
-        return ""
+        return None
     random = np.random.default_rng(0)
     for worked in stage.worked_values:
         p = worked.parameters
@@ -103,10 +105,10 @@ def ceiling(stage: Stage) -> str:
     return ""
 
 
-def place(stage: Stage) -> str:
+def place(stage: Stage) -> str | None:
     """The point that a trace shows lies on the ray that the function gives."""
     if stage.place is None:
-        return ""
+        return None
     for worked in stage.worked_values:
         x, y, z = stage.place(worked.parameters, *worked.arguments)
         distance = math.hypot(x, y, z)
@@ -116,19 +118,19 @@ def place(stage: Stage) -> str:
     return ""
 
 
-def sign(stage: Stage) -> str:
+def sign(stage: Stage) -> str | None:
     """1 or -1."""
     if stage.sign is None:
-        return ""
+        return None
     random = np.random.default_rng(0)
     found = {float(stage.sign(worked.parameters, *random.uniform(-9.0, 9.0, 3))) for worked in stage.worked_values for _ in range(TRIALS)}
     return "" if found <= {1.0, -1.0} else f"gives {sorted(found)}, not 1 and -1 alone"
 
 
-def derivative(stage: Stage) -> str:
+def derivative(stage: Stage) -> str | None:
     """The derivative is what differences say, in Python and compiled, and finite at the worked values themselves."""
     if stage.derivative is None:
-        return ""
+        return None
     from nbnumba.kernel.cpu import device_function
 
     compiled, random = device_function(stage.derivative), np.random.default_rng(0)
@@ -156,10 +158,10 @@ def derivative(stage: Stage) -> str:
     return ""
 
 
-def spread(stage: Stage) -> str:
+def spread(stage: Stage) -> str | None:
     """What is spread over the table is what the result changes with, by differences, which are exact: it is linear in it."""
     if stage.spread is None:
-        return ""
+        return None
     random = np.random.default_rng(0)
     for worked in stage.worked_values:
         if not np.isfinite(worked.arguments).all():
@@ -238,7 +240,7 @@ def small_experiment() -> Any:
     return replace(experiment, structure_factors=StructureFactors(hkl=hkl, F=np.arange(len(hkl)) / 100.0, default_F=10.0))
 
 
-CHECKS: dict[str, Callable[[Stage], str]] = {
+CHECKS: dict[str, Callable[[Stage], str | None]] = {
     "keeps the contract": contract,
     "documents its parameters": parameter_table,
     "gives its worked values": worked_values,

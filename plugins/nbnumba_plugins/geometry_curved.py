@@ -10,7 +10,7 @@ import numpy as np
 from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.detector import Detector
 from nbnumba.stages.stage import experiment_parameter
-from nbnumba_plugins.geometry_planar import captured, captured_slope
+from nbnumba_plugins.geometry_planar import captured, captured_slope, facing_distance
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -57,7 +57,7 @@ def prepare(experiment: Experiment) -> Curved:
     beam_fast, beam_slow = beam_spot(frame)
     return Curved(
         y0, z0, fast_x, fast_y, fast_z, slow_x, slow_y, slow_z, beam_x, beam_y, beam_z, normal_x, normal_y, normal_z,
-        detector.pixel_size, frame.distance, frame.close_distance, int(detector.point_pixel), layers, thickness, detector.absorption,
+        detector.pixel_size, frame.distance, facing_distance(experiment), int(detector.point_pixel), layers, thickness, detector.absorption,
         int("curved-axes" not in experiment.quirks), beam_fast, beam_slow,
     )  # fmt: skip
 

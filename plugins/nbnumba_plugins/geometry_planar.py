@@ -1,4 +1,4 @@
-"""Flat detector: direction, solid angle and capture fraction of a sub-pixel (GEO-2, GEO-3, GEO-5, GEO-6)."""
+"""Flat detector: direction, solid angle and capture fraction of a sub-pixel (GEO-2, GEO-3, GEO-5, GEO-6, GEO-20, GEO-21)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from nbnumba.stages.stage import experiment_parameter
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+
+SERIES = 0.3  # attenuation depths, up to which the series is within 2e-13 and the difference of two large numbers is not needed
 
 
 class Planar(NamedTuple):
@@ -46,8 +48,14 @@ def prepare(experiment: Experiment) -> Planar:
     layers, thickness = experiment.layers
     return Planar(
         x0, y0, z0, fast_x, fast_y, fast_z, slow_x, slow_y, slow_z, normal_x, normal_y, normal_z,
-        detector.pixel_size, frame.close_distance, int(detector.point_pixel), layers, thickness, detector.absorption,
+        detector.pixel_size, facing_distance(experiment), int(detector.point_pixel), layers, thickness, detector.absorption,
     )  # fmt: skip
+
+
+def facing_distance(experiment: Experiment) -> float:
+    """From the crystal to the detector's plane; less than 0 where the crystal sees its back, with the quirk ``negative-back`` (GEO-21)."""
+    close_distance = experiment.frame.close_distance
+    return close_distance if "negative-back" in experiment.quirks else abs(close_distance)
 
 
 def captured(p, layer, cosine):
@@ -62,12 +70,16 @@ def captured(p, layer, cosine):
 
 def place(p, fast, slow, layer):
     """The point, in m from the crystal, at pixel coordinates (fast, slow), counted from the outer corner of the first pixel."""
+    return at_depth(p, fast, slow, layer * p.layer_thickness)
+
+
+def at_depth(p, fast, slow, depth):
+    """The same at this depth in the sensor."""
     f = fast * p.pixel_size
     s = slow * p.pixel_size
-    o = layer * p.layer_thickness
-    x = f * p.fast_x + s * p.slow_x + o * p.normal_x + p.x0
-    y = f * p.fast_y + s * p.slow_y + o * p.normal_y + p.y0
-    z = f * p.fast_z + s * p.slow_z + o * p.normal_z + p.z0
+    x = f * p.fast_x + s * p.slow_x + depth * p.normal_x + p.x0
+    y = f * p.fast_y + s * p.slow_y + depth * p.normal_y + p.y0
+    z = f * p.fast_z + s * p.slow_z + depth * p.normal_z + p.z0
     return x, y, z
 
 
@@ -120,27 +132,130 @@ def derivative(p, fast, slow, layer, gx, gy, gz, g_solid_angle, g_capture):
     )  # fmt: skip
 
 
+def mean_fraction(u):
+    """Mean depth of what a layer absorbs over the layer's thickness, that being u attenuation depths: 1 / u - 1 / (e^u - 1)."""
+    if u < SERIES:
+        return 0.5 - u * (1.0 / 12.0 - u * u * (1.0 / 720.0 - u * u * (1.0 / 30240.0 - u * u / 1209600.0)))
+    q = exp(-u)
+    return 1.0 / u - q / (1.0 - q)
+
+
+def mean_fraction_slope(u):
+    """The derivative of mean_fraction()."""
+    if u < SERIES:
+        return u * u * (1.0 / 240.0 - u * u * (1.0 / 6048.0 - u * u / 172800.0)) - 1.0 / 12.0
+    q = exp(-u)
+    return q / ((1.0 - q) * (1.0 - q)) - 1.0 / (u * u)
+
+
+def middle(p, fast, slow, layer):
+    """The ray to the middle of a layer, its length in m, and its cosine to the detector's normal."""
+    x, y, z = at_depth(p, fast, slow, (layer + 0.5) * p.layer_thickness)
+    distance = math.sqrt(x * x + y * y + z * z)
+    dx, dy, dz = x / distance, y / distance, z / distance
+    return dx, dy, dz, distance, dx * p.normal_x + dy * p.normal_y + dz * p.normal_z
+
+
+def layer_depth(p, fast, slow, layer):
+    """How deep in the sensor a layer is, in m: the mean depth of what it absorbs; its middle if it is met from behind (GEO-20)."""
+    _, _, _, _, cosine = middle(p, fast, slow, layer)
+    u = p.layer_thickness * p.absorption / cosine if cosine > 0.0 else 0.0
+    return (layer + mean_fraction(u)) * p.layer_thickness
+
+
+def deep_place(p, fast, slow, layer):
+    """The point, in m from the crystal, at pixel coordinates (fast, slow), in the sensor where a layer absorbs in the mean."""
+    return at_depth(p, fast, slow, layer_depth(p, fast, slow, layer))
+
+
+def planar_depth(p, fast, slow, layer):
+    """The ray from the crystal to pixel coordinates (fast, slow), in the sensor where a layer absorbs in the mean."""
+    depth = layer_depth(p, fast, slow, layer)
+    x, y, z = at_depth(p, fast, slow, depth)
+    distance = math.sqrt(x * x + y * y + z * z)
+    dx, dy, dz = x / distance, y / distance, z / distance
+    obliquity = (p.close_distance + depth) / distance
+    solid_angle = 1.0 / distance / distance if p.point_pixel else p.pixel_size * p.pixel_size / distance / distance * obliquity
+    return dx, dy, dz, solid_angle, captured(p, layer, dx * p.normal_x + dy * p.normal_y + dz * p.normal_z)
+
+
+def depth_derivative(p, fast, slow, layer, gx, gy, gz, g_solid_angle, g_capture):
+    """As derivative(), where the depth changes with the ray to the middle of the layer."""
+    depth = layer_depth(p, fast, slow, layer)
+    x, y, z = at_depth(p, fast, slow, depth)
+    distance = math.sqrt(x * x + y * y + z * z)
+    dx, dy, dz = x / distance, y / distance, z / distance
+    cosine = dx * p.normal_x + dy * p.normal_y + dz * p.normal_z
+    slope, optical = captured_slope(p, layer, cosine)
+    by_optical = g_capture * slope * optical  # times the relative change of the depth in attenuation depths
+    by_cosine = -by_optical / cosine
+    gx, gy, gz = gx + by_cosine * p.normal_x, gy + by_cosine * p.normal_y, gz + by_cosine * p.normal_z
+    facing = p.close_distance + depth
+    solid_angle = 1.0 / distance / distance if p.point_pixel else p.pixel_size * p.pixel_size / distance / distance * facing / distance
+    by_solid_angle = g_solid_angle * solid_angle  # times its relative change
+    by_facing = 0.0 if p.point_pixel else by_solid_angle / facing
+    along = gx * dx + gy * dy + gz * dz + by_solid_angle * (2.0 if p.point_pixel else 3.0)
+    gx, gy, gz = (gx - along * dx) / distance, (gy - along * dy) / distance, (gz - along * dz) / distance
+    by_depth = gx * p.normal_x + gy * p.normal_y + gz * p.normal_z + by_facing
+    mx, my, mz, distance, across = middle(p, fast, slow, layer)
+    u = p.layer_thickness * p.absorption / across if across > 0.0 else 0.0
+    by_mean = by_depth * p.layer_thickness * mean_fraction_slope(u) * u  # times the relative change of u
+    by_across = -by_mean / across if by_mean != 0.0 else 0.0
+    ax = by_across * (p.normal_x - across * mx) / distance
+    ay = by_across * (p.normal_y - across * my) / distance
+    az = by_across * (p.normal_z - across * mz) / distance
+    by_middle = ax * p.normal_x + ay * p.normal_y + az * p.normal_z
+    tx, ty, tz = gx + ax, gy + ay, gz + az
+    f, s, o = fast * p.pixel_size, slow * p.pixel_size, (layer + 0.5) * p.layer_thickness
+    by_fast = tx * p.fast_x + ty * p.fast_y + tz * p.fast_z
+    by_slow = tx * p.slow_x + ty * p.slow_y + tz * p.slow_z
+    by_thickness = (layer + mean_fraction(u)) * by_depth + ((by_optical + by_mean) / p.layer_thickness if p.layer_thickness != 0.0 else 0.0)
+    return (
+        tx, ty, tz,
+        f * tx, f * ty, f * tz,
+        s * tx, s * ty, s * tz,
+        depth * gx + by_cosine * dx + o * ax + by_across * mx,
+        depth * gy + by_cosine * dy + o * ay + by_across * my,
+        depth * gz + by_cosine * dz + o * az + by_across * mz,
+        fast * by_fast + slow * by_slow + (0.0 if p.point_pixel else 2.0 * by_solid_angle / p.pixel_size),
+        by_facing,
+        by_thickness + (layer + 0.5) * by_middle,
+        (by_optical + by_mean) / p.absorption if p.absorption != 0.0 else 0.0,
+    )  # fmt: skip
+
+
+def oblique(x: float, y: float, before: float, behind: float) -> tuple[float, ...]:
+    """What is expected of a pixel of 0.1 m whose ray goes to (x, y, 0), with what is left of it per metre along the normal."""
+    distance = math.hypot(x, y)
+    cosine = x / distance
+    captured = before ** (1.0 / cosine) - behind ** (1.0 / cosine)
+    return cosine, y / distance, 0.0, 0.01 * cosine / distance**2, captured
+
+
 FACING = Planar(0.3, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.1, 0.3, 0, 1, 0.0, 0.0)
 
-STAGE = Stage(
+VARIED = (
+    *("x0", "y0", "z0", "fast_x", "fast_y", "fast_z", "slow_x", "slow_y", "slow_z", "normal_x", "normal_y", "normal_z"),
+    *("pixel_size", "close_distance", "layer_thickness", "absorption"),
+)
+PARAMETERS = (
+    experiment_parameter(Detector, "pixel_size"),
+    experiment_parameter(Detector, "distance"),
+    experiment_parameter(Detector, "rotations"),
+    experiment_parameter(Detector, "twotheta"),
+)
+
+PLANAR = Stage(
     kind="geometry",
     name="planar",
     summary="flat detector in any of the named conventions or with axes of its own",
     prepare=prepare,
     function=planar,
     derivative=derivative,
-    varied=(
-        *("x0", "y0", "z0", "fast_x", "fast_y", "fast_z", "slow_x", "slow_y", "slow_z", "normal_x", "normal_y", "normal_z"),
-        *("pixel_size", "close_distance", "layer_thickness", "absorption"),
-    ),
+    varied=VARIED,
     place=place,
-    parameters=(
-        experiment_parameter(Detector, "pixel_size"),
-        experiment_parameter(Detector, "distance"),
-        experiment_parameter(Detector, "rotations"),
-        experiment_parameter(Detector, "twotheta"),
-    ),
-    spec=("GEO-2", "GEO-3", "GEO-5", "GEO-6"),
+    parameters=PARAMETERS,
+    spec=("GEO-2", "GEO-3", "GEO-5", "GEO-6", "GEO-21"),
     worked_values=(
         # A 0.1 m x 0.1 m "pixel" 0.3 m away, seen at its far corner: the ray (0.3, 0.4, 0) is 0.5 m long.
         WorkedValue(FACING, (4.0, 0.0, 0), (0.6, 0.8, 0.0, 0.01 * 0.3 / 0.125, 1.0)),
@@ -155,6 +270,41 @@ STAGE = Stage(
 )
 
 
+PLANAR_DEPTH = Stage(
+    kind="geometry",
+    name="planar-depth",
+    summary="flat detector with a sensor whose layers are at the mean depth of what they absorb",
+    prepare=prepare,
+    function=planar_depth,
+    derivative=depth_derivative,
+    varied=VARIED,
+    place=deep_place,
+    parameters=(
+        *PARAMETERS,
+        experiment_parameter(Detector, "sensor_thickness"),
+        experiment_parameter(Detector, "sensor_attenuation"),
+        experiment_parameter(Detector, "sensor_layers"),
+    ),
+    spec=("GEO-2", "GEO-3", "GEO-5", "GEO-6", "GEO-20", "GEO-21"),
+    worked_values=(
+        WorkedValue(FACING, (4.0, 0.0, 0), (0.6, 0.8, 0.0, 0.01 * 0.3 / 0.125, 1.0)),
+        # One layer of one attenuation depth, met head on: what it absorbs is 1 - 1 / (e - 1) of its thickness deep in the mean.
+        WorkedValue(
+            FACING._replace(layer_thickness=0.15, absorption=1.0 / 0.15),
+            (0.0, 0.0, 0),
+            (1.0, 0.0, 0.0, 0.01 / (0.3 + 0.15 * (1.0 - 1.0 / (math.e - 1.0))) ** 2, 1.0 - math.exp(-1.0)),
+        ),
+        # Two thin layers; the middle of the second is met by the ray (0.6, 0.45), along which it is 1/80 of an attenuation depth deep.
+        WorkedValue(
+            FACING._replace(layers=2, layer_thickness=0.2, absorption=0.05),
+            (4.5, 0.0, 1),
+            oblique(0.5 + 0.2 * (80.0 - 1.0 / math.expm1(1.0 / 80.0)), 0.45, math.exp(-0.01), math.exp(-0.02)),
+            1e-11,
+        ),
+    ),
+)
+
+
 @hookimpl
 def geometry() -> list[Stage]:
-    return [STAGE]
+    return [PLANAR, PLANAR_DEPTH]

@@ -1,4 +1,4 @@
-"""Photons as the reference program counts them (SCA-1 to SCA-3, SCA-8 to SCA-10)."""
+"""Photons as the reference program counts them (SCA-1 to SCA-3, SCA-8 to SCA-10, SCA-20)."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ REFERENCE = Stage(
     function=reference,
     derivative=reference_derivative,
     parameters=PARAMETERS,
-    spec=("SCA-1", "SCA-2", "SCA-3", "SCA-8"),
+    spec=("SCA-1", "SCA-2", "SCA-3", "SCA-8", "SCA-20"),
     worked_values=(WorkedValue(PLAIN, (2.0, 3.0, -2.0, 0.5), 38.0),),
 )
 
@@ -174,7 +174,7 @@ PER_TERM = Stage(
     derivative=per_term_derivative,
     varied=("background_per_term",),
     parameters=PARAMETERS,
-    spec=("SCA-10",),
+    spec=("SCA-10", "SCA-20"),
     worked_values=(
         WorkedValue(PLAIN, (2.0, 3.0, -2.0, 0.5), 20.0),
         WorkedValue(PLAIN._replace(background_per_term=4.0), (2.0, 3.0, -2.0, 0.5), 22.0),

@@ -82,6 +82,10 @@ def test_peaks_are_matched_to_the_nearest() -> None:
     assert (found["in_a"], found["in_b"], found["matched"]) == (4, 4, 3)
     assert (found["median_distance"], found["largest_distance"]) == (0.5, 3.0)
     assert found["highest"][1] == {"slow_fast_a": (10, 40), "slow_fast_b": (10, 43), "distance": 3.0, "a": 4.0, "b": 4.0}
+    fainter = spots([(11, 10), (10, 43), (30, 20), (50, 50)], [3.5, 2.5, 2.0, 1.0])
+    highest = compare_images(a, fainter, peaks=4)["peaks"]["highest"]
+    assert [row["a"] for row in highest] == pytest.approx([16 / 3, 4.0, 8 / 3, 4 / 3])
+    assert [row["b"] for row in highest] == pytest.approx([14 / 3, 10 / 3, 8 / 3, 4 / 3])
     swapped = spots(places, [3.0, 4.0, 1.0, 2.0])
     assert compare_images(a, swapped, peaks=2)["peaks"]["largest_distance"] == 0.0
     assert compare_images(a, np.zeros_like(a))["peaks"] == {"in_a": 4, "in_b": 0, "matched": 0}
@@ -122,7 +126,7 @@ def test_files_that_are_no_images(in_tmp_path: Path) -> None:
     Path("broken.npy").write_bytes(b"\x93NUMPYrubbish")
     Path("zip.npz").write_bytes(b"PK\x03\x04xxxx")
     np.save("huge.npy", np.array([[1.0, 1e39]]))
-    Path("claims.npy").write_bytes(Path("words.npy").read_bytes().replace(b"(1, 2)", b"(9, 9)"))
+    Path("claims.npy").write_bytes(Path("huge.npy").read_bytes().replace(b"(1, 2)", b"(9, 9)"))
     for path, shape, message in (
         ("two.npz", None, "two.npz: does not hold one image; there are image, other; name one as two.npz:NAME"),
         ("two.npz:third", None, "two.npz: has no image 'third'; there are image, other; name one as two.npz:NAME"),

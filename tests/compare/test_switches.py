@@ -41,10 +41,23 @@ def test_several_that_are_needed_together() -> None:
 
 
 @pytest.mark.spec("CMP-4")
-def test_what_is_not_needed_is_left_out() -> None:
-    """The greatest step comes first, and turns out not to be needed: 1 + 2 is as near to 3 as 4 is."""
+def test_of_equal_steps_the_first_is_taken() -> None:
+    """1 + 2 is as near to 3 as 4 is."""
     found, _ = found_for(BASE + 3.0)
     assert found["switches"] == {"a": True, "b": True}
+
+
+@pytest.mark.spec("CMP-4")
+def test_what_is_not_needed_is_left_out() -> None:
+    """The greatest steps come first, and both of them turn out not to be needed."""
+    left = {"": 9.0, "a": 8.0, "b": 7.0, "c": 5.0, "d": 6.0, "cd": 4.0, "acd": 3.0, "abcd": 0.0, "abc": 0.0, "abd": 0.0, "ab": 0.0}
+
+    def render(switches: Mapping[str, bool]) -> np.ndarray:
+        return BASE + left.get("".join(sorted(switches)), 10.0)
+
+    found = explain(Trials(render, BASE), dict.fromkeys("abcd", True), left[""])
+    assert found["switches"] == {"a": True, "b": True}
+    assert found["alone_enough"] == []
 
 
 @pytest.mark.spec("CMP-4")

@@ -129,6 +129,7 @@ def test_forms_that_there_are(tmp_path: Path) -> None:
         ("p0/coffset = 0.0005", "p0/coffset = /a/b", ", line 11: coffset = /a/b is a place in a data file; write the number there"),
         ("clen =", "detector_shift_x = /a\nclen =", ", line 4: detector_shift_x = /a is a place in a data file; write the number there"),
         ("12.7 keV", "12.7 J", ", line 2: photon_energy = '12.7 J' is not a finite number in eV or keV or MeV"),
+        ("12.7 keV", "12.7", ", line 2: photon_energy: 12.7 eV is a wavelength of 976.3 A; for 12.7 keV give 12700 eV"),
         ("12.7 keV", "-1 keV", ": photon_energy = -1000 must be greater than 0"),
         ("photon_energy = 12.7 keV", "wavelength = 1.3", ", line 2: wavelength = '1.3' is not a finite number in m or A"),
         ("photon_energy =", "electron_voltage =", ", line 2: electron_voltage: electrons are not simulated; give photon_energy"),

@@ -59,6 +59,83 @@ def test_a_sensor_counts_only_where_dials_corrects_for_parallax(tmp_path: Path, 
 
 
 @pytest.mark.spec("FMT-21")
+def test_a_sensor_that_does_not_count_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.expt"
+    for sensor, why in (({"thickness": 0.32, "mu": 3.9}, "the panel does not correct for parallax"), ({"thickness": 0.32}, "it has no mu")):
+        write_expt(path, detector={"panels": [panel(**sensor)]})
+        (note,) = read_expt(path).notes
+        assert note == f"{path}: the sensor of 0.32 mm is left out: {why}; give -detector_thick and -detector_abs"
+    assert read_expt(write_expt(path)).notes == ()
+
+
+@pytest.mark.spec("FMT-21")
+def test_what_a_panel_says_of_its_pixels(tmp_path: Path) -> None:
+    sensor = {"thickness": 1.0, "mu": 4.5, "px_mm_strategy": {"type": "ParallaxCorrectedPxMmStrategy"}, "material": "CdTe"}
+    path = write_expt(tmp_path / "a.expt", detector={"panels": [panel(**sensor, trusted_range=[-1, 65000], pedestal=10.5)]})
+    exposure = read_expt(path).exposure
+    assert (exposure.sensor_material, exposure.trusted_range, exposure.pedestal) == ("CdTe", (-1.0, 65000.0), 10.5)
+    plain = read_expt(write_expt(tmp_path / "a.expt")).exposure
+    assert (plain.sensor_material, plain.trusted_range, plain.pedestal) == (None, None, 0.0)
+
+
+TIMES = [0.1, 0.2, 0.4]
+
+
+@pytest.mark.spec("FMT-21")
+@pytest.mark.parametrize(
+    ("scan", "expected"),
+    [
+        ({"exposure_time": TIMES}, TIMES),
+        ({"exposure_time": [0.1, 0.2]}, [0.1, 0.2, 0.2]),
+        ({"exposure_time": [0.1]}, [0.1] * 3),
+        ({"exposure_time": 0.3}, [0.3] * 3),
+        ({"exposure_time": [0.0, 0.2, 0.2]}, [None, 0.2, 0.2]),
+        ({"exposure_time": []}, [None] * 3),
+        ({}, [None] * 3),
+        ({"properties": {"oscillation": [3.0, 3.5, 4.0], "exposure_time": TIMES}}, TIMES),
+    ],
+)
+def test_every_image_has_its_own_exposure_time(tmp_path: Path, scan: dict[str, Any], expected: list[float | None]) -> None:
+    path = write_expt(tmp_path / "a.expt", scan={"image_range": [5, 7], "oscillation": [3.0, 0.5], **scan})
+    assert [read_expt(path, number).exposure.exposure_time for number in (5, 6, 7)] == expected
+    found = [nbnumba.experiment_from_options(f"--expt {path} {n} -default_F 1 -flux 1e12").beam for n in (5, 6, 7)]
+    assert [beam.exposure for beam in found] == [time or 1.0 for time in expected]
+    assert [beam.photons_per_area for beam in found] == pytest.approx([1e12 * (time or 1.0) / 1e-8 for time in expected])
+    assert nbnumba.experiment_from_options(f"--expt {path} 5 -default_F 1 -exposure 7").beam.exposure == 7.0
+
+
+@pytest.mark.spec("FMT-21")
+def test_starts_of_images_that_are_listed_are_their_own(tmp_path: Path) -> None:
+    path = write_expt(tmp_path / "a.expt", scan={"image_range": [5, 7], "properties": {"oscillation": [3.0, 3.5, 4.25]}})
+    starts = [math.degrees(read_expt(path, number).exposure.phi_start) for number in (5, 6, 7)]
+    assert starts == pytest.approx([3.0, 3.5, 4.25])
+
+
+@pytest.mark.spec("FMT-21")
+@pytest.mark.parametrize("size", [3.0, 1e-200, 1e200])
+def test_directions_of_any_length(tmp_path: Path, size: float) -> None:
+    """As in dxtbx, which makes them unit length."""
+    tilted = turn([1, 2, -1], 12)
+
+    def written(factor: float) -> Path:
+        frame = panel(tilted)
+        frame |= {name: (factor * np.array(frame[name])).tolist() for name in ("fast_axis", "slow_axis")}
+        beam = {
+            "direction": [0.0, 0.1 * factor, factor],
+            "wavelength": 1,
+            "polarization_normal": [0, factor, 0],
+            "polarization_fraction": 0.9,
+        }
+        gonio = {"axes": [[factor, 0, 0], [0, factor, factor]], "angles": [10, 20], "scan_axis": 1, "names": ["A", "B"]}
+        return write_expt(tmp_path / "a.expt", detector={"panels": [frame]}, beam=beam, goniometer=gonio)
+
+    usual, sized = read_expt(written(1.0)), read_expt(written(size))
+    for name in ("fast_axis", "slow_axis", "incident", "polarization_axis", "spindle_axis", "origin"):
+        assert getattr(sized.exposure, name) == pytest.approx(getattr(usual.exposure, name), abs=1e-15)
+    assert sized.reciprocal == pytest.approx(usual.reciprocal, rel=1e-12)
+
+
+@pytest.mark.spec("FMT-21")
 def test_axes_are_listed_from_the_crystal_outward(tmp_path: Path) -> None:
     axes, angles = [[1.0, 0.1, 0.0], [0.5, 0.5, 0.7], [1.0, 0.0, 0.2]], [10.0, 20.0, 30.0]
     for scanned in range(3):
@@ -178,6 +255,9 @@ def one_axis(axis: list[float], scanned: float) -> dict[str, Any]:
 DEEP: dict[str, Any] = {"panel": 0}
 for _ in range(110):
     DEEP = {"fast_axis": [1, 0, 0], "slow_axis": [0, 1, 0], "origin": [0, 0, 0], "children": [DEEP]}
+NESTED: list[Any] = [1]
+for _ in range(400):
+    NESTED = [NESTED]
 PANEL = ("detector", 0, "panels", 0)
 
 
@@ -237,6 +317,20 @@ PANEL = ("detector", 0, "panels", 0)
             "crystal.A_at_scan_points has 3 points; a scan of 10 images has 11",
         ),
         (changed("crystal", 0, "A_at_scan_points", to=[[0.01] * 9] * 11), "crystal.A_at_scan_points do not span a unit cell"),
+        (changed("scan", 0, "image_range", to=[5, 6.5]), "scan.image_range = 6.5 is not a whole number"),
+        (changed("scan", 0, "image_range", to=[1, 1e300]), "scan.image_range = 1e+300 is beyond 1e+09"),
+        (changed("scan", 0, "exposure_time", to=[-1]), "scan.exposure_time = -1 must be greater than 0"),
+        (changed("scan", 0, "exposure_time", to=["1"]), 'scan.exposure_time = "1" is not 1 finite number'),
+        (
+            changed("scan", 0, to={"image_range": [5, 7], "properties": {"oscillation": [1, 2]}}),
+            "scan.properties.oscillation has 2 angles; a scan of 3 images has 3",
+        ),
+        (changed("beam", 0, "wavelength", to=10**400), f"beam.wavelength = 1{'0' * 56}... is not 1 finite number"),
+        (changed("beam", 0, "direction", to=[True, False, True]), "beam.direction = [true, false, true] is not 3 finite numbers"),
+        (changed("beam", 0, "direction", to=["0", "0", "1"]), 'beam.direction = ["0", "0", "1"] is not 3 finite numbers'),
+        (changed("beam", 0, "direction", to=NESTED), f"beam.direction = {'[' * 57}... is not 3 finite numbers"),
+        (changed("experiment", 0, "beam", to=True), "experiment[0].beam = true is not an index of the list 'beam'"),
+        (changed(*PANEL, "material", to=5), "panel.material = 5 is not a chemical formula such as Si or CdTe"),
         (changed("crystal", 0, "A_at_scan_points", to=[[0.01]] * 11), "crystal.A_at_scan_points[0] = [0.01] is not 9 finite numbers"),
     ],
 )
@@ -294,6 +388,11 @@ panel = group.add_panel()
 panel.set_local_frame((1, 0, 0), (0, 1, 0), (-50, -60, 1))
 panel.set_pixel_size((0.172, 0.172))
 panel.set_image_size((487, 619))
+panel.set_thickness(1.0)
+panel.set_mu(4.5)
+panel.set_material("CdTe")
+panel.set_trusted_range((-1, 65535))
+panel.set_px_mm_strategy(ParallaxCorrectedPxMmStrategy(4.5, 1.0))
 beam = BeamFactory.make_polarized_beam(
     sample_to_source=(0.01, 0.02, 1), wavelength=0.98, polarization=(0, 1, 0), polarization_fraction=0.97
 )
@@ -304,6 +403,7 @@ else:
     gonio = GoniometerFactory.make_goniometer((1, 0, 0), tilt.elems)
     gonio.set_setting_rotation((tilt * tilt).elems)
 scan = Scan((5, 14), (3.0, 0.5))
+scan.set_exposure_times(flex.double([0.1 * i for i in range(1, 11)]))
 crystal = Crystal((40, 1, 2), (3, 50, 4), (-5, 6, 60), space_group_symbol="P1")
 A = matrix.sqr(crystal.get_A())
 if "varying" in kind:
@@ -318,8 +418,10 @@ phi = scan.get_angle_from_image_index(8)
 R = axis.axis_and_angle_as_r3_rotation_matrix(phi, deg=True)
 pixels = [(0, 0), (487, 0), (0, 619), (100.5, 200.5)]
 print(json.dumps({
-    "phi": phi, "pixels": pixels, "lab": [panel.get_pixel_lab_coord(p) for p in pixels], "SRFA": (S * R * F * A).elems, "s0": beam.get_s0(),
-    "normal": beam.get_polarization_normal(), "fraction": beam.get_polarization_fraction(),
+    "phi": phi, "pixels": pixels, "lab": [panel.get_lab_coord((0.172 * f, 0.172 * s)) for f, s in pixels],
+    "SRFA": (S * R * F * A).elems, "s0": beam.get_s0(),
+    "seconds": scan.get_exposure_times()[3], "sensor": [panel.get_thickness(), panel.get_mu(), panel.get_material()],
+    "trusted": panel.get_trusted_range(), "normal": beam.get_polarization_normal(), "fraction": beam.get_polarization_fraction(),
 }))
 """
 
@@ -348,3 +450,17 @@ def test_against_dxtbx(kind: str, preset: str, tmp_path: Path) -> None:
     assert frame.incident / (ours.beam.wavelength * 1e10) == pytest.approx(theirs["s0"], abs=1e-12)
     assert frame.polarization_axis @ theirs["normal"] == pytest.approx(0.0, abs=1e-12)
     assert ours.beam.polarization_fraction == pytest.approx(2.0 * theirs["fraction"] - 1.0)
+    assert ours.beam.exposure == pytest.approx(theirs["seconds"], rel=1e-12)
+    sensor = [ours.detector.sensor_thickness * 1e3, 1e-3 * ours.detector.absorption, ours.detector.sensor_material]
+    assert sensor[:2] == pytest.approx(theirs["sensor"][:2], rel=1e-12)
+    assert sensor[2] == theirs["sensor"][2]
+    assert list(read_expt(tmp_path / "a.expt", 8).exposure.trusted_range or ()) == theirs["trusted"]
+
+
+@pytest.mark.spec("FMT-21")
+@pytest.mark.parametrize("depth", [200, 900, 100_000])
+def test_lists_however_deep(tmp_path: Path, depth: int) -> None:
+    path = tmp_path / "a.expt"
+    path.write_text(json.dumps(expt_content()).replace('"wavelength": ', f'"wavelength": {"[" * depth}1{"]" * depth}, "x": '))
+    with pytest.raises(InputFileError, match=r"is not 1 finite number|is not JSON: maximum recursion depth exceeded"):
+        read_expt(path)

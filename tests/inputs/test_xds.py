@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 from pathlib import Path
 
@@ -78,6 +79,35 @@ def test_defaults_of_xds(tmp_path: Path) -> None:
     both = written(tmp_path, XDS_INP, ("STARTING_ANGLE= 3.0", "STARTING_ANGLE= 3.0 STARTING_FRAME=1"))
     assert math.degrees(read_xds(both).exposure.phi_start) == pytest.approx(5.0)
     assert math.degrees(read_xds(written(tmp_path, XDS_INP)).exposure.phi_start) == pytest.approx(3.0)
+
+
+@pytest.mark.spec("FMT-22")
+def test_the_range_of_pixels_that_is_trusted(tmp_path: Path) -> None:
+    assert read_xds(written(tmp_path, XDS_INP)).exposure.trusted_range == (0.0, 1048500.0)
+    assert read_xds(written(tmp_path, XDS_INP + "MINIMUM_VALID_PIXEL_VALUE= 1\n")).exposure.trusted_range == (1.0, 1048500.0)
+    assert read_xds(written(tmp_path, XDS_INP.replace("OVERLOAD= 1048500", ""))).exposure.trusted_range is None
+
+
+@pytest.mark.spec("FMT-22")
+@pytest.mark.parametrize("size", ["3", "1e-200", "1e200"])
+def test_directions_of_any_length(tmp_path: Path, size: str) -> None:
+    def sized(factor: str) -> str:
+        return (
+            XDS_INP
+            + f"DIRECTION_OF_DETECTOR_X-AXIS= {factor} 0 0\nDIRECTION_OF_DETECTOR_Y-AXIS= 0 {factor} 0\nROTATION_AXIS= 0 {factor} 0\n"
+            f"INCIDENT_BEAM_DIRECTION= 0 0 {factor}\nPOLARIZATION_PLANE_NORMAL= 0 {factor} 0\n"
+        )
+
+    usual, found = (read_xds(written(tmp_path, sized(factor))).exposure for factor in ("1", size))
+    for name in ("fast_axis", "slow_axis", "incident", "polarization_axis", "spindle_axis", "origin"):
+        assert getattr(found, name) == pytest.approx(getattr(usual, name), abs=1e-15)
+
+
+@pytest.mark.spec("FMT-22")
+@pytest.mark.parametrize(("line", "problem"), [("DATA_RANGE= 1 1e300", "DATA_RANGE= 1e+300 is beyond 1e+09")])
+def test_numbers_of_images_are_bounded(tmp_path: Path, line: str, problem: str) -> None:
+    with pytest.raises(InputFileError, match=re.escape(problem)):
+        read_xds(written(tmp_path, f"{XDS_INP}{line}\n"))
 
 
 @pytest.mark.spec("FMT-22")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from geometry_files import FACING, GEOM, XDS_INP, XPARM, panel, predicted, turn,
 
 import nbnumba
 from nbnumba.cli.main import main
-from nbnumba.errors import OptionError
+from nbnumba.errors import OptionError, ParameterError
 from nbnumba.experiment.vectors import length
 from nbnumba.exposure import Exposure
 from nbnumba.inputs.dials_expt import read_expt
@@ -23,6 +24,7 @@ from nbnumba.inputs.xds import read_xds
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.experiment import apply_all
 from nbnumba.options.exposure import fields_of, of_unit_length
+from nbnumba.outputs.exposure import exposure_of
 
 PRESETS = ("reference", "c-parity", "physics")
 FRAMES = {
@@ -132,6 +134,34 @@ def test_what_a_base_had_is_overruled(files: Path, file: str, preset: str) -> No
         for name in ("pix0", "fast_axis", "slow_axis", "normal", "incident", "spindle_axis", "polarization_axis"):
             assert np.array_equal(getattr(alone.frame, name), getattr(other.frame, name)), name
         assert alone.unit_cell.direct.tolist() == other.unit_cell.direct.tolist()
+
+
+@pytest.mark.spec("FMT-21", "FMT-22")
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_sensor_of_a_file_is_that_of_the_experiment(in_tmp_path: Path, preset: str) -> None:
+    sensor = {"thickness": 1.0, "mu": 4.5, "px_mm_strategy": {"type": "ParallaxCorrectedPxMmStrategy"}, "material": "CdTe"}
+    write_expt(in_tmp_path / "a.expt", detector={"panels": [panel(**sensor)]})
+    (in_tmp_path / "XDS.INP").write_text(XDS_INP + "SENSOR_THICKNESS= 0.32 SILICON= 3.9\n")
+    found = experiment("--expt a.expt", preset)
+    assert (found.detector.sensor_thickness, found.detector.sensor_attenuation) == pytest.approx((1e-3, 1e-3 / 4.5))
+    assert (found.detector.sensor_material, exposure_of(found).sensor_material) == ("CdTe", "CdTe")
+    assert found.layers[0] == 2
+    silicon = experiment("--xds XDS.INP -cell 40", preset)
+    assert (silicon.detector.sensor_thickness, silicon.detector.sensor_attenuation) == pytest.approx((0.32e-3, 1e-3 / 3.9))
+    assert silicon.detector.sensor_material is None
+    write_expt(in_tmp_path / "plain.expt")
+    assert experiment("--expt plain.expt", preset).detector.sensor_thickness == 0.0
+
+
+@pytest.mark.spec("EXP-11")
+def test_a_material_is_saved_and_checked(in_tmp_path: Path) -> None:
+    made = nbnumba.experiment_from_options("-default_F 1 -cell 50 -detector_thick 1000")
+    made = replace(made, detector=replace(made.detector, sensor_material="CdTe"))
+    nbnumba.save_experiment(made, "a.toml")
+    assert nbnumba.load_experiment("a.toml").detector.sensor_material == "CdTe"
+    for wrong in ("", "two\nlines", 5, "x" * 50):
+        with pytest.raises(ParameterError, match=r"detector\.sensor_material: .* is not a chemical formula such as Si or CdTe"):
+            replace(made.detector, sensor_material=wrong)
 
 
 @pytest.mark.spec("FMT-21", "FMT-22")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import nbnumba
 from nbnumba.cli.main import main
+from nbnumba.cli.options import Shared
+from nbnumba.cli.run import command as run
 from nbnumba.errors import InputFileError, OptionError
 from nbnumba.options.arguments import split_arguments
-from nbnumba.options.named import SHIPPED, expanded, read_named
+from nbnumba.options.named import ALLOW, OWN_OF_FILES, PLUGIN_FILE, SHIPPED, expanded, read_named
 
 OWN = {"--preset": 1}
 
@@ -38,13 +42,11 @@ def test_a_name_stands_for_its_options(own: Path) -> None:
 def test_files_are_named_relative_to_the_one_that_names_them(own: Path) -> None:
     folder = own / "more"
     folder.mkdir()
-    (folder / "a.toml").write_text('options = "--experiment b.toml --config=c.toml --plugin-file x.py -dump F.bin -floatfile out.bin"')
+    (folder / "a.toml").write_text('options = "--experiment b.toml --config=c.toml --plugin-file x.py -hkl h.hkl"')
     (folder / "b.toml").write_text('options = "-mat A.mat --experiment cubic"')
-    words = expanded(["--experiment", str(folder / "a.toml")])
+    words = expanded(["--experiment", str(folder / "a.toml")], allow_plugins=True)
     assert words[:2] == ["-mat", str(folder / "A.mat")]
-    assert words[-7:] == [
-        f"--config={folder / 'c.toml'}", "--plugin-file", str(folder / "x.py"), "-dump", str(folder / "F.bin"), "-floatfile", "out.bin",
-    ]  # fmt: skip
+    assert words[-5:] == [f"--config={folder / 'c.toml'}", "--plugin-file", str(folder / "x.py"), "-hkl", str(folder / "h.hkl")]
     assert "-default_F" in words
 
 
@@ -81,6 +83,10 @@ def test_the_list(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (own / "bad.toml").write_text("options = ")
     assert main(["experiments"]) == 0
     assert f"bad         {own / 'bad.toml'}: is not TOML: " in capsys.readouterr().out
+    (own / "a\nb.toml").write_text('description = """two\nlines\\u001b[31m"""\noptions = "-N 3"')
+    os.mkfifo(own / "pipe.toml")
+    assert main(["experiments"]) == 0
+    assert "a b         two lines\\x1b[31m\n" in capsys.readouterr().out
     assert main(["experiments", "cubic"]) == 0
     assert capsys.readouterr().out == "-detpixels 7\n"
 
@@ -118,3 +124,69 @@ def test_files_that_are_no_experiments(own: Path, content: str, message: str) ->
 def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--experiment", "nowhere.toml"]) == 2
     assert capsys.readouterr().err == "nbnumba: error: nowhere.toml: cannot be read: No such file or directory\n"
+
+
+@pytest.mark.spec("CLI-30")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--plugin-file p.py", "names code to be run, --plugin-file {folder}/p.py: read it, then give --allow-plugins on the command line"),
+        ("--plugin-file=p.py", "names code to be run, --plugin-file {folder}/p.py: read it, then give --allow-plugins on the command line"),
+        ("--allow-plugins --plugin-file p.py", "has --allow-plugins --plugin-file, which only the command line can say"),
+        ("-floatfile /tmp/x.bin", "names a file that may be written, -floatfile /tmp/x.bin: give that on the command line"),
+        ("-dump F.bin", "names a file that may be written, -dump F.bin: give that on the command line"),
+        ("--save-config=x.toml", "has --save-config x.toml, which only the command line can say"),
+        ("-o x.png", "has -o x.png, which only the command line can say"),
+        ("--exe ./a.out", "has --exe ./a.out, which only the command line can say"),
+        ("--bundle b", "has --bundle b, which only the command line can say"),
+        ("--overwrite", "has --overwrite, which only the command line can say"),
+        ("-- x", "has -- x, which only the command line can say"),
+        ("'-N 3 --plugin-file p.py'", "has -N 3 --plugin-file p.py, which only the command line can say"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "sweep", "explain", "trace", "gradcheck", "compare", "view"])
+def test_a_file_has_nothing_run_or_written(
+    own: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, options: str, message: str
+) -> None:
+    (own / "p.py").write_text(f"open({str(own / 'ran')!r}, 'w')")
+    (own / "inner.toml").write_text(f'options = """-N 3 {options}"""')
+    (own / "outer.toml").write_text('options = "-default_F 1 --experiment inner.toml"')
+    before = sorted(own.parent.rglob("*"))
+    assert main([command, "--experiment", str(own / "outer.toml")]) == 2
+    assert capsys.readouterr().err == f"nbnumba: error: {own / 'inner.toml'}: {message.format(folder=own)}\n"
+    assert sorted(own.parent.rglob("*")) == before
+
+
+@pytest.mark.spec("CLI-30")
+def test_plugins_of_a_file_are_run_where_the_command_line_allows_it(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = "-default_F 1 -cell 50 -N 3 -detpixels 8"
+    (own / "lorentz.py").write_bytes((ROOT / "examples/lorentz_plugin/lorentz.py").read_bytes())
+    (own / "e.toml").write_text(f'options = "{small} --plugin-file lorentz.py --plugin lattice_shape=lorentz"')
+    for command in (["explain"], ["trace", "--pixel", "1", "1"]):
+        assert main([*command, "--experiment", "e", "--allow-plugins"]) == 0
+        assert "lorentz" in capsys.readouterr().out
+
+
+@pytest.mark.spec("CLI-30")
+def test_operands_of_compare_are_files_too(own: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own / "e.toml").write_text('options = "-default_F 1 -cell 50 -N 3 -detpixels 8 --plugin-file p.py"')
+    (own / "p.py").write_text("raise ValueError('was run')")
+    for operand in (str(own / "e.toml"), f"-N 3 --experiment {own / 'e.toml'}"):
+        assert main(["compare", operand, operand]) == 2
+        assert "names code to be run" in capsys.readouterr().err
+        assert main(["compare", operand, operand, "--allow-plugins"]) == 2
+        assert "p.py, line 1: ValueError: was run" in capsys.readouterr().err
+
+
+@pytest.mark.spec("CLI-30")
+@pytest.mark.parametrize("form", ["options = '-hkl pipe'", "options = '--config=pipe'", "[structure_factors]\npath = 'pipe'"])
+def test_a_file_does_not_name_what_reading_may_wait_for(own: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(own / "pipe")
+    (own / "e.toml").write_text(form)
+    assert main(["explain", "--experiment", "e"]) == 2
+    assert capsys.readouterr().err == f"nbnumba: error: {own / 'pipe'}: is a pipe or a device; name it on the command line, not in a file\n"
+
+
+def test_a_file_says_what_to_simulate_and_on_what() -> None:
+    shared = {name for option in run.params if isinstance(option, Shared) for name in option.opts}
+    assert set(OWN_OF_FILES) - {"--images", "--width"} == shared - {ALLOW, PLUGIN_FILE}

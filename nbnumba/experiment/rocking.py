@@ -1,0 +1,64 @@
+"""How wide a rocking curve is, and in how many phi steps a sweep has to be divided so that none falls between two of them (EXP-20)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nbnumba.errors import ParameterError
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+LOOKS = 200  # Bragg angles that are looked at
+UNDIVIDED = 2  # phi steps of an image that nobody has divided (EXP-6)
+LEAST, MOST = 10, 1000  # that are chosen for one which they do not cover
+
+
+def rocking_width(experiment: Experiment) -> float:
+    """Spindle angle in rad over which the reflection lights up that does so for the shortest time, of those that the detector sees.
+
+    At the Bragg angle theta a lattice point passes the Ewald sphere at sin(2 theta) / wavelength in a radian, at the fastest. What it is
+    smeared over: the reciprocal length of the crystal; the mosaic cap, both ways; divergence; the spectrum, by tan(theta).
+    """
+    wavelength, sources = experiment.beam.wavelength, experiment.source_list
+    spread, domains = experiment.mosaic
+    longest = max(n * edge for n, edge in zip(experiment.cells, experiment.unit_cell.lengths_and_angles, strict=False))
+    finest = max(experiment.finest_d, experiment.sampling.dmin)
+    theta = math.asin(min(wavelength / (2.0 * finest), 1.0)) * np.arange(1, LOOKS + 1) / LOOKS
+    by_size = wavelength / (longest * np.maximum(np.sin(2.0 * theta), 1e-9))
+    by_mosaic = 2.0 * spread if domains > 1 else 0.0
+    divergence = 2.0 * float(np.linalg.norm(sources.incident - sources.incident.mean(axis=0), axis=1).max())
+    dispersion = float(np.ptp(sources.wavelength) / sources.wavelength.mean())
+    return float((by_size + by_mosaic + divergence + dispersion * np.tan(theta)).min())
+
+
+def covering_steps(experiment: Experiment) -> int:
+    """Phi steps of the sweep that are no wider than the narrowest rocking curve."""
+    return max(1, math.ceil(min(experiment.goniometer.sweep.oscillation / rocking_width(experiment), 1e9)))
+
+
+def chosen_steps(experiment: Experiment) -> int | None:
+    """Phi steps for an image that nobody has divided; None where the usual ones cover it, or where there is no crystal."""
+    goniometer = experiment.goniometer
+    if not goniometer.oscillation or goniometer.phi_steps is not None or goniometer.phi_step is not None:
+        return None
+    try:
+        steps = covering_steps(experiment)
+    except ParameterError:  # which is told where it matters
+        return None
+    return min(max(steps, LEAST), MOST) if steps > UNDIVIDED else None
+
+
+def gap_note(experiment: Experiment) -> list[str]:
+    """A line where phi steps are so wide that reflections stay dark between them."""
+    sweep = experiment.goniometer.sweep
+    if sweep.oscillation == 0.0 or sweep.step <= rocking_width(experiment) * (1.0 + 1e-9):
+        return []
+    step, width = math.degrees(sweep.step), math.degrees(rocking_width(experiment))
+    return [
+        f"phi steps of {step:.3g} deg are wider than the narrowest rocking curve, {width:.2g} deg: reflections between them stay dark; "
+        f"-phisteps {covering_steps(experiment)} lights them"
+    ]
