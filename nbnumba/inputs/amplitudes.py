@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbnumba import units
 from nbnumba.errors import InputFileError
 from nbnumba.inputs.hkl import read_hkl
 
@@ -43,6 +44,19 @@ def read_amplitudes(
         case _:
             hkl, F = read_hkl(path)
             return {"hkl": hkl, "F": F, "reflections": None}
+
+
+def read_cell(path: str | Path, kind: str, column: str | None) -> tuple[float, ...] | None:
+    """Unit cell of a file, a, b, c in m and alpha, beta, gamma in rad, without the amplitudes of a model; None of text."""
+    if kind != "model":
+        found = None if kind == "hkl" else read_amplitudes(path, kind, column, None, 0.0, 0.0)["reflections"]
+        return None if found is None else found.cell
+    from nbnumba.inputs.model import cell_of_model
+
+    cell = cell_of_model(path)
+    if not cell.is_crystal():
+        raise InputFileError(path, "has no unit cell; give one with -cell")
+    return (*(units.metres_from_angstrom(v) for v in (cell.a, cell.b, cell.c)), *map(units.radians, (cell.alpha, cell.beta, cell.gamma)))
 
 
 def table(found: Reflections) -> dict[str, Any]:

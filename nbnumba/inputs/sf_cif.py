@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +12,19 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
 from nbnumba.inputs import columns
+from nbnumba.inputs.cif import read_cif
 from nbnumba.inputs.columns import Kind, amplitudes, best
-from nbnumba.inputs.reflections import Reflections, checked_symmetry, in_p1, reason
-from nbnumba.inputs.text import first_bytes
+from nbnumba.inputs.hkl import LARGEST_INDEX
+from nbnumba.inputs.packed import ascii_bytes
+from nbnumba.inputs.reflections import Reflections, in_p1, reason
+from nbnumba.inputs.symmetry import MISSING, Stated, checked_symmetry, of_block
 
 if TYPE_CHECKING:
     import gemmi
 
-MISSING = ("?", ".")
-NAMES = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt", "_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt")
-NUMBERS = ("_symmetry.Int_Tables_number", "_space_group.IT_number", "_symmetry_Int_Tables_number", "_space_group_IT_number")
+INDICES = ("index_h", "index_k", "index_l")
+INDEX = re.compile(r"[+-]?\d{1,9}")
+WHOLE = re.compile(r"[+-]?\d+")
 # Tags of the mmCIF dictionary's category refln, and of the core dictionary.
 TAGS: dict[str, Kind] = {
     "F_meas_au": columns.OBSERVED,
@@ -47,13 +51,11 @@ def read_sf_cif(path: str | Path, column: str | None = None) -> Reflections:
 
     column: a tag of the category refln, such as F_meas_au; default: the best one. Raises InputFileError.
     """
-    import gemmi
-
-    first_bytes(path, 1)
+    document = read_cif(path, ascii_bytes(path))
+    symmetries = [of_block(block) for block in document]
     try:
-        document = gemmi.cif.read(str(path))
         blocks = list(refln_blocks(document))
-    except Exception as error:
+    except (RuntimeError, ValueError, IndexError) as error:
         raise InputFileError(path, f"cannot be read as CIF: {reason(error, path)}") from None
     if not blocks:
         raise InputFileError(path, "has no reflections (a loop of _refln.index_h and others); a model goes to --model")
@@ -62,7 +64,8 @@ def read_sf_cif(path: str | Path, column: str | None = None) -> Reflections:
         raise InputFileError(path, "has unmerged reflections (_diffrn_refln) alone; merge them first")
     block, name = choose(path, merged, column)
     kind = TAGS[name]
-    cell, group = checked_symmetry(path, block.cell, *space_group(block), "_cell.length_a and others")
+    stated = next((one for one in (of_block(block.block), *symmetries) if any(one)), Stated())
+    cell, symmetry = checked_symmetry(path, block.cell, stated, "_cell.length_a and others")
     hkl = indices(path, block)
     where = f" of block {block.block.name}" if len(merged) > 1 else ""
     sibling = name.replace("_plus", "_minus") if kind.paired else ""
@@ -73,37 +76,27 @@ def read_sf_cif(path: str | Path, column: str | None = None) -> Reflections:
         meaning = f"{plus} and {sibling}{where}, {kind.meaning}"
     elif kind.paired:
         meaning = f"{name}{where} alone, Friedel mates equal"
-    return in_p1(path, hkl, F, cell, group, meaning, name, mates)
-
-
-def space_group(block: gemmi.ReflnBlock) -> tuple[gemmi.SpaceGroup | None, str]:
-    """By its name, where that is missing by its number; and how the file has it."""
-    import gemmi
-
-    name, number = (
-        next((gemmi.cif.as_string(word) for tag in tags if (word := block.block.find_value(tag)) and word not in MISSING), "")
-        for tags in (NAMES, NUMBERS)
-    )
-    if name or not number:
-        return block.spacegroup or gemmi.find_spacegroup_by_name(name), name
-    in_tables = number.isdecimal() and 1 <= int(number) <= 230
-    return (gemmi.find_spacegroup_by_number(int(number)) if in_tables else None), number
+    return in_p1(path, hkl, F, cell, symmetry, meaning, name, mates)
 
 
 def words(block: gemmi.ReflnBlock, tag: str) -> Iterator[str]:
     """What the file has written for a tag of every reflection."""
-    found = next(full for full in block.default_loop.tags if full.lower().endswith(("refln." + tag.lower(), "refln_" + tag.lower())))
-    return iter(block.block.find_values(found))
+    full = block.default_loop.tags[block.column_labels().index(tag)]
+    return iter(block.block.find_values(full))
 
 
 def indices(path: str | Path, block: gemmi.ReflnBlock) -> NDArray[np.int32]:
     """Miller indices (n, 3)."""
     try:
-        return np.asarray(block.make_miller_array())
+        found = np.asarray(block.make_miller_array())
+        whole = all(np.array_equal(found[:, n], block.make_float_array(tag)) for n, tag in enumerate(INDICES))  # larger ones wrap around
     except ValueError:
-        tags = ("index_h", "index_k", "index_l")
-        found = next((tag, word) for tag in tags for word in words(block, tag) if not word.lstrip("+-").isdecimal())
-        raise InputFileError(path, f"{found[0]} {found[1][:60]!r} is not a whole number; correct it") from None
+        whole = False
+    if not whole:
+        tag, word = next((tag, word) for tag in INDICES for word in words(block, tag) if not INDEX.fullmatch(word))
+        problem = f"is larger than {LARGEST_INDEX}" if WHOLE.fullmatch(word) else "is not a whole number"
+        raise InputFileError(path, f"{tag} {word[:60]!r} {problem}; correct it")
+    return found
 
 
 def values(path: str | Path, block: gemmi.ReflnBlock, tag: str) -> NDArray[np.float64]:
@@ -126,7 +119,7 @@ def refln_blocks(document: gemmi.cif.Document) -> Iterator[gemmi.ReflnBlock]:
     else:
         found = gemmi.as_refln_blocks(document)
     for block in found:
-        if block.default_loop is not None and {"index_h", "index_k", "index_l"} <= set(block.column_labels()):
+        if block.default_loop is not None and set(INDICES) <= set(block.column_labels()):
             yield block
 
 
