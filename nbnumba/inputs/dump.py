@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nbnumba.inputs.hkl import LARGEST_INDEX
 from nbnumba.inputs.text import read_bytes
 
 MOST_ENTRIES = 2**31
+WHOLE = re.compile(rb"-?\d{1,9}")
 
 
 def read_dump(path: str | Path) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -20,7 +22,7 @@ def read_dump(path: str | Path) -> tuple[NDArray[np.int32], NDArray[np.float64]]
     data = read_bytes(path)
     line, feed, table = data.partition(b"\n\f")
     words = line.split()
-    if not feed or len(words) != 6 or not all(word.lstrip(b"-").isdigit() for word in words):
+    if not feed or len(words) != 6 or not all(map(WHOLE.fullmatch, words)):
         raise InputFileError(path, "is not a structure factor dump; expected six limits and a form feed first")
     limits = np.array([int(word) for word in words]).reshape(3, 2)
     shape = limits[:, 1] - limits[:, 0] + 1

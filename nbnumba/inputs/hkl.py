@@ -17,6 +17,7 @@ from nbnumba.inputs.text import decoded, lines, number, read_bytes
 
 LARGEST_INDEX = 100_000
 WORTH_KEEPING = 200_000  # bytes of text; less is parsed in a few ms
+COMMENT = "#"
 VERSION = "1"  # of what is kept: another number where the same text is read in another way
 
 
@@ -28,14 +29,14 @@ def read_hkl(path: str | Path) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """
     data = read_bytes(path)
     if len(data) < WORTH_KEEPING:
-        return checked(path, decoded(path, data))
+        return checked(path, decoded(path, data, COMMENT))
     key = cache.key(VERSION, data)
-    if (kept := cache.load("hkl", key, ("hkl", "F"))) is not None:
+    if (kept := cache.load(key, ("hkl", "F"))) is not None:
         hkl, F = kept
         if hkl.dtype == np.int32 and F.dtype == np.float64 and hkl.shape == (F.size, 3):
             return hkl, F
-    hkl, F = checked(path, decoded(path, data))
-    cache.store("hkl", key, hkl=hkl, F=F)
+    hkl, F = checked(path, decoded(path, data, COMMENT))
+    cache.store(key, hkl=hkl, F=F)
     return hkl, F
 
 
@@ -68,7 +69,7 @@ def acceptable(values: NDArray[np.float64]) -> bool:
 def first_problem(path: str | Path, text: str) -> InputFileError:
     """The first line that is no reflection, and why."""
     for row, line in enumerate(lines(text), 1):
-        words = line.partition("#")[0].split()
+        words = line.partition(COMMENT)[0].split()
         if not words:
             continue
         if len(words) != 4:
@@ -79,11 +80,11 @@ def first_problem(path: str | Path, text: str) -> InputFileError:
             except ValueError:
                 return InputFileError(path, f"{name} = {word[:60]!r} is not a number", row)
             if not math.isfinite(value):
-                return InputFileError(path, f"{name} = {word} is not a finite number", row)
+                return InputFileError(path, f"{name} = {word[:60]} is not a finite number", row)
             if name != "F" and value != int(value):
-                return InputFileError(path, f"{name} = {word} is not a whole number", row)
+                return InputFileError(path, f"{name} = {word[:60]} is not a whole number", row)
             if name != "F" and abs(value) > LARGEST_INDEX:
-                return InputFileError(path, f"{name} = {word} is larger than {LARGEST_INDEX}", row)
+                return InputFileError(path, f"{name} = {word[:60]} is larger than {LARGEST_INDEX}", row)
     return InputFileError(path, "holds no reflections; expected lines of h k l F")
 
 
@@ -91,7 +92,7 @@ def refuse_contradictions(path: str | Path, text: str, hkl: NDArray[np.int32], F
     """One reflection, one amplitude."""
     if (pair := contradiction(hkl, F)) is not None:
         first, second = pair
-        rows = [n for n, line in enumerate(lines(text), 1) if line.partition("#")[0].strip()]
+        rows = [n for n, line in enumerate(lines(text), 1) if line.partition(COMMENT)[0].strip()]
         index = " ".join(str(v) for v in hkl[first])
         raise InputFileError(
             path, f"reflection {index} has F = {F[second]:g} here and F = {F[first]:g} in line {rows[first]}", rows[second]

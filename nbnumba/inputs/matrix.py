@@ -19,7 +19,7 @@ def read_matrix(path: str | Path) -> tuple[float, ...]:
             except ValueError:
                 raise InputFileError(path, f"{word[:60]!r} is not a number", row) from None
             if not math.isfinite(value):
-                raise InputFileError(path, f"{word} is not a finite number", row)
+                raise InputFileError(path, f"{word[:60]} is not a finite number", row)
             numbers.append(value)
             if len(numbers) == 9:
                 return tuple(numbers)

@@ -12,12 +12,14 @@ from nbnumba.errors import InputFileError
 from nbnumba.inputs.text import lines, number, read_text
 
 COLUMNS = ("X", "Y", "Z", "weight", "wavelength")
+LARGEST = 1e100  # whose square is a number
+LIMITS = {"weight": (0.0, LARGEST), "wavelength": (1e-14, 1e-6)}
 
 
 def read_sources(path: str | Path) -> NDArray[np.float64]:
     """(n, 5) numbers; NaN for columns left out at the end of a line. Raises InputFileError with the line."""
     rows = []
-    for row, line in enumerate(lines(read_text(path)), 1):
+    for row, line in enumerate(lines(read_text(path, comment="#")), 1):
         words = line.partition("#")[0].replace(",", " ").replace(";", " ").split()
         if words:
             rows.append(source(path, row, words))
@@ -35,7 +37,8 @@ def source(path: str | Path, row: int, words: list[str]) -> list[float]:
             value = number(word)
         except ValueError:
             raise InputFileError(path, f"{name} = {word[:60]!r} is not a number", row) from None
-        if not math.isfinite(value) or (name == "wavelength" and not 1e-14 <= value <= 1e-6) or (name == "weight" and value < 0.0):
-            raise InputFileError(path, f"{name} = {word} is out of range", row)
+        least, most = LIMITS.get(name, (-LARGEST, LARGEST))
+        if not least <= value <= most:
+            raise InputFileError(path, f"{name} = {word[:60]} is out of range; {least:g} to {most:g} is possible", row)
         values.append(value)
     return values + [math.nan] * (len(COLUMNS) - len(values))

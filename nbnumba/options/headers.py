@@ -7,7 +7,7 @@ from typing import Any
 
 from nbnumba import units
 from nbnumba.experiment.detector import Detector
-from nbnumba.inputs.smv import SmvImage
+from nbnumba.inputs.smv import SmvHeader, SmvImage, beam_centre_mm
 
 FIELDS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
     ("PIXEL_SIZE", "detector.pixel_size", units.metres_from_mm),
@@ -23,16 +23,29 @@ FIELDS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
 )
 
 
+# With exact keywords: what wins over the field's own keyword where it is there.
+RATHER = {"PHI": ("OSC_START",)}
+
+
 def header_values(image: SmvImage, flip_y: bool, as_reference: bool) -> dict[str, Any]:
     """What a header says of the experiment, by field (FMT-13)."""
     slow, fast = image.pixels.shape
     found: dict[str, Any] = {"detector.fast_pixels": fast, "detector.slow_pixels": slow}
     for keyword, field, convert in FIELDS:
-        value = image.value(keyword, exact=not as_reference)
+        value = image.header.value(keyword, exact=False) if as_reference else image.header.first_of(*RATHER.get(keyword, ()), keyword)
         if value is not None:
             found[field] = convert(value)
-    if not as_reference and (twotheta := image.value("TWOTHETA", exact=True)) is not None:
-        found["detector.twotheta"] = units.radians(twotheta)
+    pixel = found.get("detector.pixel_size", Detector().pixel_size)
+    if not as_reference:
+        found |= exact_values(image.header, pixel)
     if flip_y and "detector.beam_y" in found:
-        found["detector.beam_y"] = slow * found.get("detector.pixel_size", Detector().pixel_size) - found["detector.beam_y"]
+        found["detector.beam_y"] = slow * pixel - found["detector.beam_y"]
     return found
+
+
+def exact_values(header: SmvHeader, pixel: float) -> dict[str, Any]:
+    """TWOTHETA, and the direct beam from the centre of the first pixel, as MOSFLM's convention has it."""
+    twotheta = header.value("TWOTHETA")
+    centre = dict(zip("xy", beam_centre_mm(header, pixel * 1e3), strict=True))
+    beam = {f"detector.beam_{axis}": units.metres_from_mm(mm) - pixel / 2.0 for axis, mm in centre.items() if mm is not None}
+    return {**beam, **({} if twotheta is None else {"detector.twotheta": units.radians(twotheta)})}
