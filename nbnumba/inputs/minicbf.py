@@ -1,85 +1,170 @@
-"""miniCBF images: pixels by fabio, geometry and scan from the header that Dectris's detectors write (FMT-25)."""
+"""What the header of a miniCBF says of geometry and scan (FMT-25, FMT-46).
+
+Source: Dectris, "Pilatus CBF header specification" 1.4: a keyword, its values and their unit, divided by blanks and any of #:=,().
+"""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import logging
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from nbnumba import units
-from nbnumba.errors import InputFileError
-from nbnumba.exposure import SURFACE, Exposure
-from nbnumba.inputs.text import read_bytes
+from nbnumba.errors import InputFileError, warn_of_file
+from nbnumba.exposure import SURFACE, Exposure, Vector
+from nbnumba.inputs.detectors import not_flat, spindle_of
+from nbnumba.inputs.recorded import kahn_fraction, square_pixel
 
-NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
-HEADER = "_array_data.header_contents"
-STARTS = b"\x0c\x1a\x04\xd5"  # what stands before the compressed pixels
+NUMBER = re.compile(r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)(.*)")
+LEAST, MOST = 1e-15, 1e12  # sizes of numbers that are worked with, in SI units; 0 besides
 
+# Units in SI units, the one that counts where none is stated first.
+Units = Mapping[str, float]
+LENGTHS: Units = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "\u00b5m": 1e-6, "\u03bcm": 1e-6, "nm": 1e-9, "A": 1e-10}
+WAVELENGTHS: Units = {"A": 1e-10, "\u00c5": 1e-10, "Angstrom": 1e-10, "angstrom": 1e-10, "nm": 1e-9, "pm": 1e-12, "m": 1.0}
+TIMES: Units = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0}
+DEGREE = units.radians(1.0)
+ANGLES: Units = {"deg.": DEGREE, "deg": DEGREE, "degrees": DEGREE, "degree": DEGREE, "rad": 1.0, "mrad": 1e-3}
+COUNTS: Units = {"counts": 1.0, "photons": 1.0}
+FRACTIONS: Units = {"": 1.0}
 
-def read_cbf(path: Path) -> tuple[NDArray[Any], str]:
-    """Counts [slow, fast], and the header's text. Raises InputFileError."""
-    from fabio.cbfimage import CbfImage
-
-    require_whole(path)
-    logging.getLogger("fabio").setLevel(logging.CRITICAL)  # what is wrong is told here
-    try:
-        image = CbfImage().read(str(path))
-        pixels = np.asarray(image.data)
-    except Exception as error:  # fabio raises whatever its parsing stumbles over
-        raise InputFileError(path, f"is not a CBF image that can be read: {str(error) or type(error).__name__}") from None
-    if pixels.ndim != 2 or not pixels.size:
-        raise InputFileError(path, f"is not a CBF image that can be read: its pixels have shape {pixels.shape}")
-    return pixels, str(image.header.get(HEADER, ""))
+FORMULAE = {"silicon": "Si", "cadmium telluride": "CdTe", "gallium arsenide": "GaAs", "germanium": "Ge", "unknown": None, "ccd": None}
+ALONG_X = {"X", "CW", "X.CW", "OMEGA", "PHI"}  # words for a spindle along x
 
 
-def require_whole(path: Path) -> None:
-    """Refuse a file whose pixels are cut short, or are not those that it was written with."""
-    header, starts, rest = read_bytes(path).partition(STARTS)
-    if not starts:
-        raise InputFileError(path, "is not a CBF image that can be read: it holds no binary section; is it whole?")
-    size, digest = re.search(rb"X-Binary-Size:\s*(\d+)", header), re.search(rb"Content-MD5:\s*(\S+)", header)
-    pixels = rest[: int(size[1])] if size else rest
-    if size and len(pixels) < int(size[1]):
-        raise InputFileError(path, f"is cut short: {len(pixels)} bytes of pixels where the header promises {int(size[1])}; fetch it again")
-    if digest and base64.b64encode(hashlib.md5(pixels, usedforsecurity=False).digest()) != digest[1]:
-        raise InputFileError(path, "is damaged: the sum over its pixels is not the one in its header; fetch it again")
+def exposure_of_cbf(path: Path, text: str, shape: tuple[int, int]) -> Exposure | None:
+    """Geometry and scan; None where nothing is said of the detector's place. Raises InputFileError where what is said cannot be taken."""
+    header = Header(path, header_fields(text))
+    if parts := not_flat(header.detector):
+        raise InputFileError(path, f"its detector ({header.detector}) is not one flat panel but has {parts}; geometry of one panel is read")
+    if re.search(r"^\s*_axis\.id\b", text, re.MULTILINE):
+        from nbnumba.inputs.imgcif import exposure_of_imgcif
+
+        thickness, material = header.sensor(text)
+        return exposure_of_imgcif(path, text, shape, sensor_thickness=thickness, sensor_material=material)
+    return header.exposure(text, shape)
 
 
-def exposure_of_cbf(path: Path, text: str, shape: tuple[int, ...]) -> Exposure | None:
-    """Detector straight in the beam, spindle along x, as a Pilatus states it; None without beam centre, distance or pixel size.
-
-    Raises InputFileError where what is stated cannot be.
-    """
-    pixel = stated(text, r"Pixel_size")
-    distance = stated(text, r"Detector_distance")
-    centre = re.search(rf"Beam_xy\s*\(\s*{NUMBER}\s*,\s*{NUMBER}\s*\)", text)
-    if not (pixel and distance and centre):
-        return None
-    fast, slow = (float(v) * pixel for v in centre.groups())
-    thickness = stated(text, "(?:Silicon|CdTe) sensor, thickness") or 0.0
-    wavelength, polarization = stated(text, "Wavelength"), stated(text, "Polarization")
-    return Exposure(
-        shape=(shape[0], shape[1]),
-        pixel_size=pixel,
-        origin=(-fast, slow, -distance),
-        wavelength=None if wavelength is None else wavelength * 1e-10,
-        polarization_axis=(1.0, 0.0, 0.0),
-        polarization_fraction=None if polarization is None else 2.0 * polarization - 1.0,
-        spindle_axis=(1.0, 0.0, 0.0),
-        phi_start=units.radians(stated(text, "Start_angle") or 0.0),
-        oscillation=units.radians(stated(text, "Angle_increment") or 0.0),
-        exposure_time=stated(text, "Exposure_period") or stated(text, "Exposure_time"),
-        sensor_thickness=thickness if thickness > SURFACE else 0.0,
-    )
+def header_fields(text: str) -> dict[str, list[str]]:
+    """Words after each keyword; of a keyword that comes twice, after the last."""
+    _, found, contents = text.partition("_array_data.header_content")
+    lines = (re.split(r"^(?:_|loop_)", contents, maxsplit=1, flags=re.MULTILINE)[0] if found else text).splitlines()
+    records = (re.split(r"[\s#:=,()]+", line.strip())[1:] for line in lines if line.lstrip().startswith("#"))
+    return {record[0]: [word for word in record[1:] if word] for record in records if record and record[0]}
 
 
-def stated(text: str, name: str) -> float | None:
-    """The number after a name, None where there is none."""
-    found = re.search(rf"#\s*{name}[\s=:(]*{NUMBER}", text)
-    return float(found[1]) if found else None
+class Header(NamedTuple):
+    """The fields of a header."""
+
+    path: Path
+    fields: dict[str, list[str]]
+
+    @property
+    def detector(self) -> str:
+        """Its name."""
+        return " ".join(next((words for name, words in self.fields.items() if name.lower() == "detector"), []))
+
+    def numbers(self, name: str, known: Units, count: int = 1) -> list[float] | None:
+        """As many numbers, in SI units; None where the field is not there. Raises InputFileError."""
+        return measured(self.path, name, self.fields[name], known, count) if name in self.fields else None
+
+    def number(self, name: str, known: Units) -> float:
+        """0 where it is not stated."""
+        return (self.numbers(name, known) or [0.0])[0]
+
+    def size(self, name: str, known: Units) -> float | None:
+        """A number greater than 0; None where the field is not there, or has the 0 that programs write for what they do not know."""
+        value = self.number(name, known)
+        if value < 0.0:
+            raise InputFileError(self.path, f"its {name} is {' '.join(self.fields[name])}, which must be greater than 0")
+        return value or None
+
+    def exposure(self, text: str, shape: tuple[int, int]) -> Exposure | None:
+        """Detector straight in the beam with its rows along x, as every one is whose header says nothing else."""
+        pixel, distance = self.pixel_size(), self.size("Detector_distance", LENGTHS)
+        corner = self.numbers("Beam_xy", {"pixels": pixel, "pixel": pixel, "px": pixel, **LENGTHS}, 2) if pixel else None
+        place = {"Pixel_size": pixel, "Detector_distance": distance, "Beam_xy": self.fields.get("Beam_xy")}
+        if not any(place.values()):
+            return None
+        if not (pixel and distance and corner):
+            raise InputFileError(self.path, f"its header states no {next(name for name, value in place.items() if not value)}")
+        self.refuse_what_is_not_straight()
+        polarization, period, cutoff = self.numbers("Polarization", FRACTIONS), self.size("Exposure_period", TIMES), self.cutoff()
+        thickness, material = self.sensor(text)
+        return Exposure(
+            shape=shape,
+            pixel_size=pixel,
+            origin=(-corner[0], corner[1], -distance),
+            wavelength=self.size("Wavelength", WAVELENGTHS),
+            polarization_axis=(1.0, 0.0, 0.0),
+            polarization_fraction=kahn_fraction(self.path, "its Polarization", polarization[0]) if polarization else None,
+            spindle_axis=self.spindle(text),
+            phi_start=self.number("Start_angle", ANGLES),
+            oscillation=self.number("Angle_increment", ANGLES),
+            exposure_time=self.size("Exposure_time", TIMES) or period,
+            exposure_period=period,
+            sensor_thickness=thickness,
+            sensor_material=material,
+            trusted_range=cutoff,
+        )
+
+    def pixel_size(self) -> float | None:
+        """The edge of a square pixel in m."""
+        edges = self.numbers("Pixel_size", LENGTHS, 2 if "x" in self.fields.get("Pixel_size", ()) else 1)
+        return square_pixel(self.path, "its Pixel_size", (edges[0], edges[-1]), 1.0) if edges and any(edges) else None
+
+    def cutoff(self) -> tuple[float, float] | None:
+        """From no count to that from which on a pixel counts too few."""
+        most = self.size("Count_cutoff", COUNTS)
+        return (0.0, most) if most else None
+
+    def sensor(self, text: str) -> tuple[float, str | None]:
+        """Thickness in m, and material, of the line 'Silicon sensor, thickness 0.000320 m'; a surface has none."""
+        found = re.search(r"^#[ \t]*(\S[^\n]*?)[ \t]+sensor,[ \t]*thickness[ \t=:]+([^\n]*)", text, re.MULTILINE)
+        if not found:
+            return 0.0, None
+        (thickness,) = measured(self.path, f"{found[1]} sensor, thickness", found[2].split(), LENGTHS, 1)
+        return (thickness, FORMULAE.get(found[1].lower(), found[1])) if thickness > SURFACE else (0.0, None)
+
+    def refuse_what_is_not_straight(self) -> None:
+        """A header can say that a detector stands elsewhere, but not where. Raises InputFileError."""
+        if swing := self.number("Detector_2theta", ANGLES):
+            problem = f"its detector is swung by Detector_2theta {units.degrees(swing):g} deg. about an axis that is not stated"
+            raise InputFileError(self.path, problem)
+        if vectors := [name for name in self.fields if name.endswith("_axis_vector")]:
+            raise InputFileError(self.path, f"its header states directions ({vectors[0]}), which are not read of miniCBF")
+        if offset := self.number("Detector_Voffset", LENGTHS):
+            note = f"its Detector_Voffset {offset:g} m is left out: the beam is taken to meet the detector at Beam_xy as it stands"
+            warn_of_file(self.path, note)
+
+    def spindle(self, text: str) -> Vector:
+        """x, but for beamlines that are known for another; what the header calls otherwise is warned of."""
+        words = [word.upper() for word in self.fields.get("Oscillation_axis", [])]
+        date = re.search(r"^#[ \t]*([0-9]{4}[-/]\S+)", text, re.MULTILINE)
+        if known := spindle_of(self.detector, date[1] if date else "", " ".join(words)):
+            return known
+        turned = "PHI" in words and any(self.number(name, ANGLES) for name in ("Kappa", "Chi"))
+        if turned or not set(words) <= ALONG_X:
+            warn_of_file(self.path, f"its spindle ({' '.join(words)}{', kappa or chi set' if turned else ''}) is taken to be along x")
+        return (1.0, 0.0, 0.0)
+
+
+def measured(path: Path, name: str, words: list[str], known: Units, count: int) -> list[float]:
+    """As many numbers in SI units; a unit holds for the numbers before it. Raises InputFileError."""
+    found: list[tuple[float, str]] = []
+    for word in words:
+        number = NUMBER.fullmatch(word)
+        if number and len(found) < count:
+            found.append((float(number[1]), number[2]))
+        elif word != "x" and found and not found[-1][1]:
+            found[-1] = (found[-1][0], word)
+        elif word != "x":
+            break
+    unit = next((unit for _, unit in reversed(found) if unit), next(iter(known)))
+    numbers = [value * known.get(own or unit, math.nan) for value, own in found]
+    if len(numbers) != count or not all(value == 0.0 or LEAST < abs(value) < MOST for value in numbers):
+        wanted = " ".join(["a number" if count == 1 else f"{count} numbers", *(f"in {unit}" for unit in list(known)[:1] if unit)])
+        raise InputFileError(path, f"its {name} is {' '.join(words)[:60]!r}, not {wanted}")
+    return numbers
