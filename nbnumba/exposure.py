@@ -13,7 +13,9 @@ Vector = tuple[float, float, float]
 IMGCIF_INCIDENT = (0.0, 0.0, -1.0)
 BEGINNING = datetime(2000, 1, 1)  # a simulation takes place at no time, but readers of files ask for one
 SURFACE = 1e-9  # m, stands in files for a sensor without thickness, which dxtbx does not read
+NOT_MEASURED, BAD = -1, -2  # counts of pixels that have none: in a gap, masked or not rendered; or that cannot be taken at their word
 STRAIGHT = 1e-9  # sine of the smallest angle between directions that are told apart
+CENTURY = 3.2e9  # s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,8 @@ class Exposure:
 
     origin: the outer corner of the first pixel, seen from the crystal; polarization_axis: the electric field; exposure_period: from the
     beginning of an image to that of the next; sensor_material: its chemical formula; trusted_range: the least and the largest number that
-    a pixel can be taken at its word with; pedestal: what the counter shows without a photon. None: not stated.
+    a pixel can be taken at its word with; pedestal: what the counter shows without a photon; gain: what a photon adds to that. None: not
+    stated.
     """
 
     shape: tuple[int, int]  # slow, fast
@@ -45,6 +48,7 @@ class Exposure:
     sensor_material: str | None = None
     trusted_range: tuple[float, float] | None = None
     pedestal: float = 0.0
+    gain: float = 1.0
 
     @property
     def seconds(self) -> float:
@@ -54,7 +58,11 @@ class Exposure:
     @property
     def began(self) -> datetime:
         """When the image was begun, in a scan that begins at a time that is always the same."""
-        return BEGINNING + timedelta(seconds=self.seconds * (self.number - 1))
+        return self.after(self.number - 1)
+
+    def after(self, images: int) -> datetime:
+        """When so many images of the scan are taken, as far as calendars go."""
+        return BEGINNING + timedelta(seconds=min(self.seconds * images, CENTURY))
 
     @cached_property
     def normal(self) -> NDArray[np.float64]:
@@ -85,11 +93,19 @@ class Exposure:
 
     @property
     def horizontal_polarization(self) -> float | None:
-        """Kahn's factor along x of imgCIF's frame, which is what files state; None: not stated."""
-        if self.polarization_fraction is None or self.polarization_axis is None:
-            return self.polarization_fraction
-        x, y, _ = self.imgcif.polarization_axis or (1.0, 0.0, 0.0)
-        return self.polarization_fraction * (x * x - y * y) / (x * x + y * y) if x or y else self.polarization_fraction
+        """Kahn's factor along x of imgCIF's frame, for files that state no more; None: not stated."""
+        return None if self.linear_polarization is None else self.linear_polarization[0]
+
+    @property
+    def linear_polarization(self) -> tuple[float, float] | None:
+        """Kahn's factor along x, and along the diagonal between x and y, of imgCIF's frame: S1 and S2 of Stokes; None: not stated."""
+        if self.polarization_fraction is None:
+            return None
+        x, y, _ = (self.imgcif.polarization_axis if self.polarization_axis else None) or (1.0, 0.0, 0.0)
+        if not (x or y):
+            return self.polarization_fraction, 0.0
+        part = self.polarization_fraction / (x * x + y * y)
+        return part * (x * x - y * y), part * 2.0 * x * y
 
     @property
     def imgcif(self) -> Exposure:

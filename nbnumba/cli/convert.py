@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,9 +14,8 @@ import click
 from nbnumba.cli.options import RecordingCommand
 from nbnumba.errors import InputFileError, OptionError, OutputFileError, warn_of_file
 from nbnumba.files import check_writable, write_all
-from nbnumba.inputs.image import HDF5, Picture, finite, read_picture, split
-from nbnumba.inputs.text import first_bytes
-from nbnumba.outputs.formats import NPY, TIFF, Format, fitted, format_of, unsaid
+from nbnumba.inputs.image import Picture, is_hdf5, picture_of, read_picture, require_finite, split
+from nbnumba.outputs.formats import CBF, NXMX, SMV, Format, fitted, format_of, unsaid
 from nbnumba.outputs.series import Stack, series_of
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 @click.option("--like", metavar="FILE", help="Image whose header has the geometry, for inputs that have none.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @click.option("--shape", type=click.IntRange(1), nargs=2, metavar="SLOW FAST", help="Pixels of raw images, where they are not square.")
-def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: bool, shape: tuple[int, int] | None) -> None:
+@click.option("--dataset", default="", metavar="PATH", help="Images of HDF5 files that are not NXmx, as /entry/frames.")
+def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: bool, shape: tuple[int, int] | None, dataset: str) -> None:
     """Turn image files into another format, which the ending of OUTPUT names: .img, .cbf, .nxs or .h5, .tif, .npy.
 
     Several images become numbered files, # standing for a digit, or one NXmx file; an NXmx file with several becomes all of them, or
@@ -42,8 +42,9 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: 
       nbnumba convert scan.nxs scan_####.img
       nbnumba convert floatimage.bin image.cbf --like intimage.img
     """
-    kind, sources = format_of(output), list(every(inputs))
-    target = Stack(output) if kind.stack else series_of(output)
+    require_hdf5(inputs, dataset)
+    kind, sources = format_of(output), list(every(inputs, dataset))
+    target = series_of(output)
     single = len(sources) == 1 and "#" not in output.name
     files = [output] if single else target.files(range(1, len(sources) + 1))
     check_writable(files, [split(source)[0] for source in (*inputs, *([like] if like else []))])
@@ -52,22 +53,34 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: 
     known = geometry_of(like) if like else None
 
     notes = Notes()
-    images = converted(sources, kind, known, shape, notes)
+    images = converted(pictures(sources, shape, dataset), kind, isinstance(target, Stack), known, notes)
     if isinstance(target, Stack):
-        gather(target, images)
+        gather(output, images)
     else:
         write_all({file: written(kind, images) for file in files})
     for note in notes.lines():
         click.echo(f"nbnumba: warning: {output}: a {kind.name} file {note}", err=True)
+    for problem, (source, images_with_it) in notes.problems.items():
+        others = f" (and of {images_with_it - 1} more)" if images_with_it > 1 else ""
+        warn_of_file(source, f"its geometry is left out{others}: {problem}")
     click.echo(
         f"{len(sources)} image{'s' if len(sources) > 1 else ''}; wrote {files[0]}{f' to {files[-1].name}' if len(files) > 1 else ''}"
     )
 
 
+def require_hdf5(files: Sequence[str], dataset: str) -> None:
+    """Refuse --dataset where it names nothing. Raises OptionError."""
+    if dataset and not any(is_hdf5(file) for file in files):
+        raise OptionError(f"--dataset {dataset}: {files[0]} is not an HDF5 file")
+
+
 @dataclass
 class Notes:
-    """What was lost on the way. unsaid: of geometry, in words; rounded: images; cut: pixels."""
+    """What was lost on the way. problems: why geometry is not taken, with the first image and how many there are; unsaid: of geometry,
+    in words; rounded: images; cut: pixels.
+    """
 
+    problems: dict[str, tuple[str, int]] = field(default_factory=dict)
     unsaid: set[str] = field(default_factory=set)
     rounded: int = 0
     cut: int = 0
@@ -80,22 +93,47 @@ class Notes:
 
 
 def converted(
-    sources: list[tuple[str, int | None]], kind: Format, known: Exposure | None, shape: tuple[int, int] | None, notes: Notes
+    images: Iterable[tuple[str, Picture]], kind: Format, together: bool, known: Exposure | None, notes: Notes
 ) -> Iterator[tuple[NDArray[Any], Exposure | None]]:
-    """Pixels as the format holds them, and geometry, of every image."""
-    first = ""
-    for number, (source, index) in enumerate(sources, 1):
-        picture = read_picture(source, index, shape)
-        finite(source, picture.pixels)
-        exposure = exposure_for(source, picture, known, needed=kind not in (TIFF, NPY), number=number)
+    """Pixels as the format holds them, and geometry, of every image; together: in one file. Raises InputFileError."""
+    first: tuple[str, str, Exposure | None] | None = None
+    for number, (source, picture) in enumerate(images, 1):
+        require_finite(source, picture.pixels)
+        exposure = exposure_for(source, picture, known, needed=kind in (CBF, NXMX), number=number, notes=notes)
         pixels, cut = fitted(picture.pixels, kind)
-        first = first or described(pixels)
-        if kind.stack and described(pixels) != first:
-            raise InputFileError(source, f"has {described(pixels)}, {sources[0][0]} {first}; one file holds images of one kind")
+        first = first or (source, described(pixels), exposure)
+        if together:
+            require_alike(first, (source, described(pixels), exposure))
         notes.cut += cut
         notes.rounded += picture.pixels.dtype.kind == "f" and pixels.dtype.kind != "f"
-        notes.unsaid |= {unsaid(exposure, kind)} if exposure else set()
+        notes.unsaid |= (
+            {unsaid(exposure, kind)} if exposure else {"states no geometry; --like FILE names an image that does"} if kind is SMV else set()
+        )
         yield pixels, exposure
+
+
+def require_alike(first: tuple[str, str, Exposure | None], other: tuple[str, str, Exposure | None]) -> None:
+    """Refuse an image (its file, pixels in words, geometry) that cannot be in one file with the first. Raises InputFileError."""
+    from nbnumba.outputs.nxmx import differing
+
+    if other[1] != first[1]:
+        raise InputFileError(other[0], f"has {other[1]}, {first[0]} {first[1]}; one file holds images of one kind")
+    if first[2] and other[2] and (what := differing(first[2], other[2])):
+        problem = f"its {what} is not that of {first[0]}, but one file states it once; # in OUTPUT gives files of their own"
+        raise InputFileError(other[0], problem)
+
+
+def pictures(sources: list[tuple[str, int | None]], shape: tuple[int, int] | None, dataset: str) -> Iterator[tuple[str, Picture]]:
+    """Every image, with the name of its file, which is opened once."""
+    from nbnumba.inputs.nxmx import open_images
+
+    for name, images in groupby(sources, key=lambda source: source[0]):
+        numbers = [number for _, number in images]
+        if None in numbers:
+            yield from ((name, read_picture(name, shape=shape, dataset=dataset)) for _ in numbers)
+            continue
+        with open_images(split(name)[0], dataset) as stack:
+            yield from ((name, picture_of(stack, number)) for number in numbers if number is not None)
 
 
 def written(kind: Format, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> Iterator[bytes]:
@@ -103,40 +141,41 @@ def written(kind: Format, images: Iterator[tuple[NDArray[Any], Exposure | None]]
     yield kind.write(*next(images))
 
 
-def gather(target: Stack, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> None:
-    """All images in one file."""
-    target.work = target.path.with_name(f".{target.path.name}.{secrets.token_hex(4)}")  # not where those of a sweep wait
-    exposures = []
-    try:
-        for number, (pixels, exposure) in enumerate(images, 1):
-            target.put(number, pixels, exposure)
+def gather(path: Path, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> None:
+    """All images in one file; what comes before it is written waits compressed, in a file without a name."""
+    from nbnumba.outputs.nxmx import chunk_bytes, write_nxmx
+
+    sizes, exposures = [], []
+    with TemporaryFile(dir=path.resolve().parent) as chunks:
+        for pixels, exposure in images:
+            sizes.append(chunks.write(chunk_bytes(pixels)))
             exposures.append(exposure)
-        target.gather([exposure for exposure in exposures if exposure], pixels.dtype)
-    finally:
-        shutil.rmtree(target.work, ignore_errors=True)
+        chunks.seek(0)
+        known = [exposure for exposure in exposures if exposure]
+        write_all({path: lambda file: write_nxmx(file, known, pixels.dtype, map(chunks.read, sizes))})
 
 
-def every(inputs: tuple[str, ...]) -> Iterator[tuple[str, int | None]]:
-    """Every image of the inputs: file, and number in a file of several."""
+def every(inputs: tuple[str, ...], dataset: str) -> Iterator[tuple[str, int | None]]:
+    """Every image of the inputs that is there: file, and number in a file of several. Raises InputFileError for a file without any."""
+    from nbnumba.inputs.nxmx import open_images
+
     for name in inputs:
         file, image = split(name)
-        if not image and first_bytes(file, len(HDF5)) == HDF5:
-            from nbnumba.inputs.nxmx import NxmxFile
-
-            with NxmxFile(file) as stack:
-                images = len(stack)
-            yield from ((name, number) for number in range(1, images + 1))
-        else:
+        if image or not is_hdf5(file):
             yield name, None
+            continue
+        with open_images(file, dataset) as stack:
+            yield from ((name, number) for number in stack.numbers)
 
 
-def exposure_for(source: str, picture: Picture, known: Exposure | None, needed: bool, number: int) -> Exposure | None:
+def exposure_for(source: str, picture: Picture, known: Exposure | None, needed: bool, number: int, notes: Notes) -> Exposure | None:
     """The image's own, else the one known."""
     found = picture.exposure or known
     if picture.problem and needed and known is None:
         raise InputFileError(source, picture.problem)
     if picture.problem:
-        warn_of_file(source, f"its geometry is left out: {picture.problem}")
+        named, images = notes.problems.get(picture.problem, (source, 0))
+        notes.problems[picture.problem] = named, images + 1
     if found is None and needed:
         raise OptionError(f"{source}: says nothing of geometry, which OUTPUT has to state; --like FILE names an image that does")
     if found is not None and picture.exposure is None and found.shape != picture.pixels.shape:

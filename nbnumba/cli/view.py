@@ -11,6 +11,7 @@ import click
 
 from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft
+from nbnumba.cli.terminal import one_line
 from nbnumba.errors import OptionError, warn_of_file
 from nbnumba.files import check_writable, is_file_like, write_all
 
@@ -42,6 +43,7 @@ LONGEST_NAME = 40  # letters of a file's name in a title
 @click.option("--labels", type=click.IntRange(0, 1000), default=0, metavar="N", help="Label the N strongest predicted spots with h k l.")
 @click.option("--minus", metavar="OTHER", help="Show FILE - OTHER, in colours.")
 @click.option("--number", type=click.IntRange(min=1), help="Which image of a file with several (default: 1).")
+@click.option("--dataset", default="", metavar="PATH", help="Images of an HDF5 file that is not NXmx, as /entry/frames.")
 @click.option("--title", metavar="TEXT", help="Title (default: the file's name, wavelength, distance, phi).")
 @click.option("--shape", nargs=2, type=click.IntRange(min=1), metavar="SLOW FAST", help="Pixels of raw images (default: square).")
 @experiment_options
@@ -62,6 +64,9 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
         raise OptionError(f"view: give one image file; got {len(operands)}{' (a difference is --minus OTHER)' if operands else ''}")
     file = operands[0]
     check_options(options)
+    from nbnumba.cli.convert import require_hdf5
+
+    require_hdf5([name for name in (file, options["minus"]) if name], options["dataset"])
     rings = read_rings(options["rings"])
     pyplot = None
     if options["show"]:
@@ -81,14 +86,14 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
         click.echo(f"nbnumba: warning: no rings: {file} does not state its geometry; give the options of the experiment", err=True)
     picture = Picture(
         pixels=pixels - other_pixels(options, pixels.shape) if options["minus"] else pixels,
-        unit=unit_of(file),
+        unit=unit_of(file, options["dataset"]),
         exposure=exposure,
         window=window,
         scale="difference" if options["minus"] else options["scale"] or "log",
         limits=options["limits"],
         rings=rings,
         labels=labels_of(experiment, pixels, window, options["labels"]),
-        title=title_of(file, exposure, options) if options["title"] is None else options["title"],
+        title=one_line(title_of(file, exposure, options) if options["title"] is None else options["title"]),
     )
     drawn = 0
     if target is not None:
@@ -171,14 +176,14 @@ def check_output(target: Path, images: list[Path], others: list[Path]) -> None:
 def read_all(file: str, draft: Draft | None, options: Mapping[str, Any]) -> tuple[NDArray[np.float64], Exposure | None, Experiment | None]:
     """Pixels; geometry from options that file completes, else from the file alone; the experiment of these options."""
     if draft is None:
-        return *read(file, options["number"], options["shape"]), None
+        return *read(file, options, options["shape"]), None
 
     from nbnumba.options.image import complete, given_shape
     from nbnumba.outputs.exposure import exposure_of
 
-    pixels, exposure = read(file, options["number"], options["shape"] or given_shape(draft))
+    pixels, exposure = read(file, options, options["shape"] or given_shape(draft))
     complete(draft, exposure, (pixels.shape[0], pixels.shape[1]))
-    leave_out_amplitudes(draft)
+    leave_out_amplitudes(draft, cell_wanted=options["labels"] > 0)
     experiment = draft.experiment()
     for note in draft.notes:
         click.echo(f"nbnumba: warning: {note}", err=True)
@@ -189,18 +194,28 @@ def read_all(file: str, draft: Draft | None, options: Mapping[str, Any]) -> tupl
     return pixels, exposure_of(experiment), experiment
 
 
-def read(file: str, number: int | None, shape: tuple[int, int] | None) -> tuple[NDArray[np.float64], Exposure | None]:
-    """Pixels as numbers, and what the file says of geometry; number: of the image, in a file of several."""
+def read(file: str, options: Mapping[str, Any], shape: tuple[int, int] | None) -> tuple[NDArray[np.float64], Exposure | None]:
+    """Pixels as numbers, and what the file says of geometry; options: which image of several."""
     from nbnumba.inputs.image import finite, read_picture, split
 
-    picture = read_picture(file, number or (None if split(file)[1] else 1), shape)
+    number = options["number"] or (None if split(file)[1] else 1)
+    picture = read_picture(file, number, shape, options["dataset"])
     if picture.problem:
         warn_of_file(file, f"its geometry is left out: {picture.problem}")
     return finite(file, picture.pixels), picture.exposure
 
 
-def leave_out_amplitudes(draft: Draft) -> None:
-    """A picture needs no structure factors, so that none are read or asked for."""
+CELL_FIELDS = ("crystal.cell", "crystal.a_matrix", "crystal.reciprocal")  # any of which states a cell
+
+
+def leave_out_amplitudes(draft: Draft, cell_wanted: bool) -> None:
+    """A picture needs no structure factors, so that none are read or asked for; of their file labels need the cell if no other is given."""
+    from nbnumba.inputs.amplitudes import read_cell
+
+    values = draft.values
+    path, known = values.get("structure_factors.path"), any(values.get(name) is not None for name in CELL_FIELDS)
+    if cell_wanted and draft.base is None and path and not known:
+        values["crystal.cell"] = read_cell(path, values.get("structure_factors.kind", "hkl"), values.get("structure_factors.column"))
     for field in ("structure_factors.path", "output.dump_file"):
         draft.values.pop(field, None)
     draft.quirks = draft.quirks - {"implicit-dump"}
@@ -210,7 +225,7 @@ def leave_out_amplitudes(draft: Draft) -> None:
 
 def other_pixels(options: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
     """What is taken away; a raw image without a shape has FILE's. Raises OptionError."""
-    other, _ = read(options["minus"], options["number"], options["shape"] or (shape[0], shape[1]))
+    other, _ = read(options["minus"], options, options["shape"] or (shape[0], shape[1]))
     if other.shape != shape:
         has = " and ".join(f"{slow} x {fast}" for slow, fast in (shape, other.shape))
         raise OptionError(f"--minus {options['minus']}: the images have {has} pixels (slow x fast)")
@@ -242,7 +257,9 @@ def labels_of(experiment: Experiment | None, pixels: NDArray[np.float64], window
     if not count:
         return []
     if experiment is None or (experiment.crystal.cell is None and experiment.crystal.a_matrix is None):
-        raise OptionError("--labels: needs a crystal; give an orientation matrix (-mat) or a cell (-cell, -misset)")
+        raise OptionError(
+            "--labels: needs a crystal; give an orientation matrix (-mat), or a cell (-cell, --model, --mtz, --sf-cif) and -misset"
+        )
 
     from nbnumba.experiment.prediction import predicted_spots
     from nbnumba.outputs.labels import strongest
@@ -251,11 +268,11 @@ def labels_of(experiment: Experiment | None, pixels: NDArray[np.float64], window
     return strongest(predicted_spots(experiment), pixels, window or (0, fast - 1, 0, slow - 1), count)
 
 
-def unit_of(file: str) -> str:
+def unit_of(file: str, dataset: str) -> str:
     """What pixels count."""
     from nbnumba.inputs.image import is_counts
 
-    return "counts" if is_counts(file) else "photons"
+    return "counts" if is_counts(file, dataset) else "photons"
 
 
 def title_of(file: str, exposure: Exposure | None, options: Mapping[str, Any]) -> str:

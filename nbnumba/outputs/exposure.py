@@ -35,6 +35,7 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         exposure_time=beam.exposure,
         sensor_thickness=detector.sensor_thickness,
         sensor_attenuation=1.0 / absorption if absorption > 0.0 else None,
+        sensor_material=detector.sensor_material,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -13,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import OutputFileError
-from nbnumba.exposure import Exposure
+from nbnumba.exposure import NOT_MEASURED, Exposure
 from nbnumba.outputs.exposure import exposure_of
-from nbnumba.outputs.smv import MOST, scan_header, smv_blocks
+from nbnumba.outputs.smv import MOST, bare_header, smv_blocks
+from nbnumba.outputs.smv import header as smv_header
+from nbnumba.outputs.smv import unsaid as unsaid_by_smv
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -36,9 +39,15 @@ class Format(NamedTuple):
     photons: bool = True
     stack: bool = False
 
+    @property
+    def mark(self) -> int:
+        """The count of pixels that are not rendered; 0 where the format has nothing that says so."""
+        return NOT_MEASURED if self.least < 0 else 0
 
-def smv(pixels: Pixels, exposure: Exposure) -> bytes:
-    return scan_header(exposure) + np.ascontiguousarray(pixels).tobytes()
+
+def smv(pixels: Pixels, exposure: Exposure | None) -> bytes:
+    header = bare_header(pixels.shape) if exposure is None else smv_header(exposure)
+    return header + np.ascontiguousarray(pixels).tobytes()
 
 
 def minicbf(pixels: Pixels, exposure: Exposure) -> bytes:
@@ -54,12 +63,11 @@ def nxmx(pixels: Pixels, exposure: Exposure) -> bytes:
 
 
 def tiff(pixels: Pixels, exposure: object) -> bytes:
-    from fabio.tifimage import TifImage
+    from PIL import Image
 
-    with tempfile.TemporaryDirectory() as folder:  # fabio writes TIFF files to names only
-        file = Path(folder) / "image.tif"
-        TifImage(data=np.ascontiguousarray(pixels)).write(str(file))
-        return file.read_bytes()
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "TIFF")
+    return buffer.getvalue()
 
 
 def npy(pixels: Pixels, exposure: object) -> bytes:
@@ -91,16 +99,30 @@ def format_of_counts(path: Path) -> Format:
     return FORMATS.get(path.suffix.lower(), SMV)
 
 
-def image_content(path: Path, experiment: Experiment, blocks: Iterable[Pixels]) -> Iterator[bytes]:
-    """A rendered image's file, of blocks of rows: in the format that its name asks for, else counts as SMV and photons raw (FMT-4)."""
+def image_content(
+    path: Path, experiment: Experiment, blocks: Iterable[Pixels], pedestal: float = 0.0, gain: float = 1.0
+) -> Iterator[bytes]:
+    """A rendered image's file, of blocks of rows: in the format that its name asks for, else counts as SMV and photons raw (FMT-4).
+
+    pedestal: what is added to counts; gain: counts of a photon.
+    """
     kind = format_of_counts(path)
     first, rest = peeked(blocks)
     if first.dtype.kind == "f" and not kind.photons:
         yield from (rows.tobytes() for rows in rest)
-    elif kind is SMV:
-        yield from smv_blocks(experiment, rest)
+        return
+    exposure = replace(exposure_of(experiment), gain=gain, pedestal=pedestal)
+    if kind is SMV:
+        yield from smv_blocks(experiment, rest, exposure)
     else:
-        yield kind.write(np.concatenate(list(rest)), exposure_of(experiment))
+        yield from scan_content(kind, experiment, rest, pedestal, gain)
+
+
+def scan_content(
+    kind: Format, experiment: Experiment, blocks: Iterable[Pixels], pedestal: float = 0.0, gain: float = 1.0
+) -> Iterator[bytes]:
+    """A rendered image's file with the header that a sweep writes."""
+    yield kind.write(np.concatenate(list(blocks)), replace(exposure_of(experiment), pedestal=pedestal, gain=gain))
 
 
 def peeked(blocks: Iterable[Pixels]) -> tuple[Pixels, Iterator[Pixels]]:
@@ -120,18 +142,39 @@ def fitted(pixels: Pixels, kind: Format) -> tuple[Pixels, int]:
     return held.astype(kind.counts), int(np.count_nonzero(beyond))
 
 
+def losses(path: Path, exposure: Exposure, kind: Format) -> Iterator[str]:
+    """What an image's file does not say, or keeps readers from it, in words."""
+    if said := unsaid(exposure, kind):
+        yield f"a {kind.name} file {said}"
+    if exposure.pedestal and kind is not SMV:
+        yield f"a {kind.name} file cannot say that {exposure.pedestal:g} counts are added to every pixel (-adc)"
+    if kind in (SMV, CBF) and not re.search(r"\d\.|\.\d{2,12}$", path.name):  # dxtbx takes the image's number from there
+        yield f"DIALS opens a {kind.name} file only if there is a number before the ending of its name, as in {path.stem}_1{path.suffix}"
+
+
 def unsaid(exposure: Exposure, kind: Format) -> str:
     """What of the geometry a format's header cannot say, in words; empty if it says all."""
     if kind in (TIFF, NPY):
         return "says nothing of geometry or scan"
     if kind is NXMX:
-        return ""
+        from nbnumba.outputs.nxmx import unsaid as unsaid_by_nxmx
+
+        return unsaid_by_nxmx(exposure)
+    if kind is SMV:
+        return cannot_say(unsaid_by_smv(exposure))
+    from nbnumba.outputs.minicbf import unread
+    from nbnumba.outputs.minicbf import unsaid as unsaid_in_header
+
     here = exposure.imgcif
     straight = np.allclose((here.fast_axis, here.slow_axis), ((1, 0, 0), (0, -1, 0)), rtol=0.0, atol=1e-6) and here.origin[2] < 0.0
     turned = here.spindle_axis is not None and not np.allclose(here.spindle_axis, (1, 0, 0), rtol=0.0, atol=1e-6)
     wrong = [
         *([] if straight else ["the detector is not straight in the beam with its fast axis along x and its slow axis along -y"]),
         *(["the spindle is not x"] if turned else []),
-        *(["its sensor is thick"] if kind is SMV and here.sensor_thickness else []),
+        *unsaid_in_header(here),
     ]
-    return f"cannot say that {' and '.join(wrong)} (a .nxs file can)" if wrong else ""
+    return "; it ".join(filter(None, (cannot_say(wrong), unread(here))))
+
+
+def cannot_say(clauses: Sequence[str]) -> str:
+    return f"cannot say that {' and '.join(clauses)} (a .nxs file can)" if clauses else ""

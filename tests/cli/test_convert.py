@@ -1,7 +1,10 @@
 """From one image format to another."""
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from nbnumba.cli.main import main
 from nbnumba.exposure import Exposure
 from nbnumba.inputs.image import is_counts, read_image, read_picture
 from nbnumba.outputs.formats import CBF
+from nbnumba.outputs.nxmx import chunk_bytes, nxmx_bytes, write_nxmx
 
 COUNTS = np.arange(12, dtype=np.int32).reshape(3, 4) * 10_000
 
@@ -99,3 +103,94 @@ def test_bad_input(words: str, message: str, images: Path, capsys: pytest.Captur
     assert main(["convert", *words.split()]) == 2
     assert message in capsys.readouterr().err
     assert {path.name for path in images.iterdir()} == before
+
+
+@pytest.mark.spec("CLI-16", "FMT-53")
+def test_images_of_different_wavelengths(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2, 3):
+        wavelength = (0.9 + 0.1 * number) * 1e-10
+        (images / f"scan_{number:04d}.cbf").write_bytes(CBF.write(COUNTS, replace(exposure(number), wavelength=wavelength)))
+    assert main(["convert", *sorted(path.name for path in images.glob("*.cbf")), "scan.nxs"]) == 0
+    assert "the wavelength differs from image to image; DIALS takes the first one" in capsys.readouterr().err
+    with h5py.File("scan.nxs") as file:
+        np.testing.assert_allclose(file["entry/instrument/beam/incident_wavelength"], [1.0, 1.1, 1.2])
+    assert main(["convert", "scan.nxs", "back_#.cbf"]) == 0
+    found = [read_picture(f"back_{number}.cbf").exposure for number in (1, 2, 3)]
+    assert [e.wavelength for e in found if e] == pytest.approx([1e-10, 1.1e-10, 1.2e-10])
+
+
+@pytest.mark.spec("CLI-45", "FMT-53")
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"origin": (-0.001, 0.002, -0.2)}, "distance"),
+        ({"origin": (-0.0011, 0.002, -0.1)}, "detector's place"),
+        ({"pixel_size": 1.1e-4}, "pixel size"),
+        ({"fast_axis": (0.8, 0.6, 0.0), "slow_axis": (0.6, -0.8, 0.0)}, "detector's axes"),
+        ({"spindle_axis": (0.0, 1.0, 0.0)}, "spindle"),
+        ({"polarization_fraction": 0.5}, "polarization"),
+        ({"exposure_time": 0.1, "exposure_period": 0.2}, "time from image to image"),
+        ({"wavelength": None}, "wavelength"),
+        ({"sensor_thickness": 1e-3}, "sensor's thickness"),
+        ({"sensor_material": "CdTe", "sensor_thickness": 0.0}, ""),
+        ({"trusted_range": (0.0, 65535.0)}, "range of trusted counts"),
+        ({"pedestal": 10.0}, "pedestal"),
+        ({"gain": 2.0}, "gain"),
+        ({"origin": (-0.001, 0.002, -0.1 - 1e-12)}, ""),
+    ],
+)
+def test_what_one_file_cannot_state(change: dict[str, object], what: str, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One NXmx file of two, of which the second differs in one thing."""
+    for name, given in (("a.nxs", exposure(1)), ("b.nxs", replace(exposure(2), **change))):  # type: ignore[arg-type]
+        Path(name).write_bytes(nxmx_bytes([(COUNTS, given)]))
+    before = {path.name for path in images.iterdir()}
+    assert main(["convert", "a.nxs", "b.nxs", "c.nxs"]) == (2 if what else 0)
+    told = capsys.readouterr().err
+    assert not what or f"b.nxs: its {what} is not that of a.nxs, but one file states it once; # in OUTPUT gives files of their own" in told
+    assert {path.name for path in images.iterdir()} == before | (set() if what else {"c.nxs"})
+    assert main(["convert", "a.nxs", "b.nxs", "d_#.nxs"]) == 0
+
+
+@pytest.mark.spec("CLI-44")
+def test_a_kind_of_loss_is_said_once(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2, 3):
+        write_nxmx(images / f"bad_{number}.nxs", [exposure(number)], np.int32, [chunk_bytes(COUNTS)])
+        with h5py.File(images / f"bad_{number}.nxs", "r+") as file:
+            del file["entry/instrument/beam/incident_wavelength"].attrs["units"]
+    assert main(["convert", "bad_1.nxs", "bad_2.nxs", "bad_3.nxs", "a_#.npy"]) == 0
+    said = "bad_1.nxs: its geometry is left out (and of 2 more): its geometry cannot be read: incident_wavelength has no units"
+    assert capsys.readouterr().err == f"nbnumba: warning: {said}\n"
+    assert main(["convert", "bad_1.nxs", "bad_2.nxs", "bad_3.nxs", "a_#.cbf"]) == 2
+    assert "error: bad_1.nxs: its geometry cannot be read: incident_wavelength has no units" in capsys.readouterr().err
+    assert main(["convert", "bad_1.nxs", "a.cbf", "--like", "scan_0001.cbf"]) == 0
+
+
+@pytest.mark.spec("CLI-44")
+def test_masked_pixels_go_through(images: Path) -> None:
+    masked = COUNTS.copy()
+    masked[1, 2], masked[0, 0] = -1, -2
+    Path("a.cbf").write_bytes(CBF.write(masked, exposure(1)))
+    assert main(["convert", "a.cbf", "a.nxs"]) == 0
+    with h5py.File("a.nxs") as file:
+        assert file["entry/instrument/detector/pixel_mask"][1, 2] == 1
+        assert file["entry/instrument/detector/pixel_mask"][0, 0] == 2
+        assert np.count_nonzero(file["entry/instrument/detector/pixel_mask"]) == 2
+    with h5py.File("a.nxs", "r+") as file:
+        file["entry/data/data"][0] = COUNTS
+    assert main(["convert", "a.nxs", "b.cbf"]) == 0
+    expected = COUNTS.copy()
+    expected[1, 2] = expected[0, 0] = -1
+    np.testing.assert_array_equal(read_picture("b.cbf").pixels, expected)
+
+
+@pytest.mark.spec("CLI-44")
+def test_memory_is_that_of_one_image(in_tmp_path: Path) -> None:
+    shape, images = (500, 400), 40
+    pixels = np.random.default_rng(1).integers(0, 2**20, shape).astype(np.int32)
+    write_nxmx(in_tmp_path / "a.nxs", [replace(exposure(i), shape=shape) for i in range(images)], np.int32, [chunk_bytes(pixels)] * images)
+    main(["convert", "a.nxs:1", "warm.nxs"])
+    for output in ("b.nxs", "b_##.npy"):
+        tracemalloc.start()
+        assert main(["convert", "a.nxs", output]) == 0
+        assert tracemalloc.get_traced_memory()[1] < 12 * pixels.nbytes
+        tracemalloc.stop()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from inputs.crystals import sf_cif, write_mtz, write_pdb
 
 import nbnumba
 from nbnumba.cli.main import main
@@ -131,7 +132,7 @@ def test_an_smv_header_of_another_program(in_tmp_path: Path) -> None:
         Path("a.img").write_bytes((header + more + "}").ljust(512).encode() + bytes(24))
         found = read_picture("a.img").exposure
         assert found is not None
-        assert found.beam_centre == pytest.approx((3.0, 2.0))
+        assert found.beam_centre == pytest.approx((2.5, 1.5))
         assert found.distance == pytest.approx(0.1)
         assert np.degrees(found.phi_start) == pytest.approx(number)
         assert (found.wavelength is None) == (not more)
@@ -139,8 +140,7 @@ def test_an_smv_header_of_another_program(in_tmp_path: Path) -> None:
         Path("a.img").write_bytes((header.replace(left_out, "OTHER") + "}").ljust(512).encode() + bytes(24))
         assert read_picture("a.img").exposure is None
     Path("a.img").write_bytes((header.replace("=100", "=-1") + "}").ljust(512).encode() + bytes(24))
-    with pytest.raises(nbnumba.InputFileError, match=r"a.img: DISTANCE = -1 is not greater than 0"):
-        read_picture("a.img")
+    assert read_picture("a.img").problem == "DISTANCE = -1 is not greater than 0"
     assert read_smv("a.img").pixels.shape == (3, 4)
 
 
@@ -187,6 +187,21 @@ def test_labels_of_a_saved_experiment(files: Path, drawn: list[Picture], image: 
     assert len(drawn[0].labels) == 4
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize("option", ["--model", "--mtz", "--sf-cif"])
+def test_labels_by_the_cell_of_a_file(files: Path, drawn: list[Picture], option: str, wrong: bool) -> None:
+    write_pdb(files / "a.pdb")
+    write_mtz(files / "a.mtz", cell=(20, 23, 28, 90, 90, 90), F="F")
+    (files / "a.cif").write_text(sf_cif("F_meas_au", "1 2 3 10\n0 0 2 20\n").replace("length_c 27", "length_c 28"))
+    file = {"--model": "a.pdb", "--mtz": "a.mtz", "--sf-cif": "a.cif"}[option]
+    turned = [*GEOMETRY.split(), *"-misset 10 20 30 -N 20 --labels 4".split()]
+    view("a.npy", *turned, "-cell", *"20 23 28 90 90 90".split())
+    view("a.npy", *turned, option, file, *(["-cell", "40"] if wrong else []))
+    cells = [[label.text for label in picture.labels] for picture in drawn]
+    assert len(cells[0]) > 0
+    assert (cells[0] == cells[1]) != wrong
+
+
 @pytest.mark.parametrize("rings", ["auto", "4,3"])
 def test_rings_without_a_geometry(files: Path, drawn: list[Picture], capsys: pytest.CaptureFixture[str], rings: str) -> None:
     view("a.npy", "--rings", rings)
@@ -226,8 +241,11 @@ def test_notes_of_options_are_said(files: Path, drawn: list[Picture], capsys: py
         (["a.npy", "--minus", "nowhere"], "nowhere: cannot be read: No such file or directory"),
         (["a.npy", "--rings", "4,x"], "--rings 4,x: needs resolutions in A, such as 4,3,2.5, or auto, or none"),
         (["a.npy", "--rings", "0"], "--rings 0: needs resolutions in A, such as 4,3,2.5, or auto, or none"),
-        (["a.npy", "--labels", "5"], "--labels: needs a crystal; give an orientation matrix (-mat) or a cell (-cell, -misset)"),
-        (["a.img", "--labels", "5", "-lambda", "1"], "--labels: needs a crystal; give an orientation matrix (-mat) or a cell"),
+        (
+            ["a.npy", "--labels", "5"],
+            "--labels: needs a crystal; give an orientation matrix (-mat), or a cell (-cell, --model, --mtz, --sf-cif) and -misset",
+        ),
+        (["a.img", "--labels", "5", "-lambda", "1"], "--labels: needs a crystal; give an orientation matrix (-mat), or a cell (-cell, "),
         (["a.npy", "-detpixels", "50"], "the options describe 50 x 50 pixels (slow x fast); a.npy has 100 x 120"),
         (["a.npy", "-pixel", "0"], "-pixel 0: must be greater than 0 mm"),
         (["a.npy", "-o", "a.npy"], "a.npy: is an input of this run; give the output another name"),
