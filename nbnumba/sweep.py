@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,17 +20,23 @@ from nbnumba.errors import OutputFileError
 from nbnumba.experiment.configuration import toml_text
 from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.exposure import Exposure
+from nbnumba.files import write_all
 from nbnumba.outputs.counter_noise import CounterNoise
 from nbnumba.outputs.exposure import exposure_of
-from nbnumba.outputs.series import Series, place
+from nbnumba.outputs.series import Series
+from nbnumba.outputs.settings import MOST_IMAGES
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.outputs.formats import Format
     from nbnumba.outputs.image import Image
     from nbnumba.simulate import Simulator
+    from nbnumba.stages.stage import Stage
 
 STEPS = 10  # phi steps of an image for which none are given
+EXPERIMENT, ABOUT = "experiment_sha256", "about"  # names in a record; what ABOUT says is for people
+LARGEST_RECORD = 10_000_000  # bytes
+SHOWN = 70  # characters of a value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +48,14 @@ class Counting:
     offset: float = 0.0
 
     def counts(self, image: Image, number: int, kind: Format) -> tuple[NDArray[Any], int]:
-        """[slow, fast], from 0 on, and how many were cut off at the format's limit; every image's noise is its own (FMT-12)."""
+        """[slow, fast], and how many were cut off at the format's limit; every image's noise is its own (FMT-12)."""
         noise = None if self.seed is None else CounterNoise(self.seed, number)
-        counts, cut = np.zeros(image.shape, kind.counts), 0
+        counts, cut = np.empty(image.shape, kind.counts), 0
         for block in image.blocks():
             photons = block.photons[block.region].astype(np.float64) * self.scale + 0.5 if noise is None else noise.draw(block)
             wanted = photons + self.offset
             cut += int(np.count_nonzero(wanted >= kind.most + 1.0))
-            counts[block.rows][block.region] = np.clip(wanted, 0.0, float(kind.most))
+            counts[block.rows] = block.image(np.clip(wanted, 0.0, float(kind.most)), kind.counts, kind.mark)
         return counts, cut
 
 
@@ -76,7 +85,9 @@ class Sweep:
 
     def exposure(self, number: int) -> Exposure:
         """What its file says of an image."""
-        return replace(exposure_of(self.image(number), number), phi_start=self.start(number))
+        counting, start = self.counting, self.start(number)
+        gain = counting.scale if counting.seed is None else 1.0
+        return replace(exposure_of(self.image(number), number), phi_start=start, pedestal=counting.offset, gain=gain)
 
     @property
     def numbers(self) -> range:
@@ -94,12 +105,12 @@ class Sweep:
             "scale": self.counting.scale,
             "offset": self.counting.offset,
             **made_with,
-            "experiment_sha256": digest(self.experiment),
+            EXPERIMENT: digest(self.experiment),
         }
 
 
 def digest(experiment: Experiment) -> str:
-    """A sum over everything that an image depends on."""
+    """A sum over everything of an experiment that an image depends on."""
     factors = experiment.structure_factors
     text = toml_text(replace(experiment, structure_factors=StructureFactors(default_F=1.0)), Path())
     found = hashlib.sha256(f"{text}\n{factors.default_F!r} {experiment.interpolated}".encode())
@@ -108,39 +119,81 @@ def digest(experiment: Experiment) -> str:
     return found.hexdigest()
 
 
-def begin(sweep: Sweep, target: Series, record: Mapping[str, Any], overwrite: bool = False) -> list[int]:
-    """Numbers of the images that are not there yet; leaves the record. Raises OutputFileError where another sweep is in the way."""
-    text = (json.dumps({"output": target.name, **record}, indent=2) + "\n").encode("utf-8")
+def code_digests(stages: Iterable[Stage]) -> dict[str, str]:
+    """For each package that has a part in an image, this one and those that its stages come from: a sum over its source."""
+    modules = [sys.modules.get(function.__module__) for stage in stages for function in (stage.function, stage.prepare)]
+    names = {"nbnumba", *(module.__name__.partition(".")[0] for module in modules if module is not None)}
+    return {name: source_digest(sys.modules[name]) for name in sorted(names)}
+
+
+def source_digest(package: ModuleType) -> str:
+    """A sum over the Python files of a package, or of a module that is one file."""
+    found = hashlib.sha256()
+    for folder in getattr(package, "__path__", [package.__file__]):
+        for file in sorted(Path(folder).rglob("*.py")) or [Path(folder)]:
+            found.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    return found.hexdigest()
+
+
+def begin(
+    sweep: Sweep, target: Series, record: Mapping[str, Any], overwrite: bool = False, about: Mapping[str, Any] | None = None
+) -> list[int]:
+    """Numbers of the images that are not there yet; leaves the record. Raises OutputFileError where another sweep is in the way.
+
+    about: what the record says besides, for people alone.
+    """
+    identity = {"output": target.name, **record}
+    target.stamp = hashlib.sha256(text_of(identity).encode()).hexdigest()
+    text = text_of({ABOUT: about or {}, **identity}).encode()
     target.lock()
     try:
-        if overwrite:
-            target.remove(range(1, max(sweep.images, images_of(target.record)) + 1))
-        leave(text, sweep, target)
-        target.stamp = hashlib.sha256(text).hexdigest()
+        if target.whole.exists():  # it was ended while images took the place of others
+            target.settle(images_of(target.next_record))
+        waiting = recorded(target.next_record)
+        target.replacing = waiting is not None and not differences(json.loads(text), waiting)
+        if not target.replacing:
+            leave(text, sweep, target, overwrite)
         return [number for number in sweep.numbers if not target.has(number)]
     except BaseException:
         target.unlock()
         raise
 
 
-def leave(text: bytes, sweep: Sweep, target: Series) -> None:
-    """Put a sweep's record in place, or see that it is there. Raises OutputFileError where another sweep is in the way."""
-    if target.record.exists():
+def leave(text: bytes, sweep: Sweep, target: Series, overwrite: bool) -> None:
+    """Put a sweep's record in place, or see that it is there. Raises OutputFileError where another sweep is in the way.
+
+    overwrite: whatever is there stays until all images wait that are to take its place.
+    """
+    there = [file for file in (target.record, *target.files(sweep.numbers)) if file.exists()]
+    if there and overwrite:
+        target.forget()
+        target.replacing = True
+        write_all({target.next_record: text})
+    elif target.record in there:
         refuse_another(target.record, json.loads(text))
-    elif there := [file for file in target.files(sweep.numbers) if file.exists()]:
+        if target.next_record.exists():
+            target.forget()
+    elif there:
         raise OutputFileError(
             f"{there[0]}: is there already, and {target.record} that would say of which sweep is not; --overwrite replaces it"
         )
     else:
         target.forget()
-        place(text, target.work, target.record)
+        write_all({target.record: text})
+
+
+def text_of(record: Mapping[str, Any]) -> str:
+    """As the file has it."""
+    return json.dumps(record, indent=2) + "\n"
 
 
 def recorded(file: Path) -> dict[str, Any] | None:
     """What a record says; None if it is none."""
     try:
+        if not file.is_file() or file.stat().st_size > LARGEST_RECORD:
+            return None
         found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -148,7 +201,12 @@ def recorded(file: Path) -> dict[str, Any] | None:
 def images_of(file: Path) -> int:
     """How many images a record speaks of."""
     images = (recorded(file) or {}).get("images")
-    return images if isinstance(images, int) else 0
+    return min(images, MOST_IMAGES) if isinstance(images, int) else 0
+
+
+def differences(record: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """In what two records are not of the same sweep."""
+    return [name for name in {**record, **found} if name != ABOUT and record.get(name) != found.get(name)]
 
 
 def refuse_another(file: Path, record: Mapping[str, Any]) -> None:
@@ -156,14 +214,30 @@ def refuse_another(file: Path, record: Mapping[str, Any]) -> None:
     found = recorded(file)
     if found is None:
         raise OutputFileError(f"{file}: is not the record of a sweep; give another name, or --overwrite")
-    different = [name for name in {**record, **found} if record.get(name) != found.get(name)]
-    if different == ["experiment_sha256"]:
-        raise OutputFileError(f"{file}: is of a sweep of another experiment; give another name, or --overwrite")
-    if different:
-        there, here = found.get(different[0]), record.get(different[0])
-        raise OutputFileError(
-            f"{file}: is of another sweep, with {different[0]} {there} instead of {here}; give another name, or --overwrite"
-        )
+    if not (different := differences(record, found)):
+        return
+    name, what = different[0], "another sweep"
+    here, there = record.get(name), found.get(name)
+    if name == EXPERIMENT:
+        what = "a sweep of another experiment"
+        name, there, here = next(changed(found.get(ABOUT), record[ABOUT]), ("", None, None))
+    elif isinstance(here, dict) and isinstance(there, dict):
+        name, there, here = next(changed({name: there}, {name: here}))
+    how = f", with {name} {shown(there)} instead of {shown(here)}" if name else ""
+    raise OutputFileError(f"{file}: is of {what}{how}; give another name, or --overwrite")
+
+
+def changed(there: Any, here: Any) -> Iterator[tuple[str, Any, Any]]:
+    """What differs in the tables of two records: its name, and its values."""
+    for section in here if isinstance(there, dict) else ():
+        old, new = there.get(section), here[section]
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from ((f"{section} {name}", old.get(name), new[name]) for name in new if old.get(name) != new[name])
+
+
+def shown(value: Any) -> str:
+    """A value of a record that fits into a line."""
+    return textwrap.shorten(str(value), SHOWN)
 
 
 class Taken(NamedTuple):
@@ -182,5 +256,5 @@ def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator,
         target.put(number, counts, sweep.exposure(number))
         taken = Taken(taken.cut + cut, taken.outside + image.terms_outside)
         progress()
-    target.finish([sweep.exposure(number) for number in sweep.numbers])
+    target.finish([sweep.exposure(number) for number in sweep.numbers], images_of(target.record))
     return taken

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +15,30 @@ import click
 from nbnumba.cli.evidence import bundle_option, inputs_of, output_words, pin_seed, require_new_folder, words_to_repeat
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError
-from nbnumba.files import Content, check_writable, write_all
-from nbnumba.outputs.settings import Output
+from nbnumba.files import check_writable, is_standard_output, write_all
+from nbnumba.outputs.settings import CONFIGURATION, PHOTONS, PICTURE, SUMMARY, TABLE, Output
 
 if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
     from nbnumba.options.experiment import Draft
     from nbnumba.outputs.image import Image
+    from nbnumba.outputs.products import Product
 
 SECONDS_BEFORE_PROGRESS = 1.0
 
 
 @click.command("run", cls=ExperimentCommand)
 @experiment_options
+@click.option(
+    "--output",
+    "-o",
+    "names",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="NAME",
+    help="Write this, and of the reference program's files only those that are named. The ending says what: photons counted as a "
+    "detector counts them (.cbf, .img, .nxs, .h5), photons without noise (.npy, .tif, .bin), a picture (.png, .pgm). Repeatable.",
+)
 @click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture: log scale, beam centre, resolution rings.")
 @click.option(
@@ -39,24 +50,29 @@ SECONDS_BEFORE_PROGRESS = 1.0
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Render an image and write it.
 
-    Takes the options of the reference program, listed below by what they describe; units and defaults stand beside them.
+    Takes the options of the reference program; --help-all lists them by what they describe, with units and defaults. Without -o its four
+    files are written. Counts in files of -o are those of a sweep: -adc adds nothing unless it is given, and with -nonoise they are photons
+    times -scale (default 1), rounded.
 
     \b
-      nbnumba run -default_F 100 -cell 100 100 100 90 90 90 -lambda 6.2 -N 5 -detpixels 256 --png image.png
+      nbnumba run -default_F 100 -cell 100 100 100 90 90 90 -lambda 6.2 -N 5 -detpixels 256 -o image_0001.cbf -o image.png
     """
     prepare_threads(options["threads"])
     if options["bundle"]:
         pin_seed(ctx)
     draft = read_draft(ctx, options)
     experiment = draft.experiment()
-    output = Output(**draft.part("output"))
-    check_writable(targets(output, options), inputs_of(draft, options))
-    require_new_folder(options["bundle"], targets(output, options))
+    output = output_of(draft, alone=bool(options["names"]))
+    products = wanted(draft, output, options)
+    files = [product.path for product in products]
+    check_writable(files, inputs_of(draft, options))
+    require_new_folder(options["bundle"], files)
     experiment.check()
 
+    from nbnumba.outputs.products import content
     from nbnumba.simulate import simulate
 
-    with Progress(draft.values.get("progress", True), lambda: report(draft, experiment)) as progress:
+    with Progress(draft.values.get("progress", True), lambda: report_run(draft, experiment, output, products)) as progress:
         image = simulate(
             experiment,
             stages=registry_for(options["plugin_files"]),
@@ -64,15 +80,73 @@ def command(ctx: click.Context, /, **options: Any) -> None:
             threads=options["threads"],
             progress=progress.update,
         )
-    write_all(contents(image, output, options))
+    seed = int(time.time()) if output.seed is None else output.seed
+    write_all({product.path: content(product, image, output, seed) for product in products})
     say_outside(image.terms_outside)
     found = image.statistics
     if options["bundle"]:
-        leave_bundle(ctx, draft, image, output, options)
+        leave_bundle(ctx, draft, image, output, products, options)
     click.echo(
         f"maximum {found.maximum:g} photons at fast {found.maximum_fast}, slow {found.maximum_slow}; "
-        f"mean {found.mean:g}; wrote {', '.join(str(path) for path in targets(output, options))}"
+        f"mean {found.mean:g}; wrote {', '.join(map(str, files))}",
+        err=any(is_standard_output(file) for file in files),
     )
+
+
+def output_of(draft: Draft, alone: bool) -> Output:
+    """As options have it; alone: without the files that are written where none are named."""
+    defaults: dict[str, Any] = dict.fromkeys(("float_file", "int_file", "pgm_file", "noise_file")) if alone else {}
+    return Output(**(defaults | draft.part("output")))
+
+
+def wanted(draft: Draft, output: Output, options: Mapping[str, Any]) -> list[Product]:
+    """Every file that the run writes. Raises OutputFileError."""
+    from nbnumba.outputs.products import Product, named_product, products_of
+
+    noise = draft.values.get("output.noise_file", True) is not None
+    own = ((options["png"], PICTURE), (options["json_file"], SUMMARY), (options["save_config"], CONFIGURATION))
+    return [
+        *products_of(output),
+        *(named_product(path, noise) for path in options["names"]),
+        *(Product(path, holds) for path, holds in own if path is not None),
+    ]
+
+
+def report_run(draft: Draft, experiment: Experiment, output: Output, products: Sequence[Product]) -> None:
+    """What the user should know before the work begins: of the experiment, and what files cannot say of it."""
+    from nbnumba.experiment.quirks import BY_NAME
+    from nbnumba.outputs.exposure import exposure_of
+    from nbnumba.outputs.formats import FORMATS, losses
+
+    report(draft, experiment)
+    as_reference = [product for product in products if product.has_reference_header(experiment.quirks)]
+    if as_reference:
+        files = ", ".join(str(product.path) for product in as_reference)
+        click.echo(f"nbnumba: warning: {files}: {BY_NAME['reference-header'].note}", err=True)
+    for product in products:
+        if product.has_counts and product not in as_reference and not is_default(product.path):
+            exposure = replace(exposure_of(experiment), pedestal=product.pedestal(output))
+            for loss in losses(product.path, exposure, product.kind):
+                click.echo(f"nbnumba: warning: {product.path}: {loss}", err=True)
+        if product.holds == PHOTONS and product.path.suffix.lower() in FORMATS and not product.kind.photons:
+            what = f"holds photons, raw float32 numbers: no {product.kind.name} file, in spite of its name (-o writes one)"
+            click.echo(f"nbnumba: warning: {product.path}: {what}", err=True)
+    unmarked = [product.path for product in products if (product.has_counts or product.holds == PHOTONS) and not product.mark]
+    say_unmarked(unmarked, experiment)
+
+
+def is_default(path: Path) -> bool:
+    """Whether the reference program gives a file its name, and nobody else has."""
+    return path in [f.default for f in fields(Output)]
+
+
+def say_unmarked(files: Sequence[Path], experiment: Experiment) -> None:
+    """Warn of files in which pixels that are not rendered look as if they were."""
+    from nbnumba.outputs.image import not_rendered
+
+    if files and (pixels := not_rendered(experiment)):
+        what = f"nothing marks the {pixels} pixels that are not rendered (-roi, -mask), which read as pixels without photons"
+        click.echo(f"nbnumba: warning: {', '.join(map(str, files))}: {what}", err=True)
 
 
 def say_outside(terms: int) -> None:
@@ -82,23 +156,26 @@ def say_outside(terms: int) -> None:
         click.echo(f"nbnumba: warning: {note}", err=True)
 
 
-def leave_bundle(ctx: click.Context, draft: Draft, image: Image, output: Output, options: dict[str, Any]) -> None:
+# How a bundle's outputs are compared (evidence/agreement.py).
+AGREEMENT = {PHOTONS: "photons", TABLE: "exact", PICTURE: "picture", SUMMARY: "numbers", CONFIGURATION: "numbers"}
+
+
+def leave_bundle(
+    ctx: click.Context, draft: Draft, image: Image, output: Output, products: Sequence[Product], options: Mapping[str, Any]
+) -> None:
     """Evidence of a run."""
     from nbnumba.evidence.bundle import Record, names_of, write_bundle
 
-    written = targets(output, options)
+    written = [product.path for product in products]
     inputs, outputs = names_of(inputs_of(draft, options), "inputs"), names_of(written)
     names = {path: outputs[path.resolve()] for path in written}
-    fields = ("float_file", "int_file", "pgm_file", "noise_file", "dump_file")
-    files = [(field, getattr(output, field)) for field in fields]
-    kinds = {path: kind for (_, path), kind in zip(files, ("photons", "counts", "counts", "counts", "exact"), strict=True)}
-    kinds |= {options["png"]: "picture", options["json_file"]: "numbers", options["save_config"]: "numbers"}
+    files = [(f.name, getattr(output, f.name)) for f in fields(output) if f.name.endswith("file")]
     words = words_to_repeat(ctx.meta["given"], ctx.meta["own"], inputs, names)
     record = Record(
         typed=["run", *ctx.meta["typed"]],
         repeat=["run", *words, *output_words(files, names)],
         inputs=inputs,
-        outputs={names[path]: (path, kinds[path]) for path in written if path.is_file()},
+        outputs={names[path]: (path, AGREEMENT.get(holds, "counts")) for path, holds in products if path.is_file()},
         experiments={"experiment": image.experiment},
         metrics=asdict(image.statistics),
         device=image.provenance["device"],
@@ -114,54 +191,6 @@ def prepare_threads(threads: int | None) -> None:
         raise OptionError(f"NUMBA_NUM_THREADS={most} in the environment: must be a whole number greater than 0")
     if threads:
         os.environ.setdefault("NUMBA_NUM_THREADS", str(max(threads, os.cpu_count() or 1)))
-
-
-def targets(output: Output, options: dict[str, Any]) -> list[Path]:
-    """Every file that the run writes."""
-    files = (output.float_file, output.int_file, output.pgm_file, output.noise_file, output.dump_file)
-    return [path for path in (*files, options["png"], options["json_file"], options["save_config"]) if path is not None]
-
-
-def contents(image: Image, output: Output, options: dict[str, Any]) -> dict[Path, Content]:
-    """Every file that the run writes, with its bytes: those of images are made as they are written."""
-    from nbnumba.outputs.formats import format_of_counts, image_content
-    from nbnumba.outputs.smv import automatic_scale, counts
-
-    scale = output.scale or automatic_scale(image)
-    files: dict[Path, Content] = {
-        output.float_file: image_content(output.float_file, image.experiment, (block.photons for block in image.blocks())),
-        output.int_file: image_content(
-            output.int_file, image.experiment, counts(image, scale, output.adc_offset, format_of_counts(output.int_file).most)
-        ),
-    }
-    if output.pgm_file is not None:
-        from nbnumba.outputs.pgm import pgm_blocks
-
-        files[output.pgm_file] = pgm_blocks(image, output.pgm_scale, scale)
-    if output.noise_file is not None:
-        from nbnumba.outputs.noise import noisy_counts
-
-        seed = int(time.time()) if output.seed is None else output.seed
-        drawn = noisy_counts(image, seed, output.adc_offset, format_of_counts(output.noise_file).most)
-        files[output.noise_file] = image_content(output.noise_file, image.experiment, drawn)
-    factors = image.experiment.structure_factors
-    if output.dump_file is not None and factors.hkl is not None and factors.F is not None:
-        from nbnumba.inputs.dump import dump_blocks
-
-        files[output.dump_file] = dump_blocks(factors.hkl, factors.F, factors.default_F)
-    if options["png"] is not None:
-        from nbnumba.outputs.png import png_bytes
-
-        files[options["png"]] = png_bytes(image)
-    if options["json_file"] is not None:
-        from nbnumba.outputs.summary import image_summary
-
-        files[options["json_file"]] = (json.dumps(image_summary(image), indent=2) + "\n").encode("utf-8")
-    if options["save_config"] is not None:
-        from nbnumba.experiment.configuration import toml_text
-
-        files[options["save_config"]] = toml_text(image.experiment, options["save_config"].parent).encode("utf-8")
-    return files
 
 
 class Progress:

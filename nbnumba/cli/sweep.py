@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 import sys
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ from nbnumba import units
 from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.main import INTERRUPTED
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
-from nbnumba.cli.run import prepare_threads, say_outside
+from nbnumba.cli.run import prepare_threads, say_outside, say_unmarked
+from nbnumba.cli.termination import Terminated
 from nbnumba.errors import OptionError
-from nbnumba.files import check_writable
+from nbnumba.files import check_writable, write_all
+from nbnumba.outputs.settings import MOST_IMAGES
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
     from nbnumba.simulate import Simulator
     from nbnumba.stages.registry import Registry
     from nbnumba.sweep import Counting, Sweep, Taken
-
-MOST_IMAGES = 100_000
 
 
 @click.command("sweep", cls=ExperimentCommand)
@@ -43,7 +44,9 @@ MOST_IMAGES = 100_000
     metavar="NAME",
     help="Numbered files, # standing for a digit (.cbf, .img, .tif, .npy), or one file for all images (.nxs, .h5).",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the images of another sweep.")
+@click.option("--overwrite", is_flag=True, help="Replace the images of another sweep, which stay until there are all of the new ones.")
+@click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the record, and what came out.")
 @device_options
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> int | None:
@@ -51,7 +54,8 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
 
     Image i covers spindle angles from phi + (i - 1) width to phi + i width, in -phisteps parts (default here: 10), the crystal standing in
     the middle of each. Pixels are photons counted (-seed S, default 1), or with -nonoise photons times -scale (default 1), rounded; -adc
-    (default 0 here) is added. A file NAME.json keeps what was rendered. Interrupted, the same command goes on where it was.
+    (default 0 here) is added. A file NAME.json keeps what was rendered. Interrupted, the same command goes on where it was. The folder of
+    the images is made if it is not there.
 
     \b
       nbnumba sweep --model crystal.pdb -lambda 1 -distance 200 -N 30 --images 180 --width 0.5 -phisteps 5 -o scan_####.cbf
@@ -68,16 +72,24 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
     sweep.image(1).check()
     registry, target = registry_for(options["plugin_files"]), series_of(options["output"])
-    check_writable([target.record, *target.files([1])], inputs_of(draft, options))
-    missing = begin(sweep, target, sweep.record(made_with(sweep.image(1), registry, options)), options["overwrite"])
+    others = [options[name] for name in ("save_config", "json_file") if options[name] is not None]
+    check_writable(others)
+    check_writable([*others, target.record, *target.files([1])], inputs_of(draft, options), new_folder=True)
+    record, about = sweep.record(made_with(sweep.image(1), registry, options)), about_of(ctx, sweep)
+    missing = begin(sweep, target, record, options["overwrite"], about)
     report_sweep(ctx, draft, sweep, target)
     simulator = Simulator(stages=registry, device=options["device"], threads=options["threads"])
     try:
         taken = with_a_bar(sweep, target, missing, simulator, draft.values.get("progress", True))
-    except KeyboardInterrupt:
+        write_all(summaries(sweep, {**record, **about}, taken, len(missing), options))
+    except (KeyboardInterrupt, Terminated) as error:
         there = sum(target.has(number) for number in sweep.numbers)
-        how = "the same command without --overwrite" if options["overwrite"] else "the same command"
-        click.echo(f"\nnbnumba: interrupted; {there} of {sweep.images} images are there, {how} goes on", err=True)
+        how = "the same command without --overwrite" if options["overwrite"] and not target.replacing else "the same command"
+        outcome = f"{there} of {sweep.images} images are there, {how} goes on"
+        if isinstance(error, Terminated):
+            error.outcome = outcome
+            raise
+        click.echo(f"nbnumba: interrupted; {outcome}", err=True)
         return INTERRUPTED
     finally:
         target.unlock()
@@ -88,8 +100,29 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     files = target.files(sweep.numbers)
     shown = str(files[0]) if len(files) == 1 else f"{files[0]} to {files[-1].name}"
     images = "1 image" if sweep.images == 1 else f"{sweep.images} images"
-    click.echo(f"{images}, {len(missing)} rendered now; wrote {shown} and {target.record}")
+    click.echo(f"{images}, {len(missing)} rendered now; wrote {', '.join(map(str, [shown, target.record, *others]))}")
     return None
+
+
+def about_of(ctx: click.Context, sweep: Sweep) -> dict[str, Any]:
+    """What people want to know of a sweep: the command, and what was decided."""
+    from nbnumba.outputs.summary import description
+
+    command = shlex.join(["nbnumba", "sweep", *ctx.meta["typed"]])
+    return {"command": command, **{name: part for name, part in description(sweep.image(1), {}).items() if name != "estimate"}}
+
+
+def summaries(sweep: Sweep, record: Mapping[str, Any], taken: Taken, rendered: int, options: Mapping[str, Any]) -> dict[Path, bytes]:
+    """Files beside the images, with their bytes."""
+    from nbnumba.experiment.configuration import toml_text
+
+    files = {}
+    if (path := options["save_config"]) is not None:
+        files[path] = toml_text(sweep.experiment, path.parent).encode("utf-8")
+    if (path := options["json_file"]) is not None:
+        found = {**record, "rendered_now": rendered, "pixels_cut_off": taken.cut, "terms_outside_table": taken.outside}
+        files[path] = (json.dumps(found, indent=2) + "\n").encode("utf-8")
+    return files
 
 
 def counting_of(output: Mapping[str, Any]) -> Counting:
@@ -101,15 +134,17 @@ def counting_of(output: Mapping[str, Any]) -> Counting:
 
 
 def made_with(first: Experiment, registry: Registry, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Device, stages and plugin files, for the record. Raises NotAvailableError, StageError."""
+    """Device, stages and their source, for the record. Raises NotAvailableError, StageError."""
     from nbnumba.devices import open_device
     from nbnumba.outputs.image import provenance
     from nbnumba.simulate import choose_stages
+    from nbnumba.sweep import code_digests
 
+    stages = choose_stages(first, registry)
     return {
         "device": open_device(options["device"], first.terms, first.sampling.dtype, options["threads"]).name,
-        "plugin_files_sha256": [sha256(file.read_bytes()).hexdigest() for file in options["plugin_files"]],
-        **provenance(first, choose_stages(first, registry)),
+        **provenance(first, stages),
+        "code_sha256": code_digests(stages.values()),
     }
 
 
@@ -125,14 +160,16 @@ def with_a_bar(sweep: Sweep, target: Series, missing: list[int], simulator: Simu
 
 def report_sweep(ctx: click.Context, draft: Draft, sweep: Sweep, target: Series) -> None:
     """As of a run, but for its files: a sweep writes others, with other headers and noise."""
-    from nbnumba.outputs.formats import unsaid
+    from nbnumba.outputs.formats import losses
 
-    report(draft, sweep.image(1), without=("header-centre", "sequential-noise"))
+    report(draft, sweep.image(1), without=("sequential-noise",))
     for one in ctx.meta["given"]:
         if one.option.text and one.option.field in ("output.float_file", "output.int_file", "output.pgm_file", "output.noise_file"):
             click.echo(f"nbnumba: warning: {one}: changes nothing; a sweep writes --output", err=True)
-    if said := unsaid(sweep.exposure(1), target.kind):
-        click.echo(f"nbnumba: warning: {ctx.params['output']}: a {target.kind.name} file {said}", err=True)
+    for loss in losses(target.files([1])[0], sweep.exposure(1), target.kind):
+        click.echo(f"nbnumba: warning: {ctx.params['output']}: {loss}", err=True)
+    if not target.kind.mark:
+        say_unmarked([ctx.params["output"]], sweep.experiment)
 
 
 def width_of(typed_deg: float | None, experiment: Experiment) -> float:

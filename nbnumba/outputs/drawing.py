@@ -81,7 +81,7 @@ def draw(figure: Any, picture: Picture) -> int:
     if picture.exposure is not None:
         draw_beam(axes, picture.exposure, picture.shown)
         in_the_way = draw_rings(axes, picture.exposure, picture)
-    axes.set_title(picture.title, fontsize=10, parse_math=False, wrap=True)
+    axes.set_title(picture.title.replace("$", r"\$"), fontsize=10, wrap=True)  # what is wrapped is parsed for formulae whatever one asks
     return draw_labels(figure, axes, picture.labels, in_the_way)
 
 

@@ -24,16 +24,25 @@ PIXELS_PER_BLOCK = 1 << 15
 
 
 class Block(NamedTuple):
-    """Some rows of an image as they are written; rows: which, region: where the region of interest is in them."""
+    """Some rows of an image as they are written; rows: which, region: where the region of interest is in them.
+
+    mask: which pixels of these rows it leaves in, None for all.
+    """
 
     rows: slice
     photons: NDArray[np.float32]
     region: tuple[slice, slice]
+    mask: NDArray[np.bool_] | None = None
 
-    def image(self, values: NDArray[Any], dtype: type[Any]) -> NDArray[Any]:
-        """The rows with ``values`` in the region of interest, fractions dropped, and 0 elsewhere."""
-        rows = np.zeros(self.photons.shape, dtype)
+    def image(self, values: NDArray[Any], dtype: type[Any], mark: int = 0) -> NDArray[Any]:
+        """The rows with ``values`` in the region of interest, fractions dropped, and ``mark`` elsewhere.
+
+        A mark other than 0 stands in pixels that a mask leaves out, too.
+        """
+        rows = np.full(self.photons.shape, mark, dtype)
         rows[self.region] = values
+        if mark and self.mask is not None:
+            rows[~self.mask] = mark
         return rows
 
 
@@ -75,17 +84,27 @@ class Image:
 
     def blocks(self) -> Iterator[Block]:
         """The image a few rows at a time, as all that comes of it is worked out: nothing else is as large as the pixels."""
-        slow, fast = self.roi
+        (slow, fast), mask = self.roi, self.experiment.sampling.mask
         rows = max(1, PIXELS_PER_BLOCK // self.shape[1])
         for first in range(0, self.shape[0], rows):
             photons = self.pixels[first : first + rows].astype(np.float32)
             begin, end = (min(max(edge - first, 0), len(photons)) for edge in (slow.start, slow.stop))
-            yield Block(slice(first, first + len(photons)), photons, (slice(begin, end), fast))
+            here = slice(first, first + len(photons))
+            yield Block(here, photons, (slice(begin, end), fast), None if mask is None else mask[here])
 
     @cached_property
     def statistics(self) -> Statistics:
         """Sum, maximum and moments (FMT-8)."""
         return statistics_of(self)
+
+
+def not_rendered(experiment: Experiment) -> int:
+    """How many pixels are outside the region of interest or the mask."""
+    first_fast, last_fast, first_slow, last_slow = experiment.roi
+    slow, fast = experiment.detector.shape
+    if (mask := experiment.sampling.mask) is None:
+        return slow * fast - (last_fast - first_fast + 1) * (last_slow - first_slow + 1)
+    return slow * fast - int(np.count_nonzero(mask[first_slow : last_slow + 1, first_fast : last_fast + 1]))
 
 
 def provenance(experiment: Experiment, chosen: Mapping[str, Stage]) -> dict[str, Any]:

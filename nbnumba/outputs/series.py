@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,20 +14,23 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import OutputFileError
 from nbnumba.exposure import Exposure
+from nbnumba.files import named, target_of, write_all
 from nbnumba.outputs.formats import Format, format_of
 
 DIGITS = 4
-LOCK = "lock"
+LOCK, WAITING = "lock", ".waiting"
 
 
 class Series:
     """Numbered files; template: a name with ``#`` for the digits, which are put before its ending where it has none.
 
-    record: the file that says of which sweep they are; stamp: what tells that sweep from others; work: where files wait to be whole.
+    record: the file that says of which sweep they are; stamp: what tells that sweep from others; work: where files wait, and where the
+    lock is. replacing: whether images wait until there are all of them, so that those of another sweep stay as long.
     Raises OutputFileError for a name that cannot be.
     """
 
     stamp = ""
+    replacing = False
 
     def __init__(self, template: Path) -> None:
         self.kind: Format = format_of(template)
@@ -42,6 +45,8 @@ class Series:
         """Record and working folder, of a name that another format's do not have."""
         self.record = self.template.parent / f"{name}.json"
         self.work = self.template.parent / f".{name}.unfinished"
+        self.next_record = self.work / f"record{WAITING}"
+        self.whole = self.work / f"whole{WAITING}"  # all images wait, and this says so
         self._lock: IO[bytes] | None = None
 
     @property
@@ -57,41 +62,60 @@ class Series:
         """Every file that images with these numbers make."""
         return [self.file(number) for number in numbers]
 
+    def waiting(self, number: int) -> Path:
+        """Where an image waits."""
+        return self.work / f"{number:06d}{WAITING}"
+
     def has(self, number: int) -> bool:
-        """Whether an image is there."""
-        return self.file(number).is_file()
+        """Whether an image is there, or waiting."""
+        return (self.waiting(number) if self.replacing else self.file(number)).is_file()
 
     def put(self, number: int, pixels: NDArray[Any], exposure: Exposure | None) -> None:
         """Write an image, of the format's type."""
-        place(self.kind.write(pixels, exposure), self.work, self.file(number))
+        write_all({self.waiting(number) if self.replacing else self.file(number): self.kind.write(pixels, exposure)})
 
-    def finish(self, exposures: Sequence[Exposure]) -> None:
-        """All images are there; exposures: of all in order."""
+    def finish(self, exposures: Sequence[Exposure], before: int = 0) -> None:
+        """All images are there; exposures: of all in order; before: how many the sweep had whose place they take."""
+        if self.replacing:
+            self.replace(len(exposures), before)
         self.forget()
         self.unlock()
 
-    def remove(self, numbers: Iterable[int]) -> None:
-        """Make room for another sweep."""
-        self.forget()
-        for file in (self.record, *self.files(numbers)):
+    def replace(self, images: int, before: int) -> None:
+        """Put what waits in the place of another sweep: its record first, which nobody takes for that of the other from then on."""
+        for file in self.files(range(images + 1, before + 1)):
             with named(file):
-                file.unlink(missing_ok=True)
+                target_of(file).unlink(missing_ok=True)
+        write_all({self.whole: b""})
+        self.settle(images)
+
+    def settle(self, images: int) -> None:
+        """Record and images that wait, in their places."""
+        if self.next_record.exists():
+            write_all({self.record: self.next_record.read_bytes()})
+        for number in range(1, images + 1):
+            if self.waiting(number).exists():
+                move(self.waiting(number), self.file(number))
+        self.forget()
 
     def forget(self) -> None:
-        """Nothing waits any more."""
-        for waiting in self.work.glob("*"):
-            if waiting.name != LOCK:
+        """Nothing waits any more; what says that all images do goes last."""
+        for waiting in sorted(self.work.glob(f"*{WAITING}")):
+            with named(waiting):
                 waiting.unlink(missing_ok=True)
 
     def lock(self) -> None:
-        """Nobody else writes these images meanwhile. Raises OutputFileError if somebody does."""
+        """Make the folders; nobody else writes these images meanwhile. Raises OutputFileError if somebody does."""
+        with named(self.work):
+            if self.work.is_symlink():
+                raise OutputFileError(f"{self.work}: is a link; a sweep works in a folder of this name: remove the link")
+            self.work.mkdir(parents=True, exist_ok=True)
         try:
             import fcntl
         except ImportError:  # where there are no such locks
             return
-        with named(self.record):
-            self.work.mkdir(exist_ok=True)
-            self._lock = (self.work / LOCK).open("wb")
+        with named(self.work / LOCK):
+            self._lock = (self.work / LOCK).open("ab")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -99,11 +123,13 @@ class Series:
             raise OutputFileError(f"{self.record}: another process is writing this sweep") from None
 
     def unlock(self) -> None:
-        """The end, in whatever way; a folder with images that wait for more stays."""
+        """The end, in whatever way; a folder with images that wait for more stays, and so does what others have put there."""
+        with suppress(OSError):
+            if not any(self.work.glob(f"*{WAITING}")):
+                (self.work / LOCK).unlink(missing_ok=True)
+                self.work.rmdir()
         if self._lock is not None:
             self._lock.close()
-        if not [waiting for waiting in self.work.glob("*") if waiting.name != LOCK]:
-            shutil.rmtree(self.work, ignore_errors=True)
 
 
 class Stack(Series):
@@ -125,43 +151,36 @@ class Stack(Series):
 
     def files(self, numbers: Iterable[int]) -> list[Path]:
         """The file of all images."""
-        return [self.path]
+        return [self.path] if list(numbers) else []
 
     def has(self, number: int) -> bool:
         """Whether an image is there, or waiting. Raises OutputFileError where the file is of something else."""
         from nbnumba.outputs.nxmx import stamp_of
 
-        if not self.path.is_file():
+        if self.replacing or not self.path.is_file():
             return self.waiting(number).is_file()
         if stamp_of(self.path) != self.stamp:
             raise OutputFileError(f"{self.path}: is not of the sweep that {self.record} is of; give another name, or --overwrite")
         return True
 
-    def waiting(self, number: int) -> Path:
-        """Where an image waits."""
-        return self.work / f"{number:06d}.chunk"
-
     def put(self, number: int, pixels: NDArray[Any], exposure: Exposure | None) -> None:
         """Compress an image."""
         from nbnumba.outputs.nxmx import chunk_bytes
 
-        place(chunk_bytes(pixels), self.work, self.waiting(number))
+        write_all({self.waiting(number): chunk_bytes(pixels)})
 
-    def finish(self, exposures: Sequence[Exposure]) -> None:
+    def finish(self, exposures: Sequence[Exposure], before: int = 0) -> None:
         """Put all images into the file."""
-        if not self.path.is_file():
-            self.gather(exposures, np.int32)
-        super().finish(exposures)
-
-    def gather(self, exposures: Sequence[Exposure], dtype: Any) -> None:
-        """Put all images, which are of this type, into the file, whether there is one or not."""
         from nbnumba.outputs.nxmx import write_nxmx
 
-        whole = self.work / "whole"
-        chunks = (self.waiting(number).read_bytes() for number in range(1, len(exposures) + 1))
-        with named(self.path):
-            write_nxmx(whole, exposures, dtype, chunks, self.stamp)
-            whole.replace(self.path)
+        if self.replacing or not self.path.is_file():
+            chunks = (self.waiting(number).read_bytes() for number in range(1, len(exposures) + 1))
+            write_all({self.path: lambda file: write_nxmx(file, exposures, np.int32, chunks, self.stamp)})
+        super().finish(exposures, before)
+
+    def replace(self, images: int, before: int) -> None:
+        """The file is one, and in its place."""
+        write_all({self.record: self.next_record.read_bytes()})
 
 
 def series_of(path: Path) -> Series:
@@ -169,19 +188,10 @@ def series_of(path: Path) -> Series:
     return Stack(path) if format_of(path).stack and "#" not in path.name else Series(path)
 
 
-def place(content: bytes, work: Path, target: Path) -> None:
-    """Write into the working folder, then put in place: a process that is killed leaves no part of a file. Raises OutputFileError."""
-    with named(target):
-        work.mkdir(exist_ok=True)
-        unfinished = work / f"{target.name}.new"
-        unfinished.write_bytes(content)
-        unfinished.replace(target)
-
-
-@contextmanager
-def named(target: Path) -> Iterator[None]:
-    """A failure to write in one line, with the file that it is about."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputFileError(f"{target}: cannot be written: {error.strerror or str(error)[:200]}") from None
+def move(waiting: Path, target: Path) -> None:
+    """Put a file in place, or where a link in its place leads to."""
+    if target.is_symlink():
+        write_all({target: waiting.read_bytes()})
+    else:
+        with named(target):
+            os.replace(waiting, target)

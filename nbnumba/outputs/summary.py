@@ -7,9 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from nbnumba import units
+from nbnumba import memory, units
 from nbnumba.outputs.centres import centres
 
 if TYPE_CHECKING:
@@ -135,15 +133,11 @@ SAMPLES_PER_SECOND = 3e8  # of one thread with AVX-512 or AVX2, for a rough esti
 
 def estimate(experiment: Experiment) -> dict[str, Any]:
     """Roughly what a run takes."""
-    slow, fast = experiment.detector.shape
-    hkl = experiment.structure_factors.hkl
-    entries = 0 if hkl is None else int(np.prod(hkl.max(axis=0).astype(float) - hkl.min(axis=0) + 3.0))
-    orientations = experiment.mosaic[1] * experiment.goniometer.sweep.steps
     samples = rendered_samples(experiment)
     return {
         "samples": samples,
         "seconds_on_one_core": samples / SAMPLES_PER_SECOND,
-        "memory_MB": (8 * (slow * fast + entries) + 168 * orientations) / 1e6,
+        "memory_MB": sum(memory.needed(experiment).values()) / 1e6,
     }
 
 

@@ -3,22 +3,30 @@
 import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import h5py
 import numpy as np
 import pytest
 from conftest import ROOT
 
-from nbnumba import experiment_from_options, simulate
+from nbnumba import Experiment, Image, StructureFactors, experiment_from_options, files, simulate
 from nbnumba.cli.main import main
 from nbnumba.inputs.image import read_image, read_picture
+from nbnumba.outputs import series
 from nbnumba.outputs.counter_noise import CounterNoise
-from nbnumba.outputs.series import series_of
+from nbnumba.outputs.formats import SMV
+from nbnumba.outputs.series import Series, Stack, series_of
+from nbnumba.stages.stage import Stage
+from nbnumba.sweep import Counting, code_digests, digest
 
 OPTIONS = "-default_F 50 -cell 50 60 70 90 90 90 -lambda 1 -distance 100 -N 10 -detpixels 64 -pixel 0.5 -phi 5 -phisteps 3 -oversample 1"
 SWEEP = [*OPTIONS.split(), "--images", "4", "--width", "0.5"]
@@ -114,8 +122,20 @@ def test_the_same_command_again_renders_what_is_missing(name: str, in_tmp_path: 
     [
         (["-phi", "6"], "scan.npy.json: is of another sweep, with phi_start_deg 5.0 instead of 6.0"),
         (["-seed", "2"], "scan.npy.json: is of another sweep, with noise_seed 1 instead of 2"),
-        (["-N", "9"], "scan.npy.json: is of a sweep of another experiment; give another name, or --overwrite"),
+        (["-N", "9"], "scan.npy.json: is of a sweep of another experiment, with crystal cells [10, 10, 10] instead of [9, 9, 9]; give"),
+        (
+            ["-default_F", "51"],
+            "of a sweep of another experiment, with structure_factors default_F 50.0 instead of 51.0; give another name",
+        ),
+        (
+            ["-roi", "0", "9", "0", "9"],
+            "experiment, with sampling roi_fast_fast_slow_slow [0, 63, 0, 63] instead of [0, 9, 0, 9]; give another",
+        ),
         (["--preset", "physics"], "scan.npy.json: is of another sweep, with preset reference instead of physics"),
+        (
+            ["--quirk", "spot-width=off"],
+            "scan.npy.json: is of another sweep, with quirks spot-width True instead of False; give another",
+        ),
         (["--images", "5"], "scan.npy.json: is of another sweep, with images 4 instead of 5"),
     ],
 )
@@ -128,6 +148,277 @@ def test_another_sweep_is_refused(change: list[str], message: str, in_tmp_path: 
     assert contents(in_tmp_path) == before
     assert main([*command, *change, "--overwrite"]) == 0
     assert contents(in_tmp_path) != before
+
+
+@pytest.mark.spec("CLI-14")
+@pytest.mark.parametrize("change", ["F", "default_F", "hkl"])
+def test_a_sweep_with_other_amplitudes_is_another(change: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where nothing but the numbers in a file of the same name differs."""
+    Path("a.hkl").write_text("1 2 3 40\n4 5 6 70\n")
+    command = ["sweep", *SWEEP, "-hkl", "a.hkl", "-o", "scan.npy"]
+    assert main(command) == 0
+    before = contents(in_tmp_path)
+    Path("a.hkl").write_text({"F": "1 2 3 40\n4 5 6 71\n", "hkl": "1 2 3 40\n4 5 7 70\n"}.get(change, "1 2 3 40\n4 5 6 70\n"))
+    assert main([*command, *(["-default_F", "50.5"] if change == "default_F" else [])]) == 2
+    how = ", with structure_factors default_F 50.0 instead of 50.5" if change == "default_F" else ""
+    assert f"scan.npy.json: is of a sweep of another experiment{how}; give another name, or --overwrite" in capsys.readouterr().err
+    assert {**contents(in_tmp_path), "a.hkl": b""} == {**before, "a.hkl": b""}
+
+
+@pytest.mark.spec("CLI-14")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: replace(one, structure_factors=replace(one.structure_factors, F=one.structure_factors.F * (1.0 + 1e-15))),
+        lambda one: replace(one, structure_factors=replace(one.structure_factors, hkl=one.structure_factors.hkl + 1)),
+        lambda one: replace(one, structure_factors=replace(one.structure_factors, default_F=2.5)),
+        lambda one: replace(one, structure_factors=replace(one.structure_factors, interpolate=True)),
+        lambda one: replace(one, sampling=replace(one.sampling, mask=np.arange(64 * 64).reshape(64, 64) > 0)),
+        lambda one: replace(one, beam=replace(one.beam, wavelength=one.beam.wavelength * (1.0 + 1e-15))),
+        lambda one: replace(one, model=replace(one.model, parameters={"fudge": 1.5})),
+    ],
+)
+def test_all_that_decides_pixels_is_in_the_sum(change: Callable[[Experiment], Experiment]) -> None:
+    factors = StructureFactors(hkl=np.array([[1, 2, 3], [4, 5, 6]]), F=np.array([40.0, 70.0]), default_F=2.0)
+    one = replace(experiment_from_options(OPTIONS), structure_factors=factors)
+    assert digest(one) == digest(replace(one))
+    assert digest(change(one)) != digest(one)
+
+
+@pytest.mark.spec("CLI-14")
+def test_the_source_of_stages_is_part_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every file of the package that a stage comes from, and of this one."""
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange/__init__.py").write_text("from strange.more import shape, ready\n")
+    (tmp_path / "strange/more.py").write_text("def shape(p, x, y, z): return x\ndef ready(experiment): return None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "strange", raising=False)
+    import strange  # type: ignore[import-not-found]
+
+    stage = Stage("lattice_shape", "strange", "", prepare=strange.ready, function=strange.shape)
+    before = code_digests([stage])
+    assert list(before) == ["nbnumba", "strange"]
+    with (tmp_path / "strange/more.py").open("a") as more:
+        more.write("# edited\n")
+    assert code_digests([stage]) == {**before, "strange": code_digests([stage])["strange"]} != before
+
+
+@pytest.mark.spec("CLI-20")
+@pytest.mark.parametrize("name", ["scan.npy", "scan.nxs"])
+def test_what_is_replaced_stays_until_all_of_the_new_is_there(
+    name: str, in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["sweep", *SWEEP, "-o", name]
+    assert main([*command, "-seed", "2"]) == 0
+    new = contents(in_tmp_path)
+    assert main([*command, "--images", "6", "--overwrite"]) == 0
+    old = contents(in_tmp_path)
+    put, done = Series.put if name == "scan.npy" else Stack.put, []
+
+    def interrupted(self: Series, number: int, *image: Any) -> None:
+        if number == 3:
+            raise KeyboardInterrupt
+        put(self, number, *image)
+        done.append(number)
+
+    monkeypatch.setattr(Series if name == "scan.npy" else Stack, "put", interrupted)
+    assert main([*command, "-seed", "2", "--overwrite"]) == 130
+    assert "interrupted; 2 of 4 images are there, the same command goes on" in capsys.readouterr().err
+    assert contents(in_tmp_path) == old
+    monkeypatch.undo()
+    monkeypatch.chdir(in_tmp_path)
+    assert main([*command, "-seed", "2", "--overwrite"]) == 0
+    assert "4 images, 2 rendered now" in capsys.readouterr().out
+    assert {**contents(in_tmp_path), f"{name}.json": b""} == {**new, f"{name}.json": b""}
+    assert list(in_tmp_path.iterdir()) == list(in_tmp_path.glob("scan*"))
+
+
+@pytest.mark.spec("CLI-20")
+@pytest.mark.parametrize("third", [False, True])
+def test_images_of_two_sweeps_do_not_pass_for_one(
+    third: bool, in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Interrupted while new images take the place of others."""
+    command = ["sweep", *SWEEP, "-o", "scan.npy"]
+    assert main([*command, "-seed", "2"]) == 0
+    new = contents(in_tmp_path)
+    assert main([*command, "--images", "6", "--overwrite"]) == 0
+    old = contents(in_tmp_path)
+    move = series.move
+
+    def interrupted(waiting: Path, target: Path) -> None:
+        if "0003" in target.name:
+            raise KeyboardInterrupt
+        move(waiting, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(series, "move", interrupted)
+        assert main([*command, "-seed", "2", "--overwrite"]) == 130
+    found = contents(in_tmp_path)
+    assert [found[f"scan_000{n}.npy"] == new[f"scan_000{n}.npy"] for n in range(1, 5)] == [True, True, False, False]
+    assert found["scan_0003.npy"] == old["scan_0003.npy"]
+    assert main([*command, "--images", "6"]) == 2
+    assert "scan.npy.json: is of another sweep, with images 4 instead of 6" in capsys.readouterr().err
+    if third:  # is begun and given up
+        with monkeypatch.context() as patch:
+            patch.setattr("nbnumba.outputs.series.Series.finish", interrupt)
+            assert main([*command, "-seed", "3", "--overwrite"]) == 130
+        assert {**contents(in_tmp_path), "scan.npy.json": b""} == {**new, "scan.npy.json": b""}
+    capsys.readouterr()
+    assert main([*command, "-seed", "2"]) == 0
+    assert "4 images, 0 rendered now" in capsys.readouterr().out
+    assert {**contents(in_tmp_path), "scan.npy.json": b""} == {**new, "scan.npy.json": b""}
+    assert not Path(".scan.npy.unfinished").exists()
+
+
+@pytest.mark.spec("CLI-20")
+@pytest.mark.parametrize("name", ["scan.npy", "scan.nxs"])
+def test_a_sweep_that_is_given_up_leaves_the_one_before(name: str, in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits of one sweep is taken for no other."""
+    command = ["sweep", *SWEEP, "-o", name]
+    assert main(command) == 0
+    old = contents(in_tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("nbnumba.outputs.series.Series.finish", interrupt)
+        patch.setattr("nbnumba.outputs.series.Stack.finish", interrupt)
+        assert main([*command, "-seed", "2", "--overwrite"]) == 130
+    assert (in_tmp_path / f".{name}.unfinished/000001.waiting").exists()
+    for image in in_tmp_path.glob("scan*.n[px][ys]"):
+        image.unlink()
+    assert main(command) == 0
+    assert contents(in_tmp_path) == old
+
+
+@pytest.mark.spec("CLI-14")
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"images": 1' + "0" * 5000 + "}",
+        '{"images": NaN}',
+        "{}",
+        "\ud800".encode("utf-8", "surrogatepass"),
+    ],
+)
+def test_strange_records(record: str | bytes, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("scan.npy.json").write_bytes(record.encode() if isinstance(record, str) else record)
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "scan.npy.json: is " in said
+    assert "give another name, or --overwrite" in said
+    assert main(["sweep", *SWEEP, "-o", "scan.npy", "--overwrite"]) == 0
+    assert json.loads(Path("scan.npy.json").read_text())["images"] == 4
+
+
+@pytest.mark.spec("CLI-14")
+@pytest.mark.parametrize("images", [10**12, -5, True, "many"])
+def test_a_record_of_more_images_than_there_can_be(images: object, in_tmp_path: Path) -> None:
+    Path("scan.npy.json").write_text(json.dumps({"images": images}))
+    began = time.monotonic()
+    assert main(["sweep", *SWEEP, "-o", "scan.npy", "--overwrite"]) == 0
+    assert time.monotonic() - began < 20.0
+
+
+@pytest.mark.spec("CLI-14")
+def test_a_record_that_is_a_pipe_is_not_waited_for(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("scan.npy.json")
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 2
+    assert "scan.npy.json: is not the record of a sweep" in capsys.readouterr().err
+
+
+@pytest.mark.spec("CLI-14")
+def test_what_is_not_of_the_sweep_stays(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("elsewhere").mkdir()
+    Path("elsewhere/thesis.waiting").write_text("mine")
+    Path(".scan.npy.unfinished").symlink_to("elsewhere")
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 2
+    assert ".scan.npy.unfinished: is a link; a sweep works in a folder of this name: remove the link" in capsys.readouterr().err
+    assert [path.name for path in Path("elsewhere").iterdir()] == ["thesis.waiting"]
+    Path(".scan.npy.unfinished").unlink()
+    Path(".scan.npy.unfinished").write_text("a file")
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 2
+    assert ".scan.npy.unfinished: cannot be written: File exists" in capsys.readouterr().err
+    Path(".scan.npy.unfinished").unlink()
+    Path(".scan.npy.unfinished/folder").mkdir(parents=True)
+    Path(".scan.npy.unfinished/thesis.txt").write_text("mine")
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 0
+    assert sorted(path.name for path in Path(".scan.npy.unfinished").iterdir()) == ["folder", "thesis.txt"]
+
+
+@pytest.mark.spec("FMT-61")
+def test_images_are_written_where_links_lead(in_tmp_path: Path) -> None:
+    Path("data").mkdir()
+    for number in (1, 2):
+        Path(f"scan_000{number}.npy").symlink_to(f"data/{number}.npy")
+    assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 0
+    assert main(["sweep", *SWEEP, "-seed", "2", "-o", "scan.npy", "--overwrite"]) == 0
+    assert main(["sweep", *SWEEP, "-seed", "2", "-o", "plain.npy"]) == 0
+    assert Path("scan_0002.npy").is_symlink()
+    assert Path("data/2.npy").read_bytes() == Path("plain_0002.npy").read_bytes()
+    assert main(["sweep", *SWEEP, "--images", "1", "-o", "scan.npy", "--overwrite"]) == 0
+    assert [path.name for path in Path("data").iterdir()] == ["1.npy"]
+
+
+@pytest.mark.spec("CLI-21")
+def test_the_folder_is_made(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *SWEEP, "-o", "data/lysozyme/scan.nxs"]) == 0
+    assert sorted(path.name for path in Path("data/lysozyme").iterdir()) == ["scan.nxs", "scan.nxs.json"]
+    Path("file").write_text("")
+    assert main(["sweep", *SWEEP, "-o", "file/scan.nxs"]) == 2
+    assert "file/scan.nxs.json: cannot be written: file is no folder" in capsys.readouterr().err
+    assert main(["sweep", *SWEEP, "-lambda", "-1", "-o", "other/scan.nxs"]) == 2
+    assert not Path("other").exists()
+
+
+@pytest.mark.spec("CLI-21")
+def test_people_read_what_was_rendered(in_tmp_path: Path) -> None:
+    words = ["sweep", *SWEEP, "-misset", "10", "20", "30", "-o", "scan.npy", "--json", "all.json", "--save-config", "scan.toml"]
+    assert main(words) == 0
+    about = json.loads(Path("scan.npy.json").read_text())["about"]
+    assert shlex.split(about["command"]) == ["nbnumba", *words]
+    assert about["crystal"]["cell_A_deg"] == pytest.approx([50, 60, 70, 90, 90, 90])
+    assert about["crystal"]["misset_deg"] == pytest.approx([10, 20, 30])
+    assert np.linalg.norm([about["crystal"][f"{axis}_A"] for axis in "abc"], axis=1) == pytest.approx([50, 60, 70])
+    assert about["geometry"]["distance_mm"] == pytest.approx(100)
+    assert about["beam"]["wavelength_A"] == pytest.approx(1)
+    everything = json.loads(Path("all.json").read_text())
+    assert (everything["images"], everything["rendered_now"], everything["pixels_cut_off"]) == (4, 4, 0)
+    assert everything["crystal"] == about["crystal"]
+    assert main(["sweep", "--config", "scan.toml", *"--images 4 --width 0.5 -o again.npy".split()]) == 0
+    for number in range(1, 5):
+        assert Path(f"again_000{number}.npy").read_bytes() == Path(f"scan_000{number}.npy").read_bytes()
+    assert main([*words[:-4], "--threads", "1"]) == 0  # the same sweep in other words
+
+
+@pytest.mark.spec("FMT-62")
+@pytest.mark.parametrize("name", ["scan_####.cbf", "scan_####.tif", "scan_####.npy", "scan.nxs", "scan_####.img"])
+def test_pixels_that_are_not_rendered_have_no_counts(name: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = np.random.default_rng(1).random((64, 64)) < 0.9
+    write_mask(mask)
+    region = np.zeros((64, 64), bool)
+    region[5:61, 3:51] = True
+    assert main(["sweep", *SWEEP, "-adc", "7", "-mask", "mask.img", "-roi", "3", "50", "5", "60", "-o", name]) == 0
+    found = read_picture(image_names(name, 4)[1]).pixels
+    said = capsys.readouterr().err
+    rendered = mask & region
+    assert found[rendered].min() >= 7
+    if name.endswith("img"):
+        assert f"scan_####.img: nothing marks the {np.count_nonzero(~rendered)} pixels that are not rendered (-roi, -mask)" in said
+        assert set(found[~rendered].tolist()) == {0, 7}
+    else:
+        assert "not rendered" not in said
+        assert set(found[~rendered].tolist()) == {-1}
+
+
+@pytest.mark.spec("CLI-13")
+def test_the_limit_itself_is_no_count_too_many() -> None:
+    experiment = experiment_from_options("-default_F 1 -cell 50 -lambda 1 -N 5 -distance 100 -detpixels 4 -pixel 0.5")
+    pixels = np.full((4, 4), 65534.0)
+    pixels[0, :3] = 65535.0, 65536.0, 1e9
+    counts, cut = Counting(seed=None).counts(Image(pixels=pixels, experiment=experiment, provenance={}), 1, SMV)
+    assert cut == 2
+    assert counts[0].tolist() == [65535, 65535, 65535, 65534]
 
 
 @pytest.mark.spec("CLI-14")
@@ -159,7 +450,7 @@ def test_what_waits_for_another_sweep_is_not_taken(in_tmp_path: Path, capsys: py
     Path("scan.nxs").unlink()
     Path("scan.nxs.json").unlink()
     Path(".scan.nxs.unfinished").mkdir()
-    Path(".scan.nxs.unfinished/000001.chunk").write_bytes(b"of another sweep")
+    Path(".scan.nxs.unfinished/000001.waiting").write_bytes(b"of another sweep")
     assert main(["sweep", *SWEEP, "-o", "scan.nxs"]) == 0
     assert contents(in_tmp_path) == whole
 
@@ -190,7 +481,7 @@ def test_an_edited_plugin_is_another_sweep(in_tmp_path: Path, capsys: pytest.Cap
     assert main(words) == 0
     Path("p.py").write_text(plugin + "\n")
     assert main(words) == 2
-    assert "scan.npy.json: is of another sweep, with plugin_files_sha256" in capsys.readouterr().err
+    assert "scan.npy.json: is of another sweep, with code_sha256 nbnumba_plugin_file_p " in capsys.readouterr().err
 
 
 @pytest.mark.spec("CLI-14")
@@ -205,14 +496,14 @@ def test_two_at_once(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.spec("CLI-13")
 def test_a_file_that_cannot_be_written(in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    write = Path.write_bytes
+    fill = files.fill
 
-    def full(self: Path, content: bytes) -> int:
-        if "0003" in self.name:
+    def full(file: IO[bytes], content: files.Content) -> None:
+        if len(list(in_tmp_path.glob("*.npy"))) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(self, content)
+        fill(file, content)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(files, "fill", full)
     assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 2
     assert "scan_0003.npy: cannot be written: No space left on device" in capsys.readouterr().err
     monkeypatch.undo()
@@ -243,7 +534,8 @@ def test_files_of_a_run_are_not_written(in_tmp_path: Path, capsys: pytest.Captur
     [
         (["-o", "a_#_##.cbf"], "a_#_##.cbf: has # in two places; give one run of them, for the digits"),
         (["-o", "scan.xyz"], "scan.xyz: .xyz stands for no image format; there are .img, .smv, .cbf"),
-        (["-o", "nowhere/scan.cbf"], "nowhere/scan.cbf.json: cannot be written: the folder nowhere does not exist"),
+        (["--json", "nowhere/a.json"], "nowhere/a.json: cannot be written: the folder nowhere does not exist"),
+        (["--json", "sweep_0001.cbf"], "sweep_0001.cbf: two outputs have this name; give each its own"),
         (["--width", "nan"], "--width nan: must be a finite angle of 0 deg or more"),
         (["--width=-1"], "--width -1: must be a finite angle of 0 deg or more"),
         (["--images", "0"], "0 is not in the range 1<=x<=100000"),
@@ -281,7 +573,18 @@ def test_what_a_file_cannot_hold_is_said(in_tmp_path: Path, capsys: pytest.Captu
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def interrupt(*given: object) -> None:
+    raise KeyboardInterrupt
+
+
+def write_mask(mask: np.ndarray) -> None:
+    """As mask.img; its header states no more than its size."""
+    slow, fast = mask.shape
+    header = f"{{\nHEADER_BYTES=512;\nBYTE_ORDER=little_endian;\nTYPE=unsigned_short;\nSIZE1={fast};\nSIZE2={slow};\n}}\n"
+    Path("mask.img").write_bytes(header.ljust(512).encode() + mask.astype("<u2").tobytes())
 
 
 def start(words: list[str], folder: Path) -> subprocess.Popen[bytes]:

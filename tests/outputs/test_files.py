@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import fabio
 import numpy as np
 import pytest
+from conftest import ENVIRONMENT, PROGRAM
 
 import nbnumba
-from nbnumba import OutputFileError
-from nbnumba.files import check_writable, write_all
+from nbnumba import OutputFileError, files
+from nbnumba.cli.main import main
+from nbnumba.files import Hidden, Nameless, check_writable, write_all
 from nbnumba.outputs.drawing import binned
 from nbnumba.outputs.exposure import exposure_of
 from nbnumba.outputs.pgm import pgm_blocks
 from nbnumba.outputs.png import png_bytes
 from nbnumba.outputs.rings import resolution_A, ring_resolutions
-from nbnumba.outputs.smv import counts, header, smv_blocks
+from nbnumba.outputs.smv import counts, header, header_text, padded, smv_blocks
 from nbnumba.outputs.summary import as_text, image_summary
 
 OPTIONS = "-default_F 100 -cell 50 -lambda 2 -N 5 -distance 100 -detpixels_x 40 -detpixels_y 30 -misset 10 20 30 -phi 3 -osc 2 -pixel 0.5"
@@ -49,23 +56,24 @@ def test_fabio_opens_an_smv_image_and_its_header(image: nbnumba.Image, tmp_path:
     assert pixels[2, 5] >= 40
 
 
-@pytest.mark.spec("FMT-5")
-def test_a_dxtbx_type_reader_finds_its_keywords(image: nbnumba.Image) -> None:
-    """Header bytes in the first 512, one KEY=VALUE; a line, closed by } and a form feed."""
-    text = header(image.experiment).decode("ascii")
+@pytest.mark.spec("FMT-5", "FMT-44")
+@pytest.mark.parametrize("kind", ["ADSC's", "the reference program's"])
+def test_every_line_of_a_header_is_a_keyword_with_its_value(image: nbnumba.Image, kind: str) -> None:
+    of_reference = header_text(image.experiment, 512).ljust(512)
+    text = header(exposure_of(image.experiment)).decode("ascii") if kind == "ADSC's" else of_reference
     assert len(text) == 512
-    assert text.startswith("{\nHEADER_BYTES=512;\nDIM=2;\nBYTE_ORDER=")
-    body = text[2 : text.index("}\f")]
-    assert all(line.endswith(";") and "=" in line for line in body.splitlines())
-    assert f"BYTE_ORDER={sys.byteorder}_endian;" in body
+    assert text.startswith(f"{{\nHEADER_BYTES={len(text)};\nDIM=2;\nBYTE_ORDER={sys.byteorder}_endian;\nTYPE=unsigned_short;\n")
+    body, _, padding = text[2:].partition("}\f")
+    assert all(re.fullmatch(r"[A-Z0-9_]+=[^=;]+;", line) for line in body.splitlines())
+    assert not padding.strip()
 
 
 @pytest.mark.spec("FMT-5")
 def test_a_long_header_takes_another_block(image: nbnumba.Image) -> None:
     detector = replace(image.experiment.detector, pixel_size=1.23456e-5, distance=0.123456789, rotations=(0.1234567, 0.2345678, 0.3456789))
-    found = header(replace(image.experiment, detector=detector)).decode("ascii")
-    assert len(found) % 512 == 0
-    assert f"HEADER_BYTES={len(found)};" in found
+    found = padded(lambda size: header_text(replace(image.experiment, detector=detector), size)).decode("ascii")
+    assert len(found) == 1024
+    assert "HEADER_BYTES=1024;" in found
     assert found.rstrip().endswith("}")
 
 
@@ -122,21 +130,200 @@ def test_the_summary_states_geometry_in_every_convention(image: nbnumba.Image) -
     assert "None" not in text
 
 
+@pytest.fixture(params=["nameless", "hidden"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files have no name until they are in place, or, as where the system knows no such files, a hidden one."""
+    if request.param == "hidden":
+        monkeypatch.setattr(files, "nameless_file", lambda folder: None)
+    elif files.nameless_file(Path()) is None:
+        pytest.skip("this system knows no files without a name")
+
+
+def full_disk() -> Iterator[bytes]:
+    yield b"some of it"
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def failing(place: Callable[[Any], None], error: BaseException) -> Callable[[Any], None]:
+    """One that cannot put the third file in place."""
+
+    def attempt(self: Nameless | Hidden) -> None:
+        if self.target.name == "third":
+            raise error
+        place(self)
+
+    return attempt
+
+
 @pytest.mark.spec("FMT-3")
-def test_either_all_files_are_written_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("way")
+def test_either_all_files_are_written_or_none(tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(b"old")
-    original = Path.open
-
-    def full_disk(self: Path, mode: str) -> IO[Any]:
-        if ".second." in self.name:
-            raise OSError(28, "No space left on device")
-        return original(self, mode)
-
-    monkeypatch.setattr(Path, "open", full_disk)
     with pytest.raises(OutputFileError, match=r"second: cannot be written: No space left on device"):
-        write_all({tmp_path / "old": b"new", tmp_path / "second": b"2"})
+        write_all({tmp_path / "old": b"new", tmp_path / "second": full_disk()})
     assert [p.name for p in tmp_path.iterdir()] == ["old"]
     assert (tmp_path / "old").read_bytes() == b"old"
+
+
+@pytest.mark.spec("FMT-60")
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("error", [PermissionError(errno.EPERM, "Operation not permitted"), KeyboardInterrupt()])
+def test_what_is_in_place_already_is_taken_back(error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "old").chmod(0o640)
+    for kind in (Nameless, Hidden):
+        monkeypatch.setattr(kind, "place", failing(kind.place, error))
+    with pytest.raises((OutputFileError, KeyboardInterrupt)):
+        write_all({tmp_path / "old": b"new", tmp_path / "second": b"2", tmp_path / "third": b"3"})
+    assert [p.name for p in tmp_path.iterdir()] == ["old"]
+    assert (tmp_path / "old").read_bytes() == b"old"
+    assert stat.S_IMODE((tmp_path / "old").stat().st_mode) == 0o640
+
+
+@pytest.mark.spec("FMT-60")
+@pytest.mark.usefixtures("way")
+def test_a_file_that_takes_the_place_of_another_has_its_permissions(tmp_path: Path) -> None:
+    (tmp_path / "private").write_bytes(b"old")
+    (tmp_path / "private").chmod(0o600)
+    write_all({tmp_path / "private": b"new", tmp_path / "other": b"new"})
+    umask = os.umask(0)
+    os.umask(umask)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("private", "other")] == [0o600, 0o666 & ~umask]
+
+
+@pytest.mark.spec("FMT-60")
+@pytest.mark.skipif(sys.platform == "win32", reason="limits")
+def test_more_files_than_can_be_open_are_written(tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        for content in (b"old", b"new"):
+            write_all({tmp_path / f"{number}": content for number in range(300)})
+        with pytest.raises(OutputFileError, match="No space left on device"):
+            write_all({tmp_path / f"{number}": full_disk() if number == 299 else b"newer" for number in range(300)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"new"}
+    assert len(list(tmp_path.iterdir())) == 300
+
+
+@pytest.mark.spec("FMT-61")
+@pytest.mark.usefixtures("way")
+def test_links_are_followed_and_stay(tmp_path: Path) -> None:
+    for name, target in (("link", "data/there"), ("dangling", "data/not_yet"), ("second", "link")):
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/there").write_bytes(b"old")
+    check_writable([tmp_path / "second", tmp_path / "dangling"])
+    write_all({tmp_path / "second": b"1", tmp_path / "dangling": b"2"})
+    assert all((tmp_path / name).is_symlink() for name in ("link", "dangling", "second"))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == {"there": b"1", "not_yet": b"2"}
+
+
+@pytest.mark.spec("FMT-61")
+def test_links_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "astray").symlink_to("none/file")
+    with pytest.raises(OutputFileError, match="circle: cannot be written: is a link that leads to itself"):
+        check_writable([tmp_path / "circle"])
+    with pytest.raises(OutputFileError, match=r"astray: cannot be written: the folder .*none does not exist"):
+        check_writable([tmp_path / "astray"])
+    (tmp_path / "a").symlink_to("b")
+    with pytest.raises(OutputFileError, match="two outputs have this name"):
+        check_writable([tmp_path / "a", tmp_path / "b"])
+
+
+RUN = "run -default_F 100 -cell 100 100 100 90 90 90 -lambda 6.2 -N 5 -distance 100 -pixel 0.1 -detpixels 8 -seed 1".split()
+
+
+@pytest.mark.spec("FMT-61")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/fd")
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+def test_standard_output_is_written_to_under_any_name(mode: str, in_tmp_path: Path) -> None:
+    Path("dev").mkdir()
+    Path("dev/stdout").symlink_to("/proc/self/fd/1")  # as /dev/stdout is one
+    Path("caught").write_bytes(b"before")
+    with Path("caught").open(mode) as caught:
+        done = subprocess.run([*PROGRAM, *RUN, "-floatfile", "dev/stdout"], stdout=caught, stderr=subprocess.PIPE, text=True, check=True)
+    assert main([*RUN, "-floatfile", "expected"]) == 0
+    before = b"before" if mode == "ab" else b""
+    assert Path("caught").read_bytes() == before + Path("expected").read_bytes()
+    assert Path("dev/stdout").readlink() == Path("/proc/self/fd/1")
+    assert [path.name for path in Path("dev").iterdir()] == ["stdout"]
+    assert "wrote dev/stdout, intimage.img" in done.stderr
+
+
+@pytest.mark.spec("FMT-61")
+def test_what_permissions_forbid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of somebody who owns nothing here: the administrator, as whom tests may run, is forbidden nothing."""
+    monkeypatch.setattr(os, "access", lambda path, mode: bool(os.stat(path).st_mode & stat.S_IWOTH))
+    (tmp_path / "closed").mkdir()
+    for name, mode in (("closed", 0o755), ("kept", 0o444), (".", 0o777)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    with pytest.raises(OutputFileError, match="kept: cannot be written: no permission to write to it"):
+        check_writable([tmp_path / "kept"])
+    with pytest.raises(OutputFileError, match=r"new: cannot be written: no permission to write in .*closed"):
+        check_writable([tmp_path / "closed/new"])
+    check_writable([tmp_path / "new", Path(os.devnull)])  # whose folder is not for everybody
+
+
+@pytest.mark.spec("FMT-60")
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    dead, folder = tmp_path / f"{files.UNFINISHED}dead", tmp_path / f"{files.UNFINISHED}folder"
+    dead.write_bytes(b"some of it")
+    folder.mkdir()
+    (folder / "0").write_bytes(b"some of it")
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / f"{files.UNFINISHED}link").symlink_to("mine")
+    code = (
+        "import sys; from pathlib import Path; import nbnumba.files as files; files.nameless_file = lambda folder: None\n"
+        "def content(file): print(Path(file.name).parent, flush=True); sys.stdin.read()\n"
+        "files.write_all({Path(sys.argv[1]): content})"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "live")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as writing:
+        assert writing.stdout is not None
+        live = Path(writing.stdout.readline().strip())
+        check_writable([tmp_path / "new"])
+        assert live.exists()
+        assert not dead.exists()
+        assert not folder.exists()
+        writing.kill()
+        writing.wait()
+    check_writable([tmp_path / "new"])
+    assert not live.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{files.UNFINISHED}link", "mine"]
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+@pytest.mark.spec("FMT-60")
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.parametrize("kills", [25, pytest.param(400, marks=pytest.mark.slow)])
+def test_killed_while_files_take_the_place_of_others_each_is_old_or_new(kills: int, tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from nbnumba.files import write_all; print(flush=True)\n"
+        "while True:\n    for k in b'BCDEF': write_all({Path(n): bytes([k]) * 20000 for n in 'xyz'})"
+    )
+    left = 0
+    for moment in np.random.default_rng(1).uniform(0.0, 0.02, kills):
+        for name in "xyz":
+            (tmp_path / name).write_bytes(b"A" * 20000)
+        with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, env=ENVIRONMENT) as writing:
+            assert writing.stdout is not None
+            writing.stdout.readline()
+            time.sleep(moment)
+            writing.kill()
+        for name in "xyz":
+            content = (tmp_path / name).read_bytes()
+            assert len(content) == 20000
+            assert len(set(content)) == 1
+        left += len(list(tmp_path.iterdir())) > 3
+        check_writable([tmp_path / "x"])
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "y", "z"]
+    assert left <= kills / 5
 
 
 @pytest.mark.spec("FMT-3")
