@@ -47,7 +47,7 @@ class NotFiniteError(NbnumbaError):
 
 
 class NotAvailableError(NbnumbaError):
-    """Something that needs a package that is not installed."""
+    """Something that needs what this machine does not have: a package, a GPU, memory."""
 
 
 class NbnumbaWarning(UserWarning):

@@ -17,7 +17,7 @@ from nbnumba.cli.evidence import bundle_option, require_new_folder
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options
 from nbnumba.cli.run import prepare_threads
 from nbnumba.cli.sides import Executable, ImageFile, OptionSet, Side, from_command_line, from_operand, images_of, simulator_for
-from nbnumba.cli.terminal import say
+from nbnumba.cli.terminal import one_line, say
 from nbnumba.cli.why import explanation
 from nbnumba.errors import OptionError, OutputFileError
 from nbnumba.experiment.model import PRESETS
@@ -114,7 +114,7 @@ def sides_of(operands: tuple[str, ...], own: OptionSet | None, options: Mapping[
             if one.option in GEOMETRY:
                 raise OptionError(f"--exe {exe}: takes options of the reference program; {one.name} is none of them")
         return own, Executable(exe, own), None
-    found = [from_operand(operand) for operand in operands]
+    found = [from_operand(operand, options["allow_plugins"]) for operand in operands]
     if len(found) == 2 and not (presets or exe):
         return found[0], found[1], own
     if len(found) == 1 and own and not (presets or exe):
@@ -137,7 +137,7 @@ def outcome(targets: tuple[Path, Path], found: dict[str, Any], images: Images, f
     if find_spec("matplotlib") is not None:
         from nbnumba.compare.picture import picture
 
-        contents[targets[1]] = picture(*images, (found["a"], found["b"]))
+        contents[targets[1]] = picture(*images, (one_line(found["a"]), one_line(found["b"])))
     else:
         click.echo("nbnumba: warning: no picture: it needs matplotlib; install it with: pip install 'nbnumba[plot]'", err=True)
     folder.mkdir(exist_ok=True)

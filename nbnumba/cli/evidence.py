@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbnumba.options.arguments import Given, Own
-from nbnumba.options.experiment import IMPLICIT_DUMP
-from nbnumba.options.named import reads
+from nbnumba.options.named import ALLOW, reads
 from nbnumba.options.table import BY_NAME
 
 if TYPE_CHECKING:
@@ -59,16 +58,21 @@ def words_to_repeat(given: Sequence[Given], own: Sequence[Own], inputs: Mapping[
 
     inputs: resolved path -> name; outputs: path -> name. Options of the table that name files to be written are left to the caller.
     """
+    from nbnumba.options.experiment import IMPLICIT_DUMP
+
     words: list[str] = []
     for one in given:
         if one.option.reads or (one.option.name == DUMP and Path(one.values[0]).resolve() in inputs):
-            words += [one.name, inputs[Path(one.values[0]).resolve()], *one.values[1:]]
-        elif not (one.option.text and one.option.field.startswith("output.")):
+            from nbnumba.inputs.image import split
+
+            file, image = split(one.values[0])
+            words += [one.name, inputs[file.resolve()] + (f":{image}" if image else ""), *one.values[1:]]
+        elif not one.option.writes:
             words += [one.name, *one.values]
     if (dump := inputs.get(IMPLICIT_DUMP.resolve())) and not any(one.option.name == DUMP for one in given):
         words += [DUMP, dump]
     for mine in own:
-        if mine.name != BUNDLE:
+        if mine.name not in (BUNDLE, ALLOW):
             words += [mine.name, *(new_name(mine.name, value, inputs, outputs) for value in mine.values)]
     return words
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from nbnumba.cli.terminal import one_line
 from nbnumba.errors import InputFileError
 from nbnumba.options.named import file_of, files, folders, read_named
 
@@ -30,13 +31,13 @@ def command(name: str | None) -> None:
     shown = {path.stem: path for path in reversed(list(files()))}
     width = max(map(len, shown))
     for stem, path in sorted(shown.items()):
-        click.echo(f"{stem:<{width}}  {described(path)}")
+        click.echo(f"{one_line(stem):<{width}}  {described(path)}")
     click.echo(f"\nIn {', '.join(str(folder) for folder in folders()[:-1])}, and shipped ones.")
 
 
 def described(path: Path) -> str:
     """The line about an experiment; of a file that is none, what is wrong with it."""
     try:
-        return read_named(path).description
+        return one_line(read_named(path).description)
     except InputFileError as error:
-        return str(error)
+        return one_line(str(error))

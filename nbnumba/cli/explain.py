@@ -20,11 +20,14 @@ def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     experiment = draft.experiment()
     experiment.check()
 
+    from nbnumba import memory
     from nbnumba.outputs.image import provenance
     from nbnumba.outputs.summary import as_text, description
     from nbnumba.simulate import choose_stages
 
     chosen = choose_stages(experiment, registry_for(options["plugin_files"]))
     found = description(experiment, provenance(experiment, chosen))
-    found["warnings"] = [*draft.notes, *found["warnings"]]
+    found["estimate"]["memory_available_MB"] = memory.available() / 1e6
+    impossible = [f"a run is refused: it {told}"] if (told := memory.problem(experiment)) else []
+    found["warnings"] = [*draft.notes, *found["warnings"], *impossible]
     click.echo(json.dumps(found, indent=2) if as_json else as_text(found))

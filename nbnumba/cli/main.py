@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
+from traceback import walk_tb
 
 import click
 
 from nbnumba import __version__
+from nbnumba.cli.terminal import one_line
+from nbnumba.cli.termination import Terminated, heed_signals, leave
 from nbnumba.errors import NbnumbaError, NbnumbaWarning, ParameterError
+from nbnumba.inputs.text import require_words
 
 COMMANDS = {
     "run": ("nbnumba.cli.run", "Render an image and write it."),
@@ -26,13 +32,20 @@ COMMANDS = {
     "compare": ("nbnumba.cli.compare", "Compare two images, or what renders them."),
     "view": ("nbnumba.cli.view", "Draw an image, with resolution rings and indices of spots."),
     "compare-traces": ("nbnumba.cli.compare_traces", "Find where two traces of a pixel part."),
+    "options": ("nbnumba.cli.find_options", "Search the options by what they mean."),
     "bundle": ("nbnumba.cli.bundle", "Check the evidence that a command has left, and repeat it."),
     "experiments": ("nbnumba.cli.experiments", "List experiments that have a name."),
     "bench": ("nbnumba.cli.bench", "Time the kernels of every model."),
     "warm": ("nbnumba.cli.warm", "Compile the kernels of the shipped models ahead of time."),
+    "cache": ("nbnumba.cli.cache", "Show, bound or clear what is kept from run to run."),
     "plugins": ("nbnumba.cli.plugins", "List the physics stages, or check one."),
 }
 USAGE_ERROR, INTERRUPTED = 2, 130
+# Commands' own options, by what they set.
+OWN_OPTIONS = {
+    "sampling.dtype": ["--dtype"], "sampling.negligible": ["--negligible"], "pixel": ["--pixel"], "device": ["--device"],
+    "threads": ["--threads"], "parameters": ["--parameters"], "model.preset": ["--preset"],
+}  # fmt: skip
 
 
 class LazyGroup(click.Group):
@@ -70,7 +83,9 @@ def main(arguments: Sequence[str] | None = None, command: click.Command = cli, n
         prepare_process()
     try:
         with warnings_in_one_line():
-            result = command.main(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False)
+            words = list(sys.argv[1:] if arguments is None else arguments)
+            require_words(words)
+            result = command.main(args=words, prog_name=name, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except ParameterError as error:
         return fail(with_option_names(error))
@@ -84,38 +99,63 @@ def main(arguments: Sequence[str] | None = None, command: click.Command = cli, n
     except (click.Abort, KeyboardInterrupt):
         click.echo("nbnumba: interrupted; nothing was written", err=True)
         return INTERRUPTED
+    except Terminated as signal:
+        click.echo(f"nbnumba: ended by {signal}; {signal.outcome}", err=True)
+        return signal.exit_code if arguments is not None else leave(signal.exit_code)
     except MemoryError:
         return fail("not enough memory; render a smaller region (-roi) or a smaller detector (-detpixels)")
-    except BrokenPipeError:
-        silence_stdout()
-        return 1
     except OSError as error:
-        silence_stdout()
-        return fail(f"standard output cannot be written: {error.strerror or error}")
+        return fail_of_system(error)
+
+
+class LogLines(logging.Handler):
+    """What libraries log, as lines of this program."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning, or what is worse."""
+        click.echo(f"nbnumba: warning: {one_line(f'{record.name}: {record.getMessage()}')}", err=True)
 
 
 @contextmanager
 def warnings_in_one_line() -> Iterator[None]:
-    """Warnings as lines of this program: our own each time, those of libraries by what they are."""
+    """Warnings as lines of this program: our own each time, those of libraries, which may also log them, by what they are."""
 
     def show(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
         kind = "" if issubclass(category, NbnumbaWarning) else f"{category.__name__}: "
-        click.echo(f"nbnumba: warning: {kind}{' '.join(str(message).split())}", err=True)
+        click.echo(f"nbnumba: warning: {one_line(f'{kind}{message}')}", err=True)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", NbnumbaWarning)
-        warnings.showwarning = show
-        yield
+    lines = LogLines(logging.WARNING)
+    logging.getLogger().addHandler(lines)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", NbnumbaWarning)
+            warnings.showwarning = show
+            yield
+    finally:
+        logging.getLogger().removeHandler(lines)
 
 
 def prepare_process() -> None:
-    """Leave out what a short run does not profit from, a third of its time."""
+    """Leave out what a short run does not profit from, a third of its time; end in an orderly way."""
+    heed_signals()
     # OpenBLAS starts a thread for every core when numpy is imported; nothing here multiplies matrices that are worth one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Modules are hundreds of thousands of objects that stay. While they load, and once more at the end, all of them would be
     # looked through for garbage.
     gc.set_threshold(500_000)
     atexit.register(gc.freeze)
+    # A file's name may hold bytes that are no text; it is shown with them escaped.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def fail_of_system(error: OSError) -> int:
+    """What the system refuses: to take what is printed, or a file. Click has dealt with a reader who has gone."""
+    if all(frame.f_code is not click.echo.__code__ for frame, _ in walk_tb(error.__traceback__)):
+        return fail(f"{error.filename or 'a file cannot be read or written'}: {error.strerror or error}")
+    silence_stdout()
+    return fail(f"standard output cannot be written: {error.strerror or error}")
 
 
 def silence_stdout() -> None:
@@ -130,14 +170,13 @@ def with_option_names(error: ParameterError) -> str:
     field = {"structure_factors.hkl": "structure_factors.path", "structure_factors.F": "structure_factors.path"}.get(
         error.field, error.field
     )
-    own = [f"--{field.removeprefix('sampling.')}"] if field in ("sampling.dtype", "sampling.negligible", "pixel") else []
-    names = " or ".join(own or [option.name for option in OPTIONS if option.field == field])
+    names = " or ".join(OWN_OPTIONS.get(field) or [option.name for option in OPTIONS if option.field == field])
     return f"{error.field}{f' ({names})' if names else ''}: {error.problem}"
 
 
 def fail(message: str) -> int:
     """One line on stderr."""
-    click.echo(f"nbnumba: error: {' '.join(message.split())}", err=True)
+    click.echo(f"nbnumba: error: {one_line(message)}", err=True)
     return USAGE_ERROR
 
 

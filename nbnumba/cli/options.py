@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from nbnumba.experiment.model import PRESETS, Model
 from nbnumba.experiment.part import default_of
 from nbnumba.experiment.sampling import DTYPES
 from nbnumba.options.arguments import split_arguments
-from nbnumba.options.named import expanded
+from nbnumba.options.named import ALLOW, expanded
 from nbnumba.options.table import EV, GROUPS, Option
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from nbnumba.stages.registry import Registry
 
 CARRYOVER_MODES = ("spec", "c-parity")
+MOST_USED = ("-mat", "-cell", "-N", "-hkl", "--mtz", "--model", "-lambda", "-distance", "-pixel", "-detpixels", "--expt", "--preset")
+SHARED = "What to simulate, and on what"
+
+
+class Shared(click.Option):
+    """An option of click's that several commands have, and that help shows with those of the table."""
 
 
 class RecordingCommand(click.Command):
@@ -42,17 +48,54 @@ class ExperimentCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put named experiments in place and take out the options of the table; click sees the rest."""
         takes_operands = any(isinstance(parameter, click.Argument) for parameter in self.params)
-        found = split_arguments(expanded(args, takes_operands), own_names(self, ctx), takes_operands)
+        found = split_arguments(expanded(args, takes_operands, ALLOW in args), own_names(self, ctx), takes_operands)
         ctx.meta["typed"], ctx.meta["given"], ctx.meta["own"] = list(args), found.given, found.own
         words = [word for one in found.own for word in one.words]
         return super().parse_args(ctx, [*words, *(["--", *found.operands] if found.operands else [])])
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Those of click, and the one for the whole help."""
+        return [*super().get_params(ctx), HELP_ALL]
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The command's own options, then those of the table by group."""
-        super().format_options(ctx, formatter)
-        for group, options in GROUPS.items():
-            with formatter.section(group):
-                formatter.write_dl([(usage(option), explanation(option)) for option in options])
+        """The command's own options, then the most used of those that commands share, or all of these by group."""
+        write_section(formatter, "Options", records(ctx, [one for one in self.get_params(ctx) if not isinstance(one, Shared)]))
+        groups = {SHARED: records(ctx, self.params, Shared)} | {
+            group: [(usage(option), explanation(option)) for option in options] for group, options in GROUPS.items()
+        }
+        if ctx.meta.get(HELP_ALL.name):
+            for group, rows in groups.items():
+                write_section(formatter, group, rows)
+        else:
+            rows = [row for rows in groups.values() for row in rows]
+            used = [row for name in MOST_USED for row in rows if row[0].replace(",", "").split()[0] == name]
+            write_section(formatter, f"The most used of {len(rows)} options of the experiment", used)
+            formatter.write_paragraph()
+            formatter.write_text("--help-all lists all of them, 'nbnumba options WORD' searches them.")
+
+
+def show_all(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """Print the whole help, and stop."""
+    if wanted:
+        ctx.meta[parameter.name] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
+
+
+HELP_ALL = click.Option(
+    ["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=show_all, help="Show this message with all options and exit."
+)
+
+
+def write_section(formatter: click.HelpFormatter, title: str, rows: list[tuple[str, str]]) -> None:
+    if rows:
+        with formatter.section(title):
+            formatter.write_dl(rows)
+
+
+def records(ctx: click.Context, parameters: Iterable[click.Parameter], kind: type[click.Option] = click.Option) -> list[tuple[str, str]]:
+    """Options of click's, of a kind, with their help."""
+    return [record for one in parameters if isinstance(one, kind) and (record := one.get_help_record(ctx))]
 
 
 def own_names(command: click.Command, ctx: click.Context) -> dict[str, int]:
@@ -92,41 +135,48 @@ def explanation(option: Option) -> str:
     return f"{text} ({shown})" if shown else text
 
 
+def shared(*names: str, **more: Any) -> Callable[[Any], Any]:
+    return click.option(*names, cls=Shared, **more)
+
+
 def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command's own options that say what to simulate."""
     for decorate in reversed(
         [
-            click.option(
+            shared(
                 "--experiment", metavar="NAME|FILE", expose_value=False,
                 help="The options of a named experiment or of a file, in this place; see 'nbnumba experiments'.",
             ),
-            click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Start from an experiment saved as TOML."),
-            click.option(
+            shared(
+                ALLOW, is_flag=True, help="Run plugin files that the file of an experiment names: code by whoever wrote it.",
+            ),
+            shared("--config", type=click.Path(path_type=Path), metavar="FILE", help="Start from an experiment saved as TOML."),
+            shared(
                 "--preset", type=click.Choice(PRESETS), help="Named choice of stages (default: reference); see specs/presets.md."
             ),
-            click.option(
+            shared(
                 "--phi-carryover-mode", type=click.Choice(CARRYOVER_MODES),
                 help="Rotation stage: afresh at every phi step (spec), or as the reference program, which keeps the last orientation "
                 "at phi = 0 (c-parity).",
             ),
-            click.option(
+            shared(
                 "--plugin", "plugins", multiple=True, metavar="KIND=NAME", help="Use this stage, e.g. lattice_shape=gauss. Repeatable."
             ),
-            click.option(
+            shared(
                 "--plugin-file", "plugin_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.py",
                 help="Load stages from a Python file. Repeatable.",
             ),
-            click.option(
+            shared(
                 "--quirk", "quirks", multiple=True, metavar="NAME=on|off",
                 help="Follow a quirk of the reference program or not; see specs/presets.md. Repeatable.",
             ),
-            click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of a stage. Repeatable."),
-            click.option(
+            shared("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of a stage. Repeatable."),
+            shared(
                 "--dtype", type=click.Choice(DTYPES),
                 help="Precision of lattice shapes and structure factors (default: float64). Miller indices and sums are float64 always; "
                 "float32 is off by less than 3e-6 of the maximum and about 1.4 times as fast.",
             ),
-            click.option(
+            shared(
                 "--negligible", type=float, metavar="FRACTION",
                 help="Leave out terms of less than this fraction of a reflection's largest, where that saves work (default: 1e-60; "
                 "0: none).",
@@ -141,11 +191,11 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command's own options that say on what to render."""
     for decorate in reversed(
         [
-            click.option(
+            shared(
                 "--device", type=click.Choice(DEVICES), default="cpu", show_default=True,
                 help="Where to render; auto: on the GPU where there is one and the image is worth its start.",
             ),
-            click.option(
+            shared(
                 "--threads", type=click.IntRange(1, 1024), metavar="N",
                 help="Number of threads, more than cores if you like (default: all cores).",
             ),

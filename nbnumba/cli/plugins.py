@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from nbnumba.stages.registry import Registry, with_files
-from nbnumba.stages.stage import Parameter, Stage
+from nbnumba.cli.terminal import one_line
+
+if TYPE_CHECKING:
+    from nbnumba.stages.stage import Parameter, Stage
 
 FILE = click.Path(path_type=Path)
 
@@ -18,6 +20,8 @@ FILE = click.Path(path_type=Path)
 @click.pass_context
 def command(ctx: click.Context, plugin_files: tuple[Path, ...]) -> None:
     """List every physics stage: kind, name, parameters with units and defaults, origin, targets."""
+    from nbnumba.stages.registry import with_files
+
     if ctx.invoked_subcommand is None:
         for stage, origin in with_files(plugin_files):
             click.echo(listing(stage, origin))
@@ -46,16 +50,20 @@ def parameter_line(parameter: Parameter) -> str:
 
 @command.command("check")
 @click.argument("file", type=FILE)
-def check(file: Path) -> None:
-    """Run the stage test suite on the stages of FILE, a plugin in Python."""
-    from nbnumba.stages.registry import load_file
+def check(file: Path) -> int:
+    """Run the stage test suite on the stages of FILE, a plugin in Python: ok, FAIL, or - where a stage has nothing to check.
+
+    The exit code is 1 if a check fails.
+    """
+    from nbnumba.stages.registry import Registry, load_file
     from nbnumba.stages.suite import run_suite
 
     failed = 0
     for stage in Registry().register(load_file(file), str(file)):
         for name, problem in run_suite(stage):
             failed += bool(problem)
-            click.echo(f"{'FAIL' if problem else 'ok  '}  {stage}: {name}{f': {problem}' if problem else ''}")
+            state = "FAIL" if problem else "-" if problem is None else "ok"
+            click.echo(f"{state:<6}{stage}: {name}{f': {one_line(problem)}' if problem else ''}")
     if failed:
-        click.echo(f"nbnumba: error: {file}: {failed} checks failed", err=True)
-        sys.exit(1)
+        click.echo(f"nbnumba: error: {one_line(str(file))}: {failed} check{'s' if failed > 1 else ''} failed", err=True)
+    return 1 if failed else 0

@@ -15,6 +15,7 @@ from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draf
 from nbnumba.cli.terminal import say
 from nbnumba.errors import OptionError
 from nbnumba.options.arguments import Given, Own, is_option_set
+from nbnumba.options.named import ALLOW
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,27 +95,28 @@ class OptionSet:
         return replace(self, label=f"preset {preset}", own={**self.own, "preset": preset})
 
 
-def from_words(label: str, words: Sequence[str]) -> OptionSet:
+def from_words(label: str, words: Sequence[str], allow_plugins: bool = False) -> OptionSet:
     """The option set that words describe."""
-    context = option_set.make_context("options", list(words))
+    context = option_set.make_context("options", [*words, *([ALLOW] if allow_plugins else [])])
     return OptionSet(label, with_seed(context.meta["given"], SEED), context.meta["own"], context.params)
 
 
-def from_operand(operand: str) -> OptionSet | ImageFile:
+def from_operand(operand: str, allow_plugins: bool = False) -> OptionSet | ImageFile:
     """A quoted option set, a saved configuration or named experiment (TOML), or else an image file."""
     if is_option_set(operand):
         try:
-            return from_words(operand, shlex.split(operand))
+            words = shlex.split(operand)
         except ValueError as error:
             raise OptionError(f"{operand!r}: {error}") from None
+        return from_words(operand, words, allow_plugins)
     if operand.endswith(".toml"):
-        return from_words(Path(operand).name, ["--experiment", operand])
+        return from_words(Path(operand).name, ["--experiment", operand], allow_plugins)
     return ImageFile(Path(operand))
 
 
 def from_command_line(ctx: click.Context, options: Mapping[str, Any]) -> OptionSet | None:
     """The options of the command itself; None if there are none."""
-    names = [parameter.name for parameter in option_set.params]
+    names = [parameter.name for parameter in option_set.params if ALLOW not in parameter.opts]
     own = {name: options[name] for name in names if name in options}
     if not ctx.meta["given"] and not any(own.values()):
         return None

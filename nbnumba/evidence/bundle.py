@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from nbnumba.errors import InputFileError, OutputFileError
 from nbnumba.evidence.environment import environment, revision
 from nbnumba.experiment.configuration import load_experiment, toml_text
 from nbnumba.experiment.experiment import Experiment
-from nbnumba.files import why_not_writable
+from nbnumba.files import remove_left_over, room, why_not_writable
 
 FORMAT = 1
 ABOUT, ENVIRONMENT, METRICS, SUMS = "bundle.json", "environment.json", "metrics.json", "SHA256SUMS"
@@ -54,6 +53,7 @@ def check_bundle(folder: Path, targets: Sequence[Path]) -> None:
         if problem := why_not_writable(folder.absolute() / "x" if folder.is_dir() else folder.absolute()):
             raise OutputFileError(f"--bundle {folder}: cannot be made: {problem}")
         here = folder.resolve()
+        remove_left_over(here.parent)
         if here == Path.cwd() or any(here == there or here in there.parents or there in here.parents for there in map(resolved, targets)):
             raise OutputFileError(f"--bundle {folder}: is in the way of another output; name another folder")
     except OSError as error:
@@ -82,18 +82,16 @@ def safe(name: str) -> str:
 
 def write_bundle(folder: Path, record: Record) -> None:
     """Write the bundle, whole or not at all. Raises OutputFileError."""
-    new = folder.absolute().with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
-        (new / INPUTS).mkdir(parents=True)
-        (new / OUTPUTS).mkdir()
-        fill(new, record)
-        if folder.is_dir():
-            folder.rmdir()
-        new.rename(folder)
+        with room(folder.absolute().parent) as new:
+            (new / INPUTS).mkdir()
+            (new / OUTPUTS).mkdir()
+            fill(new, record)
+            if folder.is_dir():
+                folder.rmdir()
+            new.rename(folder)
     except OSError as error:
         raise OutputFileError(f"--bundle {folder}: cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def fill(folder: Path, record: Record) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -18,11 +19,12 @@ from nbnumba.errors import InputFileError
 from nbnumba.evidence.agreement import KINDS, same_outcome
 from nbnumba.evidence.bundle import ABOUT, ENVIRONMENT, FORMAT, INPUTS, METRICS, OUTPUTS, SUMS, files_in, sha256
 from nbnumba.evidence.environment import environment, revision
+from nbnumba.evidence.within import PLUGIN_FILE, document_outside, values_of, why_not_repeated
 from nbnumba.inputs.text import lines, read_text
 
-COMMANDS = ("run", "trace", "compare", "bench")
 AGAIN = "again"  # the bundle that the repeated command leaves
 COMPARED = ("python", "packages", "plugins", "processor")  # of the environment
+MOST_BYTES = 1 << 26  # of what describes a bundle
 
 
 class Line(NamedTuple):
@@ -33,9 +35,17 @@ class Line(NamedTuple):
     words: str
 
 
-def verify(folder: Path, repeat: bool = True) -> Iterator[Line]:
-    """Check sums first, then run the command again on the bundle's inputs. Raises InputFileError for what is no bundle."""
+def verify(folder: Path, repeat: bool = True, allow_plugins: bool = False) -> Iterator[Line]:
+    """Check sums first, then run the command again on the bundle's inputs; allow_plugins: even if that runs code out of the bundle.
+
+    Raises InputFileError for what is no bundle.
+    """
     try:
+        if not (folder / ABOUT).is_file():
+            raise InputFileError(folder, f"is not a bundle; it has no {ABOUT}")
+        if strange := list(irregular(folder)):
+            yield from strange
+            return
         about = read_about(folder)
         whole = list(check_sums(folder))
         if all(line.holds for line in whole):
@@ -43,60 +53,69 @@ def verify(folder: Path, repeat: bool = True) -> Iterator[Line]:
         yield from whole
         yield from changes(folder, about)
         if repeat and all(line.holds for line in whole):
-            yield from repeated(folder, about)
+            yield from repeated(folder, about, allow_plugins)
     except OSError as error:
         raise InputFileError(folder, f"cannot be read: {error.strerror or error}") from None
+
+
+def irregular(folder: Path) -> Iterator[Line]:
+    """Links, which may lead anywhere, and pipes and devices, at which a reader may wait."""
+    for name in (*files_in(folder), SUMS):
+        kind = (folder / name).lstat().st_mode
+        if not stat.S_ISREG(kind):
+            yield Line(name, False, "is a link" if stat.S_ISLNK(kind) else "is neither a file nor a folder")
+
+
+def document(path: Path) -> str:
+    """The text of a file that describes the bundle. Raises InputFileError."""
+    if path.stat().st_size > MOST_BYTES:
+        raise InputFileError(path, f"has {path.stat().st_size} bytes; what describes a bundle has at most {MOST_BYTES}")
+    return read_text(path)
 
 
 def read_about(folder: Path) -> dict[str, Any]:
     """What the bundle says of itself."""
     path = folder / ABOUT
-    if not path.is_file():
-        raise InputFileError(folder, f"is not a bundle; it has no {ABOUT}")
     try:
-        about = json.loads(read_text(path))
-        if about["format"] != FORMAT:
-            raise InputFileError(path, f"has format {about['format']!r}; this version of nbnumba reads {FORMAT}")
-        problem = what_is_wrong(about["repeat"], about["outputs"], about["exit_code"])
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        about = json.loads(document(path))
+    except (ValueError, RecursionError) as error:
         raise InputFileError(path, f"does not describe a bundle: {type(error).__name__}: {error}") from None
-    if problem:
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else None
+        raise InputFileError(path, f"has format {found!r}; this version of nbnumba reads {FORMAT}")
+    if problem := what_is_wrong(about.get("repeat"), about.get("outputs"), about.get("exit_code")):
         raise InputFileError(path, f"does not describe a bundle as nbnumba writes them: {problem}")
-    return dict(about)
+    if problem := document_outside(folder, about["repeat"]):
+        raise InputFileError(folder, problem)
+    return about
 
 
 def what_is_wrong(words: Any, outputs: Any, exit_code: Any) -> str:
     """Why a command cannot be repeated, or its outcome not be checked; empty if it can."""
-    if not isinstance(words, list) or not all(isinstance(word, str) and "\0" not in word for word in words) or words[0] not in COMMANDS:
-        return "its command is none that leaves a bundle"
-    if outside := next((word for word in words if leads_outside(word)), ""):
-        return f"its command names {outside!r}, which is not in the bundle"
-    if not isinstance(outputs, dict) or not all(kind in KINDS for kind in outputs.values()):
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return "its command is no list of words"
+    if problem := why_not_repeated(words):
+        return problem
+    if not isinstance(outputs, dict) or not all(isinstance(kind, str) and kind in KINDS for kind in outputs.values()):
         return "its outputs are of no known kind"
+    if elsewhere := next((name for name in outputs if Path(name).name != name), None):
+        return f"its output {elsewhere!r} is not in the bundle"
     if any((kind == "timings") != (words[0] == "bench") for kind in outputs.values()):
         return "only the outputs of bench are timings"
-    return "" if isinstance(exit_code, int) else "it has no exit code"
-
-
-def leads_outside(word: str) -> bool:
-    """Whether a word, or a word in it, is the name of a file elsewhere."""
-    parts = [part for piece in word.split() for part in piece.strip("'\"").split("=")]
-    return any(part.startswith(("/", "~")) or ".." in Path(part).parts for part in parts)
+    return "" if type(exit_code) is int and 0 <= exit_code < 256 else "it has no exit code"
 
 
 def check_sums(folder: Path) -> Iterator[Line]:
-    """Every file against its sum, no file without one, and no links."""
-    stated = dict(line.split("  ", 1)[::-1] for line in lines(read_text(folder / SUMS)) if "  " in line)
+    """Every file against its sum, and no file without one."""
+    stated = dict(line.split("  ", 1)[::-1] for line in lines(document(folder / SUMS)) if "  " in line)
     there = files_in(folder)
-    links = [name for name in there if (folder / name).is_symlink()]
-    wrong = [name for name in there if name in stated and name not in links and sha256(folder / name) != stated[name]]
+    wrong = [name for name in there if name in stated and sha256(folder / name) != stated[name]]
     failures = [
         Line(name, False, words)
         for words, names in (
             ("is missing", sorted(stated.keys() - set(there))),
             ("has been changed: its SHA-256 is another", wrong),
             (f"is not in {SUMS}", sorted(set(there) - stated.keys())),
-            ("is a link", links),
         )
         for name in names
     ]
@@ -113,20 +132,19 @@ def check_outputs(folder: Path, outputs: dict[str, str]) -> Iterator[Line]:
 def changes(folder: Path, about: dict[str, Any]) -> Iterator[Line]:
     """What is different here from where the bundle was made."""
     try:
-        then = json.loads(read_text(folder / ENVIRONMENT))
-        now = environment("", then["threads"])
+        then, now = json.loads(document(folder / ENVIRONMENT)), environment("", None)
         for name in COMPARED:
             if then[name] != now[name]:
                 yield Line(name, None, f"{shown(then[name], now[name])} then, {shown(now[name], then[name])} now")
         if about["nbnumba"]["sources_sha256"] != (here := revision())["sources_sha256"]:
             yield Line("nbnumba", None, f"{revision_in_words(about['nbnumba'])} then, {revision_in_words(here)} now")
     except (InputFileError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        yield Line(ENVIRONMENT, False, f"cannot be read: {type(error).__name__}: {error}")
+        yield Line(ENVIRONMENT, False, f"or {ABOUT} is not as nbnumba writes it: {type(error).__name__}: {error}")
 
 
 def shown(value: Any, other: Any) -> str:
     """A value, of mappings what differs."""
-    if not isinstance(value, dict):
+    if not (isinstance(value, dict) and isinstance(other, dict)):
         return str(value)
     return ", ".join(f"{key} {value.get(key, 'none')}" for key in sorted({*value, *other}) if value.get(key) != other.get(key))
 
@@ -136,17 +154,22 @@ def revision_in_words(found: dict[str, Any]) -> str:
     return f"version {found['version']}{git}, sources {found['sources_sha256'][:12]}"
 
 
-def repeated(folder: Path, about: dict[str, Any]) -> Iterator[Line]:
+def repeated(folder: Path, about: dict[str, Any], allow_plugins: bool) -> Iterator[Line]:
     """Run the command in a folder of its own, so that it leaves a bundle of its own, and compare the two."""
     words = list(about["repeat"])
+    if (code := values_of(PLUGIN_FILE, words)) and not allow_plugins:
+        yield Line("repeat", False, f"would run code out of the bundle, {', '.join(code)}: read it, then give --allow-plugins")
+        return
     if "cuda" in words and (problem := gpu_problem()):
         words = ["cpu" if word == "cuda" else word for word in words]
         yield Line("device", None, f"cuda then, cpu now: {problem}")
     with tempfile.TemporaryDirectory() as here:
         if (folder / INPUTS).is_dir():
             shutil.copytree(folder / INPUTS, Path(here) / INPUTS)
-        command = [sys.executable, "-m", "nbnumba.cli.main", *words, "--bundle", AGAIN]
-        done = subprocess.run(command, cwd=here, capture_output=True, check=False, env={**os.environ, "PYTHONPATH": search_path()})
+        # -P: what the command writes there is not taken for a module.
+        command = [sys.executable, "-P", "-m", "nbnumba.cli.main", *words, "--bundle", AGAIN]
+        environ = {**os.environ, "PYTHONPATH": search_path()}
+        done = subprocess.run(command, cwd=here, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environ)
         again = Path(here) / AGAIN
         if done.returncode != about["exit_code"] or not again.is_dir():
             told = done.stderr.decode("utf-8", "replace").strip().splitlines() or [shlex.join(words)]

@@ -6,11 +6,13 @@ import difflib
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbnumba.errors import OptionError
-from nbnumba.inputs.text import number
+from nbnumba.experiment.part import in_python, shown
+from nbnumba.inputs.text import number, require_words
 from nbnumba.options.table import BY_NAME, EV, Option
 
 
@@ -28,16 +30,26 @@ class Given(NamedTuple):
 def words(options: Mapping[str, Any] | str | Sequence[str]) -> list[str]:
     """Options in any form as the words of a command line."""
     if isinstance(options, str):
-        return shlex.split(options)
+        try:
+            return shlex.split(options)
+        except ValueError as error:
+            raise OptionError(f"{shown(options)}: {error}") from None
     if not isinstance(options, Mapping):
-        return list(options)
+        return [word_of(word) for word in options]
     arguments = []
-    for name, value in options.items():
+    for name, given in options.items():
+        name, value = word_of(name), in_python(given)
         if value is not False:
             values = () if value is True else value if isinstance(value, list | tuple) else (value,)
-            typed = [repr(float(v)) if isinstance(v, float) else str(v) for v in values]
-            arguments += [name if name.startswith("-") else f"-{name}", *typed]
+            arguments += [name if name.startswith("-") else f"-{name}", *map(word_of, values)]
     return arguments
+
+
+def word_of(value: Any) -> str:
+    """A value as it is typed."""
+    if isinstance(value, str | PathLike):
+        return str(value)
+    return repr(float(value)) if isinstance(value, float) else shown(value)
 
 
 class Own(NamedTuple):
@@ -61,6 +73,7 @@ def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None =
 
     Raises OptionError.
     """
+    require_words(arguments)
     others, found = others or {}, Split([], [], [])
     rest, before = list(arguments), ""
     while rest:

@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nbnumba.errors import InputFileError, OptionError
-from nbnumba.inputs.text import read_text
-from nbnumba.options.arguments import is_option_set
+from nbnumba.inputs.text import read_text, require_regular
+from nbnumba.options.arguments import is_number, is_option_set
 from nbnumba.options.table import BY_NAME
 
-OPTION = "--experiment"
+OPTION, PLUGIN_FILE, ALLOW = "--experiment", "--plugin-file", "--allow-plugins"
 SHIPPED = Path(__file__).parents[1] / "experiments"
 # Options of commands that name files to be read, besides those of the table.
-OWN_READ = ("--config", "--plugin-file", OPTION)
+OWN_READ = ("--config", PLUGIN_FILE, OPTION)
+# What a file may say besides options of the table: what to simulate and on what, nothing that is written or run.
+OWN_OF_FILES = (
+    OPTION, "--config", "--preset", "--phi-carryover-mode", "--plugin", "--quirk", "--set", "--dtype", "--negligible", "--device",
+    "--threads", "--images", "--width",
+)  # fmt: skip
 DEPTH = 10  # of experiments that name others
 
 
@@ -29,10 +34,10 @@ class Named(NamedTuple):
     words: list[str]
 
 
-def expanded(words: Sequence[str], operands: bool = False, depth: int = 0) -> list[str]:
+def expanded(words: Sequence[str], operands: bool = False, allow_plugins: bool = False, depth: int = 0) -> list[str]:
     """The words of a command line with those of the experiments that it names in their place.
 
-    operands: whether a word may be quoted options, which are left alone.
+    operands: whether a word may be quoted options, which are left alone; allow_plugins: whether files may name code to be run.
     """
     found, rest = [], list(words)
     while rest:
@@ -43,8 +48,26 @@ def expanded(words: Sequence[str], operands: bool = False, depth: int = 0) -> li
             continue
         if depth == DEPTH:
             raise OptionError(f"{OPTION} {value or rest[0]}: experiments name each other in a circle")
-        found += expanded(read_named(file_of(value if equals else rest.pop(0))).words, depth=depth + 1)
+        file = file_of(value if equals else rest.pop(0))
+        there = read_named(file).words
+        require_harmless(file, there, allow_plugins)
+        found += expanded(there, allow_plugins=allow_plugins, depth=depth + 1)
     return found
+
+
+def require_harmless(path: Path, words: Sequence[str], allow_plugins: bool) -> None:
+    """Refuse a file that would have something written or run, which is the command line's to say. Raises InputFileError."""
+    for word, value in zip(words, [*words[1:], ""], strict=True):
+        name, _, given = word.partition("=") if word.startswith("--") else (word, "", "")
+        shown = f"{name} {given or value}"
+        if name == PLUGIN_FILE:
+            if not allow_plugins:
+                raise InputFileError(path, f"names code to be run, {shown}: read it, then give {ALLOW} on the command line")
+        elif name in BY_NAME:
+            if BY_NAME[name].writes:
+                raise InputFileError(path, f"names a file that may be written, {shown}: give that on the command line")
+        elif word.startswith("-") and not is_number(word) and name not in OWN_OF_FILES:
+            raise InputFileError(path, f"has {shown.strip()}, which only the command line can say")
 
 
 def file_of(name: str) -> Path:
@@ -62,7 +85,7 @@ def file_of(name: str) -> Path:
 def files() -> Iterator[Path]:
     """Every experiment that has a name; those found first hide others of the same name."""
     for folder in folders():
-        yield from sorted(folder.glob("*.toml"))
+        yield from sorted(path for path in folder.glob("*.toml") if path.is_file())
 
 
 def folders() -> list[Path]:
@@ -70,7 +93,8 @@ def folders() -> list[Path]:
     if given := os.environ.get("NBNUMBA_EXPERIMENTS"):
         own = [Path(folder) for folder in given.split(os.pathsep) if folder]
     else:
-        own = [Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nbnumba" / "experiments"]
+        # Which leaves ~ as it is for a user without a home.
+        own = [Path(os.path.expanduser(os.environ.get("XDG_CONFIG_HOME") or "~/.config")) / "nbnumba" / "experiments"]
     return [*own, SHIPPED]
 
 
@@ -88,9 +112,10 @@ def read_named(path: Path) -> Named:
     if not isinstance(options, str) or not isinstance(description, str):
         raise InputFileError(path, "options and description must be text in quotes")
     try:
-        return Named(description, beside(path.parent, shlex.split(options)))
+        words = beside(path.parent, shlex.split(options))
     except ValueError as error:
         raise InputFileError(path, f"options: {error}") from None
+    return Named(description, words)
 
 
 def beside(folder: Path, words: list[str]) -> list[str]:
@@ -99,15 +124,15 @@ def beside(folder: Path, words: list[str]) -> list[str]:
     for before, word in zip(["", *words], words, strict=False):
         name, equals, value = word.partition("=")
         if reads(before) and is_file_name(before, word):
-            found.append(str(folder / word))
+            found.append(str(require_regular(folder / word)))
         else:
-            found.append(f"{name}={folder / value}" if equals and reads(name) and is_file_name(name, value) else word)
+            found.append(f"{name}={require_regular(folder / value)}" if equals and reads(name) and is_file_name(name, value) else word)
     return found
 
 
 def reads(name: str) -> bool:
     """Whether an option's value names a file to be read."""
-    return name in OWN_READ or name == "-dump" or (name in BY_NAME and BY_NAME[name].reads)
+    return name in OWN_READ or (name in BY_NAME and BY_NAME[name].reads)
 
 
 def is_file_name(option: str, value: str) -> bool:

@@ -80,6 +80,11 @@ class Option:
         return self.names[0]
 
     @property
+    def writes(self) -> bool:
+        """Whether its value names a file that may be written."""
+        return self.text and self.field.startswith("output.")
+
+    @property
     def described(self) -> Field[Any] | None:
         """The dataclass field that the option sets, None if it sets no single one."""
         section, _, name = self.field.partition(".")
@@ -297,7 +302,8 @@ SAMPLING = (
     text(
         "-mask",
         "sampling.mask",
-        "SMV file whose pixels of 0 are not rendered; its header gives defaults for all other options",
+        "image whose pixels of 0 are not rendered, or as CBF or NXmx those below 0 (SMV, CBF, NXmx, TIFF, .npy); an SMV file's "
+        "header gives defaults for all other options",
         reads=True,
     ),
 )

@@ -130,13 +130,6 @@ def test_every_option_has_help_with_unit_and_default() -> None:
     assert len(names) == len(set(names))
 
 
-def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "--help"]) == 0
-    out = capsys.readouterr().out
-    for option in OPTIONS:
-        assert option.name in out
-
-
 @pytest.mark.spec("CLI-7")
 def test_plugins_are_listed_with_units_defaults_and_origin(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins"]) == 0
@@ -151,15 +144,17 @@ def test_plugins_are_listed_with_units_defaults_and_origin(capsys: pytest.Captur
 def test_checking_a_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     example = ROOT / "examples" / "lorentz_plugin" / "lorentz.py"
     assert main(["plugins", "check", str(example)]) == 0
-    assert capsys.readouterr().out.count("ok ") == len(CHECKS)
+    states = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert (len(states), states.count("ok"), states.count("-")) == (len(CHECKS), len(CHECKS) - 4, 4)  # a sign, a place, a ceiling, a table
     broken = tmp_path / "broken.py"
     broken.write_text(example.read_text().replace("125.0), (0.2, 0.0, 0.0), 62.5", "125.0), (0.2, 0.0, 0.0), 60.0"))
-    with pytest.raises(SystemExit) as stop:
-        main(["plugins", "check", str(broken)])
-    assert stop.value.code == 1
+    assert main(["plugins", "check", str(broken)]) == 1
     out, err = capsys.readouterr()
     assert "FAIL  lattice_shape 'lorentz': gives its worked values: (0.2, 0.0, 0.0) gives 62.5, not 60.0" in out
-    assert "1 checks failed" in err
+    assert err == f"nbnumba: error: {broken}: 1 check failed\n"
+    broken.write_text(broken.read_text().replace('"half width of a spot in units of 1 / cells"', '""'))
+    assert main(["plugins", "check", str(broken)]) == 1
+    assert capsys.readouterr().err == f"nbnumba: error: {broken}: 2 checks failed\n"
 
 
 LONG = "run -default_F 1 -cell 50 -N 5 -lambda 1 -detpixels 512 -mosaic 1 -mosaic_dom 6000 -oversample 1 --threads 1"

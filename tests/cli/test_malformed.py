@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from nbnumba.cli.main import main
+from nbnumba.files import Hidden, Nameless, Unfinished, nameless_file
 from nbnumba.options.table import OPTIONS, Option
 from nbnumba.stages.stage import ARGUMENTS
 
@@ -107,18 +108,21 @@ def contents(folder: Path) -> dict[str, tuple[str, bytes]]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Fail a case that works (or waits) instead of refusing."""
+    """Fail a case that works for so many seconds of a processor's time instead of refusing, or that waits for ten times as long."""
 
     def too_long(number: int, frame: FrameType | None) -> None:
         pytest.fail(f"not refused within {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    limits = ((signal.SIGPROF, signal.ITIMER_PROF, seconds), (signal.SIGALRM, signal.ITIMER_REAL, 10.0 * seconds))
+    before = [signal.signal(number, too_long) for number, _, _ in limits]
+    for _, timer, limit in limits:
+        signal.setitimer(timer, limit)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
+        for (number, timer, _), handler in zip(limits, before, strict=True):
+            signal.setitimer(timer, 0.0)
+            signal.signal(number, handler)
 
 
 def check_message(code: object, stderr: str, expected: Sequence[str]) -> str:
@@ -204,7 +208,7 @@ def hkl(id: str, content: Content, *expected: str, renders: bool = False) -> Cas
     hkl("zero bytes", b"1 0 0 10\n\0\0\0\0\n", "p1.hkl", "zero bytes"),
     hkl("binary table", bytes(range(256)) * 4, "p1.hkl", "zero bytes"),
     hkl("UTF-16", "1 0 0 10\n".encode("utf-16"), "p1.hkl", "UTF-16"),
-    hkl("Latin-1 comment", b"1 0 0 10\n# 5 \xb5m crystal\n", "p1.hkl, line 2", "0xb5", "UTF-8"),
+    hkl("UTF-16 without ASCII", "\ufeff\u4e01\u4e02".encode("utf-16-le"), "p1.hkl", "is UTF-16"),
     hkl("Latin-1 value", b"1 0 0 10\n2 0 0 20\n3 0 0 \xb5\n", "p1.hkl, line 3", "0xb5", "UTF-8"),
     hkl("nan as h", "nan 0 0 10\n", "p1.hkl, line 1", "h = nan", "finite"),
     hkl("inf as l", "# l\n1 0 inf 10\n", "p1.hkl, line 2", "l = inf", "finite"),
@@ -461,6 +465,7 @@ def test_no_word(name: str, option: Option, refused: Refused) -> None:
     case("zero wavelength", "-lambda 0", "-lambda 0", "at least 0.0001 A"),
     case("negative wavelength", "-wave -1", "-wave -1", "at least 0.0001 A"),
     case("zero energy", "-energy 0", "-energy 0", "greater than 0 eV"),
+    case("energy in keV", "-energy 12.4", "-energy 12.4", "12.4 eV is a wavelength of 999.9 A; for 12.4 keV give 12400 eV"),
     case("negative energy", "-energy -12000", "-energy -12000", "greater than 0 eV"),
     case("energy too low for a wavelength", "-energy 1e-320", "-energy", "1e-320"),
     case("negative N", "-N -5", "-N -5", "at least 0"),
@@ -769,24 +774,28 @@ def test_output_file(case: Case, refused: Refused) -> None:
     refused(f"run {GOOD}", case)
 
 
-@pytest.mark.spec("FMT-3")
-@pytest.mark.parametrize("step", ["open", "replace"])
+@pytest.mark.spec("FMT-3", "FMT-60")
+@pytest.mark.parametrize(("kind", "step"), [(Nameless, "write"), (Nameless, "place"), (Hidden, "write"), (Hidden, "place")])
 @pytest.mark.parametrize("fails", [1, 2, 3])
-def test_failure_while_writing(step: str, fails: int, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever file cannot be written or renamed, none is left behind, and those of an earlier run stay."""
+def test_failure_while_writing(
+    kind: type[Unfinished], step: str, fails: int, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever file cannot be written or put in place, none is left behind, and those of an earlier run stay."""
+    if kind is Hidden:
+        monkeypatch.setattr("nbnumba.files.nameless_file", lambda folder: None)
+    elif nameless_file(tmp_path) is None:
+        pytest.skip("this system knows no files without a name")
     files = {"floatimage.bin": b"\1\2", "intimage.img": b"{\n"}
-    real, calls = getattr(Path, step), []
+    name = ("floatimage.bin", "intimage.img", "image.pgm")[fails - 1]
+    real = getattr(kind, step)
 
-    def failing(path: Path, *arguments: Any, **named: Any) -> Any:
-        if path.name.startswith("."):
-            calls.append(path)
-            if len(calls) == fails:
-                raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, *arguments, **named)
+    def failing(self: Unfinished, *given: Any) -> None:
+        if self.target.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, *given)
 
-    expected = ("floatimage.bin", "intimage.img", "image.pgm")[fails - 1], "No space left"
-    monkeypatch.setattr(Path, step, failing)
-    refused(f"run {GOOD}", case("full disk", "", *expected, files=files, renders=True))
+    monkeypatch.setattr(kind, step, failing)
+    refused(f"run {GOOD}", case("full disk", "", name, "No space left", files=files, renders=True))
 
 
 def test_out_of_memory(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,8 +63,8 @@ def moved(origin: Path, name: str = "bundle") -> Path:
     return there
 
 
-def outcome(folder: Path) -> dict[str, Line]:
-    return {line.what: line for line in verify(folder)}
+def outcome(folder: Path, allow_plugins: bool = False) -> dict[str, Line]:
+    return {line.what: line for line in verify(folder, allow_plugins=allow_plugins)}
 
 
 def seal(folder: Path) -> None:
@@ -88,11 +88,11 @@ def test_a_run_verifies_elsewhere(origin: Path, capsys: pytest.CaptureFixture[st
     assert environment["packages"]["numpy"] == np.__version__
     assert environment["numba"]["fastmath"]
     assert json.loads((there / "metrics.json").read_text())["pixels"] == 24 * 24
-    found = outcome(there)
+    found = outcome(there, allow_plugins=True)
     assert [line for line in found.values() if line.holds is False] == []
     for name in ("image.bin", "intimage.img", "noiseimage.img", "image.pgm", "s.json"):
         assert found[name].words == "identical", name
-    assert main(["bundle", "verify", str(there)]) == 0
+    assert main(["bundle", "verify", str(there), "--allow-plugins"]) == 0
     out = capsys.readouterr().out
     assert out.endswith(f"{there}: verifies\n")
     done = subprocess.run(["sha256sum", "-c", "--quiet", SUMS], cwd=there, check=False)
@@ -292,25 +292,53 @@ def about_with(**changes: Any) -> Callable[[Path], None]:
     return spoil
 
 
+def saved_experiment(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "inputs/c.toml").write_text(text)
+
+
+@pytest.mark.spec("EVI-10")
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (about_with(outputs={"floatimage.bin": 5}), "its outputs are of no known kind"),
         (about_with(outputs=3), "its outputs are of no known kind"),
         (about_with(exit_code=None), "it has no exit code"),
-        (about_with(repeat=["run", "a\0b"]), "its command is none that leaves a bundle"),
+        (about_with(repeat=["run", "a\0b"]), r"its command has a word that no command line can hold, 'a\x00b'"),
+        (about_with(repeat=["run", "\ud800"]), r"its command has a word that no command line can hold, '\ud800'"),
+        (about_with(repeat=[]), "its command is none that leaves a bundle"),
+        (about_with(repeat="run"), "its command is no list of words"),
+        (about_with(repeat=["run", *["-N", "5"] * 50_000]), "its command has more than 100000 characters"),
+        (about_with(repeat=["compare", '-lambda 1 -hkl "/etc/hostname']), "its command cannot be split into words: No closing quotation"),
+        (about_with(repeat=["compare", r"-hkl \/etc/hostname -lambda 1"]), "its command names '/etc/hostname', which is not in the bundle"),
+        (about_with(repeat=["compare", "--exe", "inputs/x"]), "its command has '--exe', which no command of a bundle has"),
+        (about_with(repeat=["run", "--experiment=inputs/e.toml"]), "its command has '--experiment=inputs/e.toml', which no command of"),
+        (about_with(repeat=["compare", "-N 3 --allow-plugins"]), "its command has '--allow-plugins', which no command of a bundle has"),
+        (about_with(outputs={"../x": "photons"}), "its output '../x' is not in the bundle"),
+        (about_with(outputs={"a": []}), "its outputs are of no known kind"),
+        (about_with(exit_code=10**400), "it has no exit code"),
+        (about_with(exit_code=True), "it has no exit code"),
+        (lambda folder: (folder / "bundle.json").write_text("[" * 100_000), "does not describe a bundle: RecursionError"),
+        (saved_experiment('[structure_factors]\npath = "/etc/passwd"'), "inputs/c.toml names '/etc/passwd', which is not in the bundle"),
+        (saved_experiment('[structure_factors]\npath = "../../x"'), "inputs/c.toml names '../../x', which is not in the bundle"),
+        (
+            saved_experiment('options = "-hkl /etc/passwd"'),
+            "inputs/c.toml is an experiment with options of its own",
+        ),
+        (lambda folder: os.truncate(folder / "bundle.json", 1 << 27), "has 134217728 bytes; what describes a bundle has at most 67108864"),
         (about_with(repeat=["run", "-pgmfile", "/abs/path"]), "its command names '/abs/path', which is not in the bundle"),
         (about_with(repeat=["run", "--png=../x.png"]), "its command names '--png=../x.png', which is not in the bundle"),
-        (about_with(repeat=["bench", "--help"]), "only the outputs of bench are timings"),
+        (about_with(repeat=["bench"]), "only the outputs of bench are timings"),
         (lambda folder: (folder / "bundle.json").unlink(), "is not a bundle; it has no bundle.json"),
-        (lambda folder: (folder / "bundle.json").write_text("[]"), "does not describe a bundle: TypeError"),
+        (lambda folder: (folder / "bundle.json").write_text("[]"), "has format None; this version of nbnumba reads 1"),
         (lambda folder: (folder / "bundle.json").write_text("{"), "does not describe a bundle: JSONDecodeError"),
         (about_with(format=7), "has format 7; this version of nbnumba reads 1"),
         (about_with(repeat=["rm", "-r", "/"]), "its command is none that leaves a bundle"),
         (lambda folder: (folder / SUMS).unlink(), "cannot be read: No such file or directory"),
     ],
 )
-def test_folders_that_are_no_bundles(bundle: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], None], message: str) -> None:
+def test_folders_that_are_no_bundles(
+    bundle: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], object], message: str
+) -> None:
     spoil(bundle)
     capsys.readouterr()
     assert main(["bundle", "verify", str(bundle)]) == 2
@@ -449,6 +477,77 @@ def test_a_run_does_not_write_over_what_it_starts_from(origin: Path, capsys: pyt
     assert "c.toml: is an input of this run; give the output another name" in capsys.readouterr().err
 
 
+def link(folder: Path) -> Path:
+    (folder / "inputs/x").symlink_to("/etc/passwd")
+    return folder / "inputs/x"
+
+
+def link_to_a_folder(folder: Path) -> Path:
+    shutil.rmtree(folder / "inputs")
+    (folder / "inputs").symlink_to("/etc")
+    return folder / "inputs"
+
+
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "inputs/x")
+    return folder / "inputs/x"
+
+
+def link_for_the_sums(folder: Path) -> Path:
+    (folder / SUMS).rename(folder.parent / SUMS)
+    (folder / SUMS).symlink_to(folder.parent / SUMS)
+    return folder / SUMS
+
+
+def pipe_for_the_sums(folder: Path) -> Path:
+    (folder / SUMS).unlink()
+    os.mkfifo(folder / SUMS)
+    return folder / SUMS
+
+
+@pytest.mark.spec("EVI-11")
+@pytest.mark.parametrize("spoil", [link, link_to_a_folder, pipe, link_for_the_sums, pipe_for_the_sums])
+def test_links_and_pipes_are_not_read(bundle: Path, spoil: Callable[[Path], Path]) -> None:
+    there = spoil(bundle)
+    words = "is a link" if there.is_symlink() else "is neither a file nor a folder"
+    assert list(verify(bundle)) == [Line(there.relative_to(bundle).as_posix(), False, words)]
+
+
+@pytest.mark.spec("EVI-10")
+def test_code_in_a_bundle_is_run_where_that_is_allowed(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = bundle.parent / "ran"
+    (bundle / "inputs/p.py").write_text(f"{PLUGIN}\nopen({str(ran)!r}, 'w')\n")
+    about = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps(about | {"repeat": [*about["repeat"], "--plugin-file=inputs/p.py"]}))
+    seal(bundle)
+    capsys.readouterr()
+    assert main(["bundle", "verify", str(bundle)]) == 1
+    assert "FAILED repeat: would run code out of the bundle, inputs/p.py: read it, then give --allow-plugins\n" in capsys.readouterr().out
+    assert not ran.exists()
+    assert outcome(bundle, allow_plugins=True)["repeat"].holds
+    assert ran.exists()
+
+
+@pytest.mark.spec("EVI-10")
+def test_what_a_repeated_command_writes_is_no_module_of_it(bundle: Path) -> None:
+    about = json.loads((bundle / "bundle.json").read_text())
+    outputs = {"tomli_w.py" if name == "s.json" else name: kind for name, kind in about["outputs"].items()}
+    repeat = ["tomli_w.py" if word == "s.json" else word for word in about["repeat"]]
+    (bundle / "bundle.json").write_text(json.dumps(about | {"repeat": repeat, "outputs": outputs}))
+    (bundle / "outputs/s.json").rename(bundle / "outputs/tomli_w.py")
+    seal(bundle)
+    found = outcome(bundle)
+    assert found["repeat"].holds
+    assert found["tomli_w.py"].holds
+
+
+def test_names_that_a_terminal_would_obey_are_escaped(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (bundle / "inputs/a\n\x1b[31mb").write_text("x")
+    capsys.readouterr()
+    assert main(["bundle", "verify", str(bundle)]) == 1
+    assert "FAILED inputs/a \\x1b[31mb: is not in SHA256SUMS\n" in capsys.readouterr().out
+
+
 PIXELS = np.linspace(0.0, 1000.0, 400, dtype=np.float32)
 
 
@@ -469,6 +568,8 @@ PIXELS = np.linspace(0.0, 1000.0, 400, dtype=np.float32)
         ("numbers", b'{"a": [1.0, {"b": 2}]}', b'{"a": [1.0, {"b": 3}]}', False),
         ("numbers", b'{"a": 1.0}', b'{"b": 1.0}', False),
         ("numbers", b'{"a": 1.0}', b'{"a": ', False),
+        ("numbers", b'{"a": 1.0}', b'{"a": 1' + b"0" * 400 + b"}", False),
+        ("numbers", b'{"a": 1.0}', b"[" * 100_000, False),
         ("numbers", b"a = 1.0\n[crystal]\n", b"a = 1.00000001\n[crystal]\n", True),
         ("trace", b"F_cell 1.0\n", b"F_cell 1.0000001\n", True),
         ("trace", b"F_cell 1.0\n", b"F_cell 1.00001\n", False),
