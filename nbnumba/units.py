@@ -7,6 +7,7 @@ import math
 # 180 times the double nearest to 1/pi, as the reference program has it: phi angles have to come out equal to the last bit.
 DEGREES_PER_RADIAN = 180.0 * 0.31830988618379067154
 
+LEAST_EV = 100.0  # a wavelength of 124 A
 HC_EV_ANGSTROM = 12398.42  # energy (eV) times wavelength (A), the reference program's value
 
 
@@ -41,3 +42,11 @@ def fraction_from_percent(percent: float) -> float:
 def wavelength_from_energy(energy_eV: float) -> float:
     """Wavelength in m of photons of the given energy; infinite for zero."""
     return metres_from_angstrom(HC_EV_ANGSTROM / energy_eV) if energy_eV else math.inf
+
+
+def slip_in_energy(energy_eV: float) -> str:
+    """What is likely wrong with a photon energy, in words, where it is too small for any crystal; empty elsewhere."""
+    if energy_eV >= LEAST_EV:
+        return ""
+    wavelength = wavelength_from_energy(energy_eV) * 1e10
+    return f"{energy_eV:g} eV is a wavelength of {wavelength:.4g} A; for {energy_eV:g} keV give {energy_eV * 1000.0:.6g} eV"

@@ -174,3 +174,25 @@ def test_an_image_is_simulated_from_what_dials_found(outcomes: dict[str, Outcome
     spots = given > 150
     assert spots.sum() > 300
     assert np.corrcoef(given[spots], again[spots])[0, 1] > 0.99
+
+
+VALID_PIXELS = """
+import sys
+from dxtbx.model.experiment_list import ExperimentListFactory
+for file in sys.argv[1:]:
+    try:
+        print(sum(mask.count(True) for mask in ExperimentListFactory.from_filenames([file])[0].imageset.get_mask(0)))
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.spec("FMT-62", "FMT-64")
+def test_a_still_is_opened_where_its_name_has_a_number_and_pixels_that_are_not_rendered_do_not_count(in_tmp_path: Path) -> None:
+    files = ["m.cbf", "m_1.cbf", "m.1.cbf", "m.img", "m_1.img", "m.nxs"]
+    options = "-default_F 100 -cell 100 100 100 90 90 90 -lambda 1 -N 5 -distance 100 -pixel 0.172 -detpixels 64 -roi 10 20 10 30"
+    assert main(["run", *options.split(), *(word for file in files for word in ("-o", file))]) == 0
+    python = Path(shutil.which("dials.import") or "").read_text().splitlines()[0].removeprefix("#!").split()
+    done = subprocess.run([*python, "-c", VALID_PIXELS, *files], cwd=in_tmp_path, capture_output=True, text=True, check=True)
+    rendered, whole = str(11 * 21), str(64 * 64)  # SMV has no mark, which is said
+    assert done.stdout.split() == ["ValueError", rendered, rendered, "ValueError", whole, rendered]
