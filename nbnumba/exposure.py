@@ -75,13 +75,22 @@ class Exposure:
         return abs(float(self.normal @ self.origin))
 
     @property
+    def meets_beam(self) -> bool:
+        """Whether the direct beam crosses the detector plane."""
+        return abs(float(self.normal @ np.array(self.incident))) > STRAIGHT
+
+    @property
     def distance(self) -> float:
-        """From the crystal to the detector along the beam."""
+        """From the crystal to the detector along the beam; to the nearest point where the beam does not meet it."""
+        if not self.meets_beam:
+            return self.close_distance
         return float(self.normal @ self.origin) / float(self.normal @ np.array(self.incident))
 
     @property
     def beam_centre(self) -> tuple[float, float]:
-        """Where the direct beam meets the detector, (fast, slow) in pixels from the corner of the first."""
+        """Where the direct beam meets the detector, (fast, slow) in pixels from the corner of the first; else the nearest point."""
+        if not self.meets_beam:
+            return self.close_point
         away = self.distance * np.array(self.incident) - self.origin
         return float(away @ self.fast_axis) / self.pixel_size, float(away @ self.slow_axis) / self.pixel_size
 

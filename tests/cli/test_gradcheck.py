@@ -35,7 +35,11 @@ def test_json_and_exit_code(capsys: Any) -> None:
 
 def test_bad_input(capsys: Any) -> None:
     assert main(["gradcheck", *OPTIONS, "--parameters", "cel_a"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("nbnumba: error: parameters: no parameter 'cel_a'; the nearest are cell_a")
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("nbnumba: error: parameters (--parameters): no parameter 'cel_a'; the nearest are cell_a")
+    )
     assert main(["gradcheck", *OPTIONS, "--tolerance", "nan"]) == 2
     assert capsys.readouterr().err == "nbnumba: error: --tolerance nan: is not a number\n"
 
