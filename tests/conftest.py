@@ -11,6 +11,9 @@ os.environ.setdefault("NUMBA_NUM_THREADS", str(max(8, os.cpu_count() or 1)))
 # Kernels that the tests compile are kept from session to session, beside what pytest keeps.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "kernels"))
 
+# Options of a session are not those of the sessions that some tests start.
+os.environ.pop("PYTEST_ADDOPTS", None)
+
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,20 +14,15 @@ from functools import cache
 import numpy as np
 import pytest
 from numba import njit, prange
+from turned import OPTIONS, total
 
 import nbnumba
 from nbnumba.kernel.numba_parts import compiler_lock
 
 pytestmark = pytest.mark.spec("DEV-21")
 
-OPTIONS = "-default_F 10 -cell 50 60 70 -lambda 1 -distance 100 -N 3 -detpixels 16 -oversample 1 -mosaic 0.5 -mosaic_dom 3"
 SECONDS = 120
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-
-
-def total(turn: int) -> float:
-    experiment = nbnumba.experiment_from_options(f"{OPTIONS} -misset {turn} 0 0")
-    return float(nbnumba.simulate(experiment, threads=2).pixels.sum())
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.vectors import Array, cross, length, rotate_about, rotate_xyz, unit
+from nbnumba.experiment.vectors import Array, cross, dot, length, rotate_about, rotate_xyz, unit
 
 if TYPE_CHECKING:
     from nbnumba.experiment.beam import Beam
@@ -98,7 +98,7 @@ def resolve_frame(axes: dict[str, Array], detector: Detector, quirks: frozenset[
     pivot = own if "forced-pivot" in quirks and detector.convention in PIVOT else detector.pivot or own
 
     # How far the (rotated) detector plane is along the beam, against its nearest point.
-    ratio = float(incident @ rotate_xyz(normal, detector.rotations))
+    ratio = float(dot(incident, rotate_xyz(normal, detector.rotations)))
     if abs(ratio) < PARALLEL:
         field = "detector.rotations" if any(detector.rotations) else "beam.direction"
         raise ParameterError(field, "puts the beam parallel to the detector plane; no distance along it is defined")
@@ -119,12 +119,12 @@ def resolve_frame(axes: dict[str, Array], detector: Detector, quirks: frozenset[
 
     if not np.isfinite(pix0).all():
         raise ParameterError("detector.distance", f"and beam centre put the detector at {' '.join(f'{c:g}' for c in pix0)} m, too far away")
-    close_distance = float(pix0 @ normal)
+    close_distance = float(dot(pix0, normal))
     if not abs(close_distance) > PARALLEL * length(pix0):
         field = "detector.pix0" if detector.pix0 is not None else "detector.twotheta"
         raise ParameterError(field, "puts the detector plane through the crystal")
     if "swung-distance" not in quirks:
-        ratio = float(incident @ normal)
+        ratio = float(dot(incident, normal))
         if abs(ratio) < PARALLEL:
             raise ParameterError("detector.twotheta", "puts the beam parallel to the detector plane; no distance along it is defined")
     distance = close_distance / ratio
@@ -143,10 +143,10 @@ def resolve_frame(axes: dict[str, Array], detector: Detector, quirks: frozenset[
         pivot=pivot,
         beam_x=centre.beam_x,
         beam_y=centre.beam_y,
-        beam_fast=float(direct_beam @ fast),
-        beam_slow=float(direct_beam @ slow),
-        close_fast=float(-pix0 @ fast),
-        close_slow=float(-pix0 @ slow),
+        beam_fast=float(dot(direct_beam, fast)),
+        beam_slow=float(dot(direct_beam, slow)),
+        close_fast=float(dot(-pix0, fast)),
+        close_slow=float(dot(-pix0, slow)),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.crystal import CellParameters, Crystal
 from nbnumba.experiment.ran1 import Ran1, cap_rotation, uniform_rotation
-from nbnumba.experiment.vectors import Array, cross, length, rotate_xyz
+from nbnumba.experiment.vectors import Array, cross, dot, length, rotate_xyz
 
 ANGSTROM = 1e-10
 SHORTEST, LONGEST = 1e-12, 1e-3  # m, of a cell's edges
@@ -34,7 +34,7 @@ class UnitCell:
 
 
 def angle(u: Array, v: Array) -> float:
-    return math.atan2(length(cross(u, v)), float(u @ v))
+    return math.atan2(length(cross(u, v)), float(dot(u, v)))
 
 
 def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str]) -> UnitCell:
@@ -58,7 +58,7 @@ def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str
 
     with np.errstate(all="ignore"):
         across = cross(reciprocal[[1, 2, 0]], reciprocal[[2, 0, 1]])
-        inverse = float(reciprocal[0] @ across[0])
+        inverse = float(dot(reciprocal[0], across[0]))
     if not math.isfinite(inverse) or inverse == 0.0:
         raise ParameterError("crystal.a_matrix", "its three columns do not span a unit cell")
     if cell is not None:
