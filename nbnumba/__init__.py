@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbnumba.amplitudes.hkl import read_hkl
     from nbnumba.errors import (
         InputFileError,
         NbnumbaError,
@@ -23,27 +24,26 @@ if TYPE_CHECKING:
     )
     from nbnumba.experiment.background import Background
     from nbnumba.experiment.beam import Beam
-    from nbnumba.experiment.configuration import load_experiment, save_experiment
     from nbnumba.experiment.crystal import Crystal
     from nbnumba.experiment.detector import Detector
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.experiment.goniometer import Goniometer
-    from nbnumba.experiment.model import Model
     from nbnumba.experiment.part import Limits
+    from nbnumba.experiment.physics import Model
     from nbnumba.experiment.sampling import Sampling
     from nbnumba.experiment.sources import Sources
     from nbnumba.experiment.structure_factors import StructureFactors
+    from nbnumba.geometry.matrix import read_matrix
     from nbnumba.gradients.gradient import gradient_by_amplitudes, value_and_grad
     from nbnumba.gradients.jacobian import jacobian, linear_operator
     from nbnumba.gradients.refinement import Refinement
-    from nbnumba.inputs.hkl import read_hkl
-    from nbnumba.inputs.matrix import read_matrix
+    from nbnumba.image.image import Image
+    from nbnumba.options.configuration import load_experiment, save_experiment
     from nbnumba.options.experiment import experiment_from_options
-    from nbnumba.outputs.image import Image
-    from nbnumba.simulate import Simulator, simulate
+    from nbnumba.simulation.simulator import Simulator, simulate
     from nbnumba.stages.hookspecs import hookimpl
     from nbnumba.stages.stage import Parameter, Stage, WorkedValue
-    from nbnumba.tracing import trace
+    from nbnumba.traces.tracing import trace
 
 __version__ = "0.1.0"
 
@@ -60,12 +60,12 @@ _HOME = {
     ),
     "nbnumba.experiment.background": ("Background",),
     "nbnumba.experiment.beam": ("Beam",),
-    "nbnumba.experiment.configuration": ("load_experiment", "save_experiment"),
+    "nbnumba.options.configuration": ("load_experiment", "save_experiment"),
     "nbnumba.experiment.crystal": ("Crystal",),
     "nbnumba.experiment.detector": ("Detector",),
     "nbnumba.experiment.experiment": ("Experiment",),
     "nbnumba.experiment.goniometer": ("Goniometer",),
-    "nbnumba.experiment.model": ("Model",),
+    "nbnumba.experiment.physics": ("Model",),
     "nbnumba.experiment.part": ("Limits",),
     "nbnumba.experiment.sampling": ("Sampling",),
     "nbnumba.experiment.sources": ("Sources",),
@@ -73,14 +73,14 @@ _HOME = {
     "nbnumba.gradients.gradient": ("gradient_by_amplitudes", "value_and_grad"),
     "nbnumba.gradients.jacobian": ("jacobian", "linear_operator"),
     "nbnumba.gradients.refinement": ("Refinement",),
-    "nbnumba.inputs.hkl": ("read_hkl",),
-    "nbnumba.inputs.matrix": ("read_matrix",),
+    "nbnumba.amplitudes.hkl": ("read_hkl",),
+    "nbnumba.geometry.matrix": ("read_matrix",),
     "nbnumba.options.experiment": ("experiment_from_options",),
-    "nbnumba.outputs.image": ("Image",),
-    "nbnumba.simulate": ("Simulator", "simulate"),
+    "nbnumba.image.image": ("Image",),
+    "nbnumba.simulation.simulator": ("Simulator", "simulate"),
     "nbnumba.stages.hookspecs": ("hookimpl",),
     "nbnumba.stages.stage": ("Parameter", "Stage", "WorkedValue"),
-    "nbnumba.tracing": ("trace",),
+    "nbnumba.traces.tracing": ("trace",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -22,10 +22,10 @@ from unittest.mock import patch
 import click
 
 from nbnumba.cli.main import main
-from nbnumba.devices import gpu_problem
 from nbnumba.errors import InputFileError, NotAvailableError, OptionError
 from nbnumba.evidence.environment import card
-from nbnumba.files import check_writable, write_all
+from nbnumba.files.whole import check_writable, write_all
+from nbnumba.simulation.devices import gpu_problem
 
 if TYPE_CHECKING:
     from nbnumba.bench.work import Work
@@ -136,7 +136,7 @@ def compare(name: str, words: list[str], stored: Path | None) -> Iterator[dict[s
     import numpy as np
 
     from nbnumba.options.experiment import experiment_from_options
-    from nbnumba.simulate import simulate
+    from nbnumba.simulation.simulator import simulate
 
     experiment = experiment_from_options(words)
     for mode, preset in PRESETS.items():
@@ -177,9 +177,9 @@ def memory_checks() -> Iterator[dict[str, Any]]:
     import numpy as np
     from numba import config, cuda
 
-    from nbnumba.kernel import cuda as device
+    from nbnumba.kernel.gpu import device
     from nbnumba.options.experiment import experiment_from_options
-    from nbnumba.simulate import Simulator
+    from nbnumba.simulation.simulator import Simulator
 
     whole = experiment_from_options(f"{BASE} {detector(60)} -N 5 -mosaic 1 -mosaic_dom 3 -phi 0 -osc 1 -phisteps 2")
     part = replace(whole, sampling=replace(whole.sampling, roi=(5, 20, 7, 33)))

@@ -14,10 +14,10 @@ import numpy as np
 from numba import cuda
 
 from nbnumba.bench.work import WORK, Work, experiment_of
-from nbnumba.kernel.cuda import Cuda
-from nbnumba.kernel.ptx import arithmetic_of_a_term
-from nbnumba.render import physics_of, ready
-from nbnumba.simulate import Simulator, choose_stages, prepare
+from nbnumba.kernel.gpu.device import Cuda
+from nbnumba.kernel.gpu.ptx import arithmetic_of_a_term
+from nbnumba.simulation.scene import physics_of, ready
+from nbnumba.simulation.simulator import Simulator, choose_stages, prepare
 from nbnumba.stages import registry
 
 ROUNDS = 7

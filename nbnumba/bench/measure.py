@@ -15,10 +15,10 @@ from nbnumba.bench.work import Work, experiment_of, options_of, write_table
 from nbnumba.bench.yardstick import best_time, peak, time_once, yardstick
 from nbnumba.errors import NotAvailableError
 from nbnumba.experiment.experiment import Experiment
-from nbnumba.kernel.cpu import Cpu
+from nbnumba.kernel.cpu.device import Cpu
 from nbnumba.reference_program import run
-from nbnumba.render import ready
-from nbnumba.simulate import choose_stages, prepare
+from nbnumba.simulation.scene import ready
+from nbnumba.simulation.simulator import choose_stages, prepare
 from nbnumba.stages import registry
 
 Progress = Callable[[str], None]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from nbnumba.kernel.claim import numba_threads
-from nbnumba.kernel.cpu import compiled_alone
+from nbnumba.kernel.cpu.device import compiled_alone
+from nbnumba.kernel.cpu.work_queue import numba_threads
 
 FLAGS = {"contract", "nsz", "arcp"}
 # sin(pi x) / x = sum S_j x^(2j) on |x| <= 1/2, to the last bit.

@@ -1,0 +1,1 @@
+"""The ``nbnumba`` command, a module a subcommand."""

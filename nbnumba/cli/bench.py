@@ -14,7 +14,7 @@ from nbnumba.cli.options import RecordingCommand
 from nbnumba.cli.run import prepare_threads
 from nbnumba.cli.terminal import say
 from nbnumba.errors import NotAvailableError, OptionError
-from nbnumba.files import check_writable, write_all
+from nbnumba.files.whole import check_writable, write_all
 
 FILE = click.Path(path_type=Path)
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import click
 
-from nbnumba.caches import CACHES, MOST_MB, Cache, File, NotKeptError, most_bytes
+from nbnumba.files.caches import CACHES, MOST_MB, Cache, File, NotKeptError, most_bytes
 
 
 @click.group("cache", invoke_without_command=True)

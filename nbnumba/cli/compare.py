@@ -20,8 +20,8 @@ from nbnumba.cli.sides import Executable, ImageFile, OptionSet, Side, from_comma
 from nbnumba.cli.terminal import one_line, say
 from nbnumba.cli.why import explanation
 from nbnumba.errors import OptionError, OutputFileError
-from nbnumba.experiment.model import PRESETS
-from nbnumba.files import check_writable, write_all
+from nbnumba.experiment.physics import PRESETS
+from nbnumba.files.whole import check_writable, write_all
 from nbnumba.options.table import GEOMETRY
 
 if TYPE_CHECKING:

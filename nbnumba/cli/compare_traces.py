@@ -34,7 +34,7 @@ def command(first: Path, second: Path, mode: str | None, tolerance: float | None
         raise OptionError("--tolerance nan: is not a number")
 
     from nbnumba.compare.traces import as_text, compare_traces
-    from nbnumba.inputs.trace import read_trace
+    from nbnumba.traces.read import read_trace
 
     found = compare_traces(read_trace(first), read_trace(second), tolerance, mode)
     click.echo(json.dumps(found, indent=2) if as_json else as_text(found))

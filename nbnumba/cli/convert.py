@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nbnumba.campaign.series import Stack, series_of
 from nbnumba.cli.options import RecordingCommand
 from nbnumba.errors import InputFileError, OptionError, OutputFileError, warn_of_file
-from nbnumba.files import check_writable, write_all
-from nbnumba.inputs.image import Picture, is_hdf5, picture_of, read_picture, require_finite, split
-from nbnumba.outputs.formats import CBF, NXMX, SMV, Format, fitted, format_of, unsaid
-from nbnumba.outputs.series import Stack, series_of
+from nbnumba.files.whole import check_writable, write_all
+from nbnumba.formats.read import Picture, is_hdf5, picture_of, read_picture, require_finite, split
+from nbnumba.formats.registry import CBF, NXMX, SMV, Format, fitted, format_of, unsaid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nbnumba.exposure import Exposure
+    from nbnumba.geometry.exposure import Exposure
 
 
 @click.command("convert", cls=RecordingCommand)
@@ -114,7 +114,7 @@ def converted(
 
 def require_alike(first: tuple[str, str, Exposure | None], other: tuple[str, str, Exposure | None]) -> None:
     """Refuse an image (its file, pixels in words, geometry) that cannot be in one file with the first. Raises InputFileError."""
-    from nbnumba.outputs.nxmx import differing
+    from nbnumba.formats.nxmx_write import differing
 
     if other[1] != first[1]:
         raise InputFileError(other[0], f"has {other[1]}, {first[0]} {first[1]}; one file holds images of one kind")
@@ -125,7 +125,7 @@ def require_alike(first: tuple[str, str, Exposure | None], other: tuple[str, str
 
 def pictures(sources: list[tuple[str, int | None]], shape: tuple[int, int] | None, dataset: str) -> Iterator[tuple[str, Picture]]:
     """Every image, with the name of its file, which is opened once."""
-    from nbnumba.inputs.nxmx import open_images
+    from nbnumba.formats.nxmx_read import open_images
 
     for name, images in groupby(sources, key=lambda source: source[0]):
         numbers = [number for _, number in images]
@@ -143,7 +143,7 @@ def written(kind: Format, images: Iterator[tuple[NDArray[Any], Exposure | None]]
 
 def gather(path: Path, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> None:
     """All images in one file; what comes before it is written waits compressed, in a file without a name."""
-    from nbnumba.outputs.nxmx import chunk_bytes, write_nxmx
+    from nbnumba.formats.nxmx_write import chunk_bytes, write_nxmx
 
     sizes, exposures = [], []
     with TemporaryFile(dir=path.resolve().parent) as chunks:
@@ -157,7 +157,7 @@ def gather(path: Path, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -
 
 def every(inputs: tuple[str, ...], dataset: str) -> Iterator[tuple[str, int | None]]:
     """Every image of the inputs that is there: file, and number in a file of several. Raises InputFileError for a file without any."""
-    from nbnumba.inputs.nxmx import open_images
+    from nbnumba.formats.nxmx_read import open_images
 
     for name in inputs:
         file, image = split(name)

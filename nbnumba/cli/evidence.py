@@ -63,7 +63,7 @@ def words_to_repeat(given: Sequence[Given], own: Sequence[Own], inputs: Mapping[
     words: list[str] = []
     for one in given:
         if one.option.reads or (one.option.name == DUMP and Path(one.values[0]).resolve() in inputs):
-            from nbnumba.inputs.image import split
+            from nbnumba.formats.read import split
 
             file, image = split(one.values[0])
             words += [one.name, inputs[file.resolve()] + (f":{image}" if image else ""), *one.values[1:]]

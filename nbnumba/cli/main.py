@@ -20,7 +20,7 @@ from nbnumba import __version__
 from nbnumba.cli.terminal import one_line
 from nbnumba.cli.termination import Terminated, heed_signals, leave
 from nbnumba.errors import NbnumbaError, NbnumbaWarning, ParameterError
-from nbnumba.inputs.text import require_words
+from nbnumba.files.text import require_words
 
 COMMANDS = {
     "run": ("nbnumba.cli.run", "Render an image and write it."),

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbnumba.devices import DEVICES
 from nbnumba.errors import OptionError
-from nbnumba.experiment.model import PRESETS, Model
 from nbnumba.experiment.part import default_of
+from nbnumba.experiment.physics import PRESETS, Model
 from nbnumba.experiment.sampling import DTYPES
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.named import ALLOW, expanded
 from nbnumba.options.table import EV, GROUPS, Option
+from nbnumba.simulation.devices import DEVICES
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -211,7 +211,7 @@ def read_draft(ctx: click.Context, options: dict[str, Any]) -> Draft:
 
     base = None
     if options["config"] is not None:
-        from nbnumba.experiment.configuration import load_experiment
+        from nbnumba.options.configuration import load_experiment
 
         base = load_experiment(options["config"])
     draft = apply_all(ctx.meta["given"], base, read_model(base.model if base else Model(), options))

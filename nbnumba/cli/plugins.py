@@ -56,7 +56,7 @@ def check(file: Path) -> int:
     The exit code is 1 if a check fails.
     """
     from nbnumba.stages.registry import Registry, load_file
-    from nbnumba.stages.suite import run_suite
+    from nbnumba.testing.stage_suite import run_suite
 
     failed = 0
     for stage in Registry().register(load_file(file), str(file)):

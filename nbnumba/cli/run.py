@@ -15,14 +15,14 @@ import click
 from nbnumba.cli.evidence import bundle_option, inputs_of, output_words, pin_seed, require_new_folder, words_to_repeat
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError
-from nbnumba.files import check_writable, is_standard_output, write_all
-from nbnumba.outputs.settings import CONFIGURATION, PHOTONS, PICTURE, SUMMARY, TABLE, Output
+from nbnumba.files.whole import check_writable, is_standard_output, write_all
+from nbnumba.options.output import CONFIGURATION, PHOTONS, PICTURE, SUMMARY, TABLE, Output
 
 if TYPE_CHECKING:
+    from nbnumba.campaign.products import Product
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.image.image import Image
     from nbnumba.options.experiment import Draft
-    from nbnumba.outputs.image import Image
-    from nbnumba.outputs.products import Product
 
 SECONDS_BEFORE_PROGRESS = 1.0
 
@@ -69,8 +69,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     require_new_folder(options["bundle"], files)
     experiment.check()
 
-    from nbnumba.outputs.products import content
-    from nbnumba.simulate import simulate
+    from nbnumba.campaign.products import content
+    from nbnumba.simulation.simulator import simulate
 
     with Progress(draft.values.get("progress", True), lambda: report_run(draft, experiment, output, products)) as progress:
         image = simulate(
@@ -101,7 +101,7 @@ def output_of(draft: Draft, alone: bool) -> Output:
 
 def wanted(draft: Draft, output: Output, options: Mapping[str, Any]) -> list[Product]:
     """Every file that the run writes. Raises OutputFileError."""
-    from nbnumba.outputs.products import Product, named_product, products_of
+    from nbnumba.campaign.products import Product, named_product, products_of
 
     noise = draft.values.get("output.noise_file", True) is not None
     own = ((options["png"], PICTURE), (options["json_file"], SUMMARY), (options["save_config"], CONFIGURATION))
@@ -115,8 +115,8 @@ def wanted(draft: Draft, output: Output, options: Mapping[str, Any]) -> list[Pro
 def report_run(draft: Draft, experiment: Experiment, output: Output, products: Sequence[Product]) -> None:
     """What the user should know before the work begins: of the experiment, and what files cannot say of it."""
     from nbnumba.experiment.quirks import BY_NAME
-    from nbnumba.outputs.exposure import exposure_of
-    from nbnumba.outputs.formats import FORMATS, losses
+    from nbnumba.formats.registry import FORMATS, losses
+    from nbnumba.geometry.of_experiment import exposure_of
 
     report(draft, experiment)
     as_reference = [product for product in products if product.has_reference_header(experiment.quirks)]
@@ -142,7 +142,7 @@ def is_default(path: Path) -> bool:
 
 def say_unmarked(files: Sequence[Path], experiment: Experiment) -> None:
     """Warn of files in which pixels that are not rendered look as if they were."""
-    from nbnumba.outputs.image import not_rendered
+    from nbnumba.image.image import not_rendered
 
     if files and (pixels := not_rendered(experiment)):
         what = f"nothing marks the {pixels} pixels that are not rendered (-roi, -mask), which read as pixels without photons"

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from nbnumba.compare.switches import Switches
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.inputs.image import Shape
+    from nbnumba.formats.read import Shape
     from nbnumba.options.experiment import Draft
-    from nbnumba.simulate import Simulator
+    from nbnumba.simulation.simulator import Simulator
 
 SEED = 1  # of what options leave to chance: the same on both sides, and when it is drawn again
 READ_WITH_FILES = {"header-reading": ("-img", "-mask"), "implicit-dump": ()}  # quirks that do not tell whether they bite
@@ -131,7 +131,7 @@ def own_options(ctx: click.Context) -> list[Own]:
 
 def simulator_for(sides: Sequence[Side | None], options: Mapping[str, Any]) -> Simulator:
     """What renders all of the sides."""
-    from nbnumba.simulate import Simulator
+    from nbnumba.simulation.simulator import Simulator
 
     files = {path: None for side in sides if isinstance(side, OptionSet) for path in side.own["plugin_files"]}
     return Simulator(stages=registry_for(tuple(files)), device=options["device"], threads=options["threads"])
@@ -155,20 +155,20 @@ class ImageFile:
 
     def pixels(self, simulator: Simulator, shape: Shape | None) -> NDArray[np.float64]:
         """What is in the file; shape: of a raw image, which is square without it."""
-        from nbnumba.inputs.image import read_image
+        from nbnumba.formats.read import read_image
 
         return read_image(self.path, shape)
 
     def files_read(self) -> list[Path]:
         """The file."""
-        from nbnumba.inputs.image import split
+        from nbnumba.formats.read import split
 
         return [split(self.path)[0]]
 
     @property
     def holds_counts(self) -> bool:
         """Whether its pixels are not photons."""
-        from nbnumba.inputs.image import is_counts
+        from nbnumba.formats.read import is_counts
 
         return is_counts(self.path)
 

@@ -19,16 +19,16 @@ from nbnumba.cli.options import ExperimentCommand, device_options, experiment_op
 from nbnumba.cli.run import prepare_threads, say_outside, say_unmarked
 from nbnumba.cli.termination import Terminated
 from nbnumba.errors import OptionError
-from nbnumba.files import check_writable, write_all
-from nbnumba.outputs.settings import MOST_IMAGES
+from nbnumba.files.whole import check_writable, write_all
+from nbnumba.options.output import MOST_IMAGES
 
 if TYPE_CHECKING:
+    from nbnumba.campaign.series import Series
+    from nbnumba.campaign.sweep import Counting, Sweep, Taken
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.options.experiment import Draft
-    from nbnumba.outputs.series import Series
-    from nbnumba.simulate import Simulator
+    from nbnumba.simulation.simulator import Simulator
     from nbnumba.stages.registry import Registry
-    from nbnumba.sweep import Counting, Sweep, Taken
 
 
 @click.command("sweep", cls=ExperimentCommand)
@@ -64,9 +64,9 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     draft = read_draft(ctx, options)
     experiment = draft.experiment()
 
-    from nbnumba.outputs.series import series_of
-    from nbnumba.simulate import Simulator
-    from nbnumba.sweep import Sweep, begin
+    from nbnumba.campaign.series import series_of
+    from nbnumba.campaign.sweep import Sweep, begin
+    from nbnumba.simulation.simulator import Simulator
 
     width, counting = width_of(options["width"], experiment), counting_of(draft.part("output"))
     sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
@@ -106,7 +106,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
 
 def about_of(ctx: click.Context, sweep: Sweep) -> dict[str, Any]:
     """What people want to know of a sweep: the command, and what was decided."""
-    from nbnumba.outputs.summary import description
+    from nbnumba.image.summary import description
 
     command = shlex.join(["nbnumba", "sweep", *ctx.meta["typed"]])
     return {"command": command, **{name: part for name, part in description(sweep.image(1), {}).items() if name != "estimate"}}
@@ -114,7 +114,7 @@ def about_of(ctx: click.Context, sweep: Sweep) -> dict[str, Any]:
 
 def summaries(sweep: Sweep, record: Mapping[str, Any], taken: Taken, rendered: int, options: Mapping[str, Any]) -> dict[Path, bytes]:
     """Files beside the images, with their bytes."""
-    from nbnumba.experiment.configuration import toml_text
+    from nbnumba.options.configuration import toml_text
 
     files = {}
     if (path := options["save_config"]) is not None:
@@ -127,7 +127,7 @@ def summaries(sweep: Sweep, record: Mapping[str, Any], taken: Taken, rendered: i
 
 def counting_of(output: Mapping[str, Any]) -> Counting:
     """How photons become counts, from the options of the output."""
-    from nbnumba.sweep import Counting
+    from nbnumba.campaign.sweep import Counting
 
     seed = None if output.get("noise_file", True) is None else output.get("seed", 1)
     return Counting(seed=seed, scale=output.get("scale") or 1.0, offset=output.get("adc_offset", 0.0))
@@ -135,10 +135,10 @@ def counting_of(output: Mapping[str, Any]) -> Counting:
 
 def made_with(first: Experiment, registry: Registry, options: Mapping[str, Any]) -> dict[str, Any]:
     """Device, stages and their source, for the record. Raises NotAvailableError, StageError."""
-    from nbnumba.devices import open_device
-    from nbnumba.outputs.image import provenance
-    from nbnumba.simulate import choose_stages
-    from nbnumba.sweep import code_digests
+    from nbnumba.campaign.sweep import code_digests
+    from nbnumba.image.image import provenance
+    from nbnumba.simulation.devices import open_device
+    from nbnumba.simulation.simulator import choose_stages
 
     stages = choose_stages(first, registry)
     return {
@@ -150,7 +150,7 @@ def made_with(first: Experiment, registry: Registry, options: Mapping[str, Any])
 
 def with_a_bar(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, wanted: bool) -> Taken:
     """Take the images; on a terminal a bar shows how many there are, and the time left."""
-    from nbnumba.sweep import take
+    from nbnumba.campaign.sweep import take
 
     hidden = not (wanted and sys.stderr.isatty())
     with click.progressbar(length=sweep.images, label="rendering", file=sys.stderr, show_pos=True, hidden=hidden) as bar:
@@ -160,7 +160,7 @@ def with_a_bar(sweep: Sweep, target: Series, missing: list[int], simulator: Simu
 
 def report_sweep(ctx: click.Context, draft: Draft, sweep: Sweep, target: Series) -> None:
     """As of a run, but for its files: a sweep writes others, with other headers and noise."""
-    from nbnumba.outputs.formats import losses
+    from nbnumba.formats.registry import losses
 
     report(draft, sweep.image(1), without=("sequential-noise",))
     for one in ctx.meta["given"]:

@@ -14,7 +14,7 @@ from nbnumba.cli.run import prepare_threads
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.options.experiment import Draft
-    from nbnumba.outputs.trace import Trace
+    from nbnumba.traces.text import Trace
 
 
 @click.command("trace", cls=ExperimentCommand)
@@ -44,8 +44,8 @@ def command(ctx: click.Context, /, pixel: tuple[int, int], per_phi: bool, as_jso
     experiment = draft.experiment()
     report(draft, experiment)
 
-    from nbnumba.outputs.trace import as_dict, as_text, per_phi_text, phi_dict
-    from nbnumba.tracing import trace
+    from nbnumba.traces.text import as_dict, as_text, per_phi_text, phi_dict
+    from nbnumba.traces.tracing import trace
 
     slow, fast = pixel
     stages, device, threads = registry_for(options["plugin_files"]), options["device"], options["threads"]

@@ -13,16 +13,16 @@ from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft
 from nbnumba.cli.terminal import one_line
 from nbnumba.errors import OptionError, warn_of_file
-from nbnumba.files import check_writable, is_file_like, write_all
+from nbnumba.files.whole import check_writable, is_file_like, write_all
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.exposure import Exposure
+    from nbnumba.geometry.exposure import Exposure
+    from nbnumba.image.labels import Label, Window
     from nbnumba.options.experiment import Draft
-    from nbnumba.outputs.labels import Label, Window
 
 PNG = ".png"
 LONGEST_NAME = 40  # letters of a file's name in a title
@@ -70,7 +70,7 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
     rings = read_rings(options["rings"])
     pyplot = None
     if options["show"]:
-        from nbnumba.outputs.png import windows
+        from nbnumba.image.png import windows
 
         pyplot = windows()
     draft = read_draft(ctx, options) if ctx.meta["given"] or options["config"] else None
@@ -78,7 +78,7 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
     if target is not None:
         check_output(target, [file_of(name) for name in (file, options["minus"]) if name], inputs_of(draft, options) if draft else [])
 
-    from nbnumba.outputs.drawing import Picture
+    from nbnumba.image.drawing import Picture
 
     pixels, exposure, experiment = read_all(file, draft, options)
     window = window_of(options, pixels.shape)
@@ -97,12 +97,12 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
     )
     drawn = 0
     if target is not None:
-        from nbnumba.outputs.png import png_of
+        from nbnumba.image.png import png_of
 
         content, drawn = png_of(picture, "view")
         write_all({target: content})
     if pyplot is not None:
-        from nbnumba.outputs.png import show
+        from nbnumba.image.png import show
 
         drawn = show(picture, pyplot)
     first_fast, last_fast, first_slow, last_slow = picture.shown
@@ -152,14 +152,14 @@ def read_rings(text: str | None) -> list[float] | None:
 
 def file_of(name: str) -> Path:
     """The file that is read: of FILE.npz:NAME and the like without the name."""
-    from nbnumba.inputs.image import split
+    from nbnumba.formats.read import split
 
     return split(name)[0]
 
 
 def default_output(file: str, number: int | None) -> Path:
     """The file's own name, with that of the image in it, and .png, in the working folder."""
-    from nbnumba.inputs.image import split
+    from nbnumba.formats.read import split
 
     path, image = split(file)
     image = image or (str(number) if number else "")
@@ -178,8 +178,8 @@ def read_all(file: str, draft: Draft | None, options: Mapping[str, Any]) -> tupl
     if draft is None:
         return *read(file, options, options["shape"]), None
 
+    from nbnumba.geometry.of_experiment import exposure_of
     from nbnumba.options.image import complete, given_shape
-    from nbnumba.outputs.exposure import exposure_of
 
     pixels, exposure = read(file, options, options["shape"] or given_shape(draft))
     complete(draft, exposure, (pixels.shape[0], pixels.shape[1]))
@@ -196,7 +196,7 @@ def read_all(file: str, draft: Draft | None, options: Mapping[str, Any]) -> tupl
 
 def read(file: str, options: Mapping[str, Any], shape: tuple[int, int] | None) -> tuple[NDArray[np.float64], Exposure | None]:
     """Pixels as numbers, and what the file says of geometry; options: which image of several."""
-    from nbnumba.inputs.image import finite, read_picture, split
+    from nbnumba.formats.read import finite, read_picture, split
 
     number = options["number"] or (None if split(file)[1] else 1)
     picture = read_picture(file, number, shape, options["dataset"])
@@ -210,7 +210,7 @@ CELL_FIELDS = ("crystal.cell", "crystal.a_matrix", "crystal.reciprocal")  # any 
 
 def leave_out_amplitudes(draft: Draft, cell_wanted: bool) -> None:
     """A picture needs no structure factors, so that none are read or asked for; of their file labels need the cell if no other is given."""
-    from nbnumba.inputs.amplitudes import read_cell
+    from nbnumba.amplitudes.files import read_cell
 
     values = draft.values
     path, known = values.get("structure_factors.path"), any(values.get(name) is not None for name in CELL_FIELDS)
@@ -261,8 +261,8 @@ def labels_of(experiment: Experiment | None, pixels: NDArray[np.float64], window
             "--labels: needs a crystal; give an orientation matrix (-mat), or a cell (-cell, --model, --mtz, --sf-cif) and -misset"
         )
 
-    from nbnumba.experiment.prediction import predicted_spots
-    from nbnumba.outputs.labels import strongest
+    from nbnumba.geometry.prediction import predicted_spots
+    from nbnumba.image.labels import strongest
 
     slow, fast = pixels.shape
     return strongest(predicted_spots(experiment), pixels, window or (0, fast - 1, 0, slow - 1), count)
@@ -270,14 +270,14 @@ def labels_of(experiment: Experiment | None, pixels: NDArray[np.float64], window
 
 def unit_of(file: str, dataset: str) -> str:
     """What pixels count."""
-    from nbnumba.inputs.image import is_counts
+    from nbnumba.formats.read import is_counts
 
     return "counts" if is_counts(file, dataset) else "photons"
 
 
 def title_of(file: str, exposure: Exposure | None, options: Mapping[str, Any]) -> str:
     """Files, wavelength, distance, spindle angles."""
-    from nbnumba.outputs.drawing import geometry_line
+    from nbnumba.image.drawing import geometry_line
 
     names = [
         name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..." for name in (Path(f).name for f in (file, options["minus"]) if f)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import click
 
 from nbnumba.cli.options import key_and_value
-from nbnumba.devices import DEVICES, open_device
 from nbnumba.errors import NbnumbaError, NotAvailableError, OptionError, StageError
 from nbnumba.experiment.sampling import DTYPES
+from nbnumba.simulation.devices import DEVICES, open_device
 from nbnumba.stages.registry import Registry, with_files
 from nbnumba.stages.stage import KINDS
 
@@ -106,11 +106,11 @@ def use_one_thread() -> None:
 
 def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...], device: str, gradients: bool) -> str:
     """Render a few pixels with these stages, which compiles all that they need; returns what goes wrong."""
-    from nbnumba.experiment.model import Model
-    from nbnumba.kernel.render import ORDER
-    from nbnumba.render import render, terms_outside
-    from nbnumba.simulate import prepare
-    from nbnumba.stages.suite import small_experiment
+    from nbnumba.experiment.physics import Model
+    from nbnumba.kernel.cpu.render import ORDER
+    from nbnumba.simulation.scene import render, terms_outside
+    from nbnumba.simulation.simulator import prepare
+    from nbnumba.testing.stage_suite import small_experiment
 
     stages = with_files(plugin_files)
     chosen = {kind: stages.get(kind, name) for kind, name in names.items()}
@@ -155,10 +155,10 @@ def compile_gradients(experiment: Experiment, stages: Registry, device: str) -> 
 
 def compile_noise() -> None:
     """Both kinds of counting noise."""
-    from nbnumba.experiment.model import Model
-    from nbnumba.outputs.noise import noisy_counts
-    from nbnumba.simulate import simulate
-    from nbnumba.stages.suite import small_experiment
+    from nbnumba.experiment.physics import Model
+    from nbnumba.response.noise import noisy_counts
+    from nbnumba.simulation.simulator import simulate
+    from nbnumba.testing.stage_suite import small_experiment
 
     for preset in ("reference", "physics"):
         for _ in noisy_counts(simulate(replace(small_experiment(), model=Model(preset=preset))), 1, 0.0):

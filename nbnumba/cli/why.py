@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nbnumba.simulate import Simulator
+    from nbnumba.simulation.simulator import Simulator
 
     Pixels = NDArray[np.float64]
 

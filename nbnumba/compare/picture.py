@@ -7,8 +7,8 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.outputs.drawing import binned, binned_either_way, figure_height, normalised
-from nbnumba.outputs.png import without_matplotlib
+from nbnumba.image.drawing import binned, binned_either_way, figure_height, normalised
+from nbnumba.image.png import without_matplotlib
 
 
 def picture(a: NDArray[np.float64], b: NDArray[np.float64], names: tuple[str, str]) -> bytes:

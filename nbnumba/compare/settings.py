@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from nbnumba.experiment.configuration import ARRAYS, plain
 from nbnumba.experiment.experiment import PARTS, Experiment
+from nbnumba.options.configuration import ARRAYS, plain
 
 SWITCHES = ("preset", "quirks")  # of the model, which are looked at one by one
 

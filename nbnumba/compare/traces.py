@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbnumba.errors import OptionError
-from nbnumba.inputs.trace import INDEX, Key, TraceFile
+from nbnumba.traces.read import INDEX, Key, TraceFile
 
 # Largest relative difference that counts as agreement, by the phi mode of the traces.
 TOLERANCES = {"spec": 1e-6, "c-parity": 5e-5}

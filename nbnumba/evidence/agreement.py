@@ -14,9 +14,9 @@ import numpy as np
 
 from nbnumba.compare.images import AGREEMENT
 from nbnumba.errors import NbnumbaError
-from nbnumba.inputs.image import read_image
-from nbnumba.inputs.trace import Key, TraceFile, Value, read_trace
-from nbnumba.outputs.formats import CBF, FORMATS, NXMX
+from nbnumba.formats.read import read_image
+from nbnumba.formats.registry import CBF, FORMATS, NXMX
+from nbnumba.traces.read import Key, TraceFile, Value, read_trace
 
 NUMBERS = 1e-6  # relative difference of figures in reports and traces
 COUNTS = 1e-4  # of the bytes of an integer image that may differ

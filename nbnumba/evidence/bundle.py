@@ -14,9 +14,9 @@ from typing import Any
 
 from nbnumba.errors import InputFileError, OutputFileError
 from nbnumba.evidence.environment import environment, revision
-from nbnumba.experiment.configuration import load_experiment, toml_text
 from nbnumba.experiment.experiment import Experiment
-from nbnumba.files import remove_left_over, room, why_not_writable
+from nbnumba.files.whole import remove_left_over, room, why_not_writable
+from nbnumba.options.configuration import load_experiment, toml_text
 
 FORMAT = 1
 ABOUT, ENVIRONMENT, METRICS, SUMS = "bundle.json", "environment.json", "metrics.json", "SHA256SUMS"

@@ -20,7 +20,7 @@ def environment(device: str, threads: int | None) -> dict[str, Any]:
     """Versions, processor, threads, settings of numba, and the GPU if that was the device; for JSON."""
     import llvmlite.binding as llvm
 
-    from nbnumba.kernel.cpu import FAST_MATH, threads_of_numba
+    from nbnumba.kernel.cpu.device import FAST_MATH, threads_of_numba
 
     found = {
         "python": platform.python_version(),

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nbnumba.devices import gpu_problem
 from nbnumba.errors import InputFileError
 from nbnumba.evidence.agreement import KINDS, same_outcome
 from nbnumba.evidence.bundle import ABOUT, ENVIRONMENT, FORMAT, INPUTS, METRICS, OUTPUTS, SUMS, files_in, sha256
 from nbnumba.evidence.environment import environment, revision
 from nbnumba.evidence.within import PLUGIN_FILE, document_outside, values_of, why_not_repeated
-from nbnumba.inputs.text import lines, read_text
+from nbnumba.files.text import lines, read_text
+from nbnumba.simulation.devices import gpu_problem
 
 AGAIN = "again"  # the bundle that the repeated command leaves
 COMPARED = ("python", "packages", "plugins", "processor")  # of the environment

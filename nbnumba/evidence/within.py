@@ -11,7 +11,7 @@ from typing import Any
 
 from nbnumba.errors import InputFileError
 from nbnumba.evidence.bundle import INPUTS
-from nbnumba.inputs.text import is_word, read_text
+from nbnumba.files.text import is_word, read_text
 from nbnumba.options.arguments import is_number, is_option_set
 from nbnumba.options.table import BY_NAME
 

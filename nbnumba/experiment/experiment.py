@@ -14,8 +14,8 @@ from nbnumba.experiment.beam import Beam
 from nbnumba.experiment.crystal import Cells, Crystal
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.goniometer import Goniometer
-from nbnumba.experiment.model import Model
 from nbnumba.experiment.part import Part
+from nbnumba.experiment.physics import Model
 from nbnumba.experiment.quirks import BY_NAME, QUIRKS, SAID_ANYWAY, UNSAID
 from nbnumba.experiment.sampling import Roi, Sampling
 from nbnumba.experiment.sources import Sources

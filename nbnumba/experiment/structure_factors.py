@@ -12,7 +12,7 @@ from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Part, choice, flag, 
 if TYPE_CHECKING:
     import numpy as np
 
-    from nbnumba.inputs.reflections import Reflections
+    from nbnumba.amplitudes.reflections import Reflections
 
 KINDS = ("hkl", "mtz", "sf-cif", "model")
 WITH_COLUMNS = ("mtz", "sf-cif")
@@ -25,7 +25,7 @@ class StructureFactors(Part):
     """Amplitudes F by Miller index, in space group P1 (no symmetry is applied, not even Friedel's).
 
     hkl: (n, 3) integers; F: (n,) electrons; path: the file they come from, if any; reflections: what else it says. kind, column,
-    model_resolution and solvent_...: how to read the same from it again (``inputs/amplitudes.py``).
+    model_resolution and solvent_...: how to read the same from it again (``amplitudes/files.py``).
     """
 
     hkl: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "Miller indices, (n, 3)"})
@@ -58,7 +58,7 @@ class StructureFactors(Part):
     def _check_table(self) -> None:
         import numpy as np
 
-        from nbnumba.inputs.hkl import LARGEST_INDEX, contradiction
+        from nbnumba.amplitudes.hkl import LARGEST_INDEX, contradiction
 
         try:
             hkl, F = np.asarray(self.hkl), np.asarray(self.F)

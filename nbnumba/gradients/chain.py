@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError, StageError
 from nbnumba.experiment.experiment import PARTS, Experiment
 from nbnumba.gradients.differences import neighbours
-from nbnumba.kernel.render import ORDER
-from nbnumba.render import brightness_of, taken
-from nbnumba.simulate import prepare
+from nbnumba.kernel.cpu.render import ORDER
+from nbnumba.simulation.scene import brightness_of, taken
+from nbnumba.simulation.simulator import prepare
 
 if TYPE_CHECKING:
     from nbnumba.gradients.variables import Variable

@@ -17,7 +17,7 @@ from nbnumba.gradients.variables import Variable, decided_alike, parameters_of, 
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.kernel.adjoint import Sums
+    from nbnumba.kernel.cpu.adjoint import Sums
     from nbnumba.stages.registry import Registry
 
 TOLERANCE = 1e-6

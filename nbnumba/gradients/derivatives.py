@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.devices import open_device
 from nbnumba.errors import ParameterError, StageError
 from nbnumba.gradients.chain import Chain, Inputs
 from nbnumba.gradients.variables import Amplitude
+from nbnumba.kernel.cpu.render import ORDER
+from nbnumba.kernel.cpu.tangent import Directions
 from nbnumba.kernel.loss import PixelLoss, linear
-from nbnumba.kernel.render import ORDER
-from nbnumba.kernel.tangent import Directions
 from nbnumba.memory import refuse_too_much
-from nbnumba.render import area_of, mark_scan_order, named_stages, orientation_rows, physics_of, sampling_of, taken
-from nbnumba.simulate import choose_stages, prepare
+from nbnumba.simulation.devices import open_device
+from nbnumba.simulation.scene import area_of, mark_scan_order, named_stages, orientation_rows, physics_of, sampling_of, taken
+from nbnumba.simulation.simulator import choose_stages, prepare
 from nbnumba.stages import registry
 from nbnumba.stages.stage import ARGUMENTS, DIFFERENTIATED, RESULTS
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.gradients.variables import Variable
-    from nbnumba.kernel.adjoint import Sums
+    from nbnumba.kernel.cpu.adjoint import Sums
     from nbnumba.kernel.device import Physics
     from nbnumba.stages.stage import Stage
 

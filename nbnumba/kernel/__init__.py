@@ -1,0 +1,1 @@
+"""What every sample and pixel goes through: linked from stages, compiled for CPU and GPU. Knows arrays, no experiments."""

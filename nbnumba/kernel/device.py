@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
-from nbnumba.kernel import math, single
+from nbnumba.kernel import math
+from nbnumba.kernel import math_float32 as single
+from nbnumba.kernel.cpu.render import ORDER, Sampling
 from nbnumba.kernel.linker import Linker, Target, layout
-from nbnumba.kernel.render import ORDER, Sampling
 
 # The kinds of stages that --dtype concerns.
 IN_DTYPE = ("lattice_shape", "structure_factor")

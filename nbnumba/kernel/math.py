@@ -1,7 +1,7 @@
 """Scalar mathematics for stage functions: plain Python that vectorises when it is compiled.
 
 ``math.sin`` and ``math.exp`` stop vectorisation; these are polynomials of least greatest relative error, without branches. With
-``--dtype float32`` their namesakes in single.py stand in for them: arguments are reduced in float64, the rest is float32.
+``--dtype float32`` their namesakes in math_float32.py stand in for them: arguments are reduced in float64, the rest is float32.
 """
 
 import math
@@ -61,7 +61,7 @@ EXP_LOWEST, EXP_HIGHEST, EXP_UNDERFLOW = -708.0, 709.0, -745.2
 TINY = 1e-90
 
 TIE = 0.0  # taken off an index before nearest()
-INSTEAD: dict[object, object] = {}  # function -> what stands in for it; see single.py
+INSTEAD: dict[object, object] = {}  # function -> what stands in for it; see math_float32.py
 
 
 def working(x):
@@ -155,4 +155,4 @@ def boundless(p, x, y, z):
 
 
 def mark(array, i, value):
-    """Nothing; see single.py."""
+    """Nothing; see math_float32.py."""

@@ -27,8 +27,8 @@ from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder,
 from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc import parallel
 
-from nbnumba.caches import KERNELS, NotKeptError, sealed, unsealed
 from nbnumba.errors import NbnumbaWarning
+from nbnumba.files.caches import KERNELS, NotKeptError, sealed, unsealed
 
 compiler_lock = global_compiler_lock  # one function is compiled at a time
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from nbnumba.errors import OptionError
 from nbnumba.experiment.part import in_python, shown
-from nbnumba.inputs.text import number, require_words
+from nbnumba.files.text import number, require_words
 from nbnumba.options.table import BY_NAME, EV, Option
 
 

@@ -13,29 +13,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbnumba import units
+from nbnumba.amplitudes.dump import read_dump
+from nbnumba.amplitudes.files import read_amplitudes
 from nbnumba.errors import OptionError
 from nbnumba.experiment.beam import Beam
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.experiment import Experiment
-from nbnumba.experiment.model import Model
 from nbnumba.experiment.part import Part
+from nbnumba.experiment.physics import Model
 from nbnumba.experiment.quirks import BY_NAME
 from nbnumba.experiment.rocking import chosen_steps
 from nbnumba.experiment.structure_factors import SOURCE, WITH_COLUMNS, StructureFactors
-from nbnumba.inputs.amplitudes import read_amplitudes
-from nbnumba.inputs.dump import read_dump
-from nbnumba.inputs.image import is_smv, split
-from nbnumba.inputs.mask import Mask, read_mask
-from nbnumba.inputs.matrix import read_matrix
-from nbnumba.inputs.smv import read_smv
-from nbnumba.inputs.source_table import read_sources
+from nbnumba.formats.mask import Mask, read_mask
+from nbnumba.formats.read import is_smv, split
+from nbnumba.formats.smv_read import read_smv
+from nbnumba.geometry.matrix import read_matrix
+from nbnumba.geometry.source_table import read_sources
 from nbnumba.options.arguments import Given, in_si, is_number, numbers, split_arguments, words
 from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded
 from nbnumba.options.headers import header_values
 from nbnumba.options.table import DISTANCE, GEOMETRY, SECTIONS, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
-    from nbnumba.inputs.reflections import Reflections
+    from nbnumba.amplitudes.reflections import Reflections
 
 RANDOM = "random"
 IMPLICIT_DUMP = Path("Fdump.bin")

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import OptionError
 from nbnumba.experiment.vectors import length, unit
-from nbnumba.exposure import Exposure, Vector
+from nbnumba.geometry.exposure import Exposure, Vector
 from nbnumba.options.arguments import Given, is_number
 
 if TYPE_CHECKING:
-    from nbnumba.inputs.recorded import Recorded
+    from nbnumba.geometry.recorded import Recorded
 
 Array = NDArray[np.float64]
 Fields = dict[str, Any]
@@ -36,15 +36,15 @@ def read_recorded(given: Given, distance: float | None) -> Recorded:
     numbers = [whole(given, word) for word in given.values[1:]]
     match given.option.name:
         case "--expt":
-            from nbnumba.inputs.dials_expt import read_expt
+            from nbnumba.geometry.dials import read_expt
 
             return read_expt(path, *numbers)
         case "--xds":
-            from nbnumba.inputs.xds import read_xds
+            from nbnumba.geometry.xds import read_xds
 
             return read_xds(path, *numbers)
         case _:
-            from nbnumba.inputs.crystfel import read_geom
+            from nbnumba.geometry.crystfel import read_geom
 
             return read_geom(path, distance)
 

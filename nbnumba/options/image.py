@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nbnumba.experiment.detector import Detector
-from nbnumba.exposure import Exposure
+from nbnumba.geometry.exposure import Exposure
 from nbnumba.options.experiment import Draft
 from nbnumba.options.exposure import position
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nbnumba.errors import InputFileError, OptionError
-from nbnumba.inputs.text import read_text, require_regular
+from nbnumba.files.text import read_text, require_regular
 from nbnumba.options.arguments import is_number, is_option_set
 from nbnumba.options.table import BY_NAME
 

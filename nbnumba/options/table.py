@@ -14,7 +14,7 @@ from nbnumba.experiment.crystal import SEED
 from nbnumba.experiment.detector import PIXELS
 from nbnumba.experiment.experiment import PARTS
 from nbnumba.experiment.part import ANY, NOT_NEGATIVE, POSITIVE, Limits, Part
-from nbnumba.outputs.settings import Output
+from nbnumba.options.output import Output
 
 if TYPE_CHECKING:
     from dataclasses import Field

@@ -14,7 +14,7 @@ from types import ModuleType
 import pluggy
 
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError, StageError
-from nbnumba.inputs.text import read_text
+from nbnumba.files.text import read_text
 from nbnumba.stages import hookspecs
 from nbnumba.stages.stage import KINDS, Stage
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from nbnumba.amplitudes.hkl import read_hkl
 from nbnumba.bench.measure import Timing, exponent, reference_seconds
 from nbnumba.bench.report import OPERATIONS, as_text
 from nbnumba.bench.work import WORK, experiment_of, table, write_table
 from nbnumba.bench.yardstick import fused, sine
 from nbnumba.cli.main import main
 from nbnumba.errors import NotAvailableError
-from nbnumba.inputs.hkl import read_hkl
 from nbnumba.kernel.math import nearest
-from nbnumba.simulate import choose_stages, prepare
+from nbnumba.simulation.simulator import choose_stages, prepare
 from nbnumba.stages import registry
 
 

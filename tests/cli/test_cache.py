@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nbnumba.caches import KERNELS, TABLES, Cache
 from nbnumba.cli import explain
 from nbnumba.cli.main import main
+from nbnumba.files.caches import KERNELS, TABLES, Cache
 
 RUN = "run -default_F 100 -cell 100 -lambda 6.2 -N 5 -detpixels 8 -nopgm -nonoise -floatfile image.bin"
 

@@ -20,7 +20,7 @@ from nbnumba.cli.main import main
 from nbnumba.cli.options import explanation, usage
 from nbnumba.experiment.part import default_of
 from nbnumba.options.table import GROUPS, OPTIONS
-from nbnumba.stages.suite import CHECKS
+from nbnumba.testing.stage_suite import CHECKS
 
 SMALL = "-default_F 100 -cell 50 60 70 -lambda 1 -N 4 -detpixels 16 -pixel 0.1 -oversample 1".split()
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from nbnumba.cli.main import main
-from nbnumba.exposure import Exposure
-from nbnumba.inputs.image import is_counts, read_image, read_picture
-from nbnumba.outputs.formats import CBF
-from nbnumba.outputs.nxmx import chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.nxmx_write import chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.read import is_counts, read_image, read_picture
+from nbnumba.formats.registry import CBF
+from nbnumba.geometry.exposure import Exposure
 
 COUNTS = np.arange(12, dtype=np.int32).reshape(3, 4) * 10_000
 

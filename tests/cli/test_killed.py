@@ -14,7 +14,7 @@ import pytest
 from conftest import ENVIRONMENT, PROGRAM
 
 from nbnumba.cli.main import main
-from nbnumba.files import UNFINISHED
+from nbnumba.files.whole import UNFINISHED
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from nbnumba.cli.main import main
-from nbnumba.files import Hidden, Nameless, Unfinished, nameless_file
+from nbnumba.files.whole import Hidden, Nameless, Unfinished, nameless_file
 from nbnumba.options.table import OPTIONS, Option
 from nbnumba.stages.stage import ARGUMENTS
 
@@ -161,7 +161,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         write_files(folder, case.files)
         there = contents(folder)
         if not case.renders:
-            monkeypatch.setattr("nbnumba.kernel.cpu.Cpu.render", no_rendering)
+            monkeypatch.setattr("nbnumba.kernel.cpu.device.Cpu.render", no_rendering)
         with time_limit(SECONDS_PER_CASE), warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
@@ -782,7 +782,7 @@ def test_failure_while_writing(
 ) -> None:
     """Whichever file cannot be written or put in place, none is left behind, and those of an earlier run stay."""
     if kind is Hidden:
-        monkeypatch.setattr("nbnumba.files.nameless_file", lambda folder: None)
+        monkeypatch.setattr("nbnumba.files.whole.nameless_file", lambda folder: None)
     elif nameless_file(tmp_path) is None:
         pytest.skip("this system knows no files without a name")
     files = {"floatimage.bin": b"\1\2", "intimage.img": b"{\n"}
@@ -804,7 +804,7 @@ def test_out_of_memory(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> Non
     def render_image(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("nbnumba.kernel.cpu.Cpu.render", render_image)
+    monkeypatch.setattr("nbnumba.kernel.cpu.device.Cpu.render", render_image)
     refused(f"run {GOOD}", case("memory", "", "memory", "-roi", "-detpixels", renders=True))
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from nbnumba.cli.main import main
-from nbnumba.inputs.image import read_image, read_picture
-from nbnumba.outputs.counter_noise import CounterNoise
+from nbnumba.formats.read import read_image, read_picture
+from nbnumba.response.counter_noise import CounterNoise
 
 OPTIONS = (
     "-default_F 100 -cell 50 60 70 90 90 90 -lambda 1 -distance 100 -N 5 -detpixels 40 -pixel 0.5 -oversample 1 -seed 1 --preset physics"
@@ -30,7 +30,7 @@ def rendered(in_tmp_path: Path) -> np.ndarray:
 
 def drawn(photons: np.ndarray) -> np.ndarray:
     """Counts with the noise of seed 1, FMT-12."""
-    from nbnumba.outputs.image import Block
+    from nbnumba.image.image import Block
 
     slow, fast = photons.shape
     return CounterNoise(1).draw(Block(slice(0, slow), photons, (slice(0, slow), slice(0, fast))))

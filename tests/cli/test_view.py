@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inputs.crystals import sf_cif, write_mtz, write_pdb
+from amplitudes.crystals import sf_cif, write_mtz, write_pdb
 
 import nbnumba
 from nbnumba.cli.main import main
-from nbnumba.inputs.image import read_picture
-from nbnumba.inputs.smv import read_smv
-from nbnumba.outputs import png
-from nbnumba.outputs.drawing import Picture
-from nbnumba.outputs.exposure import exposure_of
-from nbnumba.outputs.rings import resolution_A
-from nbnumba.outputs.smv import counts, smv_blocks
+from nbnumba.formats.read import read_picture
+from nbnumba.formats.smv_read import read_smv
+from nbnumba.formats.smv_write import counts, smv_blocks
+from nbnumba.geometry.of_experiment import exposure_of
+from nbnumba.image import png
+from nbnumba.image.drawing import Picture
+from nbnumba.image.rings import resolution_A
 
 pytestmark = pytest.mark.spec("CLI-15")
 
@@ -178,7 +178,7 @@ def test_a_difference(files: Path, drawn: list[Picture], image: nbnumba.Image) -
 
 
 def test_labels_of_a_saved_experiment(files: Path, drawn: list[Picture], image: nbnumba.Image) -> None:
-    from nbnumba.experiment.configuration import toml_text
+    from nbnumba.options.configuration import toml_text
 
     Path("saved.toml").write_text(toml_text(image.experiment, files))
     view("a.bin", "--config", "saved.toml", "--labels", "4")

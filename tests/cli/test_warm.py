@@ -11,14 +11,14 @@ import pytest
 from conftest import ROOT
 
 import nbnumba
-from nbnumba.caches import KERNELS
 from nbnumba.cli.main import main
 from nbnumba.cli.warm import every_combination
+from nbnumba.files.caches import KERNELS
 from nbnumba.gradients.derivatives import device_of
 from nbnumba.gradients.losses import least_squares, poisson
-from nbnumba.kernel import cpu
+from nbnumba.kernel.cpu import device as cpu
 from nbnumba.stages.registry import installed
-from nbnumba.stages.suite import small_experiment
+from nbnumba.testing.stage_suite import small_experiment
 
 COMBINATION = {
     "geometry": "planar",

@@ -12,7 +12,7 @@ from nbnumba.cli.main import main
 from nbnumba.compare.images import compare_images
 from nbnumba.compare.peaks import highest_peaks
 from nbnumba.errors import InputFileError, OptionError
-from nbnumba.inputs.image import read_image
+from nbnumba.formats.read import read_image
 
 RANDOM = np.random.default_rng(1)
 A = RANDOM.random((40, 30))

@@ -13,7 +13,7 @@ from conftest import SUPERVISOR
 from nbnumba.cli.main import main
 from nbnumba.compare.traces import compare_traces, relative_difference
 from nbnumba.errors import InputFileError, OptionError
-from nbnumba.inputs.trace import Key, read_trace
+from nbnumba.traces.read import Key, read_trace
 
 OPTIONS = (
     "-default_F 100 -cell 70 80 90 -lambda 1.5 -N 5 -distance 60 -pixel 1 -detpixels 24 -oversample 1 -phi 0 -osc 1 -phisteps 3".split()

@@ -13,8 +13,8 @@ import nbnumba
 from nbnumba import Model, ParameterError
 from nbnumba.cli.main import main
 from nbnumba.experiment.quirks import BY_NAME, QUIRKS
-from nbnumba.outputs.noise import noisy_counts
-from nbnumba.outputs.smv import header_text, smv_blocks
+from nbnumba.formats.smv_write import header_text, smv_blocks
+from nbnumba.response.noise import noisy_counts
 
 BASE = (
     "-default_F 100 -cell 60 70 80 90 90 90 -lambda 1 -N 4 -misset 10 20 30 -distance 40 -pixel 0.5 -detpixels 12 -polar 0.5 "

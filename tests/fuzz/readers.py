@@ -16,15 +16,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from geometry_files import GEOM, XDS_INP, XPARM, expt_content
-from inputs.crystals import SF_CIF, SMALL_CIF, protein, sf_cif, write_mtz
+from amplitudes.crystals import SF_CIF, SMALL_CIF, protein, sf_cif, write_mtz
+from geometry.geometry_files import GEOM, XDS_INP, XPARM, expt_content
 
 import nbnumba
+from nbnumba.amplitudes.dump import dump_blocks
 from nbnumba.evidence.bundle import Record, write_bundle
-from nbnumba.exposure import Exposure
-from nbnumba.inputs.dump import dump_blocks
-from nbnumba.outputs.exposure import exposure_of
-from nbnumba.outputs.formats import format_of
+from nbnumba.formats.registry import format_of
+from nbnumba.geometry.exposure import Exposure
+from nbnumba.geometry.of_experiment import exposure_of
 
 CRYSTAL = "-default_F 100 -cell 50 60 70 90 90 90 -N 3"
 SMALL = "-lambda 1 -distance 100 -pixel 0.1 -detpixels 8"
@@ -95,7 +95,7 @@ def tiff(kind: type) -> bytes:
 
 
 def nxmx() -> list[bytes]:
-    from nbnumba.outputs.nxmx import nxmx_bytes
+    from nbnumba.formats.nxmx_write import nxmx_bytes
 
     return [image("o.nxs"), nxmx_bytes([(pixels(), exposure())] * 3)]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from nbnumba.kernel.cuda import any_gpu
-from nbnumba.kernel.ptx import arithmetic_of_a_term
+from nbnumba.kernel.gpu.device import any_gpu
+from nbnumba.kernel.gpu.ptx import arithmetic_of_a_term
 
 CAPABILITIES = ((7, 5), (8, 0), (9, 0))
 
@@ -65,17 +65,17 @@ def arithmetic_in_float(names: dict[str, str], dtype: str) -> Counter[str]:
 
 
 def rendering_kernel(names: dict[str, str], dtype: str) -> Any:
-    from nbnumba.kernel import render_cuda
-    from nbnumba.kernel.cuda import linked
+    from nbnumba.kernel.gpu import render as render_cuda
+    from nbnumba.kernel.gpu.device import linked
 
     physics, arguments = physics_and_arguments(names, dtype)
     return library(linked(render_cuda.render, physics), arguments)
 
 
 def searching_kernel(name: str, kinds: Sequence[str]) -> Any:
-    """A kernel of scan_order_cuda.py, which takes the parameters of these kinds."""
-    from nbnumba.kernel import scan_order_cuda
-    from nbnumba.kernel.cuda import linked
+    """A kernel of scan_order.py, which takes the parameters of these kinds."""
+    from nbnumba.kernel.gpu import scan_order as scan_order_cuda
+    from nbnumba.kernel.gpu.device import linked
 
     names = {"geometry": "planar", "polarization": "kahn", "scaling": "reference", "lattice_shape": "square"}
     structure_factor = "tricubic" if name == "count_outside" else "tricubic-latch"
@@ -86,11 +86,11 @@ def searching_kernel(name: str, kinds: Sequence[str]) -> Any:
 
 def physics_and_arguments(names: dict[str, str], dtype: str) -> tuple[Any, tuple[Any, ...]]:
     """What the kernels are linked from, and arguments as they take them."""
-    from nbnumba.kernel.render_cuda import Region
-    from nbnumba.render import physics_of, sampling_of
-    from nbnumba.simulate import prepare
+    from nbnumba.kernel.gpu.render import Region
+    from nbnumba.simulation.scene import physics_of, sampling_of
+    from nbnumba.simulation.simulator import prepare
     from nbnumba.stages.registry import installed
-    from nbnumba.stages.suite import small_experiment
+    from nbnumba.testing.stage_suite import small_experiment
 
     experiment = small_experiment()
     experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))

@@ -22,16 +22,16 @@ import nbnumba
 from nbnumba.errors import StageError
 from nbnumba.gradients.derivatives import with_derivatives
 from nbnumba.gradients.losses import half_square, least_squares, negative_log_probability
-from nbnumba.kernel import adjoint_cuda
-from nbnumba.kernel import cuda as kernel_cuda
-from nbnumba.kernel.adjoint import Sums
-from nbnumba.kernel.cpu import Cpu
-from nbnumba.kernel.cuda import Cuda
+from nbnumba.kernel.cpu.adjoint import Sums
+from nbnumba.kernel.cpu.device import Cpu
+from nbnumba.kernel.cpu.render import Sampling
 from nbnumba.kernel.device import Area, Physics
+from nbnumba.kernel.gpu import adjoint as adjoint_cuda
+from nbnumba.kernel.gpu import device as kernel_cuda
+from nbnumba.kernel.gpu.device import Cuda
 from nbnumba.kernel.loss import PixelLoss, linear
-from nbnumba.kernel.render import Sampling
-from nbnumba.render import area_of, mark_scan_order, physics_of, sampling_of
-from nbnumba.simulate import choose_stages, prepare
+from nbnumba.simulation.scene import area_of, mark_scan_order, physics_of, sampling_of
+from nbnumba.simulation.simulator import choose_stages, prepare
 from nbnumba.stages.registry import installed
 from nbnumba.stages.stage import Stage
 

@@ -11,8 +11,8 @@ import pytest
 from conftest import GOLDEN, TESTS
 
 import nbnumba
-from nbnumba.devices import gpu_problem
 from nbnumba.gpu_check import cases, compare, memory_checks
+from nbnumba.simulation.devices import gpu_problem
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(gpu_problem()), reason=f"GPU: {gpu_problem()}")]
 

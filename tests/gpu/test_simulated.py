@@ -16,12 +16,12 @@ import pytest
 from conftest import TESTS
 
 import nbnumba
-from nbnumba.kernel.cpu import Cpu
-from nbnumba.render import render, terms_outside
-from nbnumba.simulate import Simulator, choose_stages, prepare
+from nbnumba.kernel.cpu.device import Cpu
+from nbnumba.simulation.scene import render, terms_outside
+from nbnumba.simulation.simulator import Simulator, choose_stages, prepare
 from nbnumba.stages.registry import installed
 from nbnumba.stages.stage import Stage
-from nbnumba.stages.suite import small_experiment
+from nbnumba.testing.stage_suite import small_experiment
 
 numba = pytest.importorskip("numba")
 pytestmark = pytest.mark.skipif(not numba.config.ENABLE_CUDASIM, reason="runs in numba's CUDA simulator: NUMBA_ENABLE_CUDASIM=1")
@@ -76,7 +76,7 @@ def assert_equal(experiment: nbnumba.Experiment) -> nbnumba.Image:
 @pytest.mark.parametrize("dtype", BOUNDS)
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_every_stage(stage: Stage, dtype: str) -> None:
-    from nbnumba.kernel.cuda import Cuda
+    from nbnumba.kernel.gpu.device import Cuda
 
     experiment = small_experiment()
     experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
@@ -164,7 +164,7 @@ def test_nothing_is_left_out() -> None:
 def test_several_launches_make_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = experiment_of("-detpixels_f 23 -detpixels_s 19 -phi 0 -osc 2 -phisteps 3", preset="c-parity")
     whole, calls = Simulator(device="cuda").image(experiment), []
-    monkeypatch.setattr("nbnumba.kernel.cuda.pixels_at_once", lambda dtype, terms: 128)
+    monkeypatch.setattr("nbnumba.kernel.gpu.device.pixels_at_once", lambda dtype, terms: 128)
     parts = Simulator(device="cuda").image(experiment, progress=lambda done, total: calls.append((done, total)))
     assert np.array_equal(whole.pixels, parts.pixels)
     assert calls == [(0, 437), (128, 437), (256, 437), (384, 437), (437, 437)]
@@ -178,7 +178,7 @@ def test_a_simulator_keeps_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     simulator, expected = Simulator(device="cuda"), nbnumba.simulate(experiment, device="cuda").pixels
     first = simulator.render(experiment)
     sent, to_device = [], cuda.to_device
-    monkeypatch.setattr("nbnumba.kernel.cuda.cuda.to_device", lambda array: sent.append(array.size) or to_device(array))
+    monkeypatch.setattr("nbnumba.kernel.gpu.device.cuda.to_device", lambda array: sent.append(array.size) or to_device(array))
     again = simulator.render(replace(experiment, crystal=replace(experiment.crystal, misset=(0.1, 0.0, 0.0))))
     assert again is first
     assert max(sent) <= 18  # orientations, not the table
@@ -207,17 +207,17 @@ def test_a_simulator_recovers_from_an_image_that_failed(monkeypatch: pytest.Monk
     experiment, simulator = with_table(experiment_of(""), 5, interpolate=False), Simulator(device="cuda")
     simulator.render(experiment)
     before = cuda.to_device
-    monkeypatch.setattr("nbnumba.kernel.cuda.cuda.to_device", full)
+    monkeypatch.setattr("nbnumba.kernel.gpu.device.cuda.to_device", full)
     with pytest.raises(nbnumba.NotAvailableError, match="the GPU has not enough memory for image and tables; render a smaller detector"):
         simulator.render(with_table(experiment, 6, interpolate=False))
-    monkeypatch.setattr("nbnumba.kernel.cuda.cuda.to_device", before)
+    monkeypatch.setattr("nbnumba.kernel.gpu.device.cuda.to_device", before)
     assert np.array_equal(simulator.render(experiment).copy_to_host(), nbnumba.simulate(experiment, device="cuda").pixels)
 
 
 @pytest.mark.spec("DEV-6")
 def test_the_benchmark_measures_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     from nbnumba.bench import gpu
-    from nbnumba.kernel.cuda import Cuda, MachineCode
+    from nbnumba.kernel.gpu.device import Cuda, MachineCode
 
     ptx = "\n".join(["$L__1:", *["ld.shared.f64 %fd1, [%rd1];"] * 9, *["fma.rn.f64 %fd1, %fd2;"] * 4, "mul.f32 %f1, %f2;", "bra $L__1;"])
     monkeypatch.setattr(Cuda, "code", lambda self, physics: MachineCode(64, 0, ptx))

@@ -20,17 +20,18 @@ from conftest import ROOT, TESTS
 from gpu.assembly import CAPABILITIES, arithmetic_in_float, compile_and_assemble, facts_of, ptx_of, searching_kernel
 
 import nbnumba
-from nbnumba import caches, gpu_check
+from nbnumba import gpu_check
 from nbnumba.cli.main import main
-from nbnumba.devices import gpu_problem, open_device
+from nbnumba.files import caches
 from nbnumba.gpu_check import cases, outside_gate
+from nbnumba.simulation.devices import gpu_problem, open_device
 from nbnumba.stages.registry import installed
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'nbnumba[cuda]'")
 
 
 def cuda_numpy() -> ModuleType:
-    from nbnumba.kernel import cuda_numpy
+    from nbnumba.kernel.gpu import numpy_functions as cuda_numpy
 
     return cuda_numpy
 
@@ -145,7 +146,7 @@ BINARY = ("arctan2", "copysign", "hypot", "power", "fmod")
 @pytest.mark.spec("DEV-1")
 @pytest.mark.parametrize("name", [name for name, value in vars(cuda_numpy()).items() if callable(value) and name[0].islower()])
 def test_functions_of_numpy_compile_for_the_gpu(name: str) -> None:
-    from nbnumba.kernel.cuda import why_not_compiled
+    from nbnumba.kernel.gpu.device import why_not_compiled
 
     namespace: dict[str, Any] = {"np": np}
     exec(f"def shape(p, x, y, z):\n    return p.one * np.{name}({'x, y' if name in BINARY else 'x'})", namespace)
@@ -164,7 +165,7 @@ def refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_without_the_package_one_line_says_how_to_get_it(
     in_tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nbnumba.devices.find_spec", lambda name: None)
+    monkeypatch.setattr("nbnumba.simulation.devices.find_spec", lambda name: None)
     line = refused(["run", *SMALL.split(), "--device", "cuda"], capsys)
     assert line == "nbnumba: error: device cuda: needs the package numba-cuda; install it with: pip install 'nbnumba[cuda]'"
     assert not list(in_tmp_path.iterdir())
@@ -195,7 +196,7 @@ def test_auto_takes_the_cpu_for_small_images_without_a_look_at_the_gpu(monkeypat
     def looked() -> str:
         pytest.fail("looked for a GPU")
 
-    monkeypatch.setattr("nbnumba.devices.gpu_problem", looked)
+    monkeypatch.setattr("nbnumba.simulation.devices.gpu_problem", looked)
     image = nbnumba.simulate(nbnumba.experiment_from_options(SMALL), device="auto")
     assert image.provenance["device"] == "cpu"
 
@@ -203,15 +204,15 @@ def test_auto_takes_the_cpu_for_small_images_without_a_look_at_the_gpu(monkeypat
 @pytest.mark.spec("DEV-5")
 @pytest.mark.parametrize(("rate", "problem", "device"), [(1e11, "", "cuda"), (1e8, "", "cpu"), (1e11, "no GPU", "cpu")])
 def test_auto_takes_the_gpu_where_it_is_sooner_done(rate: float, problem: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nbnumba.devices.gpu_problem", lambda: problem)
-    monkeypatch.setattr("nbnumba.kernel.cuda.expected_rate", lambda dtype: rate)
+    monkeypatch.setattr("nbnumba.simulation.devices.gpu_problem", lambda: problem)
+    monkeypatch.setattr("nbnumba.kernel.gpu.device.expected_rate", lambda dtype: rate)
     assert open_device("auto", 1e10, threads=1).name == device
     assert open_device("auto", 1e8, threads=1).name == "cpu"
 
 
 @pytest.mark.spec("DEV-1", "CLI-3")
 def test_what_the_driver_refuses_is_one_line() -> None:
-    from nbnumba.kernel.cuda import one_line_of_the_driver
+    from nbnumba.kernel.gpu.device import one_line_of_the_driver
 
     class Refused(Exception):
         __module__ = "numba.cuda.cudadrv.driver"
@@ -230,7 +231,7 @@ def test_what_the_driver_refuses_is_one_line() -> None:
 def test_what_else_a_gpu_may_lack_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     from numba import cuda
 
-    monkeypatch.setattr("nbnumba.devices.driver_problem", str)
+    monkeypatch.setattr("nbnumba.simulation.devices.driver_problem", str)
     monkeypatch.setattr(cuda, "is_available", lambda: False)
     assert gpu_problem() == "numba-cuda does not find NVIDIA's compiler (libNVVM); install it with: pip install 'nbnumba[cuda]'"
     monkeypatch.setattr(cuda, "is_available", lambda: True)
@@ -242,8 +243,8 @@ def test_what_else_a_gpu_may_lack_is_one_line(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.spec("DEV-3")
 def test_a_launch_takes_about_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nbnumba.kernel import cuda as kernel_cuda
-    from nbnumba.kernel.render_cuda import Region
+    from nbnumba.kernel.gpu import device as kernel_cuda
+    from nbnumba.kernel.gpu.render import Region
 
     card = SimpleNamespace(compute_capability=(9, 0), MULTIPROCESSOR_COUNT=100, CLOCK_RATE=1_800_000)
     monkeypatch.setattr(kernel_cuda.cuda, "get_current_device", lambda: card)
@@ -258,7 +259,9 @@ def test_a_launch_takes_about_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.spec("DEV-2")
 def test_what_stands_in_on_the_gpu_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """By NumPy in the place of the GPU's library."""
-    from nbnumba.kernel import cuda_math, lookup, math, single
+    from nbnumba.kernel import lookup, math
+    from nbnumba.kernel import math_float32 as single
+    from nbnumba.kernel.gpu import math as cuda_math
 
     library = SimpleNamespace(
         longlong_as_double=lambda i: np.int64(i).view(np.float64),
@@ -342,7 +345,7 @@ def test_the_check_says_in_one_line_that_there_is_gpu_problem() -> None:
 
 @pytest.mark.spec("DEV-21")
 def test_a_process_forked_from_one_that_has_used_the_gpu_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nbnumba.kernel import cuda as gpu
+    from nbnumba.kernel.gpu import device as gpu
 
     monkeypatch.setattr(gpu, "_users", {1})
     told = "was forked from one that has used the GPU; start it with multiprocessing's method 'spawn' or 'forkserver'"

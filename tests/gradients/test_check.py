@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nbnumba
-from nbnumba.experiment.model import Model
+from nbnumba.experiment.physics import Model
 from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.gradients import check
 from nbnumba.gradients.check import as_text, check_gradient

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 import nbnumba
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.model import Model
+from nbnumba.experiment.physics import Model
 from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.experiment.vectors import rotate_about
 from nbnumba.gradients import differences

@@ -13,13 +13,13 @@ from nbnumba_plugins import structure_factor_nearest
 
 import nbnumba
 from nbnumba.errors import ParameterError, StageError
-from nbnumba.experiment.model import Model
+from nbnumba.experiment.physics import Model
 from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.gradients.derivatives import Derivatives
 from nbnumba.gradients.gradient import gradient_by_amplitudes, value_and_grad
 from nbnumba.gradients.losses import least_squares, poisson
 from nbnumba.gradients.variables import NAMES, variable, variables_of, with_values
-from nbnumba.kernel import cpu
+from nbnumba.kernel.cpu import device as cpu
 from nbnumba.stages.registry import Registry, installed
 
 BASE = (

@@ -9,8 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from nbnumba.kernel import single
-from nbnumba.kernel.cpu import device_function
+from nbnumba.kernel import math_float32 as single
+from nbnumba.kernel.cpu.device import device_function
 from nbnumba.kernel.math import TIE, TINY, distance_to_nearest, double, exp, multiple, nearest, not_zero, sin_pi, sinc3_pi, working
 
 getcontext().prec = 60

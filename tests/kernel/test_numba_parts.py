@@ -16,16 +16,16 @@ import pytest
 from conftest import ROOT
 
 import nbnumba
-from nbnumba.caches import KERNELS
 from nbnumba.errors import NbnumbaWarning
+from nbnumba.files.caches import KERNELS
 from nbnumba.kernel import numba_parts
-from nbnumba.kernel.cpu import compiled_alone
+from nbnumba.kernel.cpu.device import compiled_alone
 
 pytestmark = pytest.mark.spec("DEV-20")
 
 KERNEL = """
 import numpy as np
-from nbnumba.kernel.cpu import compiled_alone
+from nbnumba.kernel.cpu.device import compiled_alone
 
 @compiled_alone(error_model="numpy")
 def total(a):

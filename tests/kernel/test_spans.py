@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nbnumba.kernel.spans import LONGEST, isolate, make_spans, unmasked
+from nbnumba.kernel.cpu.spans import LONGEST, isolate, make_spans, unmasked
 
 
 def pixels(spans: np.ndarray) -> list[tuple[int, int]]:

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geometry_files import FACING, GEOM, XDS_INP, XPARM, panel, predicted, turn, write_expt
+from geometry.geometry_files import FACING, GEOM, XDS_INP, XPARM, panel, predicted, turn, write_expt
 
 import nbnumba
 from nbnumba.cli.main import main
 from nbnumba.errors import OptionError, ParameterError
 from nbnumba.experiment.vectors import length
-from nbnumba.exposure import Exposure
-from nbnumba.inputs.dials_expt import read_expt
-from nbnumba.inputs.recorded import Recorded
-from nbnumba.inputs.xds import read_xds
+from nbnumba.geometry.dials import read_expt
+from nbnumba.geometry.exposure import Exposure
+from nbnumba.geometry.of_experiment import exposure_of
+from nbnumba.geometry.recorded import Recorded
+from nbnumba.geometry.xds import read_xds
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.experiment import apply_all
 from nbnumba.options.exposure import fields_of, of_unit_length
-from nbnumba.outputs.exposure import exposure_of
 
 PRESETS = ("reference", "c-parity", "physics")
 FRAMES = {

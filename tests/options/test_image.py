@@ -9,12 +9,12 @@ import pytest
 
 import nbnumba
 from nbnumba.experiment.experiment import Experiment
-from nbnumba.experiment.prediction import predicted_spots
-from nbnumba.exposure import Exposure
+from nbnumba.geometry.exposure import Exposure
+from nbnumba.geometry.of_experiment import exposure_of
+from nbnumba.geometry.prediction import predicted_spots
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.experiment import apply_all
 from nbnumba.options.image import complete, given_shape
-from nbnumba.outputs.exposure import exposure_of
 
 pytestmark = pytest.mark.spec("CLI-15")
 

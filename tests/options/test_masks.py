@@ -12,12 +12,12 @@ from PIL import Image
 import nbnumba
 from nbnumba import InputFileError
 from nbnumba.cli.main import main
-from nbnumba.exposure import Exposure
-from nbnumba.inputs.image import read_picture
+from nbnumba.formats.nxmx_write import nxmx_bytes
+from nbnumba.formats.read import read_picture
+from nbnumba.formats.registry import CBF, SMV
+from nbnumba.geometry.exposure import Exposure
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.experiment import apply_all
-from nbnumba.outputs.formats import CBF, SMV
-from nbnumba.outputs.nxmx import nxmx_bytes
 
 RENDERED = np.random.default_rng(1).random((10, 12)) < 0.7
 BASE = "-default_F 1 -cell 50 -N 3 -lambda 1 -distance 100 -pixel 0.5 -oversample 1"

@@ -11,7 +11,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
-from inputs.crystals import sf_cif, write_mtz, write_pdb
+from amplitudes.crystals import sf_cif, write_mtz, write_pdb
 
 import nbnumba
 from nbnumba import InputFileError, OptionError, ParameterError, load_experiment, save_experiment
@@ -263,7 +263,17 @@ def test_the_reference_program_is_not_given_what_it_does_not_have() -> None:
 
 
 def test_readers_are_imported_where_they_are_needed(files: Path) -> None:
-    readers = {f"nbnumba.inputs.{name}" for name in ("mtz", "sf_cif", "model", "dials_expt", "xds", "crystfel")}
+    readers = {
+        f"nbnumba.{name}"
+        for name in (
+            "amplitudes.mtz",
+            "amplitudes.sf_cif",
+            "amplitudes.atomic_model",
+            "geometry.dials",
+            "geometry.xds",
+            "geometry.crystfel",
+        )
+    }
     code = f"import sys, nbnumba; nbnumba.experiment_from_options('{SMALL} -cell 20 -hkl a.hkl'); print({readers} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "set()\n"

@@ -20,9 +20,9 @@ from parity.gate import TOLERANCE, assert_passes_gate
 import nbnumba
 from nbnumba.errors import NotFiniteError, ParameterError
 from nbnumba.experiment.vectors import rotate_about
-from nbnumba.outputs.noise import noisy_counts
-from nbnumba.outputs.pgm import pgm_blocks
-from nbnumba.outputs.smv import counts, header_text
+from nbnumba.formats.pgm import pgm_blocks
+from nbnumba.formats.smv_write import counts, header_text
+from nbnumba.response.noise import noisy_counts
 from nbnumba.stages.presets import USUAL
 
 TIMEOUT = 120.0  # s, for the executable

@@ -13,9 +13,9 @@ from conftest import GOLDEN, TESTS
 from parity.gate import assert_passes_gate
 
 import nbnumba
-from nbnumba.outputs.noise import noisy_counts
-from nbnumba.outputs.pgm import pgm_blocks
-from nbnumba.outputs.smv import counts, header_text
+from nbnumba.formats.pgm import pgm_blocks
+from nbnumba.formats.smv_write import counts, header_text
+from nbnumba.response.noise import noisy_counts
 
 OWN = TESTS / "golden"
 MODES = ("spec", "c-parity")

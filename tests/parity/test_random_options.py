@@ -31,9 +31,9 @@ from parity.random_options import (
 )
 
 import nbnumba
-from nbnumba.outputs.noise import noisy_counts
-from nbnumba.outputs.pgm import pgm_blocks
-from nbnumba.outputs.smv import counts, smv_blocks
+from nbnumba.formats.pgm import pgm_blocks
+from nbnumba.formats.smv_write import counts, smv_blocks
+from nbnumba.response.noise import noisy_counts
 
 EXECUTABLE = os.environ.get("NBNUMBA_REFERENCE_EXE", "")
 EXAMPLES = int(os.environ.get("NBNUMBA_PARITY_EXAMPLES") or 200)

@@ -15,8 +15,8 @@ import pytest
 
 from nbnumba import Experiment, experiment_from_options, simulate
 from nbnumba.cli.main import main
-from nbnumba.inputs.image import read_image
-from nbnumba.outputs.exposure import exposure_of
+from nbnumba.formats.read import read_image
+from nbnumba.geometry.of_experiment import exposure_of
 
 pytestmark = pytest.mark.skipif(shutil.which("dials.integrate") is None, reason="DIALS is not installed (Debian's package dials)")
 

@@ -1,0 +1,1 @@
+"""Structure factors from files: reflections that were measured, and atomic models."""

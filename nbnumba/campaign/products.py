@@ -1,0 +1,129 @@
+"""The files of a run: what each holds, and its bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nbnumba.errors import OutputFileError
+from nbnumba.files.whole import Content
+from nbnumba.formats.registry import FORMATS, NPY, NXMX, SMV, TIFF, Format, format_of_counts, image_content, scan_content
+from nbnumba.options.output import (
+    ADC_OFFSET,
+    CONFIGURATION,
+    COUNTS,
+    FRAME,
+    GREYS,
+    NOISY_COUNTS,
+    NOISY_FRAME,
+    PHOTONS,
+    PICTURE,
+    SUMMARY,
+    TABLE,
+    Output,
+)
+
+if TYPE_CHECKING:
+    from nbnumba.image.image import Image
+
+BY_ENDING = {
+    **{ending: PHOTONS if kind in (TIFF, NPY) else NOISY_FRAME for ending, kind in FORMATS.items()},
+    ".bin": PHOTONS, ".png": PICTURE, ".pgm": GREYS,
+}  # fmt: skip
+
+
+class Product(NamedTuple):
+    """A file, and what it holds: one of the words above."""
+
+    path: Path
+    holds: str
+
+    @property
+    def kind(self) -> Format:
+        """The format of its counts."""
+        return format_of_counts(self.path)
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether they are for other programs to process."""
+        return self.holds in (COUNTS, NOISY_COUNTS, FRAME, NOISY_FRAME)
+
+    @property
+    def mark(self) -> int:
+        """The value of pixels that are not rendered; 0 where nothing says so."""
+        return self.kind.mark if self.has_counts or self.kind is NXMX else 0
+
+    def has_reference_header(self, quirks: Collection[str]) -> bool:
+        """Whether it has the header of the reference program's SMV files."""
+        return self.holds in (COUNTS, NOISY_COUNTS) and self.kind is SMV and "reference-header" in quirks
+
+    def pedestal(self, output: Output) -> float:
+        """What is added to its counts."""
+        if output.adc_offset is not None:
+            return output.adc_offset
+        return ADC_OFFSET if self.holds in (COUNTS, NOISY_COUNTS) and self.kind is SMV else 0.0
+
+
+def named_product(path: Path, noise: bool) -> Product:
+    """The file that a name with its ending asks for. Raises OutputFileError."""
+    holds = BY_ENDING.get(path.suffix.lower())
+    if holds is None:
+        raise OutputFileError(f"{path}: {path.suffix or 'no ending'} stands for no kind of image; there are {', '.join(BY_ENDING)}")
+    return Product(path, FRAME if holds == NOISY_FRAME and not noise else holds)
+
+
+def products_of(output: Output) -> list[Product]:
+    """The files that the reference program's options ask for."""
+    files = ((output.float_file, PHOTONS), (output.int_file, COUNTS), (output.pgm_file, GREYS), (output.noise_file, NOISY_COUNTS))
+    return [Product(path, holds) for path, holds in (*files, (output.dump_file, TABLE)) if path is not None]
+
+
+def content(product: Product, image: Image, output: Output, seed: int) -> Content:
+    """The bytes of a file; those of images are made as they are written. seed: of the noise."""
+    path, holds = product
+    if product.has_counts:
+        return counted(product, image, output, seed)
+    if holds == PHOTONS:
+        photons = (block.image(block.photons[block.region], np.float32, product.mark) for block in image.blocks())
+        return image_content(path, image.experiment, photons)
+    if holds == GREYS:
+        from nbnumba.formats.pgm import pgm_blocks
+
+        return pgm_blocks(image, output.pgm_scale, output.scale)
+    if holds == PICTURE:
+        from nbnumba.image.png import png_bytes
+
+        return png_bytes(image)
+    if holds == SUMMARY:
+        from nbnumba.image.summary import image_summary
+
+        return (json.dumps(image_summary(image), indent=2) + "\n").encode("utf-8")
+    if holds == CONFIGURATION:
+        from nbnumba.options.configuration import toml_text
+
+        return toml_text(image.experiment, path.parent).encode("utf-8")
+    from nbnumba.amplitudes.dump import dump_blocks
+
+    factors = image.experiment.structure_factors
+    return () if factors.hkl is None or factors.F is None else dump_blocks(factors.hkl, factors.F, factors.default_F)
+
+
+def counted(product: Product, image: Image, output: Output, seed: int) -> Content:
+    """An image of whole counts."""
+    from nbnumba.formats.smv_write import automatic_scale, counts
+    from nbnumba.response.noise import noisy_counts
+
+    path, holds = product
+    as_sweep, added, most = holds in (FRAME, NOISY_FRAME), product.pedestal(output), product.kind.most
+    if holds in (NOISY_COUNTS, NOISY_FRAME):
+        gain, rows = 1.0, noisy_counts(image, seed, added, most)
+    else:
+        gain = output.scale or (1.0 if as_sweep else automatic_scale(image))
+        rows = counts(image, gain, added, most)
+    if as_sweep:
+        return scan_content(product.kind, image.experiment, rows, added, gain)
+    return image_content(path, image.experiment, rows, added, gain)

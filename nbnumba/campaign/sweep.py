@@ -1,0 +1,260 @@
+"""A sweep: images of an experiment one after the other, as a beamline takes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba import units
+from nbnumba.campaign.series import Series
+from nbnumba.errors import OutputFileError
+from nbnumba.experiment.structure_factors import StructureFactors
+from nbnumba.files.whole import write_all
+from nbnumba.geometry.exposure import Exposure
+from nbnumba.geometry.of_experiment import exposure_of
+from nbnumba.options.configuration import toml_text
+from nbnumba.options.output import MOST_IMAGES
+from nbnumba.response.counter_noise import CounterNoise
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.formats.registry import Format
+    from nbnumba.image.image import Image
+    from nbnumba.simulation.simulator import Simulator
+    from nbnumba.stages.stage import Stage
+
+STEPS = 10  # phi steps of an image for which none are given
+EXPERIMENT, ABOUT = "experiment_sha256", "about"  # names in a record; what ABOUT says is for people
+LARGEST_RECORD = 10_000_000  # bytes
+SHOWN = 70  # characters of a value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting:
+    """How photons become counts: drawn with the seed (None: without noise, times ``scale``), plus ``offset``."""
+
+    seed: int | None = 1
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def counts(self, image: Image, number: int, kind: Format) -> tuple[NDArray[Any], int]:
+        """[slow, fast], and how many were cut off at the format's limit; every image's noise is its own (FMT-12)."""
+        noise = None if self.seed is None else CounterNoise(self.seed, number)
+        counts, cut = np.empty(image.shape, kind.counts), 0
+        for block in image.blocks():
+            photons = block.photons[block.region].astype(np.float64) * self.scale + 0.5 if noise is None else noise.draw(block)
+            wanted = photons + self.offset
+            cut += int(np.count_nonzero(wanted >= kind.most + 1.0))
+            counts[block.rows] = block.image(np.clip(wanted, 0.0, float(kind.most)), kind.counts, kind.mark)
+        return counts, cut
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sweep:
+    """images: how many; width: spindle angle of each in rad. The first begins where the experiment does.
+
+    An image is the mean over phi steps at the middle of equal parts of its width, as a spindle that turns evenly gives it.
+    """
+
+    experiment: Experiment
+    images: int
+    width: float
+    counting: Counting
+
+    def start(self, number: int) -> float:
+        """Spindle angle at the beginning of an image, numbered from 1."""
+        return self.experiment.goniometer.phi_start + (number - 1) * self.width
+
+    def image(self, number: int) -> Experiment:
+        """One image, to be rendered."""
+        goniometer = replace(self.experiment.goniometer, oscillation=self.width)
+        if goniometer.phi_steps is None and goniometer.phi_step is None:
+            goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
+        middle = self.start(number) + goniometer.sweep.step / 2.0
+        return replace(self.experiment, goniometer=replace(goniometer, phi_start=middle))
+
+    def exposure(self, number: int) -> Exposure:
+        """What its file says of an image."""
+        counting, start = self.counting, self.start(number)
+        gain = counting.scale if counting.seed is None else 1.0
+        return replace(exposure_of(self.image(number), number), phi_start=start, pedestal=counting.offset, gain=gain)
+
+    @property
+    def numbers(self) -> range:
+        """Of all images."""
+        return range(1, self.images + 1)
+
+    def record(self, made_with: Mapping[str, Any]) -> dict[str, Any]:
+        """What tells this sweep from another, for people and for the resumed run."""
+        return {
+            "images": self.images,
+            "phi_start_deg": units.degrees(self.experiment.goniometer.phi_start),
+            "width_deg": units.degrees(self.width),
+            "phi_steps": self.image(1).goniometer.sweep.steps,
+            "noise_seed": self.counting.seed,
+            "scale": self.counting.scale,
+            "offset": self.counting.offset,
+            **made_with,
+            EXPERIMENT: digest(self.experiment),
+        }
+
+
+def digest(experiment: Experiment) -> str:
+    """A sum over everything of an experiment that an image depends on."""
+    factors = experiment.structure_factors
+    text = toml_text(replace(experiment, structure_factors=StructureFactors(default_F=1.0)), Path())
+    found = hashlib.sha256(f"{text}\n{factors.default_F!r} {experiment.interpolated}".encode())
+    for array in (factors.hkl, factors.F):
+        found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def code_digests(stages: Iterable[Stage]) -> dict[str, str]:
+    """For each package that has a part in an image, this one and those that its stages come from: a sum over its source."""
+    modules = [sys.modules.get(function.__module__) for stage in stages for function in (stage.function, stage.prepare)]
+    names = {"nbnumba", *(module.__name__.partition(".")[0] for module in modules if module is not None)}
+    return {name: source_digest(sys.modules[name]) for name in sorted(names)}
+
+
+def source_digest(package: ModuleType) -> str:
+    """A sum over the Python files of a package, or of a module that is one file."""
+    found = hashlib.sha256()
+    for folder in getattr(package, "__path__", [package.__file__]):
+        for file in sorted(Path(folder).rglob("*.py")) or [Path(folder)]:
+            found.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+    return found.hexdigest()
+
+
+def begin(
+    sweep: Sweep, target: Series, record: Mapping[str, Any], overwrite: bool = False, about: Mapping[str, Any] | None = None
+) -> list[int]:
+    """Numbers of the images that are not there yet; leaves the record. Raises OutputFileError where another sweep is in the way.
+
+    about: what the record says besides, for people alone.
+    """
+    identity = {"output": target.name, **record}
+    target.stamp = hashlib.sha256(text_of(identity).encode()).hexdigest()
+    text = text_of({ABOUT: about or {}, **identity}).encode()
+    target.lock()
+    try:
+        if target.whole.exists():  # it was ended while images took the place of others
+            target.settle(images_of(target.next_record))
+        waiting = recorded(target.next_record)
+        target.replacing = waiting is not None and not differences(json.loads(text), waiting)
+        if not target.replacing:
+            leave(text, sweep, target, overwrite)
+        return [number for number in sweep.numbers if not target.has(number)]
+    except BaseException:
+        target.unlock()
+        raise
+
+
+def leave(text: bytes, sweep: Sweep, target: Series, overwrite: bool) -> None:
+    """Put a sweep's record in place, or see that it is there. Raises OutputFileError where another sweep is in the way.
+
+    overwrite: whatever is there stays until all images wait that are to take its place.
+    """
+    there = [file for file in (target.record, *target.files(sweep.numbers)) if file.exists()]
+    if there and overwrite:
+        target.forget()
+        target.replacing = True
+        write_all({target.next_record: text})
+    elif target.record in there:
+        refuse_another(target.record, json.loads(text))
+        if target.next_record.exists():
+            target.forget()
+    elif there:
+        raise OutputFileError(
+            f"{there[0]}: is there already, and {target.record} that would say of which sweep is not; --overwrite replaces it"
+        )
+    else:
+        target.forget()
+        write_all({target.record: text})
+
+
+def text_of(record: Mapping[str, Any]) -> str:
+    """As the file has it."""
+    return json.dumps(record, indent=2) + "\n"
+
+
+def recorded(file: Path) -> dict[str, Any] | None:
+    """What a record says; None if it is none."""
+    try:
+        if not file.is_file() or file.stat().st_size > LARGEST_RECORD:
+            return None
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def images_of(file: Path) -> int:
+    """How many images a record speaks of."""
+    images = (recorded(file) or {}).get("images")
+    return min(images, MOST_IMAGES) if isinstance(images, int) else 0
+
+
+def differences(record: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """In what two records are not of the same sweep."""
+    return [name for name in {**record, **found} if name != ABOUT and record.get(name) != found.get(name)]
+
+
+def refuse_another(file: Path, record: Mapping[str, Any]) -> None:
+    """Refuse to go on with images of another sweep."""
+    found = recorded(file)
+    if found is None:
+        raise OutputFileError(f"{file}: is not the record of a sweep; give another name, or --overwrite")
+    if not (different := differences(record, found)):
+        return
+    name, what = different[0], "another sweep"
+    here, there = record.get(name), found.get(name)
+    if name == EXPERIMENT:
+        what = "a sweep of another experiment"
+        name, there, here = next(changed(found.get(ABOUT), record[ABOUT]), ("", None, None))
+    elif isinstance(here, dict) and isinstance(there, dict):
+        name, there, here = next(changed({name: there}, {name: here}))
+    how = f", with {name} {shown(there)} instead of {shown(here)}" if name else ""
+    raise OutputFileError(f"{file}: is of {what}{how}; give another name, or --overwrite")
+
+
+def changed(there: Any, here: Any) -> Iterator[tuple[str, Any, Any]]:
+    """What differs in the tables of two records: its name, and its values."""
+    for section in here if isinstance(there, dict) else ():
+        old, new = there.get(section), here[section]
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from ((f"{section} {name}", old.get(name), new[name]) for name in new if old.get(name) != new[name])
+
+
+def shown(value: Any) -> str:
+    """A value of a record that fits into a line."""
+    return textwrap.shorten(str(value), SHOWN)
+
+
+class Taken(NamedTuple):
+    """cut: pixels with more counts than the format holds; outside: terms that the table of structure factors has nothing for (SF-4)."""
+
+    cut: int = 0
+    outside: int = 0
+
+
+def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, progress: Callable[[], None]) -> Taken:
+    """Render and write images; progress is called after each."""
+    taken = Taken()
+    for number in missing:
+        image = simulator.image(sweep.image(number))
+        counts, cut = sweep.counting.counts(image, number, target.kind)
+        target.put(number, counts, sweep.exposure(number))
+        taken = Taken(taken.cut + cut, taken.outside + image.terms_outside)
+        progress()
+    target.finish([sweep.exposure(number) for number in sweep.numbers], images_of(target.record))
+    return taken

@@ -1,0 +1,419 @@
+"""Geometry and scan of the images of an NXmx entry (FMT-26, FMT-52).
+
+Source: the NeXus manual, NXmx and NXtransformations; its laboratory is McStas's: z along the beam, x and z opposite to imgCIF's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba import units
+from nbnumba.errors import InputFileError, warn_of_file
+from nbnumba.formats.hdf5 import Hdf5Error, Hdf5File, attribute, label, readable
+from nbnumba.geometry.exposure import SURFACE, Exposure, Vector
+
+Numbers = NDArray[np.float64]
+T = TypeVar("T")
+
+UNITS = {
+    "m": {
+        "m": 1.0, "meter": 1.0, "metre": 1.0, "cm": 1e-2, "mm": 1e-3, "millimeter": 1e-3, "millimetre": 1e-3, "um": 1e-6, "\u00b5m": 1e-6,
+        "\u03bcm": 1e-6, "micron": 1e-6, "micrometer": 1e-6, "micrometre": 1e-6, "nm": 1e-9, "nanometer": 1e-9, "nanometre": 1e-9,
+        "angstrom": 1e-10, "\u00c5": 1e-10, "\u212b": 1e-10, "pm": 1e-12,
+    },
+    "rad": {"rad": 1.0, "radian": 1.0, "mrad": 1e-3, **dict.fromkeys(("deg", "degree", "\u00b0"), units.radians(1.0))},
+    "s": {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9, "fs": 1e-15},
+}  # fmt: skip
+LONGEST_SYMBOL = 4  # letters; what is longer is a name, which may be in the plural, or begin with a capital
+FORMULAE = {"silicon": "Si", "cadmium telluride": "CdTe", "gallium arsenide": "GaAs"}
+SQUARE = 1e-6  # relative difference of a pixel's edges
+ACROSS = 1e-6  # cosine between axes of a detector that are across each other
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One transformation. values: of all images, or one for all, in rad or m; ends: at the end of each image."""
+
+    name: str
+    kind: str
+    vector: Numbers
+    values: Numbers
+    offset: Numbers
+    ends: Numbers | None
+
+    def matrix(self, image: int, images: int) -> Numbers:
+        """Rotation and shift, 4 x 4."""
+        value, made = of_image(self.values, image, images, self.name), np.identity(4)
+        if self.kind == "rotation":
+            from scipy.spatial.transform import Rotation
+
+            made[:3, :3] = Rotation.from_rotvec(value * self.vector).as_matrix()
+        made[:3, 3] = self.offset + (value * self.vector if self.kind == "translation" else 0.0)
+        return made
+
+    @property
+    def widths(self) -> Numbers:
+        """By how much it moves within each image; where that is not stated, by the steps from image to image."""
+        if self.ends is not None and self.ends.shape == self.values.shape:
+            return self.ends - self.values
+        return np.gradient(self.values) if self.values.size > 1 else np.zeros(1)
+
+
+class NxmxGeometry:
+    """What an entry says of its images. data: the NXdata group; detectors: those of the instrument."""
+
+    def __init__(self, file: Hdf5File, entry: h5py.Group, data: h5py.Group, images: int, shape: tuple[int, int]) -> None:
+        self._file, self._entry, self._data, self._images, self._shape = file, entry, data, images, shape
+        self._said: set[str] = set()
+
+    def exposure(self, number: int) -> Exposure:
+        """Geometry and scan of an image. Raises InputFileError."""
+        try:
+            with readable("its values do not fit together"), np.errstate(all="ignore"):
+                found = Exposure(number=number, **self._still, **self._panel(number), **self._beam(number), **self._scan(number))
+                return checked(found)
+        except Hdf5Error as error:
+            raise InputFileError(self._file.path, f"its geometry cannot be read: {error}") from None
+
+    @cached_property
+    def _instrument(self) -> h5py.Group:
+        found = self._file.of_class(self._entry, "NXinstrument")
+        if not found:
+            raise Hdf5Error("there is no NXinstrument")
+        return found[0]
+
+    @cached_property
+    def detector(self) -> h5py.Group:
+        """The one with modules, else the first. Raises Hdf5Error."""
+        found = self._file.of_class(self._instrument, "NXdetector")
+        made = [detector for detector in found if self._file.of_class(detector, "NXdetector_module")]
+        if len(made) > 1:
+            raise Hdf5Error(f"there are {len(made)} detectors; that of one is read")
+        if not found:
+            raise Hdf5Error("there is no NXdetector")
+        return (made or found)[0]
+
+    @cached_property
+    def _directions(self) -> tuple[h5py.Dataset, h5py.Dataset]:
+        """Of the fast and slow axis."""
+        modules = self._file.of_class(self.detector, "NXdetector_module")
+        if len(modules) != 1:
+            raise Hdf5Error(f"the detector has {len(modules)} modules; that of one is read")
+        origin, size = self._file.numbers(modules[0], "data_origin"), self._file.numbers(modules[0], "data_size")
+        if (origin is not None and origin.any()) or (size is not None and size.tolist() != list(self._shape)):
+            raise Hdf5Error(f"the detector's module is not all of the image of {self._shape[0]} x {self._shape[1]} pixels")
+        return self._required(modules[0], "fast_pixel_direction"), self._required(modules[0], "slow_pixel_direction")
+
+    @cached_property
+    def _chains(self) -> list[list[Axis]]:
+        """Both directions, each with what it depends on."""
+        return [self._chain(direction) for direction in self._directions]
+
+    def _panel(self, number: int) -> dict[str, Any]:
+        """Where the detector is."""
+        fast, slow = self._chains
+        edges = [float(chain[0].values.item()) for chain in (fast, slow)]
+        if not (edges[0] > 0.0 and abs(edges[0] - edges[1]) <= SQUARE * edges[0]):
+            raise Hdf5Error(f"pixels of {edges[0]:g} m x {edges[1]:g} m are not square")
+        placed = [self._transformation(chain[1:], number) for chain in (fast, slow)]
+        if fast[0].offset.any() or slow[0].offset.any():
+            raise Hdf5Error("fast_pixel_direction or slow_pixel_direction has an offset, which is not read")
+        axes = [place[:3, :3] @ chain[0].vector for place, chain in zip(placed, (fast, slow), strict=True)]
+        if abs(axes[0] @ axes[1]) > ACROSS:
+            raise Hdf5Error("fast_pixel_direction and slow_pixel_direction are not across each other")
+        return {
+            "pixel_size": edges[0],
+            "origin": imgcif(placed[0][:3, 3]),
+            "fast_axis": imgcif(axes[0]),
+            "slow_axis": imgcif(axes[1]),
+        }
+
+    def _transformation(self, chain: list[Axis], number: int) -> Numbers:
+        """All of a chain, of which the first depends on the second and so on."""
+        made = np.identity(4)
+        for axis in chain:
+            made = axis.matrix(number - 1, self._images) @ made
+        return made
+
+    @cached_property
+    def _still(self) -> dict[str, Any]:
+        """What is the same for all images."""
+        thickness = self._optional(self._quantity, self.detector, "sensor_thickness", "m")
+        low, high = (self._optional(self._file.numbers, self.detector, name) for name in ("underload_value", "saturation_value"))
+        thick = float(thickness.item(0)) if thickness is not None else 0.0
+        return {
+            "shape": self._shape,
+            "sensor_thickness": thick if thick > SURFACE else 0.0,
+            "sensor_material": self._material if thickness is None or thick > SURFACE else None,
+            "trusted_range": None if high is None else (0.0 if low is None else low.item(0), high.item(0)),
+            "pedestal": -self._of_counter("data_offset", 0.0) + 0.0,
+            "gain": 1.0 / self._of_counter("data_scaling_factor", 1.0),
+        }
+
+    @cached_property
+    def _material(self) -> str | None:
+        words = self._optional(self._file.words, self.detector, "sensor_material")
+        return FORMULAE.get(words.lower(), words) if words else None
+
+    def _of_counter(self, name: str, default: float) -> float:
+        """What makes photons of counts, (counts + data_offset) data_scaling_factor, if it is the same for all pixels and images."""
+        found = self._optional(self._file.numbers, self._data, name)
+        if found is None or (np.ptp(found) == 0.0 and (found.flat[0] > 0.0 or default == 0.0)):
+            return default if found is None else float(found.flat[0])
+        self._say(f"{name} is left out; it is not one number for all pixels and images")
+        return default
+
+    @cached_property
+    def _beams(self) -> list[h5py.Group]:
+        """The instrument's, else the sample's."""
+        samples = self._file.of_class(self._entry, "NXsample")
+        return [beam for place in (self._instrument, *samples) for beam in self._file.of_class(place, "NXbeam")]
+
+    @cached_property
+    def _wavelengths(self) -> Numbers | None:
+        """Of each image, or one for all, in m."""
+        beam = next(iter(self._beams), None)
+        if beam is None:
+            return None
+        name = "incident_wavelength"
+        found = self._wavelengths_called(beam, name)
+        if found is None and (variant := self._file.dataset(beam, name)) is not None:
+            found = self._wavelengths_called(beam, label(variant, "variant"))
+        if found is None and self._file.dataset(beam, name) is not None:
+            raise Hdf5Error(f"{name} is neither one number nor one an image, and has no weights as a spectrum has")
+        if found is not None and not (found > 0.0).all():
+            raise Hdf5Error(f"{name} is not greater than 0")
+        return found
+
+    def _wavelengths_called(self, beam: h5py.Group, name: str) -> Numbers | None:
+        """The mean of a spectrum is that of its energy; None for what is neither a spectrum nor a number an image."""
+        found = self._quantity(beam, name, "m")
+        if found is None:
+            return None
+        weights = self._file.numbers(beam, f"{name}_weights")
+        if weights is None:
+            return found.reshape(-1) if found.size in (1, self._images, self._angles) else None
+        self._say(f"{name} is a spectrum, of which the mean is taken")
+        if not (weights.sum(axis=-1) > 0.0).all():
+            raise Hdf5Error(f"{name}_weights have no sum")
+        return np.atleast_1d(weights.sum(axis=-1) / (weights / found).sum(axis=-1))
+
+    def _beam(self, number: int) -> dict[str, Any]:
+        """Wavelength, polarization, times."""
+        lengths = self._wavelengths
+        if lengths is not None and lengths.size not in (1, self._images, self._angles):
+            raise Hdf5Error(f"incident_wavelength has {lengths.size} values for {self._images} images")
+        return {
+            "wavelength": None if lengths is None else of_image(lengths, number - 1, self._images, "incident_wavelength"),
+            **self._polarization(number),
+            **self._times(number),
+        }
+
+    @cached_property
+    def _stokes(self) -> Numbers | None:
+        """S0 to S3 of all images, or one set for all."""
+        for beam in self._beams[:1]:
+            for name in ("incident_polarization_stokes", "incident_polarisation_stokes"):
+                found = self._optional(self._file.numbers, beam, name)
+                if found is not None and found.size % 4 == 0 and (found.reshape(-1, 4)[:, 0] > 0.0).all():
+                    return found.reshape(-1, 4)
+                if found is not None:
+                    self._say(f"{name} is left out; it is not the four parameters of Stokes")
+        return None
+
+    def _polarization(self, number: int) -> dict[str, Any]:
+        """Kahn's factor and the electric field, of Stokes's parameters in McStas's laboratory."""
+        if self._stokes is None:
+            return {}
+        intensity, along_x, diagonal, _ = (of_image(column, number - 1, self._images, "Stokes's parameters") for column in self._stokes.T)
+        angle = np.arctan2(diagonal, along_x) / 2.0
+        return {
+            "polarization_fraction": min(float(np.hypot(along_x, diagonal)) / intensity, 1.0),
+            "polarization_axis": imgcif(np.array([-np.cos(angle), -np.sin(angle), 0.0])),
+        }
+
+    @cached_property
+    def _seconds(self) -> dict[str, Numbers]:
+        """How long images were counted, and from the beginning of one to the next."""
+        found = {}
+        for name in ("count_time", "frame_time"):
+            seconds = self._optional(self._quantity, self.detector, name, "s", "s")
+            if seconds is not None and (seconds > 0.0).all() and seconds.size in (1, self._images, self._angles):
+                found[name] = seconds.reshape(-1)
+            elif seconds is not None:
+                self._say(f"{name} is left out; it is not a time of more than 0 s, for all images or each")
+        return found
+
+    def _times(self, number: int) -> dict[str, float]:
+        seconds = {name: of_image(times, number - 1, self._images, name) for name, times in self._seconds.items()}
+        counted = seconds.get("count_time", seconds.get("frame_time"))
+        return ({} if counted is None else {"exposure_time": counted}) | (
+            {"exposure_period": seconds["frame_time"]} if "frame_time" in seconds else {}
+        )
+
+    @cached_property
+    def _goniometer(self) -> list[Axis]:
+        """The rotations that the sample depends on, the one next to it first."""
+        for sample in self._file.of_class(self._entry, "NXsample"):
+            path = self._file.words(sample, "depends_on")
+            if path and path != ".":
+                return [axis for axis in self._chain(self._file.find(path, sample)) if axis.kind == "rotation"]
+            return []
+        self._say("there is no NXsample, so that spindle and angles are not known")
+        return []
+
+    @cached_property
+    def _moving(self) -> int:
+        """Which of them moves: from image to image, else within one, else the first."""
+        moving = [i for i, axis in enumerate(self._goniometer) if np.ptp(axis.values) > 0.0]
+        if len(moving) > 1:
+            names = " and ".join(self._goniometer[i].name for i in moving)
+            raise Hdf5Error(f"{names} move at once; a scan is about one axis")
+        moving += [i for i, axis in enumerate(self._goniometer) if axis.widths.any()]
+        return (moving or [0])[0]
+
+    @cached_property
+    def _angles(self) -> int:
+        """How many angles the scan was to have, which are more than its images if it was cut short."""
+        try:
+            return max([axis.values.size for axis in self._goniometer], default=0)
+        except Hdf5Error:
+            return 0
+
+    def _scan(self, number: int) -> dict[str, Any]:
+        """Spindle and angles."""
+        if not self._goniometer:
+            return {}
+        axis, outer = self._goniometer[self._moving], self._goniometer[self._moving + 1 :]
+        spindle = self._transformation(outer, number)[:3, :3] @ axis.vector
+        return {
+            "spindle_axis": imgcif(spindle),
+            "phi_start": rounded(of_image(axis.values, number - 1, self._images, axis.name)),
+            "oscillation": rounded(of_image(axis.widths, number - 1, self._images, axis.name)),
+        }
+
+    def _chain(self, dataset: Any) -> list[Axis]:
+        """A transformation, and those that it depends on."""
+        found: list[Axis] = []
+        seen: set[str] = set()
+        while True:
+            name = str(getattr(dataset, "name", "")).rpartition("/")[2]
+            if not isinstance(dataset, h5py.Dataset):
+                raise Hdf5Error(f"{name} is a group, not a value")
+            if dataset.name in seen:
+                raise Hdf5Error(f"{name} depends on itself")
+            seen.add(dataset.name)
+            found.append(self._axis(dataset, name))
+            before = label(dataset, "depends_on")
+            if before in ("", "."):
+                return found
+            dataset = self._file.find(before, dataset.parent)
+
+    def _axis(self, dataset: h5py.Dataset, name: str) -> Axis:
+        group, kind = dataset.parent, label(dataset, "transformation_type")
+        length = "rad" if kind == "rotation" else "m"
+        values = self._quantity(group, name, length)
+        assert values is not None
+        ends = self._quantity(group, f"{name}_end", length, default=label(dataset, "units"))
+        steps = self._quantity(group, f"{name}_increment_set", length, default=label(dataset, "units"))
+        values = values.reshape(-1)
+        if ends is None and steps is not None and steps.size in (1, values.size):
+            ends = values + steps.reshape(-1)
+        offset, of = vector_of(dataset, "offset"), label(dataset, "offset_units") or label(dataset, "units")
+        vector = vector_of(dataset, "vector")
+        if vector is None or not vector.any():
+            raise Hdf5Error(f"{name} has no vector")
+        size = float(np.linalg.norm(vector))
+        return Axis(
+            name=name,
+            kind=kind,
+            vector=vector if kind == "translation" and name not in ("fast_pixel_direction", "slow_pixel_direction") else vector / size,
+            values=values,
+            offset=np.zeros(3) if offset is None or not offset.any() else offset * factor(of, "m", f"{name}'s offset"),
+            ends=None if ends is None else ends.reshape(-1),
+        )
+
+    def _quantity(self, group: h5py.Group, name: str, unit: str, default: str = "") -> Numbers | None:
+        """Numbers of a dataset in this unit; None where there is none. Raises Hdf5Error."""
+        numbers = self._file.numbers(group, name)
+        if numbers is None:
+            return None
+        return numbers * factor(label(self._file.dataset(group, name), "units") or default, unit, name)
+
+    def _required(self, group: h5py.Group, name: str) -> h5py.Dataset:
+        found = self._file.dataset(group, name)
+        if found is None:
+            raise Hdf5Error(f"{name} is missing")
+        return found
+
+    def _optional(self, read: Callable[..., T], *what: Any) -> T | None:
+        """What geometry can do without, or None and a warning."""
+        try:
+            return read(*what)
+        except Hdf5Error as error:
+            self._say(f"{error}; it is left out")
+            return None
+
+    def _say(self, note: str) -> None:
+        """Warn once."""
+        if note not in self._said:
+            self._said.add(note)
+            warn_of_file(self._file.path, note)
+
+
+def factor(of: str, to: str, name: str) -> float:
+    """What a number in a unit is in m, rad or s. Raises Hdf5Error."""
+    if not of:
+        raise Hdf5Error(f"{name} has no units")
+    spelt = [of, *([of.lower(), of.lower().removesuffix("s")] if len(of) > LONGEST_SYMBOL else [])]
+    known = [UNITS[to][word] for word in spelt if word in UNITS[to]]
+    if known:
+        return known[0]
+    raise Hdf5Error(f"{name} is in {of[:40]!r}, which is no unit of it that is known")
+
+
+def vector_of(dataset: h5py.Dataset, name: str) -> Numbers | None:
+    """Three finite numbers of an attribute; None where it has none. Raises Hdf5Error."""
+    found = attribute(dataset, name)
+    if found is None:
+        return None
+    with readable(f"{name} is not three numbers"):
+        vector = np.asarray(found, np.float64).reshape(3)
+    if not np.isfinite(vector).all():
+        raise Hdf5Error(f"{name} is not finite")
+    return vector
+
+
+def of_image(values: Numbers, image: int, images: int, name: str) -> float:
+    """The value of an image, counted from 0, of those of all, or of more that were to be; or the one for all. Raises Hdf5Error."""
+    if values.size != 1 and values.size < images:
+        raise Hdf5Error(f"{name} has {values.size} values for {images} images")
+    return float(values[image if values.size > 1 else 0])
+
+
+def checked(exposure: Exposure) -> Exposure:
+    """With finite numbers, and a detector that is not in the crystal. Raises Hdf5Error."""
+    vectors = [exposure.origin, exposure.fast_axis, exposure.slow_axis, exposure.spindle_axis or (0.0, 0.0, 0.0)]
+    if not np.isfinite([*vectors, (exposure.pixel_size, exposure.wavelength or 1.0, exposure.phi_start)]).all():
+        raise Hdf5Error("it is not finite")
+    if not exposure.close_distance > ACROSS * np.linalg.norm(exposure.origin):
+        raise Hdf5Error("the detector's plane goes through the crystal")
+    return exposure
+
+
+def rounded(angle: float) -> float:
+    """Without the last bit that degrees cost."""
+    return units.radians(round(units.degrees(angle), 10))
+
+
+def imgcif(vector: Numbers) -> Vector:
+    """A vector of McStas's laboratory."""
+    x, y, z = (vector * (-1.0, 1.0, -1.0)).tolist()
+    return x + 0.0, y + 0.0, z + 0.0

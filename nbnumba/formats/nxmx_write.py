@@ -1,0 +1,311 @@
+"""NeXus files in the NXmx application definition: a whole scan in one HDF5 file, an image a chunk (FMT-26).
+
+Source: the NeXus manual, NXmx; its laboratory is McStas's: z along the beam, where imgCIF's is to the source, and x reversed.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+import zlib
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba import units
+from nbnumba.errors import NbnumbaWarning
+from nbnumba.geometry.exposure import BAD, NOT_MEASURED, STRAIGHT, SURFACE, Exposure, Vector
+
+if TYPE_CHECKING:
+    import h5py
+
+DATA = "/entry/data/data"
+LEVEL = 4  # of zlib
+STAMP = "nbnumba_sweep"
+MATERIAL = "Si"  # NXmx asks for one
+MASKED = {NOT_MEASURED: 1 << 0, BAD: 1 << 1}  # the bits of NXmx's mask for a gap and for a dead pixel
+PASSING = "pixels are masked in some images only: they are -1 or -2 there, outside pixel_mask; DIALS 3.12 takes -1 for a count"
+ONE_WAVELENGTH = "the wavelength differs from image to image; DIALS takes the first one for all images of a scan"
+EQUAL = 1e-6
+DIALS_SENSORS = ("Si", "CdTe", "GaAs")
+DIALS_POLARIZATION = 0.999  # of the intensity
+UPSTREAM = 0.99  # cosine to the beam from which on DIALS mirrors a detector before the crystal
+
+
+def chunk_bytes(pixels: NDArray[np.generic]) -> bytes:
+    """An image as HDF5's shuffle and deflate filters leave it: the first bytes of all pixels, then the second ones, compressed."""
+    return zlib.compress(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).reshape(pixels.size, -1).T.tobytes(), LEVEL)
+
+
+def nxmx_bytes(images: Sequence[tuple[NDArray[np.generic], Exposure]]) -> bytes:
+    """A whole file of images of one kind, in order."""
+    buffer = BytesIO()
+    write_nxmx(buffer, [exposure for _, exposure in images], images[0][0].dtype, (chunk_bytes(pixels) for pixels, _ in images))
+    return buffer.getvalue()
+
+
+def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Iterable[bytes], stamp: str = "") -> None:
+    """A file (a path, or open for writing) of a scan: exposures of its images in order, and their chunks; stamp: of the sweep it is of.
+
+    Of what the images share, the first one's exposure tells: see ``differing``.
+    """
+    import h5py
+
+    exposures = [exposure.imgcif for exposure in exposures]
+    first, last, dtype = exposures[0], exposures[-1], np.dtype(dtype)
+    shape = (len(exposures), *first.shape)
+    with h5py.File(file, "w", libver=("earliest", "v110")) as root:
+        root.attrs["default"] = "entry"
+        if stamp:
+            root.attrs[STAMP] = stamp
+        entry = group(root, "entry", "NXentry", default="data")
+        entry["definition"] = "NXmx"
+        entry["start_time"] = f"{first.began.isoformat()}Z"
+        entry["end_time_estimated"] = f"{last.after(last.number).isoformat()}Z"
+        entry["program_name"] = f"nbnumba {metadata.version('nbnumba')}"
+        data = group(entry, "data", "NXdata", signal="data")
+        if first.pedestal:
+            data["data_offset"] = -first.pedestal
+        if first.gain != 1.0:
+            data["data_scaling_factor"] = 1.0 / first.gain
+        pixels = data.create_dataset("data", shape, dtype, chunks=(1, *first.shape), compression=LEVEL, shuffle=True)
+        masks = Masks(least_trusted(first), dtype, first.shape)
+        for number, chunk in enumerate(chunks):
+            pixels.id.write_direct_chunk((number, 0, 0), chunk)
+            masks.add(chunk)
+        source = group(entry, "source", "NXsource")
+        source["name"] = "simulated"
+        sample(entry, exposures)
+        instrument = group(entry, "instrument", "NXinstrument")
+        instrument["name"] = "simulated"
+        beam(instrument, exposures)
+        made = detector(instrument, exposures, dtype)
+        if masks.common is not None:
+            made.create_dataset("pixel_mask", data=masks.common, compression=LEVEL, shuffle=True)
+        instrument["detector/data"] = h5py.SoftLink(DATA)
+        entry["sample/beam"] = h5py.SoftLink("/entry/instrument/beam")
+    if masks.passing:
+        warnings.warn(NbnumbaWarning(f"{masks.passing} {PASSING}"), stacklevel=2)
+    if first.spindle_axis is not None and any(e.wavelength != first.wavelength for e in exposures):
+        warnings.warn(NbnumbaWarning(ONE_WAVELENGTH), stacklevel=2)
+
+
+class Masks:
+    """Where images hold -1 or -2 for what was not measured; where these are trusted, they are numbers like others."""
+
+    def __init__(self, least: float, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
+        self._dtype, self._shape = dtype, shape
+        self._bits = {value: bit for value, bit in MASKED.items() if value < least and dtype.kind == "i"}
+        self._always: NDArray[np.uint32] | None = None
+        self._ever = np.zeros(shape, bool)
+
+    def add(self, chunk: bytes) -> None:
+        """Look at an image."""
+        if not self._bits:
+            return
+        pixels, bits = pixels_of(chunk, self._shape, self._dtype), np.zeros(self._shape, np.uint32)
+        for value, bit in self._bits.items():
+            bits[pixels == value] = bit
+        self._ever |= bits > 0
+        self._always = bits if self._always is None else np.where(bits, self._always, np.uint32(0))
+
+    @property
+    def common(self) -> NDArray[np.uint32] | None:
+        """The bits of pixels that are masked in all images, as the first one has them; None: there are none."""
+        return self._always if self._always is not None and self._always.any() else None
+
+    @property
+    def passing(self) -> int:
+        """How many pixels are masked in some images, but not in all."""
+        return int(np.count_nonzero(self._ever & (self._always == 0))) if self._always is not None else 0
+
+
+def pixels_of(chunk: bytes, shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The image that ``chunk_bytes`` made a chunk of."""
+    planes = np.frombuffer(zlib.decompress(chunk), np.uint8).reshape(dtype.itemsize, -1)
+    return np.ascontiguousarray(planes.T).view(dtype).reshape(shape)
+
+
+def stamp_of(path: Path) -> str:
+    """Of what sweep a file is; empty if it is of none."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as root:
+            return str(root.attrs.get(STAMP, ""))
+    except OSError:
+        return ""
+
+
+def group(parent: h5py.Group, name: str, kind: str, **attributes: str) -> h5py.Group:
+    made = parent.create_group(name)
+    made.attrs["NX_class"] = kind
+    for key, value in attributes.items():
+        made.attrs[key] = value
+    return made
+
+
+def quantity(parent: h5py.Group, name: str, value: Any, unit: str, **attributes: Any) -> None:
+    parent[name] = value
+    parent[name].attrs["units"] = unit
+    for key, given in attributes.items():
+        parent[name].attrs[key] = given
+
+
+def mcstas(vector: Vector) -> NDArray[np.float64]:
+    """A vector of imgCIF's laboratory."""
+    return np.array(vector) * (-1.0, 1.0, -1.0)
+
+
+def sample(entry: h5py.Group, exposures: Sequence[Exposure]) -> None:
+    """The spindle and its angle at the beginning and end of every image."""
+    made = group(entry, "sample", "NXsample")
+    made["name"] = "simulated crystal"
+    axis = exposures[0].spindle_axis
+    if axis is None:
+        made["depends_on"] = "."
+        return
+    made["depends_on"] = "/entry/sample/transformations/omega"
+    axes = group(made, "transformations", "NXtransformations")
+    start = np.array([units.degrees(e.phi_start) for e in exposures])
+    width = np.array([units.degrees(e.oscillation) for e in exposures])
+    quantity(axes, "omega", start, "deg", transformation_type="rotation", vector=mcstas(axis), depends_on=".")
+    quantity(axes, "omega_end", start + width, "deg")
+    quantity(axes, "omega_increment_set", width, "deg")
+
+
+def beam(instrument: h5py.Group, exposures: Sequence[Exposure]) -> None:
+    made, first = group(instrument, "beam", "NXbeam"), exposures[0]
+    if first.wavelength is not None:
+        quantity(made, "incident_wavelength", one_or_each([(e.wavelength or 0.0) * 1e10 for e in exposures]), "angstrom")
+    if first.linear_polarization is not None:
+        along_x, diagonal = first.linear_polarization
+        made["incident_polarization_stokes"] = np.array([1.0, along_x, -diagonal, 0.0])  # McStas's x is imgCIF's -x
+
+
+def one_or_each(values: Sequence[float]) -> Any:
+    """One number where it is the same for all images, else one for each."""
+    return values[0] if len(set(values)) == 1 else np.array(values)
+
+
+def detector(instrument: h5py.Group, exposures: Sequence[Exposure], dtype: np.dtype[Any]) -> h5py.Group:
+    """The detector, and the one module that it has."""
+    made, first = group(instrument, "detector", "NXdetector"), exposures[0]
+    made["description"] = "simulated by nbnumba"
+    made["depends_on"] = "/entry/instrument/detector/module/module_offset"
+    if meets_the_beam(first):
+        fast, slow = first.beam_centre
+        quantity(made, "distance", first.distance, "m")
+        quantity(made, "beam_center_x", fast, "pixel")
+        quantity(made, "beam_center_y", slow, "pixel")
+    quantity(made, "x_pixel_size", first.pixel_size, "m")
+    quantity(made, "y_pixel_size", first.pixel_size, "m")
+    times = [e.exposure_time for e in exposures if e.exposure_time is not None]
+    if len(times) == len(exposures):
+        quantity(made, "count_time", one_or_each(times), "s")
+        if len(set(times)) == 1 or first.exposure_period is not None:
+            quantity(made, "frame_time", first.exposure_period or times[0], "s")
+    quantity(made, "sensor_thickness", first.sensor_thickness or SURFACE, "m")
+    made["sensor_material"] = first.sensor_material or MATERIAL
+    made["underload_value"] = whole(least_trusted(first))
+    if first.trusted_range is not None and math.isfinite(first.trusted_range[1]):
+        made["saturation_value"] = whole(first.trusted_range[1])
+    if dtype.kind in "iu":
+        made["bit_depth_readout"] = made["bit_depth_image"] = 8 * dtype.itemsize
+    module(made, first)
+    return made
+
+
+def module(made: h5py.Group, exposure: Exposure) -> None:
+    """The module that is all of the detector."""
+    module = group(made, "module", "NXdetector_module")
+    module["data_origin"] = np.array([0, 0])
+    module["data_size"] = np.array(exposure.shape)
+    origin = mcstas(exposure.origin)
+    away = float(np.linalg.norm(origin))
+    quantity(module, "module_offset", np.array([away]), "m", transformation_type="translation", vector=origin / away, depends_on=".")
+    for name, axis in (("fast", exposure.fast_axis), ("slow", exposure.slow_axis)):
+        quantity(
+            module, f"{name}_pixel_direction", np.array([exposure.pixel_size]), "m", transformation_type="translation", vector=mcstas(axis),
+            depends_on="/entry/instrument/detector/module/module_offset",
+        )  # fmt: skip
+
+
+def least_trusted(exposure: Exposure) -> float:
+    """The least number that is a measured one, 0 where it is not stated."""
+    least = exposure.trusted_range[0] if exposure.trusted_range else 0.0
+    return least if math.isfinite(least) else 0.0
+
+
+def whole(value: float) -> float | int:
+    """A whole number as such, which readers expect of counts."""
+    return int(value) if value.is_integer() else value
+
+
+def meets_the_beam(exposure: Exposure) -> bool:
+    """Whether the direct beam goes through the detector's plane, behind the crystal."""
+    return float(exposure.normal @ exposure.incident) * float(exposure.normal @ exposure.origin) > STRAIGHT * exposure.close_distance
+
+
+def differing(first: Exposure, other: Exposure) -> str:
+    """What of an image is not as of the first one, though a file states it once for all, in words; empty if nothing is."""
+    first, other = first.imgcif, other.imgcif
+    shared: dict[str, tuple[Any, Any]] = {
+        "pixels": (first.shape, other.shape),
+        "pixel size": (first.pixel_size, other.pixel_size),
+        "distance": (first.close_distance, other.close_distance),
+        "detector's axes": ((first.fast_axis, first.slow_axis), (other.fast_axis, other.slow_axis)),
+        "detector's place": (first.origin, other.origin),
+        "spindle": (first.spindle_axis, other.spindle_axis),
+        "polarization": (first.linear_polarization, other.linear_polarization),
+        "time from image to image": (first.exposure_period, other.exposure_period),
+        "sensor's thickness": (first.sensor_thickness, other.sensor_thickness),
+        "sensor's material": (first.sensor_material, other.sensor_material),
+        "range of trusted counts": (first.trusted_range, other.trusted_range),
+        "pedestal": (first.pedestal, other.pedestal),
+        "gain": (first.gain, other.gain),
+    }
+    stated = {"wavelength": (first.wavelength, other.wavelength), "exposure time": (first.exposure_time, other.exposure_time)}
+    apart = (name for name, (a, b) in shared.items() if not same(a, b))
+    return next(apart, next((name for name, (a, b) in stated.items() if (a is None) != (b is None)), ""))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal but for rounding."""
+    if a is None or b is None or isinstance(a, str):
+        return bool(a == b)
+    return bool(np.allclose(a, b, rtol=EQUAL, atol=EQUAL * 1e-3))
+
+
+def unsaid(exposure: Exposure) -> str:
+    """What DIALS does not read of a file, or reads otherwise than it is meant, in words; empty if nothing."""
+    here = exposure.imgcif
+    material, period = here.sensor_material, here.exposure_period
+    hasty = here.exposure_time is not None and period is not None and not same(period, here.exposure_time)
+    clauses = {
+        f"polarization {DIALS_POLARIZATION} along x rather than {polarized(here)}": not is_dials_polarization(here),
+        f"exposure time {period} s rather than {here.exposure_time} s": hasty,
+        "no pedestal, and a gain of 1": here.pedestal or here.gain != 1.0,
+        "its detector behind the crystal": here.origin[2] > 0.0 and abs(here.normal[2]) > UPSTREAM,
+    }
+    taken = [clause for clause, applies in clauses.items() if applies]
+    unread = f"is not opened by DIALS, which knows no sensor of {material}" if material not in (None, *DIALS_SENSORS) else ""
+    guessed = f"states a sensor of {MATERIAL}, for it is not known what it is made of" if here.sensor_thickness and not material else ""
+    return "; it ".join(filter(None, (guessed, unread, f"is taken by DIALS to have {', '.join(taken)}" if taken else "")))
+
+
+def is_dials_polarization(here: Exposure) -> bool:
+    """Whether the beam is polarised as DIALS takes it to be where it reads nothing of it."""
+    return here.linear_polarization is None or same(here.linear_polarization, (2.0 * DIALS_POLARIZATION - 1.0, 0.0))
+
+
+def polarized(here: Exposure) -> str:
+    """The part of the intensity that is polarised along an axis, and its angle to x."""
+    along_x, diagonal = here.linear_polarization or (0.0, 0.0)
+    angle = math.degrees(math.atan2(diagonal, along_x) / 2.0)
+    return f"{(1.0 + math.hypot(along_x, diagonal)) / 2.0:.6g}{f' at {angle:.6g} deg to it' if abs(angle) > 1e-6 else ''}"

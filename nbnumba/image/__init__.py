@@ -1,0 +1,1 @@
+"""Images that were rendered, what they amount to, and how they are drawn."""

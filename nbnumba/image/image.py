@@ -1,0 +1,119 @@
+"""A rendered image: photons, and where they come from."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.experiment.quirks import NAMES
+from nbnumba.image.statistics import Statistics, statistics_of
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.stages.stage import Stage
+
+# So few that what is worked out stays in a core's cache, and that malloc does not ask the system for memory each time.
+PIXELS_PER_BLOCK = 1 << 15
+
+
+class Block(NamedTuple):
+    """Some rows of an image as they are written; rows: which, region: where the region of interest is in them.
+
+    mask: which pixels of these rows it leaves in, None for all.
+    """
+
+    rows: slice
+    photons: NDArray[np.float32]
+    region: tuple[slice, slice]
+    mask: NDArray[np.bool_] | None = None
+
+    def image(self, values: NDArray[Any], dtype: type[Any], mark: int = 0) -> NDArray[Any]:
+        """The rows with ``values`` in the region of interest, fractions dropped, and ``mark`` elsewhere.
+
+        A mark other than 0 stands in pixels that a mask leaves out, too.
+        """
+        rows = np.full(self.photons.shape, mark, dtype)
+        rows[self.region] = values
+        if mark and self.mask is not None:
+            rows[~self.mask] = mark
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """pixels: photons, float64, [slow, fast]; experiment and provenance: what they were computed from, and with what.
+
+    Works as a NumPy array wherever one is expected: ``np.log(image)``, ``np.asarray(image)``.
+    """
+
+    pixels: NDArray[np.float64]
+    experiment: Experiment
+    provenance: Mapping[str, Any]
+    terms_outside: int = 0  # terms that the structure factor stage had no data for
+
+    def __repr__(self) -> str:
+        slow, fast = self.shape
+        return f"<Image {slow} x {fast} [slow, fast], preset {self.provenance.get('preset')}, {self.pixels.sum():.6g} photons>"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.pixels, dtype=dtype, copy=copy)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(slow, fast)"""
+        slow, fast = self.pixels.shape
+        return slow, fast
+
+    @property
+    def float32(self) -> NDArray[np.float32]:
+        """The pixels as they are written to files."""
+        return self.pixels.astype(np.float32)
+
+    @property
+    def roi(self) -> tuple[slice, slice]:
+        """The rendered region, for indexing."""
+        first_fast, last_fast, first_slow, last_slow = self.experiment.roi
+        return slice(first_slow, last_slow + 1), slice(first_fast, last_fast + 1)
+
+    def blocks(self) -> Iterator[Block]:
+        """The image a few rows at a time, as all that comes of it is worked out: nothing else is as large as the pixels."""
+        (slow, fast), mask = self.roi, self.experiment.sampling.mask
+        rows = max(1, PIXELS_PER_BLOCK // self.shape[1])
+        for first in range(0, self.shape[0], rows):
+            photons = self.pixels[first : first + rows].astype(np.float32)
+            begin, end = (min(max(edge - first, 0), len(photons)) for edge in (slow.start, slow.stop))
+            here = slice(first, first + len(photons))
+            yield Block(here, photons, (slice(begin, end), fast), None if mask is None else mask[here])
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Sum, maximum and moments (FMT-8)."""
+        return statistics_of(self)
+
+
+def not_rendered(experiment: Experiment) -> int:
+    """How many pixels are outside the region of interest or the mask."""
+    first_fast, last_fast, first_slow, last_slow = experiment.roi
+    slow, fast = experiment.detector.shape
+    if (mask := experiment.sampling.mask) is None:
+        return slow * fast - (last_fast - first_fast + 1) * (last_slow - first_slow + 1)
+    return slow * fast - int(np.count_nonzero(mask[first_slow : last_slow + 1, first_fast : last_fast + 1]))
+
+
+def provenance(experiment: Experiment, chosen: Mapping[str, Stage]) -> dict[str, Any]:
+    """Preset, stages and versions, for every output."""
+    return {
+        "program": f"nbnumba {metadata.version('nbnumba')}",
+        "preset": experiment.model.preset,
+        "stages": {kind: stage.name for kind, stage in chosen.items()},
+        "quirks": {name: name in experiment.quirks for name in NAMES},
+        "quirks_met": experiment.quirks_met,
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in ("numba", "numpy")}},
+    }

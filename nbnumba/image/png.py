@@ -1,0 +1,69 @@
+"""Pictures of images as PNG files, or in a window; matplotlib comes with the extra ``plot``."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from nbnumba.errors import NotAvailableError
+from nbnumba.geometry.of_experiment import exposure_of
+from nbnumba.image.drawing import Picture, draw, geometry_line
+
+if TYPE_CHECKING:
+    from nbnumba.image.image import Image
+
+DOTS_PER_INCH = 150
+
+
+def png_bytes(image: Image) -> bytes:
+    """A PNG file of a rendered image (FMT-9). Raises NotAvailableError."""
+    exposure = exposure_of(image.experiment)
+    return png_of(Picture(pixels=image.pixels, exposure=exposure, title=geometry_line(exposure)), "--png")[0]
+
+
+def png_of(picture: Picture, asked: str) -> tuple[bytes, int]:
+    """A PNG file, and how many labels are in it; asked: by which option, for messages. Raises NotAvailableError."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise without_matplotlib(asked) from None
+    figure = Figure(dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    buffer = BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a title in letters that the font lacks
+        drawn = draw(figure, picture)
+        figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.08)
+    return buffer.getvalue(), drawn
+
+
+def without_matplotlib(asked: str) -> NotAvailableError:
+    return NotAvailableError(f"{asked}: needs matplotlib; install it with: pip install 'nbnumba[plot]'")
+
+
+def windows() -> Any:
+    """matplotlib's pyplot, if it can open windows. Raises NotAvailableError."""
+    try:
+        import matplotlib
+        from matplotlib.backends import BackendFilter, backend_registry
+    except ImportError:
+        raise without_matplotlib("--show") from None
+    try:
+        from matplotlib import pyplot
+
+        pyplot.switch_backend(matplotlib.rcParams["backend"])
+        backend = matplotlib.get_backend().lower()
+    except ImportError:  # the backend that the user chose, without its toolkit or without a display
+        backend = ""
+    if backend not in {name.lower() for name in backend_registry.list_builtin(BackendFilter.INTERACTIVE)}:
+        raise NotAvailableError("--show: matplotlib finds no display, or no toolkit for windows; leave --show out, which writes a PNG file")
+    return pyplot
+
+
+def show(picture: Picture, pyplot: Any) -> int:
+    """Show the picture in a window until it is closed; returns how many labels are in it."""
+    drawn = draw(pyplot.figure(layout="constrained"), picture)
+    pyplot.show()
+    return drawn

@@ -1,0 +1,188 @@
+"""What was decided and what came out, for ``--json`` and ``nbnumba explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbnumba import memory, units
+from nbnumba.geometry.beam_centre import centres
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.image.image import Image
+
+
+def image_summary(image: Image) -> dict[str, Any]:
+    """Everything about a rendered image but its pixels."""
+    outside = {"terms_outside_table": image.terms_outside}
+    return {**description(image.experiment, image.provenance), "statistics": asdict(image.statistics), **outside}
+
+
+def description(experiment: Experiment, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What the program decided before rendering: provenance, geometry, crystal, structure factors, sampling, warnings."""
+    return {
+        **provenance,
+        "geometry": geometry(experiment),
+        "crystal": crystal(experiment),
+        "structure_factors": structure_factors(experiment),
+        "beam": beam(experiment),
+        "sources": sources(experiment),
+        "sampling": sampling(experiment),
+        "estimate": estimate(experiment),
+        "warnings": [*experiment.warnings, *experiment.quirk_notes],
+    }
+
+
+def geometry(experiment: Experiment) -> dict[str, Any]:
+    detector, frame, centre = experiment.detector, experiment.frame, centres(experiment)
+    slow, fast = detector.shape
+    return {
+        "convention": detector.convention,
+        "pivot": frame.pivot,
+        "pixels_fast_slow": (fast, slow),
+        "pixel_size_mm": detector.pixel_size * 1e3,
+        "distance_mm": frame.distance * 1e3,
+        "close_distance_mm": frame.close_distance * 1e3,
+        "pix0_mm": vector(frame.pix0 * 1e3),
+        "fast_axis": vector(frame.fast_axis),
+        "slow_axis": vector(frame.slow_axis),
+        "normal": vector(frame.normal),
+        "incident": vector(frame.incident),
+        "polarization_axis": vector(frame.polarization_axis),
+        "spindle_axis": vector(frame.spindle_axis),
+        "beam_center_mm": centre["beam_center"],
+        "xds_orgx_orgy_pixel": centre["xds"],
+        "dials_origin_mm": centre["dials_origin"],
+        "mosflm_center_mm": centre["mosflm"],
+        "adxv_center_mm": centre["adxv"],
+        "denzo_center_mm": centre["denzo"],
+    }
+
+
+def crystal(experiment: Experiment) -> dict[str, Any]:
+    unit_cell = experiment.unit_cell
+    lengths, angles = unit_cell.lengths_and_angles[:3], unit_cell.lengths_and_angles[3:]
+    return {
+        "cell_A_deg": (*(v * 1e10 for v in lengths), *(units.degrees(v) for v in angles)),
+        "volume_A3": unit_cell.volume * 1e30,
+        "a_A": vector(unit_cell.direct[0] * 1e10),
+        "b_A": vector(unit_cell.direct[1] * 1e10),
+        "c_A": vector(unit_cell.direct[2] * 1e10),
+        "misset_deg": tuple(units.degrees(v) for v in unit_cell.misset),
+        "cells": experiment.cells,
+        "size_um": tuple(n * v * 1e6 for n, v in zip(experiment.cells, lengths, strict=True)),
+        "mosaic_spread_deg": units.degrees(experiment.mosaic[0]),
+        "mosaic_domains": experiment.mosaic[1],
+    }
+
+
+def structure_factors(experiment: Experiment) -> dict[str, Any]:
+    """What the amplitudes are, and the name of their file without its folder; what the file does not say is left out."""
+    factors = experiment.structure_factors
+    stated: dict[str, Any] = {"listed": 0 if factors.hkl is None else len(factors.hkl), "default_F": factors.default_F}
+    if factors.path is not None:
+        stated |= {"file": Path(factors.path).name, "kind": factors.kind}
+    if (found := factors.reflections) is not None:
+        lengths, angles = found.cell[:3], found.cell[3:]
+        stated |= {
+            "meaning": found.meaning,
+            "space_group": found.space_group,
+            "file_cell_A_deg": (*(v * 1e10 for v in lengths), *(units.degrees(v) for v in angles)),
+            "unique_reflections": found.unique,
+            "reflections_in_P1": found.in_p1,
+            "d_max_A": found.d_max * 1e10,
+            "d_min_A": found.d_min * 1e10,
+            "completeness": found.completeness,
+            "F000_electrons": "not in the file" if found.F000 is None else found.F000,
+            "image_d_min_A": max(experiment.finest_d, experiment.sampling.dmin) * 1e10,
+            "information": experiment.information,
+        }
+        stated |= {} if found.column is None else {"column": found.column}
+    return stated
+
+
+def beam(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "wavelength_A": experiment.beam.wavelength * 1e10,
+        "fluence_photons_per_m2": experiment.beam.photons_per_area,
+        "polarization_fraction": experiment.beam.polarization_fraction,
+    }
+
+
+SHOWN_SOURCES = 10
+
+
+def sources(experiment: Experiment) -> dict[str, Any]:
+    """How many, and the first of them: direction and wavelength in A."""
+    found, grid = experiment.source_list, experiment.sources
+    first = [(*map(float, i), float(w) * 1e10) for i, w in zip(found.incident, found.wavelength, strict=True)][:SHOWN_SOURCES]
+    return {
+        "sources": len(found.wavelength),
+        "horizontal_mrad_steps": (grid.horizontal.span * 1e3, grid.horizontal.steps),
+        "vertical_mrad_steps": (grid.vertical.span * 1e3, grid.vertical.steps),
+        "dispersion_percent_steps": (grid.spectrum.span * 1e2, grid.spectrum.steps),
+        **{f"source_{n}_incident_wavelength_A": source for n, source in enumerate(first, 1)},
+    }
+
+
+SAMPLES_PER_SECOND = 3e8  # of one thread with AVX-512 or AVX2, for a rough estimate
+
+
+def estimate(experiment: Experiment) -> dict[str, Any]:
+    """Roughly what a run takes."""
+    samples = rendered_samples(experiment)
+    return {
+        "samples": samples,
+        "seconds_on_one_core": samples / SAMPLES_PER_SECOND,
+        "memory_MB": sum(memory.needed(experiment).values()) / 1e6,
+    }
+
+
+def rendered_samples(experiment: Experiment) -> int:
+    first_fast, last_fast, first_slow, last_slow = experiment.roi
+    return experiment.steps * experiment.layers[0] * (last_fast - first_fast + 1) * (last_slow - first_slow + 1)
+
+
+def sampling(experiment: Experiment) -> dict[str, Any]:
+    sweep = experiment.goniometer.sweep
+    return {
+        "phi_start_deg": units.degrees(experiment.goniometer.phi_start),
+        "oscillation_deg": units.degrees(sweep.oscillation),
+        "phi_step_deg": units.degrees(sweep.step),
+        "phi_steps": sweep.steps,
+        "oversample": experiment.oversample,
+        "oversample_recommended": experiment.recommended_oversample,
+        "oversample_because": "it was given" if experiment.sampling.oversample else "3 x crystal / (wavelength x distance / pixel)",
+        "sensor_layers": experiment.layers[0],
+        "sensor_layer_um": experiment.layers[1] * 1e6,
+        "interpolated": experiment.interpolated,
+        "steps": experiment.steps,
+        "dtype": experiment.sampling.dtype,
+        "negligible": experiment.sampling.negligible,
+        "roi_fast_fast_slow_slow": experiment.roi,
+    }
+
+
+def vector(values: Any) -> tuple[float, ...]:
+    return tuple(float(v) for v in values)
+
+
+def as_text(summary: Mapping[str, Any], indent: str = "") -> str:
+    """A nested mapping as aligned lines, for people."""
+    lines = []
+    for name, value in summary.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{name}", as_text(value, indent + "  ")]
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], str):
+            lines += [f"{indent}{name}", *(f"{indent}  {line}" for line in value)]
+        else:
+            shown = " ".join(number(v) for v in value) if isinstance(value, list | tuple) else number(value)
+            lines.append(f"{indent}{name:<{max(1, 34 - len(indent))}} {shown or '-'}")
+    return "\n".join(lines)
+
+
+def number(value: Any) -> str:
+    return f"{value:.9g}" if isinstance(value, float) else str(value)

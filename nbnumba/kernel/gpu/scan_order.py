@@ -1,0 +1,42 @@
+"""scan_order.py on the GPU: every thread looks at one pixel.
+
+What is looked for is numbered in scan order, pixel * (samples or terms of a pixel) + its number there: the least number is the first.
+"""
+
+from numba import cuda
+
+from nbnumba.kernel.gpu.render import place
+from nbnumba.kernel.scan_order import first_in_pixel, latch_in_pixel, outside_in_pixel, samples_of
+
+
+def find_first_sample(gp, sampling, region, listed, fast_pixels, found):
+    """Set ``found``[0] to the number of the first sample that is not cut; leave it alone if all are."""
+    number = region.begin + cuda.grid(1)
+    if number < region.end:
+        slow, fast = place(region, listed, fast_pixels, number)
+        first = (slow * fast_pixels + fast) * samples_of(sampling)
+        if first < found[0]:
+            sample = first_in_pixel(gp, sampling, slow, fast)
+            if sample >= 0:
+                cuda.atomic.min(found, 0, first + sample)
+
+
+def find_latch(gp, lp, fp, sampling, region, listed, fast_pixels, found):
+    """Set ``found``[0] to the number of the first term at which the latch falls; leave it alone if there is none."""
+    number = region.begin + cuda.grid(1)
+    if number < region.end:
+        slow, fast = place(region, listed, fast_pixels, number)
+        pixel = slow * fast_pixels + fast
+        first = pixel * samples_of(sampling) * sampling.orientations.shape[1]
+        if first < found[0]:
+            term = latch_in_pixel(gp, lp, fp, sampling, slow, fast, pixel)
+            if term >= 0:
+                cuda.atomic.min(found, 0, first + term)
+
+
+def count_outside(gp, fp, sampling, region, listed, fast_pixels, count):
+    """Add to ``count``[0] the number of terms for which outside() is 1."""
+    number = region.begin + cuda.grid(1)
+    if number < region.end:
+        slow, fast = place(region, listed, fast_pixels, number)
+        cuda.atomic.add(count, 0, outside_in_pixel(gp, fp, sampling, slow, fast))

@@ -1,0 +1,194 @@
+"""Experiments as TOML files: one table per part, SI units, only what differs from the defaults (EXP-11)."""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+import tomllib
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nbnumba.amplitudes.files import read_amplitudes
+from nbnumba.errors import InputFileError, NbnumbaError, ParameterError
+from nbnumba.experiment.crystal import Crystal
+from nbnumba.experiment.detector import Detector
+from nbnumba.experiment.experiment import PARTS, Experiment
+from nbnumba.experiment.part import Part, shown
+from nbnumba.experiment.structure_factors import SOURCE, StructureFactors
+from nbnumba.files.text import read_text, require_regular
+from nbnumba.files.whole import check_writable, write_all
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba run --config FILE` renders it.\n\n"
+
+
+# Structure factors last: the other parts say to what resolution a model is worked out.
+IN_ORDER = dict(sorted(PARTS.items(), key=lambda named: named[1] is StructureFactors))
+ARRAYS = ("hkl", "F", "path", "reflections", "mask", "positions", "weights", "wavelengths")
+
+
+def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
+    """The experiment as TOML; a structure factor file is named relative to ``folder``."""
+    import tomli_w
+
+    tables = {section: changed(getattr(experiment, section)) for section in PARTS}
+    factors, mask = experiment.structure_factors, experiment.sampling.mask
+    if factors.path is not None:
+        tables["structure_factors"]["path"] = text_of(os.path.relpath(factors.path, folder))
+    elif factors.hkl is not None and factors.F is not None:
+        tables["structure_factors"] |= {"hkl": factors.hkl.tolist(), "F": factors.F.tolist()}
+    sources = experiment.sources
+    if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
+        tables["sources"] |= {name: getattr(sources, name).tolist() for name in ("positions", "weights", "wavelengths")}
+    if mask is not None:
+        packed = base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode("ascii")
+        tables["sampling"]["mask"] = {"shape": list(mask.shape), "packed": packed}
+    return HEADING + tomli_w.dumps({section: table for section, table in tables.items() if table})
+
+
+def text_of(path: str) -> str:
+    """A file's name as TOML holds it. Raises ParameterError for one with bytes that are no text."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ParameterError("structure_factors.path", f"{path!r} cannot be saved, since it is not UTF-8 text; rename the file") from None
+    return path
+
+
+def changed(part: Part) -> dict[str, Any]:
+    """The fields of a part that differ from their defaults, as TOML has them; arrays and files are left to the caller."""
+    values = {f.name: (getattr(part, f.name), f.default) for f in fields(part) if f.name not in ARRAYS}
+    return {name: plain(value) for name, (value, default) in values.items() if value not in (None, default, {})}
+
+
+def plain(value: Any) -> Any:
+    """Mappings and tuples as what TOML has."""
+    if isinstance(value, Mapping):
+        return {name: plain(v) for name, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def save_experiment(experiment: Experiment, path: str | Path) -> None:
+    """Write an experiment to a TOML file, whole or not at all. Raises OutputFileError.
+
+    Raises ParameterError for numbers of cells that are not whole, which a gradient allows for and a crystal's description does not.
+    """
+    path = Path(path)
+    if experiment.cells != replace(experiment).cells:
+        raise ParameterError(
+            "crystal.cells", f"{' x '.join(f'{n:g}' for n in experiment.cells)} cannot be saved; give whole numbers of cells"
+        )
+    check_writable([path])
+    write_all({path: toml_text(experiment, path.parent).encode("utf-8")})
+
+
+def load_experiment(path: str | Path) -> Experiment:
+    """Read an experiment from a TOML file. Raises InputFileError naming the file, the table and the value."""
+    path = Path(path)
+    try:
+        tables = tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise InputFileError(path, f"is not TOML: {error}") from None
+    if unknown := sorted(set(tables) - set(PARTS)):
+        raise InputFileError(path, f"unknown table [{unknown[0]}]; there are {', '.join(PARTS)}")
+    parts: dict[str, Part] = {}
+    for section, part in IN_ORDER.items():
+        table = tables.get(section, {})
+        if not isinstance(table, dict):
+            raise InputFileError(path, f"{section} = {shown(table)} must be a table, [{section}]")
+        known = [f.name for f in fields(part)]
+        if strange := sorted(set(table) - set(known)):
+            raise InputFileError(path, f"[{section}] has no {strange[0]!r}; it has {', '.join(known)}")
+        if part is StructureFactors and table.get("kind") == "model" and "path" in table and "model_resolution" not in table:
+            table = table | {"model_resolution": model_resolution(path, parts)}
+        parts[section] = part_from_table(path, section, part, table, parts)
+    crystal, factors = parts["crystal"], parts["structure_factors"]
+    if isinstance(crystal, Crystal) and isinstance(factors, StructureFactors) and factors.reflections is not None:
+        if crystal.cell is None and crystal.a_matrix is None:
+            parts["crystal"] = replace(crystal, cell=factors.reflections.cell)
+    try:
+        return Experiment(**parts)  # type: ignore[arg-type]
+    except NbnumbaError as error:
+        raise InputFileError(path, str(error)) from None
+
+
+def model_resolution(path: Path, parts: dict[str, Part]) -> float:
+    """To which a model is worked out where the file does not say, in m: dmin, else what the detector's corners see (SF-10)."""
+    try:
+        here = Experiment(**parts, structure_factors=StructureFactors(default_F=1.0))  # type: ignore[arg-type]
+        return here.sampling.dmin or here.finest_d
+    except NbnumbaError as error:
+        raise InputFileError(path, str(error)) from None
+
+
+def part_from_table(path: Path, section: str, part: type[Part], table: dict[str, Any], before: Mapping[str, Part]) -> Part:
+    """A part as its table has it; before: the parts that stand before it."""
+    arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    try:
+        if section == "sampling" and "mask" in table:
+            detector = before["detector"]
+            assert isinstance(detector, Detector)
+            arguments["mask"] = unpacked(table["mask"], detector.shape)
+        if section == "structure_factors" and "path" in table:
+            if not isinstance(table["path"], str) or not table["path"]:
+                raise ParameterError("structure_factors.path", f"{table['path']!r} is not a file name")
+            source = require_regular(path.parent / table["path"])
+            given = {name: value for name, value in arguments.items() if name in SOURCE}
+            checked = part(**(given | {"path": source, "default_F": 1.0}))
+            arguments |= {"path": source, **read_amplitudes(**{name: getattr(checked, name) for name in SOURCE})}
+        elif section == "sources":
+            for name in ("positions", "weights", "wavelengths"):
+                if name in table:
+                    arguments[name] = numbers(section, name, table[name])
+        elif section == "structure_factors" and "hkl" in table:
+            arguments["hkl"] = rectangular(section, "hkl", table["hkl"])
+            arguments["F"] = None if "F" not in table else numbers(section, "F", table["F"])
+        return part(**arguments)
+    except InputFileError:
+        raise
+    except ParameterError as error:
+        raise InputFileError(path, f"{error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputFileError(path, f"[{section}]: {error}") from None
+
+
+def rectangular(section: str, name: str, values: Any) -> NDArray[Any]:
+    """A list of numbers, or of lists of one length, as an array."""
+    try:
+        return np.array(values)
+    except ValueError:
+        raise ParameterError(f"{section}.{name}", "its rows must all have the same length") from None
+
+
+def numbers(section: str, name: str, values: Any) -> NDArray[np.float64]:
+    """A list of numbers, or of lists of them, as an array of floating point numbers."""
+    try:
+        return rectangular(section, name, values).astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ParameterError(f"{section}.{name}", f"holds something that is no number, or too large for one: {error}") from None
+
+
+def unpacked(table: Any, image: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask array of a configuration, of which no more is unpacked than the image (slow, fast) has pixels."""
+    try:
+        shape = tuple(int(n) for n in table["shape"])
+        if len(shape) != 2 or min(shape) < 1:
+            raise ValueError
+        if shape != image:
+            raise ParameterError("sampling.mask", f"has shape {shape}, the image (slow, fast) {image}")
+        size = -(-math.prod(image) // 8)
+        packed = base64.b64decode(table["packed"], validate=True)
+        bits = np.frombuffer(zlib.decompressobj().decompress(packed, size + 1), np.uint8)
+        if len(bits) != size:
+            raise ValueError
+        return np.unpackbits(bits, count=math.prod(image)).reshape(image).view(bool)
+    except (KeyError, TypeError, ValueError, OverflowError, zlib.error):
+        raise ParameterError("sampling.mask", "is damaged; save the experiment again") from None

@@ -1,0 +1,1 @@
+"""What a stage has to pass, ours or a stranger's."""

@@ -1,0 +1,261 @@
+"""The test suite that every stage has to pass, ours and a stranger's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from nbnumba.errors import NbnumbaError
+from nbnumba.stages import registry
+from nbnumba.stages.stage import ARGUMENTS, DIFFERENTIATED, RESULTS, Stage
+
+TRIALS = 50
+STEP = 1e-4  # of differences, relative
+
+
+def run_suite(stage: Stage) -> Iterator[tuple[str, str | None]]:
+    """(name of the check, what is wrong; empty: nothing is, None: the stage has nothing to check) for every check, in order."""
+    for name, check in CHECKS.items():
+        try:
+            yield name, check(stage)
+        except NbnumbaError as error:
+            yield name, str(error)
+        except Exception as error:
+            yield name, f"{type(error).__name__}: {error}"
+
+
+def contract(stage: Stage) -> str:
+    return stage.problem()
+
+
+def parameter_table(stage: Stage) -> str | None:
+    """Every parameter has a help line, a unit or none, and a default within its limits."""
+    if not stage.parameters:
+        return None
+    for parameter in stage.parameters:
+        if not parameter.help:
+            return f"parameter {parameter.name!r} has no help"
+        if isinstance(parameter.default, float) and (problem := parameter.limits.problem(parameter.default)):
+            return f"default of {parameter.name!r}: {problem}"
+    return ""
+
+
+def worked_values(stage: Stage) -> str:
+    """The plain Python function gives the worked values."""
+    if not stage.worked_values:
+        return "has no worked values; give at least one, worked out by hand"
+    for worked in stage.worked_values:
+        found = stage.function(worked.parameters, *worked.arguments)
+        found = abs(found) if stage.kind == "lattice_shape" else found  # its sign is left open
+        if not close(found, worked.result, worked.tolerance):
+            return f"{worked.arguments} gives {found}, not {worked.result}"
+    return ""
+
+
+def compiled(stage: Stage) -> str:
+    """The compiled function equals the plain Python one, at the worked values and around them."""
+    from nbnumba.kernel.cpu.device import device_function
+
+    function, random = device_function(stage.function), np.random.default_rng(0)
+    for worked in stage.worked_values:
+        for trial in range(TRIALS):
+            arguments = worked.arguments if trial == 0 else nudged(worked.arguments, random)
+            expected, found = stage.function(worked.parameters, *arguments), function(worked.parameters, *arguments)
+            if not close(found, expected, 1e-9):
+                return f"{arguments} gives {found} compiled and {expected} in Python"
+            if not np.isfinite(expected).all():
+                return f"{arguments} gives {expected}"
+    return ""
+
+
+def compiled_for_the_gpu(stage: Stage) -> str | None:
+    """The function compiles for NVIDIA GPUs, as far as that can be told here; rotation runs on the host."""
+    if stage.kind == "rotation" or not stage.worked_values or find_spec("numba_cuda") is None:
+        return None
+    from nbnumba.kernel.gpu.device import why_not_compiled
+
+    return why_not_compiled(stage.function, stage.worked_values[0].parameters)
+
+
+def nudged(arguments: tuple[float, ...], random: np.random.Generator) -> tuple[float, ...]:
+    """Nearby arguments; whole numbers, which may be indices, stay."""
+    return tuple(a if float(a).is_integer() else float(a) * (1.0 + 0.01 * random.normal()) for a in arguments)
+
+
+def ceiling(stage: Stage) -> str | None:
+    """No |F_latt| is above the ceiling of smaller offsets, and the ceiling does not rise with them."""
+    if stage.ceiling is None:
+        return None
+    random = np.random.default_rng(0)
+    for worked in stage.worked_values:
+        p = worked.parameters
+        for trial in range(TRIALS):
+            offsets = random.uniform(-0.5, 0.5, 3) * (random.choice([1.0, 0.1, 0.01]) if trial else 0.0)
+            least = np.abs(offsets) * random.random(3)
+            found, most = abs(float(stage.function(p, *offsets))), stage.ceiling(p, *least)
+            if found > most * (1.0 + 1e-9):
+                return f"offsets {offsets} give {found}, above the ceiling {most} of {least}"
+            if stage.ceiling(p, *np.abs(offsets)) > most * (1.0 + 1e-9):
+                return f"the ceiling of {np.abs(offsets)} is above that of {least}"
+    return ""
+
+
+def place(stage: Stage) -> str | None:
+    """The point that a trace shows lies on the ray that the function gives."""
+    if stage.place is None:
+        return None
+    for worked in stage.worked_values:
+        x, y, z = stage.place(worked.parameters, *worked.arguments)
+        distance = math.hypot(x, y, z)
+        found, ray = (x / distance, y / distance, z / distance), stage.function(worked.parameters, *worked.arguments)[:3]
+        if not close(found, ray, 1e-12):
+            return f"{worked.arguments} lies in the direction {found}, the ray goes to {ray}"
+    return ""
+
+
+def sign(stage: Stage) -> str | None:
+    """1 or -1."""
+    if stage.sign is None:
+        return None
+    random = np.random.default_rng(0)
+    found = {float(stage.sign(worked.parameters, *random.uniform(-9.0, 9.0, 3))) for worked in stage.worked_values for _ in range(TRIALS)}
+    return "" if found <= {1.0, -1.0} else f"gives {sorted(found)}, not 1 and -1 alone"
+
+
+def derivative(stage: Stage) -> str | None:
+    """The derivative is what differences say, in Python and compiled, and finite at the worked values themselves."""
+    if stage.derivative is None:
+        return None
+    from nbnumba.kernel.cpu.device import device_function
+
+    compiled, random = device_function(stage.derivative), np.random.default_rng(0)
+    names = (*DIFFERENTIATED[stage.kind], *stage.varied)
+    for worked in stage.worked_values:
+        for trial in range(TRIALS):
+            arguments = worked.arguments if trial == 0 else varied_a_little(stage, worked.arguments, random)
+            if not np.isfinite(arguments).all():
+                break
+            weights = tuple(random.normal(size=RESULTS.get(stage.kind, 0)))
+            found = np.array(stage.derivative(worked.parameters, *arguments, *weights), float)
+            value, slopes = (0.0, found) if weights else (found[0], found[1:])
+            if len(slopes) != len(names):
+                return f"returns {len(slopes)} derivatives, not one for each of {names}"
+            if not np.isfinite(found).all():
+                return f"{arguments} gives {found}"
+            if not close(compiled(worked.parameters, *arguments, *weights), found, 1e-9):
+                return f"{arguments} gives something else compiled"
+            if stage.kind == "lattice_shape":  # its sign is open: that of its square
+                value, slopes = value * value, 2.0 * value * slopes
+            if not weights and not close(value, summed(stage, worked.parameters, arguments, weights), 1e-8):
+                return f"{arguments} gives the value {found[0]}, the function {stage.function(worked.parameters, *arguments)}"
+            if trial and (problem := unlike_differences(stage, worked.parameters, arguments, weights, slopes)):
+                return problem
+    return ""
+
+
+def spread(stage: Stage) -> str | None:
+    """What is spread over the table is what the result changes with, by differences, which are exact: it is linear in it."""
+    if stage.spread is None:
+        return None
+    random = np.random.default_rng(0)
+    for worked in stage.worked_values:
+        if not np.isfinite(worked.arguments).all():
+            continue
+        table = getattr(worked.parameters, stage.table, None)
+        if table is None:
+            return f"prepare() returns no {stage.table}, which spread adds to"
+        into = np.zeros(table.shape)
+        stage.spread(worked.parameters, *worked.arguments, 2.0, into)
+        change = random.normal(size=table.shape)
+        changed = worked.parameters._replace(**{stage.table: table + change})
+        expected = stage.function(changed, *worked.arguments) - stage.function(worked.parameters, *worked.arguments)
+        if not close(float((into * change).sum()) / 2.0, expected, 1e-9):
+            return f"{worked.arguments} spreads {(into * change).sum() / 2.0} of a change of the table, the function changes by {expected}"
+    return ""
+
+
+def varied_a_little(stage: Stage, arguments: tuple[float, ...], random: np.random.Generator) -> tuple[float, ...]:
+    """Nearby arguments; those that it is not differentiated by, which may be indices, stay."""
+    by = DIFFERENTIATED[stage.kind]
+    return tuple(a + 0.01 * random.normal() if name in by else a for name, a in zip(ARGUMENTS[stage.kind][1:], arguments, strict=True))
+
+
+def summed(stage: Stage, p: Any, arguments: tuple[float, ...], weights: tuple[float, ...]) -> float:
+    """The weighted sum of a function's results; of the one result of a lattice shape, the square."""
+    results = np.atleast_1d(np.asarray(stage.function(p, *arguments), float))
+    return float(results @ weights if weights else results[0] ** (2 if stage.kind == "lattice_shape" else 1))
+
+
+def unlike_differences(stage: Stage, p: Any, arguments: tuple[float, ...], weights: tuple[float, ...], slopes: Any) -> str:
+    """Where derivatives are off, by differences of fourth order."""
+    here = dict(zip(ARGUMENTS[stage.kind][1:], arguments, strict=True))
+
+    def moved(name: str, by: float) -> float:
+        if name in here:
+            return summed(stage, p, tuple({**here, name: here[name] + by}.values()), weights)
+        return summed(stage, p._replace(**{name: getattr(p, name) + by}), arguments, weights)
+
+    for name, value in zip((*DIFFERENTIATED[stage.kind], *stage.varied), slopes, strict=True):
+        step = STEP * max(abs(here[name] if name in here else getattr(p, name)), 1.0)
+        near, far = moved(name, step) - moved(name, -step), moved(name, 2.0 * step) - moved(name, -2.0 * step)
+        expected, rough = (8.0 * near - far) / (12.0 * step), near / (2.0 * step)
+        size, curved = max(abs(expected), abs(moved(name, 0.0))), abs(expected - rough)
+        if curved < 0.001 * size and not abs(value - expected) <= 1e-6 * size + 0.01 * curved:  # else there is a jump or a kink
+            return f"{arguments} gives {value} by {name}, differences {expected}"
+    return ""
+
+
+def image(stage: Stage) -> str:
+    """A small image with this stage in place is finite, not negative, and the same on one thread as on all."""
+    from nbnumba.kernel.cpu.device import Cpu
+    from nbnumba.simulation.scene import render
+    from nbnumba.simulation.simulator import choose_stages, prepare
+
+    experiment = small_experiment()
+    chosen = {**choose_stages(experiment, registry.installed()), stage.kind: stage}
+    parameters = prepare(chosen, experiment)
+    pixels = render(experiment, chosen, parameters, Cpu())
+    if not np.isfinite(pixels).all():
+        return f"{np.count_nonzero(~np.isfinite(pixels))} pixels of a small image are not finite"
+    if pixels.min() < 0.0:
+        return f"a small image has a pixel of {pixels.min():g} photons"
+    return "" if np.array_equal(pixels, render(experiment, chosen, parameters, Cpu(1))) else "an image depends on the number of threads"
+
+
+def small_experiment() -> Any:
+    """16 x 16 pixels of a small crystal, turned a little, with a table of reflections that does not reach to the corners."""
+    from nbnumba.experiment.structure_factors import StructureFactors
+    from nbnumba.options.experiment import experiment_from_options
+
+    hkl = np.stack(np.meshgrid(*[np.arange(-6, 7)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    experiment = experiment_from_options(
+        "-default_F 10 -cell 50 60 70 80 90 100 -N 4 -misset 10 20 30 -lambda 1 -distance 50 -detpixels 16 -pixel 1 "
+        "-phi 1 -osc 1 -phisteps 2 -mosaic 0.2 -mosaic_dom 2 -oversample 1"
+    )
+    return replace(experiment, structure_factors=StructureFactors(hkl=hkl, F=np.arange(len(hkl)) / 100.0, default_F=10.0))
+
+
+CHECKS: dict[str, Callable[[Stage], str | None]] = {
+    "keeps the contract": contract,
+    "documents its parameters": parameter_table,
+    "gives its worked values": worked_values,
+    "compiled equals Python": compiled,
+    "compiles for the GPU": compiled_for_the_gpu,
+    "stays below its ceiling": ceiling,
+    "places pixels on their rays": place,
+    "has a sign": sign,
+    "derivative equals differences": derivative,
+    "spreads what it looks up": spread,
+    "renders an image": image,
+}
+
+
+def close(found: Any, expected: Any, tolerance: float) -> bool:
+    """Equal numbers, or tuples of them, to a relative tolerance (absolute below 1)."""
+    a, b = np.atleast_1d(np.asarray(found, float)), np.atleast_1d(np.asarray(expected, float))
+    return a.shape == b.shape and all(math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance) for x, y in zip(a, b, strict=True))

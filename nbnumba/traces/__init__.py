@@ -1,0 +1,1 @@
+"""What happens inside one pixel: recorded, written, read again."""

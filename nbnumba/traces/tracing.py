@@ -1,0 +1,324 @@
+"""What happens inside one pixel, step by step: the kernel run in plain Python with its calls of the stages written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nbnumba import units
+from nbnumba.errors import NbnumbaError, ParameterError, StageError
+from nbnumba.image.image import provenance
+from nbnumba.kernel.cpu.render import NEVER, Sampling
+from nbnumba.kernel.device import Area, Function, Physics
+from nbnumba.kernel.interpreted import Call, in_plain_python, last_sample, stages_in_precision, watch_pixel
+from nbnumba.simulation.devices import open_device
+from nbnumba.simulation.scene import area_of, mark_scan_order, named_stages, physics_of, sampling_of
+from nbnumba.simulation.simulator import choose_stages, prepare
+from nbnumba.stages import registry
+from nbnumba.traces.text import Row, Trace
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.stages.stage import Stage
+
+MOST_TERMS = 100_000  # ten seconds, and 80 MB of text
+SAMPLE = ("layer", "sub_slow", "sub_fast", "source")
+
+
+def trace(
+    experiment: Experiment,
+    slow: int,
+    fast: int,
+    *,
+    stages: registry.Registry | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> Trace:
+    """Every intermediate of a pixel (0 is the first), from the stage functions that render it.
+
+    stages, device, threads: as simulate() takes them; the device renders the pixel once more, and its photons are in the trace. Raises
+    what simulate() raises, and ParameterError for a pixel that is not rendered.
+    """
+    experiment.check()
+    chosen = choose_stages(experiment, stages or registry.installed())
+    parameters = prepare(chosen, experiment)
+    physics, area = physics_of(experiment, chosen, parameters), area_of(experiment)
+    require_rendered(area, slow, fast)
+    renderer = open_device(device, experiment.terms, experiment.sampling.dtype, threads)
+    pixel = Area(area.shape, (fast, fast, slow, slow), None)
+    image = renderer.zeros(area.shape)
+    with named_stages(chosen):
+        sampling = sampling_of(experiment, chosen, parameters)
+        if sampling.terms_per_pixel > MOST_TERMS:
+            raise ParameterError("pixel", f"has {sampling.terms_per_pixel} terms; {MOST_TERMS} is the most that can be traced")
+        everywhere = mark_scan_order(physics, sampling, area, renderer)
+        sampling = seen_from(everywhere, slow * area.shape[1] + fast)
+        renderer.render(physics, sampling, pixel, image)
+    lines = Lines(experiment, chosen, parameters, physics, sampling, area, (slow, fast))
+    try:
+        calls, photons = watch_pixel(physics, sampling, area.shape, slow, fast)
+        values = lines.of(calls)
+    except NbnumbaError:
+        raise
+    except Exception as error:  # of a stage, whose code may be anybody's
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StageError(f"pixel slow {slow}, fast {fast}: a stage function stops in plain Python: {told}") from error
+    values |= {"I_pixel_final": photons, "floatimage_accumulated": float(np.float32(renderer.to_host(image)[slow, fast]))}
+    return Trace({**provenance(experiment, chosen), "device": renderer.name}, values, lines.samples, lines.terms)
+
+
+def require_rendered(area: Area, slow: int, fast: int) -> None:
+    """Refuse a pixel that the image leaves out."""
+    first_fast, last_fast, first_slow, last_slow = area.roi
+    if not (0 <= slow < area.shape[0] and 0 <= fast < area.shape[1]):
+        raise ParameterError("pixel", f"slow {slow}, fast {fast} is not on the detector of {area.shape[0]} x {area.shape[1]} pixels")
+    if not (first_fast <= fast <= last_fast and first_slow <= slow <= last_slow):
+        raise ParameterError("pixel", f"slow {slow}, fast {fast} is outside the region of interest and is not rendered")
+    if area.mask is not None and not area.mask[slow, fast]:
+        raise ParameterError("pixel", f"slow {slow}, fast {fast} is masked and is not rendered")
+
+
+def seen_from(sampling: Sampling, pixel: int) -> Sampling:
+    """What a pixel that is rendered alone has to know of scan order."""
+    latch = sampling.latch_pixel if sampling.latch_pixel == pixel else NEVER if sampling.latch_pixel > pixel else -1
+    return sampling._replace(first_pixel=pixel if sampling.first_pixel == pixel else -1, latch_pixel=latch)
+
+
+@dataclass(eq=False)
+class Lines:
+    """Turns the kernel's calls of stages into the lines of a trace."""
+
+    experiment: Experiment
+    chosen: Mapping[str, Stage]
+    parameters: Mapping[str, Any]
+    physics: Physics
+    sampling: Sampling
+    area: Area
+    pixel: tuple[int, int]
+    samples: list[Row] = field(default_factory=list)
+    terms: list[Row] = field(default_factory=list)
+    cells: dict[tuple[int, int], Row] = field(default_factory=dict)  # (table, turn) -> axes
+    before: dict[int, tuple[int, ...]] = field(default_factory=dict)  # number of a sample -> the one before it
+
+    @cached_property
+    def shape(self) -> Function:
+        """The lattice shape's function in the precision of the trace."""
+        function: Function = stages_in_precision(self.physics)["lattice_shape"]
+        return function
+
+    @cached_property
+    def sign(self) -> Function | None:
+        """Of F_latt, if the stage tells it."""
+        tell = self.chosen["lattice_shape"].sign
+        return in_plain_python(tell) if tell else None
+
+    def of(self, calls: list[Call]) -> Row:
+        """The values of the pixel, of its first sample and of its first term, in order; fills samples and terms."""
+        at: dict[str, Call] = {}
+        for call in calls:
+            at[call.name] = call
+            if call.name == "scatter":
+                self.samples.append(self._sample(at))
+            elif call.name == "scaling" and "structure_factor" in at:  # else the background of a sample that is cut
+                self.terms.append(self._term(at))
+                del at["structure_factor"]
+        return self._detector() | without(self.samples[0], *SAMPLE) | self._first_term() | self._photons(at)
+
+    def _detector(self) -> dict[str, Any]:
+        """Where the detector is."""
+        frame = self.experiment.frame
+        return {
+            "phi_carryover_mode": self.chosen["rotation"].name,
+            "dtype": self.physics.dtype,
+            "pixel_slow_fast": self.pixel,
+            "pix0_vector_meters": vector(frame.pix0),
+            "fdet_vec": vector(frame.fast_axis),
+            "sdet_vec": vector(frame.slow_axis),
+            "odet_vec": vector(frame.normal),
+        }
+
+    def _sample(self, at: Mapping[str, Call]) -> Row:
+        """One ray: from which source to which point, and its factors."""
+        scattered, ray = at["scatter"].arguments, at["geometry"]
+        dx, dy, dz, solid_angle, capture = ray.result
+        wavelength = float(self.sampling.wavelength[scattered["source"]])
+        q = vector((scattered["qx"], scattered["qy"], scattered["qz"]))
+        return {
+            **dict(zip(SAMPLE, numbered(self.sampling, len(self.samples)), strict=True)),
+            **self._place(ray),
+            "omega_pixel_sr": float(solid_angle),
+            "diffracted_vec": vector((dx, dy, dz)),
+            "incident_vec": vector(self.sampling.incident[scattered["source"]]),
+            "lambda_meters": wavelength,
+            "lambda_angstroms": wavelength * 1e10,
+            "scattering_vec_A_inv": q,
+            "resolution_angstroms": 1e10 / math.hypot(*q) if any(q) else math.inf,
+            "within_resolution_limit": int(scattered["inside"]),
+            "sample_capture_fraction": float(capture),
+            "sample_polarization": float(at["polarization"].result),
+            "sample_weight": float(scattered["weight"]),
+        }
+
+    def _place(self, ray: Call) -> Row:
+        """Position, distance and obliquity, as far as the geometry says where the pixel is."""
+        if (place := self.chosen["geometry"].place) is None:
+            return {}
+        x, y, z = vector(in_plain_python(place)(*ray.arguments.values()))
+        distance, close_distance = math.sqrt(x * x + y * y + z * z), float(self.experiment.frame.close_distance)
+        detector, solid_angle = self.experiment.detector, float(ray.result[3])
+        facing = detector.pixel_size * detector.pixel_size / distance / distance if distance else math.nan
+        return {
+            "pixel_pos_meters": (x, y, z),
+            "R_distance_meters": distance,
+            "close_distance_meters": close_distance,
+            "obliquity_factor": close_distance / distance if detector.point_pixel and distance else solid_angle / facing,
+        }
+
+    def _term(self, at: Mapping[str, Call]) -> Row:
+        """One orientation: its axes, indices and amplitudes, and what it adds."""
+        _, h, k, l, h0, k0, l0, latched = at["structure_factor"].arguments.values()
+        _, before, _, f_cell, _ = at["scaling"].arguments.values()
+        step, domain = divmod(len(self.terms) % self.sampling.orientations.shape[1], self.experiment.mosaic[1])
+        is_first = self._is_first(len(self.samples) - 1)
+        return {
+            **{name: self.samples[-1][name] for name in SAMPLE},
+            "phi_tic": step,
+            "mos_tic": domain,
+            "phi_deg": units.degrees(float(self.experiment.phi[step])),
+            **self._origin(step, is_first),
+            **self._axes(is_first, step * self.experiment.mosaic[1] + domain),
+            **dict(zip(("h_frac", "k_frac", "l_frac"), vector((h, k, l)), strict=True)),
+            **dict(zip(("h0", "k0", "l0"), vector((h0 + 0.0, k0 + 0.0, l0 + 0.0)), strict=True)),  # no -0
+            **self._lattice(at["lattice_shape"], (float(h), float(k), float(l))),
+            "F_cell": float(f_cell),
+            "interpolation_ended": int(latched),
+            "I_term": float(at["scaling"].result - before),
+            "I_sum": float(at["scaling"].result),
+        }
+
+    def _axes(self, is_first: int, turn: int) -> Row:
+        """The cell of an orientation, real and reciprocal; the same row for the same orientation."""
+        key = is_first if len(self.sampling.orientations) > 1 else 0, turn
+        if key not in self.cells:
+            axes = self.sampling.orientations[key] * 1e10
+            reciprocal = np.linalg.inv(axes).T if np.linalg.det(axes) else np.full((3, 3), np.nan)
+            self.cells[key] = {f"{axis}_angstroms": vector(axes[i]) for i, axis in enumerate("abc")}
+            self.cells[key] |= {f"{axis}_star_A_inv": vector(reciprocal[i]) for i, axis in enumerate("abc")}
+        return self.cells[key]
+
+    def _lattice(self, call: Call, hkl: tuple[float, float, float]) -> Row:
+        """F_latt whole; and with the offset along one axis alone, as a multiple of its peak over that of one cell. With their signs."""
+        shape, (p, *offsets) = self.shape, call.arguments.values()
+        tell = self.sign
+        peak = abs(float(shape(p, 0.0, 0.0, 0.0)))
+        found = {}
+        for n, (axis, cells) in enumerate(zip("abc", self.experiment.cells, strict=True)):
+            alone, index = [0.0] * 3, [0.0] * 3
+            alone[n], index[n] = float(offsets[n]), hkl[n]
+            along = float(shape(p, *alone)) * cells / peak if peak else 0.0
+            found[f"F_latt_{axis}"] = abs(along) * float(tell(p, *index)) if tell else along
+        return {**found, "F_latt": abs(float(call.result)) * float(tell(p, *hkl)) if tell else float(call.result)}
+
+    def _origin(self, step: int, is_first: int) -> Row:
+        """Whether the orientation was turned for this step, or else for which step of which sample."""
+        row = int(self.chosen["rotation"].function(self.parameters["rotation"], step, is_first))
+        if row == step:
+            return {"orientation": "fresh"}
+        this = (*self.pixel, *(self.samples[-1][name] for name in SAMPLE))
+        number = len(self.samples) - 1
+        if number not in self.before:
+            self.before[number] = self._sample_before(number)
+        sample = this if row < step else self.before[number]
+        return {"orientation": "carried", "carried_from_phi_tic": row, "carried_from_sample": sample}
+
+    def _sample_before(self, number: int) -> tuple[int, ...]:
+        """Slow, fast, layer, sub_slow, sub_fast and source of the sample rendered before one of this pixel."""
+        for earlier in reversed(self.samples[:number]):
+            if earlier["within_resolution_limit"]:
+                return (*self.pixel, *(earlier[name] for name in SAMPLE))
+        for slow, fast in pixels_before(self.area, *self.pixel):
+            if (last := last_sample(self.physics, self.sampling, slow, fast)) >= 0:
+                return (slow, fast, *numbered(self.sampling, last))
+        return ()
+
+    def _is_first(self, number: int) -> int:
+        """1 for the first sample of the image."""
+        pixel = self.pixel[0] * self.area.shape[1] + self.pixel[1]
+        return int(self.sampling.first_pixel == pixel and self.sampling.first_sample == number)
+
+    def _first_term(self) -> Row:
+        """The first term under the names of the reference program's logs, which have reciprocal axes before phi and mosaic rotation."""
+        if not self.terms:
+            return {}
+        term, reciprocal = self.terms[0], self.experiment.unit_cell.reciprocal * 1e-10
+        return {
+            **{name: term[name] for name in ("orientation", "carried_from_phi_tic", "carried_from_sample") if name in term},
+            **{f"rot_{axis}_angstroms": term[f"{axis}_angstroms"] for axis in "abc"},
+            **{f"rot_{axis}_star_A_inv": vector(reciprocal[i]) for i, axis in enumerate("abc")},
+            "hkl_frac": tuple(term[name] for name in ("h_frac", "k_frac", "l_frac")),
+            "hkl_rounded": tuple(term[name] for name in ("h0", "k0", "l0")),
+            **{name: term[name] for name in ("F_latt_a", "F_latt_b", "F_latt_c", "F_latt", "F_cell")},
+        }
+
+    def _photons(self, at: Mapping[str, Call]) -> Row:
+        """From the sum to photons, factor by factor in the order of the kernel."""
+        scaled, per_term = at["photons"].arguments, self.parameters["scaling"]
+        total, steps, fluence = float(scaled["total"]), self.experiment.steps, self.experiment.beam.photons_per_area
+        r_e_sqr = float(per_term.photons) * steps / fluence if fluence else math.nan
+        sampling, last = self.experiment.sampling, self.samples[-1]
+        polarizing = (s for s in self.samples if s["within_resolution_limit"] or self.sampling.blank_terms)
+        polarized_at = last if per_term.polarization_per_term else next(polarizing, last)
+        polar = last["sample_polarization"] if per_term.polarization_per_term else float(scaled["first_polarization"])
+        omega = last["omega_pixel_sr"] if per_term.solid_angle_per_term else float(scaled["first_solid_angle"])
+        capture = last["sample_capture_fraction"] if per_term.capture_per_term else float(scaled["last_capture"])
+        counted = total * float(per_term.photons)
+        polarized = counted if per_term.polarization_per_term else counted * polar
+        seen = polarized if per_term.solid_angle_per_term else polarized * omega
+        return {
+            "I_before_scaling": total,
+            "r_e_meters": math.sqrt(r_e_sqr),
+            "r_e_sqr": r_e_sqr,
+            "fluence_photons_per_m2": fluence,
+            "steps": steps,
+            "oversample_thick": int(sampling.capture_per_subpixel),
+            "oversample_polar": int(sampling.polarization_per_subpixel),
+            "oversample_omega": int(sampling.solid_angle_per_subpixel),
+            "capture_fraction": capture,
+            "polar": polar,
+            "omega_pixel": omega,
+            "cos_2theta": math.fsum(d * i for d, i in zip(polarized_at["diffracted_vec"], polarized_at["incident_vec"], strict=True)),
+            "I_after_fluence": counted,
+            "I_after_polarization": polarized,
+            "I_after_solid_angle": seen,
+            "I_after_capture": seen if per_term.capture_per_term else seen * capture,
+        }
+
+
+def numbered(sampling: Sampling, sample: int) -> tuple[int, ...]:
+    """Layer, sub-pixel along slow and fast, and source of a sample, from its number in scan order."""
+    rest, source = divmod(sample, sampling.wavelength.size)
+    rest, sub_fast = divmod(rest, sampling.oversample)
+    layer, sub_slow = divmod(rest, sampling.oversample)
+    return layer, sub_slow, sub_fast, source
+
+
+def pixels_before(area: Area, slow: int, fast: int) -> Iterator[tuple[int, int]]:
+    """Rendered pixels before one, the nearest in scan order first."""
+    first_fast, last_fast, first_slow, _ = area.roi
+    for row in range(slow, first_slow - 1, -1):
+        for column in range(fast - 1 if row == slow else last_fast, first_fast - 1, -1):
+            if area.mask is None or area.mask[row, column]:
+                yield row, column
+
+
+def vector(values: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def without(row: Row, *names: str) -> Row:
+    return {name: value for name, value in row.items() if name not in names}

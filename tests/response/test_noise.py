@@ -1,0 +1,127 @@
+"""Counting noise."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import pdtr
+
+import nbnumba
+from nbnumba.image.image import Block
+from nbnumba.response.counter_noise import CounterNoise, invert_from_normal
+from nbnumba.response.noise import noisy_counts
+from nbnumba.response.sequential_noise import OUTPUT, SequentialNoise
+
+MEANS = (0.0, 0.3, 5.0, 11.9, 12.1, 300.0, 5e4, 3e6)
+
+
+def draw(noise: SequentialNoise | CounterNoise, photons: np.ndarray) -> np.ndarray:
+    return noise.draw(Block(slice(0, len(photons)), photons, np.s_[:, :]))
+
+
+@pytest.mark.spec("FMT-11", "FMT-12")
+@pytest.mark.parametrize("mean", MEANS)
+@pytest.mark.parametrize("noise", [SequentialNoise, CounterNoise])
+def test_deviates_have_the_mean_and_variance_of_a_poisson_distribution(noise, mean: float) -> None:
+    drawn = draw(noise(7), np.full((200, 200), mean, np.float32))
+    error = max(np.sqrt(mean / drawn.size), 1e-12)
+    assert drawn.mean() == pytest.approx(mean, abs=5 * error)
+    if mean:
+        # Five standard deviations of the variance of that many deviates; the fourth moment of Poisson's distribution is 3 mean^2 + mean.
+        assert drawn.var() == pytest.approx(mean, rel=5.0 * np.sqrt((2.0 + 1.0 / mean) / drawn.size))
+    assert (drawn == np.floor(drawn)).all() or mean > 1e6
+
+
+@pytest.mark.spec("FMT-11", "FMT-12")
+@pytest.mark.parametrize(("mean", "off"), [(2e5, 0.0035), (4e5, 0.0126), (7e5, 0.148), (8e5, -0.0114), (9e5, 0.0268)])
+def test_the_reference_programs_noise_is_off_beyond_a_hundred_thousand_photons(mean: float, off: float) -> None:
+    """By float32's rounding of logarithms; noise that depends on seed and pixel alone is Poisson's there, too."""
+    photons, error = np.full((700, 700), mean, np.float32), 4.0 * np.sqrt(2.0 / 700**2)
+    noise = SequentialNoise(3)
+    assert draw(noise, photons).var() / mean - 1.0 == pytest.approx(off, abs=error + 0.002)
+    assert noise.doubtful == photons.size
+    assert draw(CounterNoise(3), photons).var() / mean - 1.0 == pytest.approx(0.0, abs=error)
+
+
+@pytest.mark.spec("FMT-11")
+def test_pixels_whose_noise_is_off_are_counted_and_said() -> None:
+    found = nbnumba.experiment_from_options("-default_F 100 -cell 50 -N 5 -detpixels 20 -oversample 1 -lambda 5")
+    image = nbnumba.simulate(found)
+    pixels = np.full(image.shape, 9.9e4)
+    pixels[:3] = 2e5
+    pixels[5] = 2e6
+    with pytest.warns(nbnumba.errors.NbnumbaWarning) as said:
+        list(noisy_counts(replace(image, pixels=pixels), 1, 40.0))
+    assert [str(one.message) for one in said] == [
+        "noise: 60 pixels have 1e5 to 1e6 photons, where the reference program's variance is off by up to 15 % "
+        "(--quirk sequential-noise=off: it is Poisson's)"
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(noisy_counts(replace(image, pixels=np.full(image.shape, 9.9e4)), 1, 40.0))
+        off = replace(image, pixels=pixels, experiment=replace(found, model=nbnumba.Model(preset="physics")))
+        list(noisy_counts(off, 1, 40.0))
+
+
+@pytest.mark.spec("FMT-12")
+def test_counter_noise_is_put_right_upward_alone() -> None:
+    """The guess is put right upward alone: that it is never too large, over all deviates that there are."""
+    uniform = np.concatenate([np.linspace(2.0**-54, 1.0 - 1e-14, 20_000), 2.0 ** -np.arange(1.0, 54.0), 1.0 - 2.0 ** -np.arange(1.0, 46.0)])
+    for mean in np.geomspace(200.5, 1e6, 60):
+        count = invert_from_normal(uniform, np.full(uniform.size, mean))
+        assert (pdtr(count, mean) >= uniform).all()
+        assert (pdtr(count - 1.0, mean) < uniform + 1e-13).all()  # to the digits that pdtr has
+
+
+@pytest.mark.spec("FMT-12")
+def test_counter_noise_depends_on_seed_image_and_pixel_alone() -> None:
+    photons = np.random.default_rng(0).random((30, 40)).astype(np.float32) * 20
+    whole = draw(CounterNoise(5), photons)
+    changed = photons.copy()
+    changed[:10] *= 2
+    np.testing.assert_array_equal(draw(CounterNoise(5), changed)[10:], whole[10:])
+    assert (draw(CounterNoise(6), photons) != whole).any()
+    assert (draw(CounterNoise(5, image=1), photons) != whole).any()
+
+
+@pytest.mark.spec("FMT-12")
+@pytest.mark.parametrize("mean", [1e-3, 0.5, 30.0, 199.0, 201.0, 1e4, 9e5])
+def test_counter_noise_is_the_inverse_of_the_distribution(mean: float) -> None:
+    count = draw(CounterNoise(3), np.full((100, 100), mean, np.float32)).ravel()
+    uniform = (np.random.Philox(key=np.array([3, 0], np.uint64)).random_raw(10_000) >> np.uint64(11)) * 2.0**-53
+    exact = float(np.float32(mean))
+    assert (pdtr(count, exact) >= uniform - 1e-13).all()
+    assert (pdtr(count[count > 0] - 1.0, exact) < uniform[count > 0] + 1e-13).all()
+
+
+@pytest.mark.spec("FMT-11")
+def test_numbers_beyond_64_bits_are_rejected() -> None:
+    """A deviate of 1/2 makes tan(pi / 2) of them."""
+    noise = SequentialNoise(1)
+    noise._stream[: OUTPUT + 1] = 2**30
+    assert draw(noise, np.array([[9e5]], np.float32)) == pytest.approx(9e5, rel=0.01)
+
+
+@pytest.mark.spec("FMT-11")
+def test_sequential_noise_is_one_stream() -> None:
+    photons = np.full((4, 50), 3.0, np.float32)
+    np.testing.assert_array_equal(draw(SequentialNoise(5), photons), draw(SequentialNoise(5), photons))
+    np.testing.assert_array_equal(draw(SequentialNoise(0), photons), draw(SequentialNoise(1), photons))
+    changed = photons.copy()
+    changed[0, 0] = 200.0
+    assert (draw(SequentialNoise(5), changed)[0, 1:] != draw(SequentialNoise(5), photons)[0, 1:]).any()
+
+
+@pytest.mark.spec("FMT-11", "FMT-12", "EXP-12")
+@pytest.mark.parametrize("preset", ["reference", "physics"])
+def test_noise_images_keep_to_the_region_of_interest_and_16_bits(preset: str) -> None:
+    found = nbnumba.experiment_from_options("-default_F 100 -cell 50 -N 5 -detpixels 20 -oversample 1 -lambda 5 -roi 3 12 4 15")
+    image = nbnumba.simulate(replace(found, model=nbnumba.Model(preset=preset)))
+    counts = np.vstack([*noisy_counts(replace(image, pixels=image.pixels * 1e9), 3, 40.0)])
+    assert counts[:4].max() == 0
+    assert counts[:, 13:].max() == 0
+    assert counts.max() == 65535
+    assert np.vstack([*noisy_counts(replace(image, pixels=image.pixels * 0), 3, 40.0)])[image.roi].min() == 40
