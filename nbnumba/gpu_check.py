@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 BOUNDS = {"float64": 1e-10, "float32": 3e-6}  # of the maximum
-GATES = {"float64": 1e-6, "float32": 4e-6}  # of the maximum, to images of the reference program
+GATES = {"float64": 1e-6, "float32": 4e-6}  # of the maximum, to images of nanoBragg
 TOPHAT_EDGE = 1e-4  # of their pixels may lie on the other side of a tophat's edge
 PRESETS = {"spec": "reference", "c-parity": "c-parity"}
 
@@ -61,7 +61,7 @@ LINES = {
 
 
 @click.command()
-@click.option("--golden", type=FILE, envvar="NBNUMBA_GOLDEN", metavar="DIR", help="Images of the reference program with their cases.json.")
+@click.option("--golden", type=FILE, envvar="NBNUMBA_GOLDEN", metavar="DIR", help="Images of nanoBragg with their cases.json.")
 @click.option("--case", "wanted", multiple=True, metavar="NAME", help="Only this case. Repeatable (default: all).")
 @click.option("--pixels", type=click.IntRange(8, 4096), default=128, show_default=True, help="Along both axes, without --golden.")
 @click.option("--benchmark/--no-benchmark", default=True, help="Time every model.")
@@ -157,7 +157,7 @@ def compare(name: str, words: list[str], stored: Path | None) -> Iterator[dict[s
 
 
 def outside_gate(stored: Path, mode: str, found: Any, dtype: str) -> int:
-    """Pixels that differ too much from those of the reference program."""
+    """Pixels that differ too much from those of nanoBragg."""
     import numpy as np
 
     with np.load(stored) as arrays:

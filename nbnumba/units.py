@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-# 180 times the double nearest to 1/pi, as the reference program has it: phi angles have to come out equal to the last bit.
+# 180 times the double nearest to 1/pi, as nanoBragg has it: phi angles have to come out equal to the last bit.
 DEGREES_PER_RADIAN = 180.0 * 0.31830988618379067154
 
 LEAST_EV = 100.0  # a wavelength of 124 A
-HC_EV_ANGSTROM = 12398.42  # energy (eV) times wavelength (A), the reference program's value
+HC_EV_ANGSTROM = 12398.42  # energy (eV) times wavelength (A), nanoBragg's value
 
 
 def radians(degrees: float) -> float:

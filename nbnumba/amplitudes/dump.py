@@ -1,4 +1,4 @@
-"""Structure factor dumps of the reference program: a dense table of doubles behind a line of limits (FMT-14)."""
+"""Structure factor dumps of nanoBragg: a dense table of doubles behind a line of limits (FMT-14)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_dump(path: str | Path) -> tuple[NDArray[np.int32], NDArray[np.float64]]
 
 
 def dump_blocks(hkl: NDArray[np.int32], F: NDArray[np.float64], default_F: float) -> Iterator[bytes]:
-    """A dump of (n, 3) indices and (n,) amplitudes, padded by one row of zeros along each axis as the reference program's."""
+    """A dump of (n, 3) indices and (n,) amplitudes, padded by one row of zeros along each axis as nanoBragg's."""
     low, high = hkl.min(axis=0).astype(int), hkl.max(axis=0).astype(int)
     table = np.zeros(high - low + 2)
     table[:-1, :-1, :-1] = default_F

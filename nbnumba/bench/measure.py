@@ -1,4 +1,4 @@
-"""Timing: kernels against the yardstick and the reference program, in turns, so that what disturbs one disturbs all."""
+"""Timing: kernels against the yardstick and nanoBragg, in turns, so that what disturbs one disturbs all."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nbnumba.bench.yardstick import best_time, peak, time_once, yardstick
 from nbnumba.errors import NotAvailableError
 from nbnumba.experiment.experiment import Experiment
 from nbnumba.kernel.cpu.device import Cpu
-from nbnumba.reference_program import run
+from nbnumba.nanobragg import run
 from nbnumba.simulation.scene import ready
 from nbnumba.simulation.simulator import choose_stages, prepare
 from nbnumba.stages import registry
 
 Progress = Callable[[str], None]
-LEAST_SECONDS = 0.05  # of the reference program's loop: less is not measured by starting it twice
+LEAST_SECONDS = 0.05  # of nanoBragg's loop: less is not measured by starting it twice
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Timing:
     samples: int
     rates: list[float] = field(default_factory=list)
     yardsticks: list[float] = field(default_factory=list)
-    singles: list[float] = field(default_factory=list)  # of one run, as the reference program has it
+    singles: list[float] = field(default_factory=list)  # of one run, as nanoBragg has it
     references: list[float] = field(default_factory=list)
 
     @property
@@ -85,7 +85,7 @@ def time_all(
 
 
 def reference_seconds(executable: Path, work: Work, pixels: int, threads: int) -> float:
-    """What the reference program takes for its loop: the whole run less one of a single pixel, which reads and writes the same files."""
+    """What nanoBragg takes for its loop: the whole run less one of a single pixel, which reads and writes the same files."""
     with tempfile.TemporaryDirectory() as folder:
         options = [*options_of(work, pixels).split(), "-nonoise", "-nopgm", "-noprogress"]
         if work.table:

@@ -18,7 +18,7 @@ WIDTH_MM = 102.4
 
 @dataclass(frozen=True)
 class Work:
-    """options: over BASE, understood by the reference program too; table: with a list of reflections; own: our options only."""
+    """options: over BASE, understood by nanoBragg too; table: with a list of reflections; own: our options only."""
 
     name: str
     options: str

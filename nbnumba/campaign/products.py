@@ -58,7 +58,7 @@ class Product(NamedTuple):
         return self.kind.mark if self.has_counts or self.kind is NXMX else 0
 
     def has_reference_header(self, quirks: Collection[str]) -> bool:
-        """Whether it has the header of the reference program's SMV files."""
+        """Whether it has the header of nanoBragg's SMV files."""
         return self.holds in (COUNTS, NOISY_COUNTS) and self.kind is SMV and "reference-header" in quirks
 
     def pedestal(self, output: Output) -> float:
@@ -77,7 +77,7 @@ def named_product(path: Path, noise: bool) -> Product:
 
 
 def products_of(output: Output) -> list[Product]:
-    """The files that the reference program's options ask for."""
+    """The files that nanoBragg's options ask for."""
     files = ((output.float_file, PHOTONS), (output.int_file, COUNTS), (output.pgm_file, GREYS), (output.noise_file, NOISY_COUNTS))
     return [Product(path, holds) for path, holds in (*files, (output.dump_file, TABLE)) if path is not None]
 

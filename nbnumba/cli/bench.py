@@ -25,7 +25,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--threads", type=click.IntRange(1, 1024), multiple=True, help="Number of threads. Repeatable (default: all cores).")
 @click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Rounds, of which medians are taken.")
 @click.option("--growth", is_flag=True, help="Measure how the cost grows with pixels, domains, phi steps and sources.")
-@click.option("--reference", type=FILE, metavar="EXE", help="Time the reference program in the same rounds, loop against loop.")
+@click.option("--reference", type=FILE, metavar="EXE", help="Time nanoBragg in the same rounds, loop against loop.")
 @click.option("--json", "json_file", type=FILE, metavar="FILE", help="Write everything that was measured.")
 @click.option("--plot", type=FILE, metavar="FILE", help="Draw it (PNG).")
 @bundle_option
@@ -46,13 +46,13 @@ def command(
     """Time the kernels of every model.
 
     Prints samples per second, the fraction of this machine's peak rate of fused multiply-adds, the ratio to a kernel written by hand for
-    the simplest case, and the ratio to the reference program. A sample is one pixel, sub-pixel, sensor layer, source, phi step and domain.
+    the simplest case, and the ratio to nanoBragg. A sample is one pixel, sub-pixel, sensor layer, source, phi step and domain.
     """
     targets = [path for path in (json_file, plot) if path is not None]
     check_writable(targets)
     require_new_folder(bundle, targets)
     if reference is not None and not reference.is_file():
-        raise OptionError(f"--reference {reference}: is not a file; name an executable of the reference program")
+        raise OptionError(f"--reference {reference}: is not a file; name an executable of nanoBragg")
     if plot is not None and find_spec("matplotlib") is None:
         raise NotAvailableError("--plot: needs matplotlib; install it with: pip install 'nbnumba[plot]'")
     prepare_threads(max(threads, default=None))
@@ -81,7 +81,7 @@ def command(
 
 
 def leave_bundle(ctx: click.Context, results: dict[str, Any], folder: Path, threads: int) -> None:
-    """Evidence of what was timed; the reference program, which is no part of it, is not timed again."""
+    """Evidence of what was timed; nanoBragg, which is no part of it, is not timed again."""
     from nbnumba.evidence.bundle import Record, write_bundle
 
     left_out = ("--bundle", "--reference", "--json", "--plot")

@@ -38,7 +38,7 @@ USAGE = "give two of: image file, quoted options, file.toml; or options with one
 @click.command("compare", cls=ExperimentCommand)
 @click.argument("operands", nargs=-1, metavar="[A] [B]")
 @click.option("--presets", nargs=2, type=click.Choice(PRESETS), metavar="P Q", help="Compare the options under two presets.")
-@click.option("--exe", type=click.Path(path_type=Path), metavar="EXE", help="Compare with an executable of the reference program.")
+@click.option("--exe", type=click.Path(path_type=Path), metavar="EXE", help="Compare with an executable of nanoBragg.")
 @click.option("--threshold", type=click.FloatRange(-1.0, 1.0), metavar="R", help="Exit with 1 if the correlation is less than this.")
 @click.option(
     "--output",
@@ -107,12 +107,12 @@ def sides_of(operands: tuple[str, ...], own: OptionSet | None, options: Mapping[
         return own.with_preset(presets[0]), own.with_preset(presets[1]), None
     if own and exe and not (operands or presets):
         if not exe.is_file():
-            raise OptionError(f"--exe {exe}: is not a file; name an executable of the reference program")
+            raise OptionError(f"--exe {exe}: is not a file; name an executable of nanoBragg")
         if own.own["config"]:
-            raise OptionError(f"--exe {exe}: takes options of the reference program; --config has none of them")
+            raise OptionError(f"--exe {exe}: takes options of nanoBragg; --config has none of them")
         for one in own.given:
             if one.option in GEOMETRY:
-                raise OptionError(f"--exe {exe}: takes options of the reference program; {one.name} is none of them")
+                raise OptionError(f"--exe {exe}: takes options of nanoBragg; {one.name} is none of them")
         return own, Executable(exe, own), None
     found = [from_operand(operand, options["allow_plugins"]) for operand in operands]
     if len(found) == 2 and not (presets or exe):

@@ -43,7 +43,7 @@ class RecordingCommand(click.Command):
 
 
 class ExperimentCommand(click.Command):
-    """A command that takes the options of the reference program besides its own."""
+    """A command that takes the options of nanoBragg besides its own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put named experiments in place and take out the options of the table; click sees the rest."""
@@ -156,7 +156,7 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             shared(
                 "--phi-carryover-mode", type=click.Choice(CARRYOVER_MODES),
-                help="Rotation stage: afresh at every phi step (spec), or as the reference program, which keeps the last orientation "
+                help="Rotation stage: afresh at every phi step (spec), or as nanoBragg, which keeps the last orientation "
                 "at phi = 0 (c-parity).",
             ),
             shared(
@@ -168,7 +168,7 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             shared(
                 "--quirk", "quirks", multiple=True, metavar="NAME=on|off",
-                help="Follow a quirk of the reference program or not; see specs/presets.md. Repeatable.",
+                help="Follow a quirk of nanoBragg or not; see specs/presets.md. Repeatable.",
             ),
             shared("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of a stage. Repeatable."),
             shared(

@@ -36,7 +36,7 @@ SECONDS_BEFORE_PROGRESS = 1.0
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="NAME",
-    help="Write this, and of the reference program's files only those that are named. The ending says what: photons counted as a "
+    help="Write this, and of nanoBragg's files only those that are named. The ending says what: photons counted as a "
     "detector counts them (.cbf, .img, .nxs, .h5), photons without noise (.npy, .tif, .bin), a picture (.png, .pgm). Repeatable.",
 )
 @click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
@@ -50,7 +50,7 @@ SECONDS_BEFORE_PROGRESS = 1.0
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Render an image and write it.
 
-    Takes the options of the reference program; --help-all lists them by what they describe, with units and defaults. Without -o its four
+    Takes the options of nanoBragg; --help-all lists them by what they describe, with units and defaults. Without -o its four
     files are written. Counts in files of -o are those of a sweep: -adc adds nothing unless it is given, and with -nonoise they are photons
     times -scale (default 1), rounded.
 
@@ -136,7 +136,7 @@ def report_run(draft: Draft, experiment: Experiment, output: Output, products: S
 
 
 def is_default(path: Path) -> bool:
-    """Whether the reference program gives a file its name, and nobody else has."""
+    """Whether nanoBragg gives a file its name, and nobody else has."""
     return path in [f.default for f in fields(Output)]
 
 

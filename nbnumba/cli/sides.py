@@ -1,4 +1,4 @@
-"""What ``nbnumba compare`` compares: image files, option sets, or an executable of the reference program."""
+"""What ``nbnumba compare`` compares: image files, option sets, or an executable of nanoBragg."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def option_set(**options: Any) -> None:
 class OptionSet:
     """Options that can be rendered, with any switches.
 
-    given: those of the reference program; typed, own: nbnumba's, as words and as values.
+    given: those of nanoBragg; typed, own: nbnumba's, as words and as values.
     """
 
     label: str
@@ -175,7 +175,7 @@ class ImageFile:
 
 @dataclass(frozen=True, eq=False)
 class Executable:
-    """What an executable of the reference program makes of options."""
+    """What an executable of nanoBragg makes of options."""
 
     path: Path
     options: OptionSet
@@ -187,7 +187,7 @@ class Executable:
 
     def pixels(self, simulator: Simulator, shape: Shape | None) -> NDArray[np.float64]:
         """The image that it writes."""
-        from nbnumba.reference_program import image_of
+        from nbnumba.nanobragg import image_of
 
         return image_of(self.path, self.options.given, self.options.experiment().detector.shape)
 

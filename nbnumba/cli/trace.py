@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, /, pixel: tuple[int, int], per_phi: bool, as_json: bool, **options: Any) -> None:
     """Print every intermediate of one pixel, from the stage functions that render it.
 
-    Takes what 'nbnumba run' takes. Lines have the form NAME VALUE..., under the names that trace logs of the reference program have; a
+    Takes what 'nbnumba run' takes. Lines have the form NAME VALUE..., under the names that trace logs of nanoBragg have; a
     row for every phi step and mosaic domain has the form PHI NAME=VALUE...; 'nbnumba compare-traces' finds where two traces part.
 
     \b

@@ -60,7 +60,7 @@ class Experiment:
 
     @cached_property
     def quirks(self) -> frozenset[str]:
-        """Names of the reference program's quirks that are followed."""
+        """Names of nanoBragg's quirks that are followed."""
         return self.model.active_quirks
 
     @cached_property
@@ -225,7 +225,7 @@ class Experiment:
             }
             raise ParameterError(
                 f"detector.{next(name for name, there in fields.items() if there)}",
-                "turns the detector's back to the crystal, where the reference program counts negative photons; "
+                "turns the detector's back to the crystal, where nanoBragg counts negative photons; "
                 "--quirk forced-pivot=off -pivot sample swings it about the crystal, --quirk negative-back=off counts them as they are",
             )
         mask = self.sampling.mask

@@ -70,7 +70,7 @@ class Model(Part):
 
     @property
     def active_quirks(self) -> frozenset[str]:
-        """Quirks of the reference program that are followed."""
+        """Quirks of nanoBragg that are followed."""
         return frozenset(name for name in NAMES if self.quirks.get(name, self._has_by_default(name)))
 
     def _has_by_default(self, name: str) -> bool:

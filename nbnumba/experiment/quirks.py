@@ -1,4 +1,4 @@
-"""What the reference program does where one would not expect it, as switches (specs/presets.md).
+"""What nanoBragg does where one would not expect it, as switches (specs/presets.md).
 
 The preset ``c-parity`` has all of them on but ``implicit-dump``, ``reference`` all of those but ``phi-carryover`` and
 ``reference-header``, ``physics`` none; ``model.quirks`` and ``--quirk`` switch single ones.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Quirk:
-    """name; what the reference program does; what is done without the quirk; whether it changes a given experiment's image."""
+    """name; what nanoBragg does; what is done without the quirk; whether it changes a given experiment's image."""
 
     name: str
     effect: str
@@ -230,7 +230,7 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         "reference-header",
-        "SMV headers are the reference program's, with BEAMLINE=fake and BEAM_CENTER in whatever convention: DIALS misreads them",
+        "SMV headers are nanoBragg's, with BEAMLINE=fake and BEAM_CENTER in whatever convention: DIALS misreads them",
         "they are an ADSC detector's, which DIALS reads",
         lambda e: False,  # known to the writer of files
     ),

@@ -1,4 +1,4 @@
-"""The reference program's random numbers: Park and Miller's generator with Bays-Durham shuffle, and rotations drawn from it.
+"""nanoBragg's random numbers: Park and Miller's generator with Bays-Durham shuffle, and rotations drawn from it.
 
 Source: Numerical Recipes in C, 2nd edition, section 7.1 (``ran1``); all results are rounded to float32, as there.
 """
@@ -60,7 +60,7 @@ def random_axis(r1: float, r2: float) -> tuple[float, float, float]:
 def cap_rotation(radius: float, deviates: Ran1, single: bool = True) -> Array:
     """A random rotation (3, 3) about a random axis by at most ``radius`` rad; uses three deviates (ROT-8).
 
-    single: form the angle in float32, as the reference program does.
+    single: form the angle in float32, as nanoBragg does.
     """
     r1, r2, r3 = (2.0 * deviates.uniform() - 1.0 for _ in range(3))
     if not single:

@@ -40,8 +40,8 @@ def angle(u: Array, v: Array) -> float:
 def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str]) -> UnitCell:
     """Orientation from the matrix if there is one, else the standard setting; then the missetting rotations.
 
-    With both a matrix and a cell, the cell decides lengths and volume, the matrix the directions. Worked out in Angstrom: so does the
-    reference program, and indices far from a lattice point show the last digit.
+    With both a matrix and a cell, the cell decides lengths and volume, the matrix the directions. Worked out in Angstrom: so does
+    nanoBragg, and indices far from a lattice point show the last digit.
     """
     if crystal.a_matrix is None and crystal.cell is None:
         raise ParameterError("crystal.cell", "no unit cell: give a cell (-cell) or an orientation matrix (-mat)")
@@ -102,7 +102,7 @@ def cell_volume(cell: CellParameters) -> float:
 
 
 def standard_setting(cell: CellParameters, keep_angles: bool) -> Array:
-    """Rows a*, b*, c* with a* along x and b* in the x-y plane; with the reference program's height of c* unless the angles are kept."""
+    """Rows a*, b*, c* with a* along x and b* in the x-y plane; with nanoBragg's height of c* unless the angles are kept."""
     a, b, c, alpha, beta, gamma = cell
     volume = cell_volume(cell)
     a_star, b_star, c_star = b * c * math.sin(alpha) / volume, c * a * math.sin(beta) / volume, a * b * math.sin(gamma) / volume
@@ -130,7 +130,7 @@ def counter_deviates(seed: int) -> list[float]:
 
 
 def random_misset(seed: int, uniform: bool) -> tuple[float, float, float]:
-    """Missetting angles of a random orientation: uniform over all rotations, or the reference program's cap of 90 rad."""
+    """Missetting angles of a random orientation: uniform over all rotations, or nanoBragg's cap of 90 rad."""
     rotation = uniform_rotation(*counter_deviates(seed)) if uniform else cap_rotation(90.0, Ran1(seed))
     return (
         math.atan2(rotation[2, 1], rotation[2, 2]),

@@ -55,7 +55,7 @@ class SmvHeader:
     def value(self, keyword: str, exact: bool = True) -> float | None:
         """The number after a keyword, the last one in the header; None if there is none. Raises InputFileError.
 
-        exact: the whole keyword, and nothing but a number, else as the reference program looks it up.
+        exact: the whole keyword, and nothing but a number, else as nanoBragg looks it up.
         """
         text = self.fields.get(keyword) if exact else self.looked_up(keyword)
         number = None if text is None else NUMBER.match(text)

@@ -25,7 +25,7 @@ MOST = 65535  # counts
 EQUAL = 1e-6
 ADSC_POLARIZATION = 0.998  # Kahn's, that DIALS takes an ADSC detector's beam to have
 PILATUS_6M = (2527, 2463)  # pixels (slow, fast), for which DIALS has a reader of its own
-DIGITS = 9  # of numbers in headers, but in the reference program's
+DIGITS = 9  # of numbers in headers, but in nanoBragg's
 
 
 def automatic_scale(image: Image) -> float:
@@ -135,7 +135,7 @@ def is_x(axis: Vector) -> bool:
 
 
 def header_text(experiment: Experiment, size: int) -> str:
-    """The header of the reference program, which sends DIALS to a reader of simulated images that takes ADXV's centre for granted."""
+    """The header of nanoBragg, which sends DIALS to a reader of simulated images that takes ADXV's centre for granted."""
     detector, frame, sweep = experiment.detector, experiment.frame, experiment.goniometer.sweep
     centre, phi = centres(experiment), units.degrees(experiment.goniometer.phi_start)
     keywords: dict[str, object] = {

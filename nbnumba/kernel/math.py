@@ -75,7 +75,7 @@ def double(x):
 
 
 def nearest(x):
-    """The integer nearest to x, the lower of two equally near ones (as the reference program rounds)."""
+    """The integer nearest to x, the lower of two equally near ones (as nanoBragg rounds)."""
     return np.ceil(x - 0.5)
 
 

@@ -1,6 +1,6 @@
 """Find where, in scan order, something happens for the first time: the first sample, and the first term off the table; count such terms.
 
-Scan order is the reference program's: slow, fast, layer, sub-slow, sub-fast, source, phi step, mosaic domain.
+Scan order is nanoBragg's: slow, fast, layer, sub-slow, sub-fast, source, phi step, mosaic domain.
 """
 
 import numpy as np

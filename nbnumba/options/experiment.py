@@ -47,11 +47,11 @@ NAMED_CONVENTIONS = ("-mosflm", "-xds", "-adxv", "-denzo", "-dials")
 
 
 def experiment_from_options(options: Mapping[str, Any] | str | Sequence[str], base: Experiment | None = None) -> Experiment:
-    """The experiment that options of the reference program describe.
+    """The experiment that options of nanoBragg describe.
 
     options: a command line (string or words), or a mapping such as ``{"lambda": 6.2, "cell": (100, 100, 100, 90, 90, 90)}``
     with values in the units of the command line, true for options without a value. Order matters as on the command line.
-    base: the experiment to change; default: the reference program's defaults. Options that only concern files written are
+    base: the experiment to change; default: nanoBragg's defaults. Options that only concern files written are
     accepted and have no effect.
 
     Raises OptionError, InputFileError, ParameterError.

@@ -1,6 +1,6 @@
 """Geometry files as fields of the experiment (FMT-21, FMT-22, FMT-23).
 
-Everything keeps the file's own laboratory frame, as the custom convention. The reference program ignores a detector origin that it is given
+Everything keeps the file's own laboratory frame, as the custom convention. nanoBragg ignores a detector origin that it is given
 (quirk pix0-unused); it is stated by the point nearest to the crystal instead, which any position of a detector has.
 """
 
@@ -140,7 +140,7 @@ def by_direct_beam(exposure: Exposure) -> Fields:
 def of_unit_length(v: Array) -> Vector:
     """v, a unit vector, with its last bits such that its length comes out as 1.
 
-    The reference program puts fast x slow in the place of any other normal (quirk normal-replaced), which may be the opposite one.
+    nanoBragg puts fast x slow in the place of any other normal (quirk normal-replaced), which may be the opposite one.
     """
     for steps in sorted(itertools.product(range(-3, 4), repeat=3), key=lambda s: sum(map(abs, s))):
         nudged = v + np.array(steps) * np.spacing(v)

@@ -10,10 +10,10 @@ from nbnumba.experiment.crystal import SEED
 from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, quantity
 
 MOST_IMAGES = 100_000  # of a sweep
-ADC_OFFSET = 40.0  # of the reference program
+ADC_OFFSET = 40.0  # of nanoBragg
 # What a file may hold.
 PHOTONS, GREYS, PICTURE = "photons", "greys", "picture"
-COUNTS, NOISY_COUNTS = "counts", "noisy counts"  # as the reference program writes them
+COUNTS, NOISY_COUNTS = "counts", "noisy counts"  # as nanoBragg writes them
 FRAME, NOISY_FRAME = "frame", "noisy frame"  # as a sweep writes its images
 TABLE, SUMMARY, CONFIGURATION = "structure factors", "summary", "configuration"
 

@@ -1,4 +1,4 @@
-"""Every option of the reference program: names, unit, and the field of the experiment that it sets.
+"""Every option of nanoBragg: names, unit, and the field of the experiment that it sets.
 
 One table serves the command line, its help, and ``experiment_from_options``.
 """
@@ -323,7 +323,7 @@ OUTPUT = (
     whole("-seed", "output.seed"),
 )
 
-NO_EFFECT = "changes nothing, as in the reference program"
+NO_EFFECT = "changes nothing, as in nanoBragg"
 WITHOUT_EFFECT = (
     flag("-coherent", NO_EFFECT),
     *(text(names, "", NO_EFFECT) for names in ("-stol", "-4stol", "-Q", "-stolout", "-density -sample_density", "-MW -molecular_weight")),

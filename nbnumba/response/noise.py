@@ -27,7 +27,7 @@ def noisy_counts(image: Image, seed: int, offset: float, most: int = MOST) -> It
     if doubtful := getattr(noise, "doubtful", 0):
         warnings.warn(
             NbnumbaWarning(
-                f"noise: {doubtful} pixels have 1e5 to 1e6 photons, where the reference program's variance is off by up to 15 % "
+                f"noise: {doubtful} pixels have 1e5 to 1e6 photons, where nanoBragg's variance is off by up to 15 % "
                 "(--quirk sequential-noise=off: it is Poisson's)"
             ),
             stacklevel=2,
@@ -35,7 +35,7 @@ def noisy_counts(image: Image, seed: int, offset: float, most: int = MOST) -> It
 
 
 def noise_of(image: Image, seed: int) -> SequentialNoise | CounterNoise:
-    """The reference program's, or one that depends on seed, image and pixel alone."""
+    """nanoBragg's, or one that depends on seed, image and pixel alone."""
     if "sequential-noise" in image.experiment.quirks:
         from nbnumba.response.sequential_noise import SequentialNoise
 

@@ -1,4 +1,4 @@
-"""The reference program's counting noise, bit for bit: one stream of Numerical Recipes' ran1, poidev and gasdev (FMT-11).
+"""nanoBragg's counting noise, bit for bit: one stream of Numerical Recipes' ran1, poidev and gasdev (FMT-11).
 
 Source: Numerical Recipes in C, 2nd edition, sections 7.1 to 7.3; intermediate results are rounded to float32 where they are there.
 """

@@ -125,7 +125,7 @@ def keeps_background(experiment: Experiment, scaling: Stage, parameters: Any) ->
 
 
 def brightness_of(experiment: Experiment) -> NDArray[np.float64]:
-    """Relative intensity of every source, (sources,); the reference program does not look at weights."""
+    """Relative intensity of every source, (sources,); nanoBragg does not look at weights."""
     weight = experiment.source_list.weight
     return np.ones_like(weight) if "source-weights" in experiment.quirks else weight / weight.mean()
 

@@ -252,7 +252,7 @@ class Lines:
         return int(self.sampling.first_pixel == pixel and self.sampling.first_sample == number)
 
     def _first_term(self) -> Row:
-        """The first term under the names of the reference program's logs, which have reciprocal axes before phi and mosaic rotation."""
+        """The first term under the names of nanoBragg's logs, which have reciprocal axes before phi and mosaic rotation."""
         if not self.terms:
             return {}
         term, reciprocal = self.terms[0], self.experiment.unit_cell.reciprocal * 1e-10

@@ -98,7 +98,7 @@ def curved(p, fast, slow, layer):
     # Not the detector's distance where a twotheta axis of another length has stretched the axes.
     distance = math.sqrt(x * x + y * y + z * z)
     dx, dy, dz = x / distance, y / distance, z / distance
-    # Rays meet a sphere head on; the reference program takes the obliquity and the normal of the flat detector.
+    # Rays meet a sphere head on; nanoBragg takes the obliquity and the normal of the flat detector.
     obliquity = 1.0 if p.own_frame else p.close_distance / distance
     cosine = 1.0 if p.own_frame else dx * p.normal_x + dy * p.normal_y + dz * p.normal_z
     solid_angle = 1.0 / distance / distance if p.point_pixel else p.pixel_size * p.pixel_size / distance / distance * obliquity

@@ -39,7 +39,7 @@ class Spot(NamedTuple):
 
 
 def spot(experiment: Experiment) -> Spot:
-    """Offsets scaled by the cells along each axis (LAT-7), or the reference program's radius from the unrotated a*, b*, c* (LAT-5)."""
+    """Offsets scaled by the cells along each axis (LAT-7), or nanoBragg's radius from the unrotated a*, b*, c* (LAT-5)."""
     cells = np.array(experiment.cells, np.float64)
     peak = float(cells.prod())
     reciprocal = experiment.unit_cell.reciprocal * ANGSTROM

@@ -1,4 +1,4 @@
-"""The reference program's phi rotation, in which a step at phi = 0 keeps the orientation before it (ROT-5)."""
+"""nanoBragg's phi rotation, in which a step at phi = 0 keeps the orientation before it (ROT-5)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def c_parity(p, step, is_first):
 STAGE = Stage(
     kind="rotation",
     name="c-parity",
-    summary="as the reference program: a step at phi = 0 keeps the orientation of the step before it",
+    summary="as nanoBragg: a step at phi = 0 keeps the orientation of the step before it",
     prepare=prepare,
     function=c_parity,
     parameters=PARAMETERS,

@@ -1,4 +1,4 @@
-"""Photons as the reference program counts them (SCA-1 to SCA-3, SCA-8 to SCA-10, SCA-20)."""
+"""Photons as nanoBragg counts them (SCA-1 to SCA-3, SCA-8 to SCA-10, SCA-20)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def water_molecules(experiment: Experiment) -> float:
 
 
 def captures_nothing(experiment: Experiment) -> bool:
-    """Whether the reference program works out that a surface captures a fraction of 0 (SCA-9)."""
+    """Whether nanoBragg works out that a surface captures a fraction of 0 (SCA-9)."""
     bare = experiment.detector.sensor_thickness == 0.0
     return experiment.sampling.capture_per_subpixel and bare and "bare-capture" in experiment.quirks
 
@@ -59,7 +59,7 @@ def prepare_running_product(experiment: Experiment) -> Reference:
     """The factors that the user wants for every sub-pixel go with every term."""
     photons, sampling = THOMSON * experiment.beam.photons_per_area, experiment.sampling
     squared = "water-squared" in experiment.quirks
-    # The kernel multiplies by photons / steps at the end; the reference program's background has been multiplied by photons before.
+    # The kernel multiplies by photons / steps at the end; nanoBragg's background has been multiplied by photons before.
     water = WATER_F**2 * water_molecules(experiment)
     return Reference(
         background=water * photons if squared else 0.0,
@@ -151,7 +151,7 @@ REFERENCE = Stage(
 RUNNING_PRODUCT = Stage(
     kind="scaling",
     name="running-product",
-    summary="as the reference program with -oversample_thick, _polar or _omega: factors multiply the running sum after every term",
+    summary="as nanoBragg with -oversample_thick, _polar or _omega: factors multiply the running sum after every term",
     prepare=prepare_running_product,
     function=running_product,
     derivative=running_product_derivative,

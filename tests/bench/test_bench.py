@@ -165,7 +165,7 @@ def test_the_command_prints_a_table_and_keeps_it(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--work", "squares"], "--work 'squares': there is 'square', "),
-        (["--reference", "/nowhere"], "--reference /nowhere: is not a file; name an executable of the reference program"),
+        (["--reference", "/nowhere"], "--reference /nowhere: is not a file; name an executable of nanoBragg"),
         (["--threads", "999", "--work", "square", "--pixels", "64"], "threads (--threads): 999 is not between 1 and "),
         (["--json", "/nowhere/b.json"], "/nowhere/b.json: cannot be written: the folder /nowhere does not exist"),
     ],

@@ -30,7 +30,7 @@ def run(*words: str) -> int:
 
 
 @pytest.mark.spec("CLI-1", "FMT-4")
-def test_run_writes_the_reference_programs_files(in_tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_run_writes_nanobraggs_files(in_tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("--json", "summary.json", "--png", "image.png", "--save-config", "e.toml") == 0
     names = {path.name for path in in_tmp_path.iterdir()}
     assert names == {"floatimage.bin", "intimage.img", "image.pgm", "noiseimage.img", "summary.json", "image.png", "e.toml"}
@@ -113,7 +113,7 @@ def test_the_last_option_decides(words: str, pivot: str | None, convention: str)
 def test_options_without_effect_say_so(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("-coherent", "-stol", "water.stol", "-printout") == 0
     err = capsys.readouterr().err.splitlines()
-    assert "nbnumba: warning: -stol water.stol: changes nothing, as in the reference program" in err
+    assert "nbnumba: warning: -stol water.stol: changes nothing, as in nanoBragg" in err
     assert len(err) == 3
 
 

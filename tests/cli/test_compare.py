@@ -158,7 +158,7 @@ open({log!r}, "w").write(" ".join(words))
 
 
 def program(folder: Path, image: np.ndarray) -> Path:
-    """Stands for an executable of the reference program."""
+    """Stands for an executable of nanoBragg."""
     np.save(folder / "image.npy", image)
     path = folder / "program"
     path.write_text(PROGRAM.format(python=sys.executable, image=str(folder / "image.npy"), log=str(folder / "log")))
@@ -192,8 +192,8 @@ def test_an_executable(in_tmp_path: Path) -> None:
         (["--presets", "reference", "best", *OPTIONS], "Invalid value for '--presets'"),
         (["--presets", "reference", *OPTIONS], "--presets: needs 2 values"),
         (["a.npy", "a.npy", "--threshold", "nan"], "--threshold nan: is not a number"),
-        (["--exe", "nowhere", *OPTIONS], "--exe nowhere: is not a file; name an executable of the reference program"),
-        (["--exe", "a.npy", "--config", "s.toml"], "--exe a.npy: takes options of the reference program; --config has none of them"),
+        (["--exe", "nowhere", *OPTIONS], "--exe nowhere: is not a file; name an executable of nanoBragg"),
+        (["--exe", "a.npy", "--config", "s.toml"], "--exe a.npy: takes options of nanoBragg; --config has none of them"),
         (["--exe", "a.npy", *OPTIONS], "a.npy: cannot be run: "),
         (["nowhere.npy", *OPTIONS], "nowhere.npy: cannot be read: No such file or directory"),
         (["a.npy", "b.npy"], "the images have 4 x 4 and 5 x 5 pixels (slow x fast)"),
@@ -229,7 +229,7 @@ def test_an_executable_that_fails(in_tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["compare", "--exe", "fails", *OPTIONS]) == 2
     assert "fails: ended with exit code 3 for -default_F 100" in capsys.readouterr().err
     assert main(["compare", "--exe", "silent", *OPTIONS]) == 2
-    assert "silent: wrote no image; is it an executable of the reference program?" in capsys.readouterr().err
+    assert "silent: wrote no image; is it an executable of nanoBragg?" in capsys.readouterr().err
 
 
 def test_without_matplotlib_there_is_no_picture(

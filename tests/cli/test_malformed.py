@@ -733,7 +733,7 @@ def test_command(case: Case, refused: Refused) -> None:
     case("--threads 1.5", "--threads 1.5", "--threads", "'1.5'"),
 )
 def test_own_option(case: Case, refused: Refused) -> None:
-    """Options that the reference program does not have are refused by name and value as well."""
+    """Options that nanoBragg does not have are refused by name and value as well."""
     refused(f"run {GOOD}", case)
 
 

@@ -1,4 +1,4 @@
-"""What a run writes: by -o, by the reference program's options, and what it says of files that cannot say all."""
+"""What a run writes: by -o, by nanoBragg's options, and what it says of files that cannot say all."""
 
 from __future__ import annotations
 
@@ -97,9 +97,7 @@ def test_a_bundle_repeats_o(in_tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.spec("FMT-63")
 @pytest.mark.parametrize("name", ["n_1.cbf", "n.nxs", "n.tif", "n.npy"])
-def test_only_smv_files_of_the_reference_program_have_an_offset(
-    name: str, rendered: np.ndarray, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_smv_files_of_nanobragg_have_an_offset(name: str, rendered: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*RUN, "-noisefile", name]) == 0
     np.testing.assert_array_equal(read_image(name), drawn(rendered))
     with fabio.open("intimage.img") as smv:

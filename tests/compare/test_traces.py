@@ -30,7 +30,7 @@ def written(path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> Path
 
 
 def log_of_the_reference(path: Path, expected: dict[str, Any]) -> Path:
-    """The reference program's trace as its log has it, with other lines before, between and after."""
+    """nanoBragg's trace as its log has it, with other lines before, between and after."""
     lines = ["nanoBragg nanocrystal diffraction simulator", "TRACE_C:initial_fdet=1 2 3", "0% done", "TRACE_CONFIG: tracing (x=1, y=2)"]
     for name, value in expected["trace_c_parity_slow685_fast1039"].items():
         lines.append(f"TRACE_C: {name} " + " ".join(f"{v:.15g}" for v in (value if isinstance(value, list) else [value])))
@@ -43,7 +43,7 @@ def log_of_the_reference(path: Path, expected: dict[str, Any]) -> Path:
 
 @needs_supervisor
 @pytest.mark.spec("TRA-8", "TRA-9")
-def test_the_reference_programs_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nanobraggs_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = json.loads((SUPERVISOR / "expected.json").read_text())
     words = [str(SUPERVISOR / w) if w in ("A.mat", "scaled.hkl") else w for w in expected["args"].split()]
     log = log_of_the_reference(tmp_path / "c.log", expected)

@@ -131,7 +131,7 @@ def test_the_back_of_a_detector_is_refused_where_its_photons_are_negative() -> N
     with pytest.raises(ParameterError) as raised:
         nbnumba.simulate(experiment("negative-back", on=True))
     assert str(raised.value) == (
-        "detector.twotheta: turns the detector's back to the crystal, where the reference program counts negative photons; "
+        "detector.twotheta: turns the detector's back to the crystal, where nanoBragg counts negative photons; "
         "--quirk forced-pivot=off -pivot sample swings it about the crystal, --quirk negative-back=off counts them as they are"
     )
     for preset in ("reference", "c-parity", "physics"):

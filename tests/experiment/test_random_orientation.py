@@ -54,7 +54,7 @@ def test_every_seed_has_its_own(uniform: np.ndarray) -> None:
 
 
 @pytest.mark.spec("EXP-7", "PRE-4")
-def test_the_reference_programs_are_neither() -> None:
+def test_nanobraggs_are_neither() -> None:
     capped = rotations(SEEDS, uniform=False)
     assert capped[:, 2, 2].mean() == pytest.approx(0.38, abs=0.03)
     assert kstest(capped[:, 2, 2], "uniform", args=(-1.0, 2.0)).pvalue < 1e-30

@@ -103,7 +103,7 @@ def test_a_tilted_detector_keeps_the_beam_spot_or_the_sample_distance() -> None:
 
 @pytest.mark.spec("EXP-3")
 def test_the_frame_of_a_real_experiment() -> None:
-    """Values printed by the reference program (see the c-parity trace of a Pilatus experiment)."""
+    """Values printed by nanoBragg (see the c-parity trace of a Pilatus experiment)."""
     frame = experiment(
         "-Xbeam 217.742295 -Ybeam 213.907080 -distance 231.274660 -lambda 0.976800 -pixel 0.172 -detpixels_x 2463 -detpixels_y 2527 "
         "-odet_vector -0.000088 0.004914 -0.999988 -sdet_vector -0.005998 -0.999970 -0.004913 -fdet_vector 0.999982 -0.005998 -0.000118 "
@@ -121,7 +121,7 @@ def test_cell_vectors() -> None:
     np.testing.assert_allclose(crystal.direct @ crystal.reciprocal.T, np.eye(3), atol=1e-12)
     monoclinic = nbnumba.experiment_from_options("-default_F 1 -cell 70 80 90 90 105 90").unit_cell
     np.testing.assert_allclose(np.degrees(monoclinic.lengths_and_angles[3:]), [90, 105, 90])
-    # The reference program's standard setting of a triclinic cell does not keep its angles; it prints these.
+    # nanoBragg's standard setting of a triclinic cell does not keep its angles; it prints these.
     triclinic = nbnumba.experiment_from_options("-default_F 1 -cell 70 80 90 75 85 95").unit_cell
     np.testing.assert_allclose(np.array(triclinic.lengths_and_angles[:3]) * 1e10, [70, 80, 90])
     np.testing.assert_allclose(np.degrees(triclinic.lengths_and_angles[3:]), [75.0391, 85.0136, 95.0081], rtol=1e-6)

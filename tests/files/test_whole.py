@@ -58,7 +58,7 @@ def test_fabio_opens_an_smv_image_and_its_header(image: nbnumba.Image, tmp_path:
 
 
 @pytest.mark.spec("FMT-5", "FMT-44")
-@pytest.mark.parametrize("kind", ["ADSC's", "the reference program's"])
+@pytest.mark.parametrize("kind", ["ADSC's", "nanoBragg's"])
 def test_every_line_of_a_header_is_a_keyword_with_its_value(image: nbnumba.Image, kind: str) -> None:
     of_reference = header_text(image.experiment, 512).ljust(512)
     text = header(exposure_of(image.experiment)).decode("ascii") if kind == "ADSC's" else of_reference

@@ -201,11 +201,11 @@ def test_a_spindle_either_way(spindle: tuple[float, float, float], start: float,
 
 
 @pytest.mark.spec("FMT-44")
-def test_the_reference_programs_header_is_misread_and_that_is_said(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nanobraggs_header_is_misread_and_that_is_said(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = f"{CRYSTAL} -lambda 1 -distance 100 -detpixels 20 -pixel 0.1 -Xbeam 0.4 -Ybeam 1.5 -nopgm".split()
     assert main(["run", *options, "-intfile", "a_1.img", "-noisefile", "b_1.img", "--preset", "c-parity"]) == 0
     said = capsys.readouterr().err
-    assert "warning: a_1.img, b_1.img: quirk reference-header: SMV headers are the reference program's" in said
+    assert "warning: a_1.img, b_1.img: quirk reference-header: SMV headers are nanoBragg's" in said
     assert "DIALS misreads them (--quirk reference-header=off: they are an ADSC detector's, which DIALS reads)" in said
     assert read_with_dxtbx(Path("a_1.img"))["format"] == "FormatSMVJHSim"
     assert main(["run", *options, "-intfile", "c_1.img", "-nonoise", "--preset", "c-parity", "--quirk", "reference-header=off"]) == 0

@@ -307,7 +307,7 @@ def test_values_that_are_refused(files: Path, words: list[str], message: str) ->
 def test_an_executable_does_not_know_these_files(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "program").touch()
     assert main(["compare", "--exe", "program", "--expt", "a.expt", "-default_F", "1"]) == 2
-    assert capsys.readouterr().err == "nbnumba: error: --exe program: takes options of the reference program; --expt is none of them\n"
+    assert capsys.readouterr().err == "nbnumba: error: --exe program: takes options of nanoBragg; --expt is none of them\n"
 
 
 @pytest.mark.spec("FMT-21", "FMT-22")

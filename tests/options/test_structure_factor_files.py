@@ -18,8 +18,8 @@ from nbnumba import InputFileError, OptionError, ParameterError, load_experiment
 from nbnumba.cli.main import main
 from nbnumba.errors import NotAvailableError
 from nbnumba.evidence.verify import verify
+from nbnumba.nanobragg import words_for
 from nbnumba.options.arguments import split_arguments
-from nbnumba.reference_program import words_for
 
 SMALL = "-lambda 1 -N 4 -detpixels 16 -pixel 1 -distance 20 -oversample 1"
 
@@ -256,8 +256,8 @@ def test_a_bundle_has_the_file(files: Path) -> None:
     assert all(line.holds is not False for line in verify(Path("evidence")))
 
 
-def test_the_reference_program_is_not_given_what_it_does_not_have() -> None:
-    with pytest.raises(NotAvailableError, match=r"--mtz a\.mtz: the reference program reads structure factors as text alone"):
+def test_nanobragg_is_not_given_what_it_does_not_have() -> None:
+    with pytest.raises(NotAvailableError, match=r"--mtz a\.mtz: nanoBragg reads structure factors as text alone"):
         words_for(split_arguments(["--mtz", "a.mtz"]).given)
     assert words_for(split_arguments(["--dmin=2"]).given) == ["-dmin", "2"]
 

@@ -1,4 +1,4 @@
-"""The gate that an image has to pass to count as the reference program's."""
+"""The gate that an image has to pass to count as nanoBragg's."""
 
 from __future__ import annotations
 

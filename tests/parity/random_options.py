@@ -54,7 +54,7 @@ class OptionSet:
 
 
 # Strategies. A group of options is a list of chunks; words of one chunk stay together, chunks are shuffled. Chunks hold options
-# that the reference program's parser takes for another one as well, in the order in which that does no harm.
+# that nanoBragg's parser takes for another one as well, in the order in which that does no harm.
 
 Chunk = list[str]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -521,7 +521,7 @@ def known_difference(experiment: nbnumba.Experiment) -> str:
     """Why the programs are known to differ, in words; empty where they are not."""
     stages = experiment.model.stages
     if stages.get("lattice_shape") == "round" and samples_the_beam(experiment):
-        return "the reference program's sin(x)/x - cos(x) is 0 / 0 but for the last bit where a sample lies on the direct beam"
+        return "nanoBragg's sin(x)/x - cos(x) is 0 / 0 but for the last bit where a sample lies on the direct beam"
     return ""
 
 
@@ -549,7 +549,7 @@ class Difference(NamedTuple):
     nbnumba: Any
 
     def __str__(self) -> str:
-        return f"{self.stage}: {self.what}: {self.reference} (reference program), {self.nbnumba} (nbnumba)"
+        return f"{self.stage}: {self.what}: {self.reference} (nanoBragg), {self.nbnumba} (nbnumba)"
 
 
 def first_difference(
@@ -579,7 +579,7 @@ def close(theirs: Any, ours: Any, slack: float) -> bool:
 
 LARGEST_SQUARED = 1e19
 
-Comparison = tuple[str, Any, Any, float]  # what, the reference program's value, nbnumba's, absolute slack
+Comparison = tuple[str, Any, Any, float]  # what, nanoBragg's value, nbnumba's, absolute slack
 NUMBER = r"([-+]?(?:[\d.]+(?:e[-+]?\d+)?|nan|inf))"
 
 
@@ -715,7 +715,7 @@ def same_numbers(theirs: str, ours: str) -> bool:
 
 
 def statistics(reference: Reference, same: nbnumba.Image) -> Difference | None:
-    """Of the reference program's own photons, where float32, in which it squares them, can hold the squares."""
+    """Of nanoBragg's own photons, where float32, in which it squares them, can hold the squares."""
     ours = same.statistics
     values = [ours.maximum, ours.mean, ours.rms, ours.rms_deviation]
     pattern = r"max_I = # at \S+ \S+ mean= # rms= # rmsd= #"
@@ -727,7 +727,7 @@ def statistics(reference: Reference, same: nbnumba.Image) -> Difference | None:
 
 
 def integers(options: OptionSet, reference: Reference, same: nbnumba.Image) -> Difference | None:
-    """Of the reference program's own photons, so that they have to be the same to the last count."""
+    """Of nanoBragg's own photons, so that they have to be the same to the last count."""
     scale, offset = options.number("-scale", 0.0), options.number("-adc", 40.0)
     for what, theirs, ours in (
         ("integers", reference.integers, np.vstack([*counts(same, scale, offset)])),
@@ -750,7 +750,7 @@ STAGES = {geometry: "geometry", unit_cell: "unit cell", source_list: "sources", 
 def report(options: OptionSet, preset: str, difference: Difference, folder: Path) -> str:
     """What to paste, and where the files it names are."""
     named = f"\n(files: {', '.join(options.files)} in {folder})" if options.files else ""
-    return f"preset {preset} differs from the reference program in\n{difference}\noptions:\n{options.line()}{named}"
+    return f"preset {preset} differs from nanoBragg in\n{difference}\noptions:\n{options.line()}{named}"
 
 
 def compare_programs(options: OptionSet, executable: str, folder: Path, presets: Sequence[str] = ("c-parity", "reference")) -> str | None:

@@ -1,4 +1,4 @@
-"""Images of the reference program: the subset in tests/golden, and the whole collection where it is to be found."""
+"""Images of nanoBragg: the subset in tests/golden, and the whole collection where it is to be found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nbnumba.response.noise import noisy_counts
 OWN = TESTS / "golden"
 MODES = ("spec", "c-parity")
 
-# The reference program seeds '-misset random' from its clock whatever -seed says; the image shows the seed it had.
+# nanoBragg seeds '-misset random' from its clock whatever -seed says; the image shows the seed it had.
 CLOCK_SEEDS = {"misset_random_seed": "-misset_seed 1795152918"}
 
 
@@ -75,7 +75,7 @@ def stored(folder: Path, case: dict[str, Any], mode: str, what: str) -> np.ndarr
     "GEO-6",
 )
 @pytest.mark.parametrize(("folder", "case", "mode"), [*parameters(OWN), *parameters(GOLDEN)])
-def test_image_of_the_reference_program(folder: Path, case: dict[str, Any], mode: str, tmp_path: Path) -> None:
+def test_image_of_nanobragg(folder: Path, case: dict[str, Any], mode: str, tmp_path: Path) -> None:
     image = simulate(folder, case, mode, tmp_path)
     expected = stored(folder, case, mode, "image")
     assert expected is not None

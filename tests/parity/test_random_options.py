@@ -1,4 +1,4 @@
-"""The same random options in nbnumba and in the reference program that NBNUMBA_REFERENCE_EXE names."""
+"""The same random options in nbnumba and in nanoBragg that NBNUMBA_REFERENCE_EXE names."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ SEED = int(os.environ.get("NBNUMBA_PARITY_SEED") or 0)
     "SF-5",
     "SF-6",
 )
-@pytest.mark.skipif(not EXECUTABLE, reason="no reference program; NBNUMBA_REFERENCE_EXE names its executable")
-def test_random_options_as_the_reference_program(tmp_path: Path) -> None:
+@pytest.mark.skipif(not EXECUTABLE, reason="no nanoBragg; NBNUMBA_REFERENCE_EXE names its executable")
+def test_random_options_as_nanobragg(tmp_path: Path) -> None:
     """NBNUMBA_PARITY_EXAMPLES option sets (default 200), those of NBNUMBA_PARITY_SEED (default 0)."""
 
     @seed(SEED)
@@ -126,7 +126,7 @@ OPTIONS = OptionSet(
 
 
 def printed(image: nbnumba.Image) -> str:
-    """What the reference program would print of an image in MOSFLM's convention."""
+    """What nanoBragg would print of an image in MOSFLM's convention."""
     experiment, photons = image.experiment, image.statistics
     frame, cell, sources, sweep = experiment.frame, experiment.unit_cell, experiment.source_list, experiment.goniometer.sweep
     x, y, z = frame.pix0 * 1e3
@@ -181,7 +181,7 @@ def image() -> nbnumba.Image:
 
 
 def imitation(image: nbnumba.Image, edit: Callable[[str], str] = str, factor: float = 1.0, **other: object) -> Reference:
-    """A reference program's answer with something changed in it."""
+    """An answer of nanoBragg with something changed in it."""
     experiment = image.experiment
     changed = replace(image, pixels=image.pixels * factor)
     keywords = dict(line.rstrip(";").split("=") for line in header_text(experiment, 512).splitlines()[1:-1])
@@ -299,7 +299,7 @@ def test_a_program_that_differs_is_reported_with_options_to_paste(tmp_path: Path
     report = compare_programs(replace(OPTIONS, files={"a.mat": b""}), program(tmp_path, image, text), tmp_path)
     assert report is not None
     lines = report.splitlines()
-    assert lines[1] == "sampling: cells 3: 3.0 (reference program), 4.0 (nbnumba)"
+    assert lines[1] == "sampling: cells 3: 3.0 (nanoBragg), 4.0 (nbnumba)"
     assert shlex.split(lines[3]) == list(OPTIONS.words)
     assert str(tmp_path) in lines[4]
 

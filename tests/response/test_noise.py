@@ -37,7 +37,7 @@ def test_deviates_have_the_mean_and_variance_of_a_poisson_distribution(noise, me
 
 @pytest.mark.spec("FMT-11", "FMT-12")
 @pytest.mark.parametrize(("mean", "off"), [(2e5, 0.0035), (4e5, 0.0126), (7e5, 0.148), (8e5, -0.0114), (9e5, 0.0268)])
-def test_the_reference_programs_noise_is_off_beyond_a_hundred_thousand_photons(mean: float, off: float) -> None:
+def test_nanobraggs_noise_is_off_beyond_a_hundred_thousand_photons(mean: float, off: float) -> None:
     """By float32's rounding of logarithms; noise that depends on seed and pixel alone is Poisson's there, too."""
     photons, error = np.full((700, 700), mean, np.float32), 4.0 * np.sqrt(2.0 / 700**2)
     noise = SequentialNoise(3)
@@ -56,7 +56,7 @@ def test_pixels_whose_noise_is_off_are_counted_and_said() -> None:
     with pytest.warns(nbnumba.errors.NbnumbaWarning) as said:
         list(noisy_counts(replace(image, pixels=pixels), 1, 40.0))
     assert [str(one.message) for one in said] == [
-        "noise: 60 pixels have 1e5 to 1e6 photons, where the reference program's variance is off by up to 15 % "
+        "noise: 60 pixels have 1e5 to 1e6 photons, where nanoBragg's variance is off by up to 15 % "
         "(--quirk sequential-noise=off: it is Poisson's)"
     ]
     with warnings.catch_warnings():

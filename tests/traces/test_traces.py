@@ -1,4 +1,4 @@
-"""What a trace says is what was rendered, and the reference program's own trace says the same."""
+"""What a trace says is what was rendered, and nanoBragg's own trace says the same."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def off(found: Any, wanted: Any) -> float:
 @needs_supervisor
 @pytest.mark.spec("TRA-1", "TRA-5", "TRA-6")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-6)])
-def test_the_reference_programs_own_trace(expected: dict[str, Any], dtype: str, tolerance: float) -> None:
+def test_nanobraggs_own_trace(expected: dict[str, Any], dtype: str, tolerance: float) -> None:
     found = supervisor(expected, "c-parity", dtype)
     for name, wanted in expected["trace_c_parity_slow685_fast1039"].items():
         assert off(found.values[name], wanted) <= tolerance, name

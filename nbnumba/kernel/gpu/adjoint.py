@@ -1,8 +1,8 @@
 """The adjoint of the rendering kernel on the GPU: every thread goes through the terms of one pixel there and back.
 
 What adjoint.py works out, by the same functions of the stages. Of a pixel's terms nothing is kept: on the way back they are worked out
-again. No term may change what the total before it counts (device.py sees to that), hence terms can come in any order on the way back: samples
-come as on the way there, and every thread goes through the orientations from another one on.
+again. No term may change what the total before it counts (device.py sees to that), hence terms can come in any order on the way back:
+samples come as on the way there, and every thread goes through the orientations from another one on.
 
 A block sums over its pixels in shared memory, and adds what it has found to the sums of all blocks, in whatever order blocks end: from one
 run to the next sums differ by rounding.

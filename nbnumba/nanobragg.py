@@ -1,4 +1,4 @@
-"""Run an executable of the reference program, to compare with it or to time it."""
+"""Run an executable of nanoBragg, to compare with it or to time it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def image_of(executable: Path, given: Sequence[Given], shape: Shape) -> NDArray[
     with tempfile.TemporaryDirectory() as folder:
         run(executable, [*words_for(given), "-floatfile", FLOAT_FILE, *NOTHING_ELSE], folder, threads=1)
         if not (Path(folder) / FLOAT_FILE).is_file():
-            raise NotAvailableError(f"{executable}: wrote no image; is it an executable of the reference program?")
+            raise NotAvailableError(f"{executable}: wrote no image; is it an executable of nanoBragg?")
         try:
             return read_image(Path(folder) / FLOAT_FILE, shape)
         except InputFileError as error:
@@ -42,7 +42,7 @@ def words_for(given: Sequence[Given]) -> list[str]:
     """
     words: list[str] = []
     if foreign := [one for one in given if one.option.name in NOT_ITS_OWN]:
-        raise NotAvailableError(f"{foreign[0]}: the reference program reads structure factors as text alone (-hkl)")
+        raise NotAvailableError(f"{foreign[0]}: nanoBragg reads structure factors as text alone (-hkl)")
     lists_structure_factors = any(one.option.name == "-hkl" for one in given)
     for one in given:
         reads = one.option.reads or (one.option.name == "-dump" and not lists_structure_factors)
