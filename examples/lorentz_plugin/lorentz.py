@@ -7,7 +7,7 @@ Install it for good:    pip install .        (the entry point in pyproject.toml 
 
 from typing import NamedTuple
 
-from nbnumba import Limits, Parameter, Stage, WorkedValue, hookimpl
+from nbnumba.plugin import LatticeShape, Limits, Parameter, WorkedValue, hookimpl
 
 WIDTH = Parameter("width", "", 1.0, "half width of a spot in units of 1 / cells", Limits(low=0.0, open_low=True))
 
@@ -48,8 +48,7 @@ def derivative(p, x, y, z):
     )
 
 
-STAGE = Stage(
-    kind="lattice_shape",
+STAGE = LatticeShape(
     name="lorentz",
     summary="Lorentzian spots",
     prepare=prepare,

@@ -16,9 +16,8 @@ from numba import cuda
 from nbnumba.bench.work import WORK, Work, experiment_of
 from nbnumba.kernel.gpu.device import Cuda
 from nbnumba.kernel.gpu.ptx import arithmetic_of_a_term
-from nbnumba.simulation.scene import physics_of, ready
-from nbnumba.simulation.simulator import Simulator, choose_stages, prepare
-from nbnumba.stages import registry
+from nbnumba.simulation.scene import scene_of
+from nbnumba.simulation.simulator import Simulator
 
 ROUNDS = 7
 DOMAINS = 20  # times those of a CPU's row
@@ -60,10 +59,9 @@ def timed_works() -> list[Work]:
 def rate(work: Work, pixels: int = 1024) -> dict[str, Any]:
     """Samples a second, and what a sample computes."""
     experiment = experiment_of(work, pixels)
-    chosen, device = choose_stages(experiment, registry.installed()), Cuda()
-    parameters = prepare(chosen, experiment)
-    seconds = median_time(ready(experiment, chosen, parameters, device))
-    code = device.code(physics_of(experiment, chosen, parameters))
+    scene, device = scene_of(experiment), Cuda()
+    seconds = median_time(scene.ready(device))
+    code = device.code(scene.physics)
     return {
         "work": work.name,
         "dtype": work.dtype,

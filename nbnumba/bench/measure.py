@@ -17,9 +17,7 @@ from nbnumba.errors import NotAvailableError
 from nbnumba.experiment.experiment import Experiment
 from nbnumba.kernel.cpu.device import Cpu
 from nbnumba.nanobragg import run
-from nbnumba.simulation.scene import ready
-from nbnumba.simulation.simulator import choose_stages, prepare
-from nbnumba.stages import registry
+from nbnumba.simulation.scene import scene_of
 
 Progress = Callable[[str], None]
 LEAST_SECONDS = 0.05  # of nanoBragg's loop: less is not measured by starting it twice
@@ -56,8 +54,7 @@ class Timing:
 
 def kernel_of(experiment: Experiment, threads: int) -> Callable[[], None]:
     """The kernel of an experiment with all that it needs, ready to be timed."""
-    chosen = choose_stages(experiment, registry.installed())
-    return ready(experiment, chosen, prepare(chosen, experiment), Cpu(threads))
+    return scene_of(experiment).ready(Cpu(threads))
 
 
 def time_all(

@@ -23,7 +23,7 @@ def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from nbnumba import memory
     from nbnumba.image.image import provenance
     from nbnumba.image.summary import as_text, description
-    from nbnumba.simulation.simulator import choose_stages
+    from nbnumba.simulation.scene import choose_stages
 
     chosen = choose_stages(experiment, registry_for(options["plugin_files"]))
     found = description(experiment, provenance(experiment, chosen))

@@ -219,7 +219,8 @@ def read_draft(ctx: click.Context, options: dict[str, Any]) -> Draft:
         draft.values["model.stages.rotation"] = options["phi_carryover_mode"]
     for text in options["plugins"]:
         kind, name = key_and_value("--plugin", text, "KIND=NAME")
-        draft.values[f"model.stages.{kind}"] = name
+        earlier = draft.values.get(f"model.stages.{kind}", "") if is_chain(kind) else ""
+        draft.values[f"model.stages.{kind}"] = f"{earlier},{name}" if earlier else name
     for text in options["settings"]:
         name, value = key_and_value("--set", text, "NAME=VALUE")
         try:
@@ -242,6 +243,13 @@ def read_model(base: Model, options: dict[str, Any]) -> Model:
         quirks[name] = value == "on"
     rotation = {"rotation": options["phi_carryover_mode"]} if options["phi_carryover_mode"] else {}
     return replace(base, preset=options["preset"] or base.preset, quirks=quirks, stages={**base.stages, **rotation})
+
+
+def is_chain(kind: str) -> bool:
+    """Whether --plugin adds one more of this kind."""
+    from nbnumba.stages.kinds import KINDS
+
+    return kind in KINDS and KINDS[kind].is_chain
 
 
 def key_and_value(option: str, text: str, form: str) -> tuple[str, str]:

@@ -36,8 +36,8 @@ def listing(stage: Stage, origin: str) -> str:
 
 def where(stage: Stage) -> str:
     """On which devices a stage runs; of a stranger's only the compiler knows."""
-    if stage.kind == "rotation":
-        return "once per step, on the host"
+    if not stage.of.in_kernels:
+        return stage.of.place.value
     shipped = stage.function.__module__.startswith("nbnumba_plugins.")
     return f"cpu: yes, cuda: {'yes' if shipped else 'plugins check tells'}"
 

@@ -138,13 +138,13 @@ def made_with(first: Experiment, registry: Registry, options: Mapping[str, Any])
     from nbnumba.campaign.sweep import code_digests
     from nbnumba.image.image import provenance
     from nbnumba.simulation.devices import open_device
-    from nbnumba.simulation.simulator import choose_stages
+    from nbnumba.simulation.scene import choose_stages
 
     stages = choose_stages(first, registry)
     return {
         "device": open_device(options["device"], first.terms, first.sampling.dtype, options["threads"]).name,
         **provenance(first, stages),
-        "code_sha256": code_digests(stages.values()),
+        "code_sha256": code_digests(stages),
     }
 
 

@@ -69,13 +69,14 @@ def every_combination(stages: Registry, wanted: Mapping[str, str], dtypes: tuple
     """(kind -> name, precision) of all kernels; those with the stages wanted only."""
     for kind, name in wanted.items():
         stages.get(kind, name)
-    names = {kind: [stage.name for stage, _ in stages if stage.kind == kind] for kind in KINDS}
+    single = [kind for kind in KINDS if not KINDS[kind].is_chain]
+    names = {kind: [stage.name for stage, _ in stages if stage.kind == kind] for kind in single}
     names["rotation"] = [ROTATION]
     if "rotation" in wanted:
         raise OptionError("--plugin rotation=...: rotation stages run on the host; there is nothing to compile")
-    chosen = [[wanted[kind]] if kind in wanted else names[kind] for kind in KINDS]
+    chosen = [[wanted[kind]] if kind in wanted else names[kind] for kind in single]
     for combination, dtype in itertools.product(itertools.product(*chosen), dtypes):
-        yield dict(zip(KINDS, combination, strict=True)), dtype
+        yield dict(zip(single, combination, strict=True)), dtype
 
 
 def compiled(combinations: list[tuple[dict[str, str], str]], compile_all: Callable[[dict[str, str], str], str], jobs: int) -> Iterator[str]:
@@ -107,23 +108,20 @@ def use_one_thread() -> None:
 def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...], device: str, gradients: bool) -> str:
     """Render a few pixels with these stages, which compiles all that they need; returns what goes wrong."""
     from nbnumba.experiment.physics import Model
-    from nbnumba.kernel.cpu.render import ORDER
-    from nbnumba.simulation.scene import render, terms_outside
-    from nbnumba.simulation.simulator import prepare
+    from nbnumba.simulation.scene import prepared_scene
     from nbnumba.testing.stage_suite import small_experiment
 
     stages = with_files(plugin_files)
-    chosen = {kind: stages.get(kind, name) for kind, name in names.items()}
+    chosen = stages.choose(names, {})
     experiment = small_experiment()
     # At phi = 0 the first sample of an image has an orientation of its own, which is looked for.
     goniometer, sampling = replace(experiment.goniometer, phi_start=0.0), replace(experiment.sampling, dtype=dtype)
     experiment = replace(experiment, goniometer=goniometer, sampling=sampling)
     try:
-        parameters = prepare(chosen, experiment)
-        where = open_device(device)
-        render(experiment, chosen, parameters, where)
-        terms_outside(experiment, chosen, parameters, where)
-        if gradients and dtype == "float64" and all(chosen[kind].derivative for kind in ORDER):
+        scene, where = prepared_scene(experiment, chosen), open_device(device)
+        scene.render(where)
+        scene.terms_outside(where)
+        if gradients and dtype == "float64" and all(stage.derivative for stage in chosen.in_kernels):
             compile_gradients(replace(experiment, model=Model(stages=names)), stages, device)
     except NbnumbaError as error:
         return f"{', '.join(names.values())}: {error}"
@@ -149,7 +147,7 @@ def compile_gradients(experiment: Experiment, stages: Registry, device: str) -> 
         value_and_grad(each, ["distance"], loss, stages=stages, device=device)
     if device == "cpu":
         jacobian(experiment, ["distance"], stages=stages)
-        if stages.get("structure_factor", experiment.model.stages["structure_factor"]).table:
+        if getattr(stages.get("structure_factor", experiment.model.stages["structure_factor"]), "table", ""):
             gradient_by_amplitudes(experiment, least_squares(0.0), stages=stages)
 
 

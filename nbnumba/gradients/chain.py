@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,12 @@ from nbnumba.errors import ParameterError, StageError
 from nbnumba.experiment.experiment import PARTS, Experiment
 from nbnumba.gradients.differences import neighbours
 from nbnumba.kernel.cpu.render import ORDER
+from nbnumba.kernel.device import each
 from nbnumba.simulation.scene import brightness_of, taken
-from nbnumba.simulation.simulator import prepare
+from nbnumba.stages.chosen import Stages
 
 if TYPE_CHECKING:
     from nbnumba.gradients.variables import Variable
-    from nbnumba.stages.stage import Stage
 
 Inputs = dict[str, NDArray[np.float64]]  # what the kernel is given, by the names of Sums and in their shapes
 
@@ -41,13 +41,13 @@ class Chain:
     chosen, prepared: stages and what they prepared, by kind; rows: the row of the rotation's table that every phi step takes.
     """
 
-    def __init__(self, experiment: Experiment, chosen: Mapping[str, Stage], prepared: Mapping[str, Any], rows: NDArray[np.int64]) -> None:
+    def __init__(self, experiment: Experiment, chosen: Stages, prepared: Mapping[str, Any], rows: NDArray[np.int64]) -> None:
         self._experiment, self._chosen, self._prepared, self._rows = experiment, chosen, prepared, rows
         reads = Reads(experiment)
         self._fields = {name: reads.of(attrgetter(name)) for name in RESOLVED if name in vars(experiment)}
-        self._fields |= {kind: reads.of(stage.prepare) for kind, stage in chosen.items()}
+        self._fields |= {kind: reads.of(partial(chosen.prepare, kinds=(kind,))) for kind in prepared}
         self._fields["sources"] = reads.of(attrgetter("source_list")) | reads.of(brightness_of)
-        self._here = self._inputs(experiment, prepared, chosen, sources=True)
+        self._here = self._inputs(experiment, prepared, sources=True)
 
     def slopes(self, v: Variable) -> Inputs:
         """The derivatives by a parameter of what the kernel is given; what it does not reach is left out."""
@@ -78,39 +78,39 @@ class Chain:
         for name in RESOLVED:
             if name in self._fields and v.where not in self._fields[name]:
                 vars(experiment).setdefault(name, vars(self._experiment)[name])
-        affected = {kind: stage for kind, stage in self._chosen.items() if v.where in self._fields[kind]}
-        prepared = prepare(affected, experiment)
+        prepared = self._chosen.prepare(experiment, tuple(kind for kind in self._prepared if v.where in self._fields[kind]))
         self._require_no_arrays(v, prepared)
-        return self._inputs(experiment, prepared, affected, sources=v.where in self._fields["sources"])
+        return self._inputs(experiment, prepared, sources=v.where in self._fields["sources"])
 
-    def _inputs(self, experiment: Experiment, prepared: Mapping[str, Any], stages: Mapping[str, Stage], sources: bool) -> Inputs:
-        """What some stages and, if wanted, the sources give to the kernel."""
+    def _inputs(self, experiment: Experiment, prepared: Mapping[str, Any], sources: bool) -> Inputs:
+        """What stages that have prepared something and, if wanted, the sources give to the kernel."""
         found: Inputs = {}
-        if "rotation" in stages:
+        if "rotation" in prepared:
             found["orientations"] = taken(prepared["rotation"], self._rows).reshape(len(self._rows), -1, 9)
         if sources:
             found["incident"], found["wavelength"] = experiment.source_list.incident, experiment.source_list.wavelength
             found["brightness"] = brightness_of(experiment)
-        for kind in set(ORDER) & set(stages):
-            found[kind] = np.array([getattr(prepared[kind], name) for name in stages[kind].varied], np.float64)
-        if "scaling" in stages:
+        for kind in set(ORDER) & set(prepared):
+            found[kind] = np.array([getattr(each(prepared[kind])[n], name) for n, name in varied_fields(self._chosen, kind)], np.float64)
+        if "scaling" in prepared:
             found["scaling"] = np.append(found["scaling"], [prepared["scaling"].photons, prepared["scaling"].background])
-        if "structure_factor" in stages and stages["structure_factor"].table:
-            found["table"] = getattr(prepared["structure_factor"], stages["structure_factor"].table)
+        if "structure_factor" in prepared and (table := self._chosen["structure_factor"].table):
+            found["table"] = getattr(prepared["structure_factor"], table)
         return found
 
     def _require_no_arrays(self, v: Variable, prepared: Mapping[str, Any]) -> None:
         """Refuse a parameter that an array of a stage depends on, unless that is the structure factors' table."""
         for kind in set(ORDER) & set(prepared):
-            for name, here in self._prepared[kind]._asdict().items():
-                there = getattr(prepared[kind], name)
-                if (
-                    isinstance(here, np.ndarray)
-                    and here is not there
-                    and name != self._chosen[kind].table
-                    and not np.array_equal(here, there)
-                ):
-                    raise StageError(f"{self._chosen[kind]}: its array {name} varies with {v.name}, which a gradient does not follow")
+            for stage, before, after in zip(self._chosen.of(kind), each(self._prepared[kind]), each(prepared[kind]), strict=False):
+                for name, here in before._asdict().items():
+                    there, followed = getattr(after, name), name == getattr(stage, "table", None)
+                    if isinstance(here, np.ndarray) and not followed and here is not there and not np.array_equal(here, there):
+                        raise StageError(f"{stage}: its array {name} varies with {v.name}, which a gradient does not follow")
+
+
+def varied_fields(chosen: Stages, kind: str) -> list[tuple[int, str]]:
+    """What the stages of one of the kernel's kinds vary with: which of them, and the field."""
+    return [(n, name) for n, stage in enumerate(chosen.of(kind)) for name in stage.varied]
 
 
 class Reads:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, lru_cache
@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError, StageError
-from nbnumba.gradients.chain import Chain, Inputs
+from nbnumba.gradients.chain import Chain, Inputs, varied_fields
 from nbnumba.gradients.variables import Amplitude
+from nbnumba.kernel import product
 from nbnumba.kernel.cpu.render import ORDER
 from nbnumba.kernel.cpu.tangent import Directions
+from nbnumba.kernel.device import Slopes, each
 from nbnumba.kernel.loss import PixelLoss, linear
 from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.devices import open_device
-from nbnumba.simulation.scene import area_of, mark_scan_order, named_stages, orientation_rows, physics_of, sampling_of, taken
-from nbnumba.simulation.simulator import choose_stages, prepare
+from nbnumba.simulation.scene import Scene, mark_scan_order, orientation_rows, prepared_scene, scene_of, taken
 from nbnumba.stages import registry
-from nbnumba.stages.stage import ARGUMENTS, DIFFERENTIATED, RESULTS
+from nbnumba.stages.chosen import FACTORS, Stages
+from nbnumba.stages.kinds import Factor
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -68,14 +70,13 @@ class Derivatives:
         refuse_too_much(experiment)
         self.experiment = experiment
         # Stages, and which orientation a phi step takes, are chosen in steps, and do not vary.
-        self._chosen: Mapping[str, Stage] = like._chosen if like else choose_stages(experiment, stages or registry.installed())
-        self._prepared = prepare(self._chosen, experiment)
-        self._physics = physics_of(experiment, self._chosen, self._prepared).in_float64()
+        self._scene: Scene = prepared_scene(experiment, like._scene.stages) if like else scene_of(experiment, stages)
+        self._chosen, self._prepared, self._area = self._scene.stages, self._scene.parameters, self._scene.area
+        self._physics = self._scene.physics.in_float64()
         self._rows: NDArray[np.int64] = like._rows if like else orientation_rows(self._chosen["rotation"], self._prepared["rotation"])
-        self._area, self._device = area_of(experiment), device_of(device, threads, threading.get_ident())
-        with named_stages(self._chosen):
-            sampling = sampling_of(experiment, self._chosen, self._prepared)
-            sampling = sampling._replace(orientations=taken(self._prepared["rotation"], self._rows))
+        self._device = device_of(device, threads, threading.get_ident())
+        sampling = self._scene.sampling._replace(orientations=taken(self._prepared["rotation"], self._rows))
+        with self._scene.naming_stages():
             self._sampling = mark_scan_order(self._physics, sampling, self._area, self._device)
 
     @cached_property
@@ -86,14 +87,12 @@ class Derivatives:
     def notes(self) -> list[str]:
         """What has to be known about derivatives of the chosen stages."""
         shape = self._chosen["lattice_shape"]
-        return (
-            [f"{shape}: is flat but for its edges, where it jumps; its slope is 0 away from them"] if is_flat(shape, self._prepared) else []
-        )
+        return [f"{shape}: is flat but for its edges, where it jumps; its slope is 0 away from them"] if shape.flat else []
 
     @property
     def has_table(self) -> bool:
         """Whether structure factors are looked up."""
-        return self._chosen["structure_factor"].table != ""
+        return bool(self._chosen["structure_factor"].table)
 
     @cached_property
     def chain(self) -> Chain:
@@ -169,13 +168,13 @@ class Derivatives:
         return loss.within(self._area.shape, self._rendered)
 
     def _adjoint(self, loss: PixelLoss, table: bool) -> Sums:
-        with named_stages(self._chosen):
+        with self._scene.naming_stages():
             sums: Sums = self._device.adjoint(self._differentiated, self._sampling, self._area, loss, table)
         return sums
 
     def columns(self, slopes: Sequence[Inputs]) -> tuple[Pixels, Pixels]:
         """Photons [slow, fast], and their derivatives [n, slow, fast] where what the kernel is given changes as each of these says."""
-        with named_stages(self._chosen):
+        with self._scene.naming_stages():
             image, columns = self._device.tangents(self._differentiated, self._sampling, self._area, self._directions(slopes))
         for column, slope in zip(columns, slopes, strict=True):
             if "table" in slope and slope["table"].any():
@@ -194,7 +193,7 @@ class Derivatives:
         """Photons with other structure factors."""
         image, physics = self._device.zeros(self._area.shape), self._physics
         physics = replace(physics, parameters={**physics.parameters, "structure_factor": factors})
-        with named_stages(self._chosen):
+        with self._scene.naming_stages():
             self._device.render(physics, self._sampling, self._area, image)
         return np.asarray(self._device.to_host(image), np.float64)
 
@@ -202,7 +201,7 @@ class Derivatives:
         """The same as arrays, 0 where nothing is said."""
         (tables, turns), sources = self._sampling.orientations.shape[:2], self._sampling.wavelength.size
         shapes = {"orientations": (tables, turns, 9), "incident": (sources, 3), "wavelength": (sources,), "brightness": (sources,)}
-        shapes |= {kind: (len(self._chosen[kind].varied) + 2 * (kind == "scaling"),) for kind in ORDER}
+        shapes |= {kind: (len(varied_fields(self._chosen, kind)) + 2 * (kind == "scaling"),) for kind in ORDER}
         found = {name: np.zeros((len(slopes), *shape)) for name, shape in shapes.items()}
         for n, slope in enumerate(slopes):
             for name in found.keys() & slope.keys():
@@ -223,39 +222,41 @@ def answer_of(loss: Loss, photons: Pixels) -> tuple[float, Pixels]:
         raise ParameterError("loss", f"must take photons [slow, fast] and return L and dL/dI, arrays of real numbers: {error}") from error
 
 
-def with_derivatives(physics: Physics, chosen: Mapping[str, Stage]) -> Physics:
+def with_derivatives(physics: Physics, chosen: Stages) -> Physics:
     """The same with the stages' derivatives. Raises StageError for a stage that has none."""
     for kind in ORDER:
-        if chosen[kind].derivative is None:
-            raise StageError(
-                f"{chosen[kind]}: does not state its derivative, which a gradient needs; value_and_grad(..., differences=True) goes without"
-            )
-        require_slopes(chosen[kind], physics.parameters[kind])
-    derivatives = {kind: (chosen[kind].derivative, chosen[kind].varied) for kind in ORDER}
+        for stage, parameters in zip(chosen.of(kind), each(physics.parameters[kind]), strict=False):
+            if stage.derivative is None:
+                told = "does not state its derivative, which a gradient needs; value_and_grad(..., differences=True) goes without"
+                raise StageError(f"{stage}: {told}")
+            require_slopes(stage, parameters)
     factor = chosen["structure_factor"]
-    return replace(physics, derivatives=derivatives, table=factor.table, spread=factor.spread)  # type: ignore[arg-type]
+    slopes = {kind: slopes_of(chosen, kind) for kind in ORDER}
+    return replace(physics, derivatives=slopes, table=factor.table, spread=factor.spread)
+
+
+def slopes_of(chosen: Stages, kind: str) -> Slopes:
+    """The derivative of a kind's stage; of a chain of factors, that of their product."""
+    names = tuple(name for _, name in varied_fields(chosen, kind))
+    if kind != FACTORS:
+        return Slopes(chosen[kind].derivative, names, chosen[kind].of.first_field)
+    functions = tuple(stage.derivative for stage in chosen.factors if stage.derivative)
+    counts = tuple(len(stage.varied) for stage in chosen.factors)
+    return Slopes(product.derivative(functions, Factor.of.arguments, counts), names, Factor.of.first_field)
 
 
 def require_slopes(stage: Stage, parameters: Any) -> None:
     """Refuse a derivative that fails, or that does not have a number for everything that it is taken by."""
     assert stage.derivative is not None
-    if missing := [name for name in (*stage.varied, *filter(None, [stage.table])) if name not in parameters._fields]:
+    if missing := [name for name in (*stage.varied, *filter(None, [getattr(stage, "table", "")])) if name not in parameters._fields]:
         raise StageError(f"{stage}: prepare() returned no {', '.join(missing)}, which its derivative is taken by")
-    results, given = (0, RESULTS[stage.kind]) if stage.kind in RESULTS else (1, 0)
     try:
-        found = stage.derivative(parameters, *[WITHIN] * (len(ARGUMENTS[stage.kind]) - 1 + given))
+        found = stage.derivative(parameters, *[WITHIN] * (len(stage.of.arguments) + stage.of.results))
         count = len(found)
     except Exception as error:
         raise StageError(f"{stage}: its derivative fails: {type(error).__name__}: {error}") from error
-    if count != (wanted := results + len(DIFFERENTIATED[stage.kind]) + len(stage.varied)):
+    if count != (wanted := stage.of.first_field + len(stage.varied)):
         raise StageError(f"{stage}: its derivative returns {count} numbers, not {wanted}")
-
-
-def is_flat(shape: Stage, prepared: Mapping[str, Any]) -> bool:
-    """Whether a lattice shape has no slope wherever one looks."""
-    assert shape.derivative is not None
-    offsets = np.random.default_rng(0).uniform(-0.5, 0.5, (LOOKS, 3))
-    return not any(np.any(shape.derivative(prepared["lattice_shape"], *offset)[1:4]) for offset in offsets)
 
 
 def by_variable(sums: Sums, slopes: Inputs) -> float:

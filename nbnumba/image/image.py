@@ -17,7 +17,7 @@ from nbnumba.image.statistics import Statistics, statistics_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.stages.stage import Stage
+    from nbnumba.stages.chosen import Stages
 
 # So few that what is worked out stays in a core's cache, and that malloc does not ask the system for memory each time.
 PIXELS_PER_BLOCK = 1 << 15
@@ -107,12 +107,12 @@ def not_rendered(experiment: Experiment) -> int:
     return slow * fast - int(np.count_nonzero(mask[first_slow : last_slow + 1, first_fast : last_fast + 1]))
 
 
-def provenance(experiment: Experiment, chosen: Mapping[str, Stage]) -> dict[str, Any]:
+def provenance(experiment: Experiment, chosen: Stages) -> dict[str, Any]:
     """Preset, stages and versions, for every output."""
     return {
         "program": f"nbnumba {metadata.version('nbnumba')}",
         "preset": experiment.model.preset,
-        "stages": {kind: stage.name for kind, stage in chosen.items()},
+        "stages": chosen.names(),
         "quirks": {name: name in experiment.quirks for name in NAMES},
         "quirks_met": experiment.quirks_met,
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in ("numba", "numpy")}},

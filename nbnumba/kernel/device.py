@@ -12,31 +12,40 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.kernel import math
 from nbnumba.kernel import math_float32 as single
-from nbnumba.kernel.cpu.render import ORDER, Sampling
+from nbnumba.kernel.cpu.render import ORDER, Parameters, Sampling
 from nbnumba.kernel.linker import Linker, Target, layout
-
-# The kinds of stages that --dtype concerns.
-IN_DTYPE = ("lattice_shape", "structure_factor")
 
 Function = Callable[..., Any]
 Progress = Callable[[int, int], None]
 Convert = Callable[[Any, str], Any]
 
 
+class Slopes(NamedTuple):
+    """The derivative of a stage's function; varied: fields that it is taken by; first: where in its result these begin."""
+
+    function: Function
+    varied: tuple[str, ...]
+    first: int
+
+
 @dataclass(frozen=True)
 class Physics:
     """Stage functions with what their prepare() returned.
 
-    functions: placeholder of the kernels -> scalar function; parameters: kind -> NamedTuple; dtype: what the stages of the kinds IN_DTYPE
-    are worked out in; latch, outside: the structure factor's, if it has them.
+    functions: placeholder of the kernels -> scalar function; parameters: kind -> NamedTuple, of the chain of factors one each; dtype: what
+    the stages of the kinds ``in_dtype`` are worked out in; latch, outside: the structure factor's, if it has them; looks_up_first: whether
+    that is looked up in a loop of its own; additive: whether the scaling adds terms up.
     """
 
     functions: Mapping[str, Function]
     parameters: Mapping[str, Any]
     dtype: str = "float64"
+    in_dtype: tuple[str, ...] = ()
     latch: Function | None = None
     outside: Function | None = None
-    derivatives: Mapping[str, tuple[Function, tuple[str, ...]]] = field(default_factory=dict)  # kind -> derivative, fields it varies with
+    looks_up_first: bool = False
+    additive: bool = True
+    derivatives: Mapping[str, Slopes] = field(default_factory=dict)  # by kind
     table: str = ""  # the field of the structure factor that it is linear in
     spread: Function | None = None  # its transpose
     bind: Mapping[str, Any] = field(default_factory=dict)  # more that placeholders stand for
@@ -45,13 +54,13 @@ class Physics:
         """The same in float64, in which is looked for what scan order depends on."""
         return replace(self, dtype="float64")
 
-    def parameters_of(self, *kinds: str) -> list[Any]:
-        """The parameters of some kinds, in order."""
-        return [self.parameters[kind] for kind in kinds]
+    def arguments(self, convert: Convert) -> Parameters:
+        """The parameters of all kinds, with their arrays converted to the precision of the stages."""
+        return Parameters(*(with_arrays(self.parameters[kind], convert, self.dtype_of(kind)) for kind in ORDER))
 
-    def arguments(self, convert: Convert, *kinds: str) -> list[Any]:
-        """The parameters of some kinds, of all if none is named, with their arrays converted to the precision of the stages."""
-        return [with_arrays(self.parameters[kind], convert, self.dtype if kind in IN_DTYPE else "float64") for kind in kinds or ORDER]
+    def dtype_of(self, kind: str) -> str:
+        """What arrays of a kind's parameters are in."""
+        return self.dtype if kind in self.in_dtype else "float64"
 
 
 class Area(NamedTuple):
@@ -136,7 +145,8 @@ class Kernels:
     def of(self, kernel: Function, physics: Physics) -> Any:
         """The kernel of these stages."""
         functions = tuple(physics.functions.items()), tuple(physics.derivatives.items()), tuple(physics.bind.items())
-        key = kernel, physics.dtype, functions, physics.latch, physics.outside, physics.spread, layouts(physics)
+        declared = physics.looks_up_first, physics.additive
+        key = kernel, physics.dtype, functions, physics.latch, physics.outside, physics.spread, declared, layouts(physics)
         if key not in self._made:
             self._made[key] = self._make(kernel, physics)
         return self._made[key]
@@ -152,15 +162,22 @@ def link(
     own = math if physics.dtype == "float64" else single
     stages = {"ceiling": math.boundless, **physics.functions, "latch": physics.latch, "outside": physics.outside}
     stages |= {"nearest": own.nearest, "TIE": own.TIE, "mark": own.mark, **physics.bind, **bind}
-    return Linker(target, stages, (physics.dtype, layouts(physics), salt), own.INSTEAD, IN_DTYPE).kernel(kernel, *also)
+    return Linker(target, stages, (physics.dtype, layouts(physics), salt), own.INSTEAD, physics.in_dtype).kernel(kernel, *also)
 
 
 def layouts(physics: Physics) -> tuple[Any, ...]:
     """What a compiled kernel depends on besides functions: the fields of their parameters."""
-    return tuple((kind, layout(physics.parameters[kind])) for kind in sorted(physics.parameters))
+    return tuple((kind, *map(layout, each(physics.parameters[kind]))) for kind in sorted(physics.parameters))
+
+
+def each(parameters: Any) -> tuple[Any, ...]:
+    """The NamedTuples of a kind's stages: one, or those of a chain."""
+    return (parameters,) if hasattr(parameters, "_fields") else parameters
 
 
 def with_arrays(parameters: Any, convert: Convert, dtype: str = "float64") -> Any:
     """What prepare() returned, with convert(array, dtype) for its arrays of float64 and convert(array, dtype of its own) for others."""
+    if not hasattr(parameters, "_fields"):
+        return tuple(with_arrays(one, convert, dtype) for one in parameters)
     arrays = {name: value for name, value in parameters._asdict().items() if isinstance(value, np.ndarray)}
     return parameters._replace(**{name: convert(a, dtype if a.dtype == np.float64 else a.dtype.name) for name, a in arrays.items()})

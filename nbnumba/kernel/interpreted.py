@@ -11,8 +11,8 @@ import numpy as np
 from nbnumba.kernel import math, scan_order
 from nbnumba.kernel import math_float32 as single
 from nbnumba.kernel.cpu import render
-from nbnumba.kernel.cpu.render import LONGEST, ORDER, Sampling
-from nbnumba.kernel.device import IN_DTYPE, Function, Physics
+from nbnumba.kernel.cpu.render import ORDER, ROW, Sampling
+from nbnumba.kernel.device import Function, Physics
 from nbnumba.kernel.linker import Linker, Target, plain
 
 PYTHON = Target(compile=lambda function: function)
@@ -30,8 +30,8 @@ class Call(NamedTuple):
 def watch_pixel(physics: Physics, sampling: Sampling, shape: tuple[int, int], slow: int, fast: int) -> tuple[list[Call], float]:
     """The calls of stages, in order, with which the kernel renders a pixel, and the photons that it comes to.
 
-    The functions of render.py and of the stages themselves, in the precision of ``physics``. Working arrays, which hold one pixel here,
-    appear in the notes as their number.
+    The functions of render.py and of the stages themselves, in the precision of ``physics``. Of working arrays, which hold one pixel here,
+    the notes have the numbers, row by row.
     """
     calls: list[Call] = []
     stand_ins = stages_in_precision(physics) | {"claim": claim, "LANES": 1}
@@ -40,14 +40,14 @@ def watch_pixel(physics: Physics, sampling: Sampling, shape: tuple[int, int], sl
     span, counter = np.array([[slow, fast, fast + 1]]), np.zeros(1, np.int64)
     with np.errstate(all="ignore"):
         arguments = physics.arguments(lambda array, dtype: array.astype(dtype, copy=False))
-        kernel(*arguments, sampling._replace(negligible=0.0), choice, span, image, counter)
+        kernel(arguments, sampling._replace(negligible=0.0), choice, span, image, counter)
     return calls, float(image[slow, fast])
 
 
 def last_sample(physics: Physics, sampling: Sampling, slow: int, fast: int) -> int:
     """Number of a pixel's last sample that the resolution limit does not cut; -1 if it cuts all."""
     search = in_python(scan_order, "last_in_pixel", {"geometry": in_plain_python(physics.functions["geometry"])})
-    return int(search(physics.parameters["geometry"], sampling, slow, fast))
+    return int(search(physics.arguments(lambda array, dtype: array), sampling, slow, fast))
 
 
 def in_python(
@@ -67,7 +67,9 @@ def in_python(
 def stages_in_precision(physics: Physics) -> dict[str, Any]:
     """What stands in the kernel for its placeholders: stage functions in the precision asked for."""
     own = math if physics.dtype == "float64" else single
-    functions = {kind: in_plain_python(function, own.INSTEAD if kind in IN_DTYPE else None) for kind, function in physics.functions.items()}
+    functions = {
+        kind: in_plain_python(function, own.INSTEAD if kind in physics.in_dtype else None) for kind, function in physics.functions.items()
+    }
     return {**functions, "nearest": own.nearest, "TIE": own.TIE, "mark": own.mark}
 
 
@@ -94,8 +96,8 @@ def noting(calls: list[Call], name: str) -> Callable[[Function], Function]:
 
 
 def number_of(value: Any) -> Any:
-    """The number that a working array holds; anything else as it is."""
-    return value[0].item() if isinstance(value, np.ndarray) and value.shape == (LONGEST,) else value
+    """The numbers, a row each, that a working array holds for its pixel; anything else as it is."""
+    return value[:, 0].tolist() if isinstance(value, np.ndarray) and value.shape[-1:] == (ROW,) else value
 
 
 def claim(counter: np.ndarray) -> int:

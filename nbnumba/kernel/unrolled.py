@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from nbnumba.kernel.cpu import adjoint
@@ -10,32 +11,29 @@ from nbnumba.kernel.cpu import adjoint
 if TYPE_CHECKING:
     from nbnumba.kernel.device import Physics
 
-# Where in what a stage's derivative() returns its fields begin: after its result, and the derivatives by its arguments.
-FIRST = {"geometry": 0, "lattice_shape": 4, "structure_factor": 4, "polarization": 7, "scaling": 5}
+# Kinds whose stages are asked for every term.
+OF_TERMS = ("lattice_shape", "structure_factor", "scaling")
 
 
-def adder(count: int, first: int) -> Callable[..., Any]:
-    """A function add(rows, i, before, factor, slopes): rows[n, i] = before rows[n, i] + factor slopes[first + n] for n < count."""
-    lines = [f"    rows[{n}, i] = before * rows[{n}, i] + factor * slopes[{first + n}]" for n in range(count)] or ["    pass"]
+def adder(count: int, at: int) -> Callable[..., Any]:
+    """A function that sets rows[first + n, i] to before rows[first + n, i] + factor slopes[at + n] for n < count."""
+    rows = [f"rows[first + {n}, i]" for n in range(count)]
+    lines = [f"    {row} = before * {row} + factor * slopes[{at + n}]" for n, row in enumerate(rows)] or ["    pass"]
     made: dict[str, Any] = {}
-    exec("def add(rows, i, before, factor, slopes):\n" + "\n".join(lines), made)
+    exec("def add(rows, first, i, before, factor, slopes):\n" + "\n".join(lines), made)
     add: Callable[..., Any] = made["add"]
     return add
-
-
-def multiplies(physics: Physics) -> bool:
-    """Whether the scaling stage changes what the total before a term counts."""
-    derivative, _ = physics.derivatives["scaling"]
-    return bool(derivative(physics.parameters["scaling"], 2.0, 3.0, 5.0, 0.5)[1] != 1.0)
 
 
 def derivatives_of(physics: Physics) -> dict[str, Any]:
     """What stands in the adjoint kernels for their placeholders."""
     if not physics.derivatives:
         return {}
-    found: dict[str, Any] = {f"{kind}_derivative": derivative for kind, (derivative, _) in physics.derivatives.items()}
-    found |= {"MULTIPLIES": int(multiplies(physics)), "spread": physics.spread or adjoint.spread}
-    for kind, (_, varied) in physics.derivatives.items():
-        count = len(varied)
-        found |= {f"N_{kind.upper()}": count, f"ROWS_{kind.upper()}": max(1, count), f"add_{kind}": adder(count, FIRST[kind])}
+    counts = {kind: len(slopes.varied) for kind, slopes in physics.derivatives.items()}
+    found: dict[str, Any] = {"MULTIPLIES": int(not physics.additive), "spread": physics.spread or adjoint.spread}
+    found |= {"N_ALL": sum(counts.values()), "N_TERM": sum(counts[kind] for kind in OF_TERMS)}
+    for (kind, count), at in zip(counts.items(), accumulate(counts.values(), initial=0), strict=False):
+        slopes = physics.derivatives[kind]
+        found |= {f"{kind}_derivative": slopes.function, f"N_{kind.upper()}": count, f"AT_{kind.upper()}": at}
+        found[f"add_{kind}"] = adder(count, slopes.first)
     return found

@@ -1,19 +1,26 @@
-"""From prepared stages to pixels: what the kernel sums over, over which pixels, and what depends on scan order."""
+"""An experiment with the stages that it takes, prepared once: what kernels are linked from, what they sum over, and over which pixels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import NotFiniteError, StageError
+from nbnumba.kernel import product
 from nbnumba.kernel.compile_errors import CompileError
 from nbnumba.kernel.cpu.render import NEVER, ORDER, Sampling
 from nbnumba.kernel.device import Area, Device, Physics, Progress
+from nbnumba.stages import registry
+from nbnumba.stages.chosen import FACTORS, Stages
+from nbnumba.stages.kinds import Factor
+from nbnumba.stages.presets import stage_names
 from nbnumba.stages.stage import Stage
 
 # Offsets at which terms have to be negligible for it to be worth while to look for such terms.
@@ -23,65 +30,139 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
 
-def render(
-    experiment: Experiment,
-    chosen: Mapping[str, Stage],
-    parameters: Mapping[str, Any],
-    device: Device,
-    progress: Progress | None = None,
-    image: Any = None,
-) -> Any:
-    """Photons per pixel, [slow, fast], in the device's memory; in ``image`` if that is given."""
-    physics, area = physics_of(experiment, chosen, parameters), area_of(experiment)
-    image = device.zeros(area.shape) if image is None else image
-    with named_stages(chosen):
-        sampling = mark_scan_order(physics, sampling_of(experiment, chosen, parameters), area, device)
-        device.render(physics, sampling, area, image, progress)
-    return image
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """experiment; stages: those that it takes; parameters: what each of them has prepared, by kind."""
+
+    experiment: Experiment
+    stages: Stages
+    parameters: Mapping[str, Any]
+
+    @cached_property
+    def physics(self) -> Physics:
+        """What the kernels are linked from. Rotation has no part in it."""
+        shape, factor, scaling = self.stages["lattice_shape"], self.stages["structure_factor"], self.stages["scaling"]
+        functions: dict[str, Any] = {kind: self.stages[kind].function for kind in ORDER if kind != FACTORS}
+        functions[FACTORS] = product.product(tuple(stage.function for stage in self.stages.factors), Factor.of.arguments)
+        if shape.ceiling:
+            functions["ceiling"] = shape.ceiling
+        return Physics(
+            functions,
+            {kind: self.parameters[kind] for kind in ORDER},
+            self.experiment.sampling.dtype,
+            tuple(stage.kind for stage in self.stages.in_kernels if stage.of.in_dtype),
+            latch=factor.latch,
+            outside=factor.outside,
+            looks_up_first=factor.looks_up_first,
+            additive=scaling.additive,
+        )
+
+    @cached_property
+    def area(self) -> Area:
+        """The pixels to render."""
+        return Area(self.experiment.detector.shape, self.experiment.roi, self.experiment.sampling.mask)
+
+    @cached_property
+    def sampling(self) -> Sampling:
+        """What the kernel sums over, wherever it begins."""
+        dmin, sources = self.experiment.sampling.dmin, self.experiment.source_list
+        axes = orientations(self.stages["rotation"], self.parameters["rotation"])
+        return Sampling(
+            oversample=self.experiment.oversample,
+            layers=self.parameters["geometry"].layers,
+            longest=1.0 / dmin if dmin > 0.0 else np.inf,
+            negligible=self._negligible(),
+            incident=sources.incident,
+            wavelength=sources.wavelength,
+            brightness=brightness_of(self.experiment),
+            orientations=axes,
+            first_pixel=-1,
+            first_sample=0,
+            latch_pixel=NEVER,
+            latch_without_spot=int(self.experiment.background.water_size > 0.0),
+            latch_term=0,
+            blank_terms=axes.shape[1] if self._keeps_background else 0,
+        )
+
+    def on(self, device: Device) -> Sampling:
+        """The same with what depends on scan order, where a stage does."""
+        with self.naming_stages():
+            return mark_scan_order(self.physics, self.sampling, self.area, device)
+
+    def render(self, device: Device, progress: Progress | None = None, image: Any = None) -> Any:
+        """Photons per pixel, [slow, fast], in the device's memory; in ``image`` if that is given."""
+        image = device.zeros(self.area.shape) if image is None else image
+        sampling = self.on(device)
+        with self.naming_stages():
+            device.render(self.physics, sampling, self.area, image, progress)
+        return image
+
+    def ready(self, device: Device) -> Callable[[], None]:
+        """A function that renders the image once more: looks for what depends on scan order, and runs the kernel."""
+        physics, area, sampling, image = self.physics, self.area, self.sampling, device.zeros(self.area.shape)
+
+        def again() -> None:
+            device.render(physics, mark_scan_order(physics, sampling, area, device), area, image)
+
+        return again
+
+    def terms_outside(self, device: Device) -> int:
+        """Number of terms that the structure factor stage has no data for (SF-4); 0 where the stage does not say."""
+        if self.physics.outside is None:
+            return 0
+        with self.naming_stages():
+            return device.terms_outside(self.physics, self.sampling, self.area)
+
+    @contextmanager
+    def naming_stages(self) -> Iterator[None]:
+        """One line about a stage that cannot be compiled."""
+        try:
+            yield
+        except CompileError as error:
+            named = ", ".join(map(str, self.stages.of(error.kind))) if error.kind else "the chosen stages"
+            raise StageError(f"{named}: cannot be compiled: {error}") from error
+
+    @property
+    def _keeps_background(self) -> bool:
+        """Whether samples beyond the resolution limit have a background (SCA-20), which takes a stage that adds terms up."""
+        experiment = self.experiment
+        cut = experiment.sampling.dmin and experiment.background.water_size and "dmin-cuts-water" not in experiment.quirks
+        return bool(cut and self.stages["scaling"].additive)
+
+    @property
+    def _adds_without_amplitude(self) -> bool:
+        """Whether a term without amplitude counts, as a share of the background does."""
+        return bool(self.stages["scaling"].function(self.parameters["scaling"], 0.0, 0.0, 0.0, 1.0) != 0.0)
+
+    def _negligible(self) -> float:
+        """|F_latt| of a term of so small a part of a reflection's largest (SCA-11); 0 where none is left out."""
+        shape, p = self.stages["lattice_shape"], self.parameters["lattice_shape"]
+        if shape.ceiling is None or not self.stages["scaling"].additive or self._adds_without_amplitude:
+            return 0.0
+        try:
+            least = math.sqrt(self.experiment.sampling.negligible) * shape.ceiling(p, 0.0, 0.0, 0.0)
+            return least if shape.ceiling(p, WORTH_IT, WORTH_IT, WORTH_IT) <= least else 0.0
+        except Exception as error:
+            raise StageError(f"{shape}: its ceiling fails: {type(error).__name__}: {error}") from error
 
 
-def ready(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any], device: Device) -> Callable[[], None]:
-    """A function that renders the image once more: looks for what depends on scan order, and runs the kernel."""
-    physics, area = physics_of(experiment, chosen, parameters), area_of(experiment)
-    sampling, image = sampling_of(experiment, chosen, parameters), device.zeros(area.shape)
-
-    def again() -> None:
-        device.render(physics, mark_scan_order(physics, sampling, area, device), area, image)
-
-    return again
+def scene_of(experiment: Experiment, stages: registry.Registry | None = None) -> Scene:
+    """The scene of an experiment. Raises ParameterError, StageError."""
+    chosen = choose_stages(experiment, stages or registry.installed())
+    return prepared_scene(experiment, chosen)
 
 
-def terms_outside(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any], device: Device) -> int:
-    """Number of terms that the structure factor stage has no data for (SF-4); 0 where the stage does not say."""
-    physics = physics_of(experiment, chosen, parameters)
-    if physics.outside is None:
-        return 0
-    with named_stages(chosen):
-        return device.terms_outside(physics, sampling_of(experiment, chosen, parameters), area_of(experiment))
+def prepared_scene(experiment: Experiment, chosen: Stages) -> Scene:
+    """The scene of an experiment with these stages. Raises StageError."""
+    if chosen.factors and not chosen["scaling"].weighted:
+        told = "does not look at the weight of a term, in which factors come; take per-term (--plugin scaling=per-term)"
+        raise StageError(f"{chosen.factors[0]}: {chosen['scaling']} {told}")
+    return Scene(experiment, chosen, chosen.prepare(experiment))
 
 
-@contextmanager
-def named_stages(chosen: Mapping[str, Stage]) -> Iterator[None]:
-    """One line about a stage that cannot be compiled."""
-    try:
-        yield
-    except CompileError as error:
-        raise StageError(f"{chosen.get(error.kind, 'the chosen stages')}: cannot be compiled: {error}") from error
-
-
-def physics_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any]) -> Physics:
-    """What the kernels are linked from. Rotation has no part in it."""
-    functions: dict[str, Any] = {kind: stage.function for kind, stage in chosen.items() if kind != "rotation"}
-    if ceiling := chosen["lattice_shape"].ceiling:
-        functions["ceiling"] = ceiling
-    of_kernels = {kind: parameters[kind] for kind in ORDER}
-    latch, outside = chosen["structure_factor"].latch, chosen["structure_factor"].outside
-    return Physics(functions, of_kernels, experiment.sampling.dtype, latch, outside)
-
-
-def area_of(experiment: Experiment) -> Area:
-    """The pixels to render."""
-    return Area(experiment.detector.shape, experiment.roi, experiment.sampling.mask)
+def choose_stages(experiment: Experiment, stages: registry.Registry) -> Stages:
+    """By preset, experiment and the user's own choice."""
+    return stages.choose(stage_names(experiment), experiment.model.parameters)
 
 
 def refuse_overflow(pixels: NDArray[np.float64]) -> None:
@@ -93,35 +174,6 @@ def refuse_overflow(pixels: NDArray[np.float64]) -> None:
             f"pixel slow {bad[0]}, fast {bad[1]} has {pixels[tuple(bad)]:g} photons: not finite, or too many for an image file; check "
             "fluence, structure factors and stages"
         )
-
-
-def sampling_of(experiment: Experiment, chosen: Mapping[str, Stage], parameters: Mapping[str, Any]) -> Sampling:
-    """What the kernel sums over."""
-    dmin, sources = experiment.sampling.dmin, experiment.source_list
-    axes = orientations(chosen["rotation"], parameters["rotation"])
-    return Sampling(
-        oversample=experiment.oversample,
-        layers=parameters["geometry"].layers,
-        longest=1.0 / dmin if dmin > 0.0 else np.inf,
-        negligible=least_amplitude(chosen, parameters, experiment.sampling.negligible),
-        incident=sources.incident,
-        wavelength=sources.wavelength,
-        brightness=brightness_of(experiment),
-        orientations=axes,
-        first_pixel=-1,
-        first_sample=0,
-        latch_pixel=NEVER,
-        latch_without_spot=int(experiment.background.water_size > 0.0),
-        latch_term=0,
-        blank_terms=axes.shape[1] if keeps_background(experiment, chosen["scaling"], parameters["scaling"]) else 0,
-    )
-
-
-def keeps_background(experiment: Experiment, scaling: Stage, parameters: Any) -> bool:
-    """Whether samples beyond the resolution limit have a background (SCA-20), which takes a stage that adds terms up."""
-    if "dmin-cuts-water" in experiment.quirks or not (experiment.sampling.dmin and experiment.background.water_size):
-        return False
-    return bool(scaling.function(parameters, 1.0, 0.0, 0.0, 0.0) == 1.0)
 
 
 def brightness_of(experiment: Experiment) -> NDArray[np.float64]:
@@ -139,25 +191,6 @@ def mark_scan_order(physics: Physics, sampling: Sampling, area: Area, device: De
         if latched := device.first_latch(physics, sampling, area):
             sampling = sampling._replace(latch_pixel=latched[0], latch_term=latched[1])
     return sampling
-
-
-def least_amplitude(chosen: Mapping[str, Stage], parameters: Mapping[str, Any], fraction: float) -> float:
-    """As negligible(), with one line about a stage that fails."""
-    try:
-        return negligible(chosen, parameters, fraction)
-    except Exception as error:
-        raise StageError(f"{chosen['lattice_shape']} or {chosen['scaling']}: {type(error).__name__}: {error}") from error
-
-
-def negligible(chosen: Mapping[str, Stage], parameters: Mapping[str, Any], fraction: float) -> float:
-    """|F_latt| of a term of ``fraction`` of a reflection's largest (SCA-11); 0 where none is left out."""
-    ceiling, scaling = chosen["lattice_shape"].ceiling, chosen["scaling"].function
-    # With some stages a term changes the sum however small it is.
-    if ceiling is None or scaling(parameters["scaling"], 1.0, 1e-30, 1.0, 0.5) != 1.0:
-        return 0.0
-    shape = parameters["lattice_shape"]
-    least = math.sqrt(fraction) * ceiling(shape, 0.0, 0.0, 0.0)
-    return least if ceiling(shape, WORTH_IT, WORTH_IT, WORTH_IT) <= least else 0.0
 
 
 def orientations(rotation: Stage, parameters: Any) -> NDArray[np.float64]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nbnumba.errors import NbnumbaError, StageError
 from nbnumba.image.image import Image, provenance
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.devices import open_device
-from nbnumba.simulation.scene import refuse_overflow, render, terms_outside
+from nbnumba.simulation.scene import refuse_overflow, scene_of
 from nbnumba.stages import registry
-from nbnumba.stages.presets import stage_names
-from nbnumba.stages.stage import Stage
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -60,14 +56,11 @@ class Simulator:
         """The experiment's Image, as simulate() returns it."""
         experiment.check()
         refuse_too_much(experiment)
-        chosen = choose_stages(experiment, self._stages)
-        parameters = prepare(chosen, experiment)
-        device = self._open(experiment)
-        pixels = device.to_host(render(experiment, chosen, parameters, device, progress))
+        scene, device = scene_of(experiment, self._stages), self._open(experiment)
+        pixels = device.to_host(scene.render(device, progress))
         refuse_overflow(pixels)
-        outside = terms_outside(experiment, chosen, parameters, device)
-        made_with = {**provenance(experiment, chosen), "device": device.name}
-        return Image(pixels=pixels, experiment=experiment, provenance=made_with, terms_outside=outside)
+        made_with = {**provenance(experiment, scene.stages), "device": device.name}
+        return Image(pixels=pixels, experiment=experiment, provenance=made_with, terms_outside=scene.terms_outside(device))
 
     def render(self, experiment: Experiment, out: Any = None) -> Any:
         """Photons per pixel alone, float64, [slow, fast], in the device's memory.
@@ -78,7 +71,6 @@ class Simulator:
         other: copy what has to last. Whether pixels are finite is left to the caller.
         """
         experiment.check()
-        chosen = choose_stages(experiment, self._stages)
         device = self._open(experiment)
         shape = experiment.detector.shape
         if out is None:
@@ -86,7 +78,7 @@ class Simulator:
                 refuse_too_much(experiment)
                 self._pixels = device.zeros(shape)
             out = self._pixels
-        render(experiment, chosen, prepare(chosen, experiment), device, image=device.own(out, shape))
+        scene_of(experiment, self._stages).render(device, image=device.own(out, shape))
         return out
 
     def _open(self, experiment: Experiment) -> Device:
@@ -94,22 +86,3 @@ class Simulator:
         if self._device is None:
             self._device = open_device(self._wanted, experiment.terms, experiment.sampling.dtype, self._threads)
         return self._device
-
-
-def choose_stages(experiment: Experiment, stages: registry.Registry) -> dict[str, Stage]:
-    """kind -> stage: by preset, experiment and the user's own choice."""
-    return stages.choose(stage_names(experiment), experiment.model.parameters)
-
-
-def prepare(chosen: Mapping[str, Stage], experiment: Experiment) -> dict[str, Any]:
-    """kind -> the NamedTuple that the stage's function reads."""
-    parameters = {}
-    for kind, stage in chosen.items():
-        try:
-            parameters[kind] = stage.prepare(experiment)
-        except NbnumbaError:
-            raise
-        except Exception as error:
-            raise StageError(f"{stage}: prepare() failed: {type(error).__name__}: {error}") from error
-        stage.require_fields(parameters[kind])
-    return parameters

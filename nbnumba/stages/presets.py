@@ -5,24 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbnumba.experiment.quirks import TERM_QUIRKS
+from nbnumba.stages.stage import KINDS, Place
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
-
-USUAL = {
-    "geometry": "planar",
-    "rotation": "spec",
-    "lattice_shape": "square",
-    "structure_factor": "nearest",
-    "polarization": "kahn",
-    "scaling": "reference",
-}
 
 
 def stage_names(experiment: Experiment) -> dict[str, str]:
     """kind -> name: the usual one, then what quirks and experiment call for, then what the user names."""
     model = experiment.model
-    names = {**USUAL, **suited_to(experiment), **model.stages}
+    usual = {kind.name: kind.usual for kind in KINDS.values() if kind.usual}
+    names = {**usual, **suited_to(experiment), **model.stages}
     if names["geometry"] == "planar" and experiment.detector.sensor_thickness > 0.0 and "layer-fronts" not in experiment.quirks:
         names["geometry"] = "planar-depth"
     if names["polarization"] == "none" and experiment.sampling.polarization_per_subpixel and "nopolar-undone" in experiment.quirks:
@@ -38,7 +31,7 @@ def suited_to(experiment: Experiment) -> dict[str, str]:
         suited["structure_factor"] = "constant"
     elif experiment.interpolated:
         suited["structure_factor"] = "tricubic-latch" if "interpolation-latch" in quirks else "tricubic"
-    if not quirks >= TERM_QUIRKS:
+    if not quirks >= TERM_QUIRKS or any(KINDS[kind].place is Place.FACTORS for kind in KINDS.keys() & experiment.model.stages.keys()):
         suited["scaling"] = "per-term"
     elif experiment.sampling.corrects_subpixels:
         suited["scaling"] = "running-product" if "running-product" in quirks else "per-term"

@@ -15,7 +15,9 @@ import pluggy
 
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError, StageError
 from nbnumba.files.text import read_text
-from nbnumba.stages import hookspecs
+from nbnumba.stages import kinds as kinds  # which declares them
+from nbnumba.stages.chosen import Stages
+from nbnumba.stages.hookspecs import specification
 from nbnumba.stages.stage import KINDS, Stage
 
 ENTRY_POINTS = "nbnumba"
@@ -25,26 +27,18 @@ class Registry:
     """All registered stages, by (kind, name)."""
 
     def __init__(self) -> None:
-        self._manager = pluggy.PluginManager("nbnumba")
-        self._manager.add_hookspecs(hookspecs)
         self._stages: dict[tuple[str, str], tuple[Stage, str]] = {}
 
     def __iter__(self) -> Iterator[tuple[Stage, str]]:
         """Stages with their origins, by kind, then name."""
-        return iter(sorted(self._stages.values(), key=lambda entry: (KINDS.index(entry[0].kind), entry[0].name)))
+        order = list(KINDS)
+        return iter(sorted(self._stages.values(), key=lambda entry: (order.index(entry[0].kind), entry[0].name)))
 
     def register(self, plugin: object, origin: str) -> list[Stage]:
         """Add every stage that a plugin's hooks answer with; refuse the plugin, by name and reason, if one is wrong."""
         try:
-            self._manager.register(plugin, name=origin)
-            self._manager.check_pending()
-            answers = [
-                (kind, answer)
-                for kind in KINDS
-                for hook in getattr(self._manager.hook, kind).get_hookimpls()
-                if hook.plugin is plugin
-                for answer in hook.function()
-            ]
+            hooks = hooks_of(plugin, origin)
+            answers = [(kind, stage) for kind in KINDS for stages in getattr(hooks, kind)() for stage in stages]
         except NbnumbaError:
             raise
         except (Exception, SystemExit) as error:
@@ -65,8 +59,8 @@ class Registry:
             raise StageError(f"no {kind} {name!r}{f', did you mean {near[0]!r}?' if near else ';'} there are: {', '.join(known) or 'none'}")
         return self._stages[kind, name][0]
 
-    def choose(self, names: Mapping[str, str], parameters: Mapping[str, float]) -> dict[str, Stage]:
-        """kind -> stage for a full set of names; refuses parameters that no stage has."""
+    def choose(self, names: Mapping[str, str], parameters: Mapping[str, float]) -> Stages:
+        """The stages for a full set of names, of chains with commas between; refuses parameters that no stage has."""
         known = {p.name: p for stage, _ in self for p in stage.parameters if not p.field}
         for name, value in parameters.items():
             if name not in known:
@@ -75,7 +69,11 @@ class Registry:
                 )
             if problem := known[name].limits.problem(value):
                 raise ParameterError(f"model.parameters.{name}", f"{value!r} {known[name].unit}".rstrip() + f": {problem}")
-        return {kind: self.get(kind, name) for kind, name in names.items()}
+        chains = {kind: filter(None, name.split(",")) for kind, name in names.items() if kind in KINDS and KINDS[kind].is_chain}
+        return Stages(
+            {kind: self.get(kind, name) for kind, name in names.items() if kind not in chains},
+            {kind: tuple(self.get(kind, name) for name in listed) for kind, listed in chains.items()},
+        )
 
     def _add(self, kind: str, stage: object, origin: str) -> None:
         if not isinstance(stage, Stage):
@@ -86,6 +84,16 @@ class Registry:
         if (kind, stage.name) in self._stages:
             raise StageError(f"plugin {origin}: {stage} is already provided by {self._stages[kind, stage.name][1]}")
         self._stages[kind, stage.name] = stage, origin
+
+
+def hooks_of(plugin: object, origin: str) -> pluggy.HookRelay:
+    """The hooks of all kinds, as one plugin answers them; the plugin may have declared kinds of its own."""
+    manager = pluggy.PluginManager("nbnumba")
+    for kind in KINDS.values():
+        manager.add_hookspecs(specification(kind))
+    manager.register(plugin, name=origin)
+    manager.check_pending()
+    return manager.hook
 
 
 @cache
@@ -127,7 +135,7 @@ def load_file(path: Path) -> ModuleType:
         source = compile(read_text(path), str(path), "exec", dont_inherit=True)
         sys.modules[module.__name__] = module
         exec(source, module.__dict__)
-    except NbnumbaError:
+    except InputFileError:
         raise
     except (Exception, SystemExit) as error:
         frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from nbnumba.errors import NbnumbaError
-from nbnumba.stages import registry
-from nbnumba.stages.stage import ARGUMENTS, DIFFERENTIATED, RESULTS, Stage
+from nbnumba.stages.kinds import Geometry, LatticeShape, Scaling, StructureFactor
+from nbnumba.stages.registry import installed
+from nbnumba.stages.stage import Stage
 
 TRIALS = 50
 STEP = 1e-4  # of differences, relative
@@ -75,7 +76,7 @@ def compiled(stage: Stage) -> str:
 
 def compiled_for_the_gpu(stage: Stage) -> str | None:
     """The function compiles for NVIDIA GPUs, as far as that can be told here; rotation runs on the host."""
-    if stage.kind == "rotation" or not stage.worked_values or find_spec("numba_cuda") is None:
+    if not stage.of.in_kernels or not stage.worked_values or find_spec("numba_cuda") is None:
         return None
     from nbnumba.kernel.gpu.device import why_not_compiled
 
@@ -89,7 +90,7 @@ def nudged(arguments: tuple[float, ...], random: np.random.Generator) -> tuple[f
 
 def ceiling(stage: Stage) -> str | None:
     """No |F_latt| is above the ceiling of smaller offsets, and the ceiling does not rise with them."""
-    if stage.ceiling is None:
+    if not isinstance(stage, LatticeShape) or stage.ceiling is None:
         return None
     random = np.random.default_rng(0)
     for worked in stage.worked_values:
@@ -107,7 +108,7 @@ def ceiling(stage: Stage) -> str | None:
 
 def place(stage: Stage) -> str | None:
     """The point that a trace shows lies on the ray that the function gives."""
-    if stage.place is None:
+    if not isinstance(stage, Geometry) or stage.place is None:
         return None
     for worked in stage.worked_values:
         x, y, z = stage.place(worked.parameters, *worked.arguments)
@@ -120,7 +121,7 @@ def place(stage: Stage) -> str | None:
 
 def sign(stage: Stage) -> str | None:
     """1 or -1."""
-    if stage.sign is None:
+    if not isinstance(stage, LatticeShape) or stage.sign is None:
         return None
     random = np.random.default_rng(0)
     found = {float(stage.sign(worked.parameters, *random.uniform(-9.0, 9.0, 3))) for worked in stage.worked_values for _ in range(TRIALS)}
@@ -134,13 +135,13 @@ def derivative(stage: Stage) -> str | None:
     from nbnumba.kernel.cpu.device import device_function
 
     compiled, random = device_function(stage.derivative), np.random.default_rng(0)
-    names = (*DIFFERENTIATED[stage.kind], *stage.varied)
+    names = (*stage.of.differentiated_by, *stage.varied)
     for worked in stage.worked_values:
         for trial in range(TRIALS):
             arguments = worked.arguments if trial == 0 else varied_a_little(stage, worked.arguments, random)
             if not np.isfinite(arguments).all():
                 break
-            weights = tuple(random.normal(size=RESULTS.get(stage.kind, 0)))
+            weights = tuple(random.normal(size=stage.of.results))
             found = np.array(stage.derivative(worked.parameters, *arguments, *weights), float)
             value, slopes = (0.0, found) if weights else (found[0], found[1:])
             if len(slopes) != len(names):
@@ -158,9 +159,38 @@ def derivative(stage: Stage) -> str | None:
     return ""
 
 
+def declarations(stage: Stage) -> str | None:
+    """What the stage declares of itself holds, at the worked values."""
+    checks = {Scaling: additive_and_weighted, LatticeShape: flat}
+    check = checks.get(type(stage))
+    return None if check is None else next(filter(None, (check(stage, worked.parameters) for worked in stage.worked_values)), "")
+
+
+def additive_and_weighted(stage: Any, p: Any) -> str:
+    """Totals before a term stay as far apart as they are, and weights count, if the stage says so, and only then."""
+    added = [stage.function(p, t + 4.0, 3.0, 2.0, w) - stage.function(p, t, 3.0, 2.0, w) for t in (0.0, 9.0) for w in (0.5, 2.0)]
+    adds = all(close(difference, 4.0, 1e-12) for difference in added)
+    weighs = stage.function(p, 0.0, 3.0, 2.0, 0.5) != stage.function(p, 0.0, 3.0, 2.0, 2.0)
+    for name, declared, found in (("additive", stage.additive, adds), ("weighted", stage.weighted, weighs)):
+        if declared and not found:
+            return f"is declared {name}, and is not"
+    return "is not declared weighted, and weights count" if weighs and not stage.weighted else ""
+
+
+def flat(stage: Any, p: Any) -> str:
+    """F_latt has no slope anywhere, if the stage says so, and only then."""
+    if stage.derivative is None:
+        return ""
+    offsets = np.random.default_rng(0).uniform(-0.5, 0.5, (TRIALS, 3))
+    slopes = any(np.any(stage.derivative(p, *offset)[1:4]) for offset in offsets)
+    if slopes == stage.flat:
+        return "is declared flat, and has slopes" if slopes else "has no slope, and is not declared flat"
+    return ""
+
+
 def spread(stage: Stage) -> str | None:
     """What is spread over the table is what the result changes with, by differences, which are exact: it is linear in it."""
-    if stage.spread is None:
+    if not isinstance(stage, StructureFactor) or stage.spread is None:
         return None
     random = np.random.default_rng(0)
     for worked in stage.worked_values:
@@ -181,8 +211,8 @@ def spread(stage: Stage) -> str | None:
 
 def varied_a_little(stage: Stage, arguments: tuple[float, ...], random: np.random.Generator) -> tuple[float, ...]:
     """Nearby arguments; those that it is not differentiated by, which may be indices, stay."""
-    by = DIFFERENTIATED[stage.kind]
-    return tuple(a + 0.01 * random.normal() if name in by else a for name, a in zip(ARGUMENTS[stage.kind][1:], arguments, strict=True))
+    by = stage.of.differentiated_by
+    return tuple(a + 0.01 * random.normal() if name in by else a for name, a in zip(stage.of.arguments, arguments, strict=True))
 
 
 def summed(stage: Stage, p: Any, arguments: tuple[float, ...], weights: tuple[float, ...]) -> float:
@@ -193,14 +223,14 @@ def summed(stage: Stage, p: Any, arguments: tuple[float, ...], weights: tuple[fl
 
 def unlike_differences(stage: Stage, p: Any, arguments: tuple[float, ...], weights: tuple[float, ...], slopes: Any) -> str:
     """Where derivatives are off, by differences of fourth order."""
-    here = dict(zip(ARGUMENTS[stage.kind][1:], arguments, strict=True))
+    here = dict(zip(stage.of.arguments, arguments, strict=True))
 
     def moved(name: str, by: float) -> float:
         if name in here:
             return summed(stage, p, tuple({**here, name: here[name] + by}.values()), weights)
         return summed(stage, p._replace(**{name: getattr(p, name) + by}), arguments, weights)
 
-    for name, value in zip((*DIFFERENTIATED[stage.kind], *stage.varied), slopes, strict=True):
+    for name, value in zip((*stage.of.differentiated_by, *stage.varied), slopes, strict=True):
         step = STEP * max(abs(here[name] if name in here else getattr(p, name)), 1.0)
         near, far = moved(name, step) - moved(name, -step), moved(name, 2.0 * step) - moved(name, -2.0 * step)
         expected, rough = (8.0 * near - far) / (12.0 * step), near / (2.0 * step)
@@ -213,18 +243,19 @@ def unlike_differences(stage: Stage, p: Any, arguments: tuple[float, ...], weigh
 def image(stage: Stage) -> str:
     """A small image with this stage in place is finite, not negative, and the same on one thread as on all."""
     from nbnumba.kernel.cpu.device import Cpu
-    from nbnumba.simulation.scene import render
-    from nbnumba.simulation.simulator import choose_stages, prepare
+    from nbnumba.simulation.scene import choose_stages, prepared_scene
 
     experiment = small_experiment()
-    chosen = {**choose_stages(experiment, registry.installed()), stage.kind: stage}
-    parameters = prepare(chosen, experiment)
-    pixels = render(experiment, chosen, parameters, Cpu())
+    chosen = choose_stages(experiment, installed()).with_stage(stage)
+    if chosen.factors:
+        chosen = chosen.with_stage(installed().get("scaling", "per-term"))
+    scene = prepared_scene(experiment, chosen)
+    pixels = scene.render(Cpu())
     if not np.isfinite(pixels).all():
         return f"{np.count_nonzero(~np.isfinite(pixels))} pixels of a small image are not finite"
     if pixels.min() < 0.0:
         return f"a small image has a pixel of {pixels.min():g} photons"
-    return "" if np.array_equal(pixels, render(experiment, chosen, parameters, Cpu(1))) else "an image depends on the number of threads"
+    return "" if np.array_equal(pixels, scene.render(Cpu(1))) else "an image depends on the number of threads"
 
 
 def small_experiment() -> Any:
@@ -251,6 +282,7 @@ CHECKS: dict[str, Callable[[Stage], str | None]] = {
     "has a sign": sign,
     "derivative equals differences": derivative,
     "spreads what it looks up": spread,
+    "is what it declares": declarations,
     "renders an image": image,
 }
 

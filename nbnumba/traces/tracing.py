@@ -13,18 +13,17 @@ import numpy as np
 from nbnumba import units
 from nbnumba.errors import NbnumbaError, ParameterError, StageError
 from nbnumba.image.image import provenance
+from nbnumba.kernel.cpu import render
 from nbnumba.kernel.cpu.render import NEVER, Sampling
-from nbnumba.kernel.device import Area, Function, Physics
+from nbnumba.kernel.device import Area, Function
 from nbnumba.kernel.interpreted import Call, in_plain_python, last_sample, stages_in_precision, watch_pixel
 from nbnumba.simulation.devices import open_device
-from nbnumba.simulation.scene import area_of, mark_scan_order, named_stages, physics_of, sampling_of
-from nbnumba.simulation.simulator import choose_stages, prepare
+from nbnumba.simulation.scene import Scene, scene_of
 from nbnumba.stages import registry
 from nbnumba.traces.text import Row, Trace
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.stages.stage import Stage
 
 MOST_TERMS = 100_000  # ten seconds, and 80 MB of text
 SAMPLE = ("layer", "sub_slow", "sub_fast", "source")
@@ -45,21 +44,18 @@ def trace(
     what simulate() raises, and ParameterError for a pixel that is not rendered.
     """
     experiment.check()
-    chosen = choose_stages(experiment, stages or registry.installed())
-    parameters = prepare(chosen, experiment)
-    physics, area = physics_of(experiment, chosen, parameters), area_of(experiment)
+    scene = scene_of(experiment, stages)
+    physics, area = scene.physics, scene.area
     require_rendered(area, slow, fast)
     renderer = open_device(device, experiment.terms, experiment.sampling.dtype, threads)
     pixel = Area(area.shape, (fast, fast, slow, slow), None)
     image = renderer.zeros(area.shape)
-    with named_stages(chosen):
-        sampling = sampling_of(experiment, chosen, parameters)
-        if sampling.terms_per_pixel > MOST_TERMS:
-            raise ParameterError("pixel", f"has {sampling.terms_per_pixel} terms; {MOST_TERMS} is the most that can be traced")
-        everywhere = mark_scan_order(physics, sampling, area, renderer)
-        sampling = seen_from(everywhere, slow * area.shape[1] + fast)
+    if (terms := scene.sampling.terms_per_pixel) > MOST_TERMS:
+        raise ParameterError("pixel", f"has {terms} terms; {MOST_TERMS} is the most that can be traced")
+    sampling = seen_from(scene.on(renderer), slow * area.shape[1] + fast)
+    with scene.naming_stages():
         renderer.render(physics, sampling, pixel, image)
-    lines = Lines(experiment, chosen, parameters, physics, sampling, area, (slow, fast))
+    lines = TraceBuilder(scene, sampling, (slow, fast))
     try:
         calls, photons = watch_pixel(physics, sampling, area.shape, slow, fast)
         values = lines.of(calls)
@@ -69,7 +65,7 @@ def trace(
         told = " ".join(f"{type(error).__name__}: {error}".split())
         raise StageError(f"pixel slow {slow}, fast {fast}: a stage function stops in plain Python: {told}") from error
     values |= {"I_pixel_final": photons, "floatimage_accumulated": float(np.float32(renderer.to_host(image)[slow, fast]))}
-    return Trace({**provenance(experiment, chosen), "device": renderer.name}, values, lines.samples, lines.terms)
+    return Trace({**provenance(experiment, scene.stages), "device": renderer.name}, values, lines.samples, lines.terms)
 
 
 def require_rendered(area: Area, slow: int, fast: int) -> None:
@@ -90,15 +86,11 @@ def seen_from(sampling: Sampling, pixel: int) -> Sampling:
 
 
 @dataclass(eq=False)
-class Lines:
+class TraceBuilder:
     """Turns the kernel's calls of stages into the lines of a trace."""
 
-    experiment: Experiment
-    chosen: Mapping[str, Stage]
-    parameters: Mapping[str, Any]
-    physics: Physics
+    scene: Scene
     sampling: Sampling
-    area: Area
     pixel: tuple[int, int]
     samples: list[Row] = field(default_factory=list)
     terms: list[Row] = field(default_factory=list)
@@ -108,13 +100,13 @@ class Lines:
     @cached_property
     def shape(self) -> Function:
         """The lattice shape's function in the precision of the trace."""
-        function: Function = stages_in_precision(self.physics)["lattice_shape"]
+        function: Function = stages_in_precision(self.scene.physics)["lattice_shape"]
         return function
 
     @cached_property
     def sign(self) -> Function | None:
         """Of F_latt, if the stage tells it."""
-        tell = self.chosen["lattice_shape"].sign
+        tell = self.scene.stages["lattice_shape"].sign
         return in_plain_python(tell) if tell else None
 
     def of(self, calls: list[Call]) -> Row:
@@ -131,10 +123,10 @@ class Lines:
 
     def _detector(self) -> dict[str, Any]:
         """Where the detector is."""
-        frame = self.experiment.frame
+        frame = self.scene.experiment.frame
         return {
-            "phi_carryover_mode": self.chosen["rotation"].name,
-            "dtype": self.physics.dtype,
+            "phi_carryover_mode": self.scene.stages["rotation"].name,
+            "dtype": self.scene.physics.dtype,
             "pixel_slow_fast": self.pixel,
             "pix0_vector_meters": vector(frame.pix0),
             "fdet_vec": vector(frame.fast_axis),
@@ -147,7 +139,8 @@ class Lines:
         scattered, ray = at["scatter"].arguments, at["geometry"]
         dx, dy, dz, solid_angle, capture = ray.result
         wavelength = float(self.sampling.wavelength[scattered["source"]])
-        q = vector((scattered["qx"], scattered["qy"], scattered["qz"]))
+        work = scattered["work"]
+        q = vector((work[render.QX], work[render.QY], work[render.QZ]))
         return {
             **dict(zip(SAMPLE, numbered(self.sampling, len(self.samples)), strict=True)),
             **self._place(ray),
@@ -158,19 +151,28 @@ class Lines:
             "lambda_angstroms": wavelength * 1e10,
             "scattering_vec_A_inv": q,
             "resolution_angstroms": 1e10 / math.hypot(*q) if any(q) else math.inf,
-            "within_resolution_limit": int(scattered["inside"]),
+            "within_resolution_limit": int(scattered["whole"][render.INSIDE]),
             "sample_capture_fraction": float(capture),
             "sample_polarization": float(at["polarization"].result),
-            "sample_weight": float(scattered["weight"]),
+            **self._factors(at["factors"]),
+            "sample_weight": float(work[render.WEIGHT]),
+        }
+
+    def _factors(self, call: Call) -> Row:
+        """Every factor of the chain, by the name of its stage."""
+        (p, *arguments), stages = call.arguments.values(), self.scene.stages.factors
+        return {
+            f"{stage.kind}_{stage.name}": float(in_plain_python(stage.function)(own, *arguments))
+            for own, stage in zip(p, stages, strict=False)
         }
 
     def _place(self, ray: Call) -> Row:
         """Position, distance and obliquity, as far as the geometry says where the pixel is."""
-        if (place := self.chosen["geometry"].place) is None:
+        if (place := self.scene.stages["geometry"].place) is None:
             return {}
         x, y, z = vector(in_plain_python(place)(*ray.arguments.values()))
-        distance, close_distance = math.sqrt(x * x + y * y + z * z), float(self.experiment.frame.close_distance)
-        detector, solid_angle = self.experiment.detector, float(ray.result[3])
+        distance, close_distance = math.sqrt(x * x + y * y + z * z), float(self.scene.experiment.frame.close_distance)
+        detector, solid_angle = self.scene.experiment.detector, float(ray.result[3])
         facing = detector.pixel_size * detector.pixel_size / distance / distance if distance else math.nan
         return {
             "pixel_pos_meters": (x, y, z),
@@ -181,17 +183,17 @@ class Lines:
 
     def _term(self, at: Mapping[str, Call]) -> Row:
         """One orientation: its axes, indices and amplitudes, and what it adds."""
-        _, h, k, l, h0, k0, l0, latched = at["structure_factor"].arguments.values()
+        _, h, k, l, h0, k0, l0, _, latched = at["structure_factor"].arguments.values()
         _, before, _, f_cell, _ = at["scaling"].arguments.values()
-        step, domain = divmod(len(self.terms) % self.sampling.orientations.shape[1], self.experiment.mosaic[1])
+        step, domain = divmod(len(self.terms) % self.sampling.orientations.shape[1], self.scene.experiment.mosaic[1])
         is_first = self._is_first(len(self.samples) - 1)
         return {
             **{name: self.samples[-1][name] for name in SAMPLE},
             "phi_tic": step,
             "mos_tic": domain,
-            "phi_deg": units.degrees(float(self.experiment.phi[step])),
+            "phi_deg": units.degrees(float(self.scene.experiment.phi[step])),
             **self._origin(step, is_first),
-            **self._axes(is_first, step * self.experiment.mosaic[1] + domain),
+            **self._axes(is_first, step * self.scene.experiment.mosaic[1] + domain),
             **dict(zip(("h_frac", "k_frac", "l_frac"), vector((h, k, l)), strict=True)),
             **dict(zip(("h0", "k0", "l0"), vector((h0 + 0.0, k0 + 0.0, l0 + 0.0)), strict=True)),  # no -0
             **self._lattice(at["lattice_shape"], (float(h), float(k), float(l))),
@@ -217,7 +219,7 @@ class Lines:
         tell = self.sign
         peak = abs(float(shape(p, 0.0, 0.0, 0.0)))
         found = {}
-        for n, (axis, cells) in enumerate(zip("abc", self.experiment.cells, strict=True)):
+        for n, (axis, cells) in enumerate(zip("abc", self.scene.experiment.cells, strict=True)):
             alone, index = [0.0] * 3, [0.0] * 3
             alone[n], index[n] = float(offsets[n]), hkl[n]
             along = float(shape(p, *alone)) * cells / peak if peak else 0.0
@@ -226,7 +228,7 @@ class Lines:
 
     def _origin(self, step: int, is_first: int) -> Row:
         """Whether the orientation was turned for this step, or else for which step of which sample."""
-        row = int(self.chosen["rotation"].function(self.parameters["rotation"], step, is_first))
+        row = int(self.scene.stages["rotation"].function(self.scene.parameters["rotation"], step, is_first))
         if row == step:
             return {"orientation": "fresh"}
         this = (*self.pixel, *(self.samples[-1][name] for name in SAMPLE))
@@ -241,21 +243,21 @@ class Lines:
         for earlier in reversed(self.samples[:number]):
             if earlier["within_resolution_limit"]:
                 return (*self.pixel, *(earlier[name] for name in SAMPLE))
-        for slow, fast in pixels_before(self.area, *self.pixel):
-            if (last := last_sample(self.physics, self.sampling, slow, fast)) >= 0:
+        for slow, fast in pixels_before(self.scene.area, *self.pixel):
+            if (last := last_sample(self.scene.physics, self.sampling, slow, fast)) >= 0:
                 return (slow, fast, *numbered(self.sampling, last))
         return ()
 
     def _is_first(self, number: int) -> int:
         """1 for the first sample of the image."""
-        pixel = self.pixel[0] * self.area.shape[1] + self.pixel[1]
+        pixel = self.pixel[0] * self.scene.area.shape[1] + self.pixel[1]
         return int(self.sampling.first_pixel == pixel and self.sampling.first_sample == number)
 
     def _first_term(self) -> Row:
         """The first term under the names of nanoBragg's logs, which have reciprocal axes before phi and mosaic rotation."""
         if not self.terms:
             return {}
-        term, reciprocal = self.terms[0], self.experiment.unit_cell.reciprocal * 1e-10
+        term, reciprocal = self.terms[0], self.scene.experiment.unit_cell.reciprocal * 1e-10
         return {
             **{name: term[name] for name in ("orientation", "carried_from_phi_tic", "carried_from_sample") if name in term},
             **{f"rot_{axis}_angstroms": term[f"{axis}_angstroms"] for axis in "abc"},
@@ -267,15 +269,15 @@ class Lines:
 
     def _photons(self, at: Mapping[str, Call]) -> Row:
         """From the sum to photons, factor by factor in the order of the kernel."""
-        scaled, per_term = at["photons"].arguments, self.parameters["scaling"]
-        total, steps, fluence = float(scaled["total"]), self.experiment.steps, self.experiment.beam.photons_per_area
+        work, per_term = at["photons"].arguments["work"], self.scene.parameters["scaling"]
+        total, steps, fluence = float(work[render.TOTAL]), self.scene.experiment.steps, self.scene.experiment.beam.photons_per_area
         r_e_sqr = float(per_term.photons) * steps / fluence if fluence else math.nan
-        sampling, last = self.experiment.sampling, self.samples[-1]
+        sampling, last = self.scene.experiment.sampling, self.samples[-1]
         polarizing = (s for s in self.samples if s["within_resolution_limit"] or self.sampling.blank_terms)
         polarized_at = last if per_term.polarization_per_term else next(polarizing, last)
-        polar = last["sample_polarization"] if per_term.polarization_per_term else float(scaled["first_polarization"])
-        omega = last["omega_pixel_sr"] if per_term.solid_angle_per_term else float(scaled["first_solid_angle"])
-        capture = last["sample_capture_fraction"] if per_term.capture_per_term else float(scaled["last_capture"])
+        polar = last["sample_polarization"] if per_term.polarization_per_term else float(work[render.FIRST_POLARIZATION])
+        omega = last["omega_pixel_sr"] if per_term.solid_angle_per_term else float(work[render.FIRST_SOLID_ANGLE])
+        capture = last["sample_capture_fraction"] if per_term.capture_per_term else float(work[render.LAST_CAPTURE])
         counted = total * float(per_term.photons)
         polarized = counted if per_term.polarization_per_term else counted * polar
         seen = polarized if per_term.solid_angle_per_term else polarized * omega

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.detector import Detector
-from nbnumba.stages.stage import experiment_parameter
+from nbnumba.plugin import Geometry, WorkedValue, experiment_parameter, hookimpl
 from nbnumba_plugins.geometry_planar import captured, captured_slope, facing_distance
 
 if TYPE_CHECKING:
@@ -239,8 +238,7 @@ LYING = Curved(
     0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.1, 0.2, 0.2, 0, 1, 0.0, 0.0, 0, 0.0, 0.0
 )  # fmt: skip
 
-STAGE = Stage(
-    kind="geometry",
+STAGE = Geometry(
     name="curved",
     summary="spherical detector, every pixel at the same distance from the crystal",
     prepare=prepare,
@@ -275,5 +273,5 @@ STAGE = Stage(
 
 
 @hookimpl
-def geometry() -> list[Stage]:
+def geometry() -> list[Geometry]:
     return [STAGE]

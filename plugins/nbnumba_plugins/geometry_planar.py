@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.detector import Detector
-from nbnumba.kernel.math import exp
-from nbnumba.stages.stage import experiment_parameter
+from nbnumba.plugin import Geometry, WorkedValue, exp, experiment_parameter, hookimpl
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -245,8 +243,7 @@ PARAMETERS = (
     experiment_parameter(Detector, "twotheta"),
 )
 
-PLANAR = Stage(
-    kind="geometry",
+PLANAR = Geometry(
     name="planar",
     summary="flat detector in any of the named conventions or with axes of its own",
     prepare=prepare,
@@ -270,8 +267,7 @@ PLANAR = Stage(
 )
 
 
-PLANAR_DEPTH = Stage(
-    kind="geometry",
+PLANAR_DEPTH = Geometry(
     name="planar-depth",
     summary="flat detector with a sensor whose layers are at the mean depth of what they absorb",
     prepare=prepare,
@@ -306,5 +302,5 @@ PLANAR_DEPTH = Stage(
 
 
 @hookimpl
-def geometry() -> list[Stage]:
+def geometry() -> list[Geometry]:
     return [PLANAR, PLANAR_DEPTH]

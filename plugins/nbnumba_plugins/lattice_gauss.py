@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
-from nbnumba.kernel.math import exp, working
-from nbnumba.stages.stage import experiment_parameter
+from nbnumba.plugin import LatticeShape, WorkedValue, exp, experiment_parameter, hookimpl, working
 from nbnumba_plugins.lattice_round import FUDGE
 
 if TYPE_CHECKING:
@@ -94,8 +92,7 @@ SPHERE = Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
 # The form 0.315 (1 + J), where J is all ones; the diagonal of its inverse is 0.75 / 0.315.
 SKEW = Spot(8.0, 0.63, 0.63, 0.63, 0.63, 0.63, 0.63, 0.42, 0.42, 0.42)
 
-STAGE = Stage(
-    kind="lattice_shape",
+STAGE = LatticeShape(
     name="gauss",
     summary="Gaussian spots, no fringes between Bragg peaks",
     prepare=spot,
@@ -114,5 +111,5 @@ STAGE = Stage(
 
 
 @hookimpl
-def lattice_shape() -> list[Stage]:
+def lattice_shape() -> list[LatticeShape]:
     return [STAGE]

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nbnumba import Parameter, Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
-from nbnumba.experiment.part import POSITIVE
 from nbnumba.kernel.math import nearest, not_zero, sinc3_pi, sinc3_pi_slope, working
-from nbnumba.stages.stage import experiment_parameter
+from nbnumba.plugin import POSITIVE, LatticeShape, Parameter, WorkedValue, experiment_parameter, hookimpl
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -79,8 +77,7 @@ def ceiling(p, x, y, z):
     return p.peak * min(1.0, 3.0 * (1.0 + t) / not_zero(t * t * t))
 
 
-STAGE = Stage(
-    kind="lattice_shape",
+STAGE = LatticeShape(
     name="round",
     summary="ellipsoidal crystal",
     prepare=prepare,
@@ -101,5 +98,5 @@ STAGE = Stage(
 
 
 @hookimpl
-def lattice_shape() -> list[Stage]:
+def lattice_shape() -> list[LatticeShape]:
     return [STAGE]

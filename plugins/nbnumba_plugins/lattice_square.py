@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.kernel.math import cosine_series, distance_to_nearest, multiple, not_zero, ratio, sin_pi, sinc_series
-from nbnumba.stages.stage import experiment_parameter
+from nbnumba.plugin import LatticeShape, WorkedValue, experiment_parameter, hookimpl
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -72,8 +71,7 @@ def ceiling(p, x, y, z):
     return min(p.n_a, 1.0 / sin_pi(not_zero(x))) * min(p.n_b, 1.0 / sin_pi(not_zero(y))) * min(p.n_c, 1.0 / sin_pi(not_zero(z)))
 
 
-STAGE = Stage(
-    kind="lattice_shape",
+STAGE = LatticeShape(
     name="square",
     summary="parallelepiped crystal, with the fringes between Bragg peaks",
     prepare=prepare,
@@ -99,5 +97,5 @@ STAGE = Stage(
 
 
 @hookimpl
-def lattice_shape() -> list[Stage]:
+def lattice_shape() -> list[LatticeShape]:
     return [STAGE]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
-from nbnumba.kernel.math import working
-from nbnumba.stages.stage import experiment_parameter
+from nbnumba.plugin import LatticeShape, WorkedValue, experiment_parameter, hookimpl, working
 from nbnumba_plugins.lattice_gauss import SPHERE, least_radius_squared, quadratic_form, spot
 from nbnumba_plugins.lattice_round import FUDGE
 
@@ -30,12 +28,12 @@ def ceiling(p, x, y, z):
     return p.peak if least_radius_squared(p, x, y, z) < EDGE * (1.0 + 1e-9) else 0.0
 
 
-STAGE = Stage(
-    kind="lattice_shape",
+STAGE = LatticeShape(
     name="tophat",
     summary="flat spots with a sharp edge, no fringes between Bragg peaks",
     prepare=spot,
     function=tophat,
+    flat=True,
     derivative=derivative,
     varied=("peak",),
     ceiling=ceiling,
@@ -49,5 +47,5 @@ STAGE = Stage(
 
 
 @hookimpl
-def lattice_shape() -> list[Stage]:
+def lattice_shape() -> list[LatticeShape]:
     return [STAGE]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.beam import Beam
-from nbnumba.stages.stage import experiment_parameter
+from nbnumba.plugin import Polarization, WorkedValue, experiment_parameter, hookimpl
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -80,8 +79,7 @@ def derivative(p, ix, iy, iz, dx, dy, dz):
 
 BEAM = (1.0, 0.0, 0.0)
 
-STAGE = Stage(
-    kind="polarization",
+STAGE = Polarization(
     name="kahn",
     summary="polarization factor of a partly polarised beam",
     prepare=prepare,
@@ -101,5 +99,5 @@ STAGE = Stage(
 
 
 @hookimpl
-def polarization() -> list[Stage]:
+def polarization() -> list[Polarization]:
     return [STAGE]

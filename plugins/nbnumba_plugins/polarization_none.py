@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nbnumba import Stage, WorkedValue, hookimpl
+from nbnumba.plugin import Polarization, WorkedValue, hookimpl
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -30,8 +30,7 @@ def derivative(p, ix, iy, iz, dx, dy, dz):
     return 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 
 
-STAGE = Stage(
-    kind="polarization",
+STAGE = Polarization(
     name="none",
     summary="no polarization correction",
     prepare=prepare,
@@ -43,5 +42,5 @@ STAGE = Stage(
 
 
 @hookimpl
-def polarization() -> list[Stage]:
+def polarization() -> list[Polarization]:
     return [STAGE]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nbnumba import Stage, WorkedValue, hookimpl
+from nbnumba.plugin import Rotation, WorkedValue, hookimpl
 from nbnumba_plugins.rotation_spec import PARAMETERS, orientations
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def c_parity(p, step, is_first):
     return p.first[step] if is_first else p.later[step]
 
 
-STAGE = Stage(
-    kind="rotation",
+STAGE = Rotation(
     name="c-parity",
     summary="as nanoBragg: a step at phi = 0 keeps the orientation of the step before it",
     prepare=prepare,
@@ -71,5 +70,5 @@ STAGE = Stage(
 
 
 @hookimpl
-def rotation() -> list[Stage]:
+def rotation() -> list[Rotation]:
     return [STAGE]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.ran1 import Ran1, normal_rotation
+from nbnumba.plugin import Rotation, WorkedValue, hookimpl
 from nbnumba_plugins.rotation_spec import PARAMETERS, Spec, spec, turned_by
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def prepare(experiment: Experiment) -> Spec:
     return Spec(axes=turned_by(experiment, domains), phi_steps=len(experiment.phi))
 
 
-STAGE = Stage(
-    kind="rotation",
+STAGE = Rotation(
     name="gaussian",
     summary="a fresh rotation at every phi step; mosaic domains about random axes by normally distributed angles",
     prepare=prepare,
@@ -44,5 +43,5 @@ STAGE = Stage(
 
 
 @hookimpl
-def rotation() -> list[Stage]:
+def rotation() -> list[Rotation]:
     return [STAGE]

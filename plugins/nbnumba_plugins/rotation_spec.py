@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.experiment.goniometer import Goniometer
 from nbnumba.experiment.ran1 import Ran1, cap_rotation
 from nbnumba.experiment.vectors import rotate_about
-from nbnumba.stages.stage import experiment_parameter
+from nbnumba.plugin import Rotation, WorkedValue, experiment_parameter, hookimpl
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -68,8 +67,7 @@ def spec(p, step, is_first):
     return step
 
 
-STAGE = Stage(
-    kind="rotation",
+STAGE = Rotation(
     name="spec",
     summary="a fresh rotation about the spindle at every phi step",
     prepare=prepare,
@@ -81,5 +79,5 @@ STAGE = Stage(
 
 
 @hookimpl
-def rotation() -> list[Stage]:
+def rotation() -> list[Rotation]:
     return [STAGE]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nbnumba import Stage, WorkedValue, hookimpl
 from nbnumba.experiment.background import Background
 from nbnumba.experiment.beam import Beam
-from nbnumba.kernel.math import double
-from nbnumba.stages.stage import experiment_parameter
+from nbnumba.plugin import Scaling, WorkedValue, double, experiment_parameter, hookimpl
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -136,20 +134,20 @@ PARAMETERS = (
     experiment_parameter(Background, "water_size"),
 )
 
-REFERENCE = Stage(
-    kind="scaling",
+REFERENCE = Scaling(
     name="reference",
     summary="absolute photons, with the correction factors of each pixel's first sample",
     prepare=prepare_reference,
     function=reference,
     derivative=reference_derivative,
+    additive=True,
+    weighted=False,
     parameters=PARAMETERS,
     spec=("SCA-1", "SCA-2", "SCA-3", "SCA-8", "SCA-20"),
     worked_values=(WorkedValue(PLAIN, (2.0, 3.0, -2.0, 0.5), 38.0),),
 )
 
-RUNNING_PRODUCT = Stage(
-    kind="scaling",
+RUNNING_PRODUCT = Scaling(
     name="running-product",
     summary="as nanoBragg with -oversample_thick, _polar or _omega: factors multiply the running sum after every term",
     prepare=prepare_running_product,
@@ -165,13 +163,13 @@ RUNNING_PRODUCT = Stage(
     ),
 )
 
-PER_TERM = Stage(
-    kind="scaling",
+PER_TERM = Scaling(
     name="per-term",
     summary="absolute photons, every term with its own correction factors",
     prepare=prepare_per_term,
     function=per_term,
     derivative=per_term_derivative,
+    additive=True,
     varied=("background_per_term",),
     parameters=PARAMETERS,
     spec=("SCA-10", "SCA-20"),
@@ -183,5 +181,5 @@ PER_TERM = Stage(
 
 
 @hookimpl
-def scaling() -> list[Stage]:
+def scaling() -> list[Scaling]:
     return [REFERENCE, RUNNING_PRODUCT, PER_TERM]

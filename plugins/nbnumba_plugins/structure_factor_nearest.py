@@ -7,10 +7,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from nbnumba import ParameterError, Stage, WorkedValue, hookimpl
 from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.kernel.lookup import row_of
-from nbnumba.stages.stage import experiment_parameter
+from nbnumba.plugin import ParameterError, StructureFactor, WorkedValue, experiment_parameter, hookimpl
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -75,25 +74,24 @@ def table_of(factors: StructureFactors) -> Nearest:
     return table(factors.hkl, factors.F, factors.default_F)
 
 
-def nearest_F(p, h, k, l, h0, k0, l0, latched):
+def nearest_F(p, h, k, l, h0, k0, l0, wavelength, latched):
     """F of the reflection h0 k0 l0."""
     return p.F[row_of(p, h0, k0, l0)]
 
 
-def derivative(p, h, k, l, h0, k0, l0, latched):
-    """F, which does not vary with h, k, l, but where the nearest reflection is another, where there is no derivative."""
-    return nearest_F(p, h, k, l, h0, k0, l0, latched), 0.0, 0.0, 0.0
+def derivative(p, h, k, l, h0, k0, l0, wavelength, latched):
+    """F, which does not vary with h, k, l or the wavelength, but where the nearest reflection is another, where there is no derivative."""
+    return nearest_F(p, h, k, l, h0, k0, l0, wavelength, latched), 0.0, 0.0, 0.0, 0.0
 
 
-def spread_nearest(p, h, k, l, h0, k0, l0, latched, g, into):
+def spread_nearest(p, h, k, l, h0, k0, l0, wavelength, latched, g, into):
     """Add g to the element of the table that is looked up."""
     into[row_of(p, h0, k0, l0)] += g
 
 
 PAIR = table(np.array([[1, 2, 3], [-1, 0, 2]], np.int32), np.array([40.0, 50.0]), 7.0)
 
-STAGE = Stage(
-    kind="structure_factor",
+STAGE = StructureFactor(
     name="nearest",
     summary="amplitude of the nearest listed reflection",
     prepare=prepare,
@@ -104,15 +102,15 @@ STAGE = Stage(
     parameters=(experiment_parameter(StructureFactors, "default_F"),),
     spec=("SF-1", "SF-2"),
     worked_values=(
-        WorkedValue(PAIR, (1.2, 1.9, 3.1, 1.0, 2.0, 3.0, 0), 40.0),
-        WorkedValue(PAIR, (-1.2, 0.1, 2.1, -1.0, 0.0, 2.0, 0), 50.0),
-        WorkedValue(PAIR, (0.0, 0.0, 2.0, 0.0, 0.0, 2.0, 0), 7.0),
-        WorkedValue(PAIR, (1e6, 2.0, -1e6, 1e6, 2.0, -1e6, 0), 7.0),
-        WorkedValue(PAIR, (np.nan,) * 6 + (0,), 7.0),
+        WorkedValue(PAIR, (1.2, 1.9, 3.1, 1.0, 2.0, 3.0, 1e-10, 0), 40.0),
+        WorkedValue(PAIR, (-1.2, 0.1, 2.1, -1.0, 0.0, 2.0, 1e-10, 0), 50.0),
+        WorkedValue(PAIR, (0.0, 0.0, 2.0, 0.0, 0.0, 2.0, 1e-10, 0), 7.0),
+        WorkedValue(PAIR, (1e6, 2.0, -1e6, 1e6, 2.0, -1e6, 1e-10, 0), 7.0),
+        WorkedValue(PAIR, (np.nan,) * 6 + (1e-10, 0), 7.0),
     ),
 )
 
 
 @hookimpl
-def structure_factor() -> list[Stage]:
+def structure_factor() -> list[StructureFactor]:
     return [STAGE]

@@ -18,8 +18,7 @@ from nbnumba.bench.yardstick import fused, sine
 from nbnumba.cli.main import main
 from nbnumba.errors import NotAvailableError
 from nbnumba.kernel.math import nearest
-from nbnumba.simulation.simulator import choose_stages, prepare
-from nbnumba.stages import registry
+from nbnumba.simulation.scene import scene_of
 
 
 class Counting:
@@ -74,14 +73,14 @@ for _name in ("neg", "abs", "pow", "lt", "le", "gt", "ge"):
 def operations(work_name: str) -> int:
     """Floating-point operations of one sample, as the kernel combines the stage functions; one each for a square root, an exponent."""
     experiment = experiment_of(next(work for work in WORK if work.name == work_name), 64)
-    chosen = choose_stages(experiment, registry.installed())
-    parameters = prepare(chosen, experiment)
+    scene = scene_of(experiment)
+    chosen, parameters = scene.stages, scene.parameters
     Counting.count = 0
     q, axes = [Counting(v) for v in (0.011, 0.012, 0.013)], [[1.1, 2.3, 0.7], [5.3, 1.7, 9.1], [3.1, 0.9, 4.7]]
     h, k, l = (a * q[0] + b * q[1] + c * q[2] for a, b, c in axes)
     h0, k0, l0 = nearest(h), nearest(k), nearest(l)
     f_latt = chosen["lattice_shape"].function(parameters["lattice_shape"], h - h0, k - k0, l - l0)
-    f_cell = chosen["structure_factor"].function(parameters["structure_factor"], h, k, l, h0, k0, l0, 0)
+    f_cell = chosen["structure_factor"].function(parameters["structure_factor"], h, k, l, h0, k0, l0, 1e-10, 0)
     amplitude = Counting(float(f_latt)) * f_cell
     0.0 + amplitude * amplitude
     return Counting.count

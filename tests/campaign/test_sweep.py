@@ -27,7 +27,7 @@ from nbnumba.files import whole as files
 from nbnumba.formats.read import read_image, read_picture
 from nbnumba.formats.registry import SMV
 from nbnumba.response.counter_noise import CounterNoise
-from nbnumba.stages.stage import Stage
+from nbnumba.stages.kinds import LatticeShape
 
 OPTIONS = "-default_F 50 -cell 50 60 70 90 90 90 -lambda 1 -distance 100 -N 10 -detpixels 64 -pixel 0.5 -phi 5 -phisteps 3 -oversample 1"
 SWEEP = [*OPTIONS.split(), "--images", "4", "--width", "0.5"]
@@ -196,7 +196,7 @@ def test_the_source_of_stages_is_part_of_a_sweep(tmp_path: Path, monkeypatch: py
     monkeypatch.delitem(sys.modules, "strange", raising=False)
     import strange  # type: ignore[import-not-found]
 
-    stage = Stage("lattice_shape", "strange", "", prepare=strange.ready, function=strange.shape)
+    stage = LatticeShape("strange", "", prepare=strange.ready, function=strange.shape)
     before = code_digests([stage])
     assert list(before) == ["nbnumba", "strange"]
     with (tmp_path / "strange/more.py").open("a") as more:

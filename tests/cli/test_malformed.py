@@ -25,7 +25,8 @@ import pytest
 from nbnumba.cli.main import main
 from nbnumba.files.whole import Hidden, Nameless, Unfinished, nameless_file
 from nbnumba.options.table import OPTIONS, Option
-from nbnumba.stages.stage import ARGUMENTS
+from nbnumba.stages.earlier import CLASSES
+from nbnumba.stages.stage import KINDS
 
 pytestmark = pytest.mark.spec("CLI-3")
 
@@ -822,9 +823,9 @@ def plugin(
     **changed: str,
 ) -> str:
     """The source of a plugin with one stage, right but for what is said."""
-    fields = {"kind": repr(kind), "name": "'mine'", "summary": "'mine'", "prepare": "prepare", "function": "function"} | changed
+    fields = {"name": "'mine'", "summary": "'mine'", "prepare": "prepare", "function": "function"} | changed
     return f"""from typing import NamedTuple
-from nbnumba import Stage, hookimpl
+from nbnumba.plugin import *
 {head}
 
 class Parameters(NamedTuple):
@@ -833,10 +834,10 @@ class Parameters(NamedTuple):
 def prepare(experiment):
     return {result}
 
-def function({", ".join(ARGUMENTS[kind])}):
+def function({", ".join(KINDS.get(kind, KINDS["lattice_shape"]).signature)}):
     {body}
 
-STAGE = Stage({", ".join(f"{name}={value}" for name, value in fields.items())})
+STAGE = {CLASSES[kind].__name__}({", ".join(f"{name}={value}" for name, value in fields.items())})
 
 {decorator}
 def {hook or kind}():
@@ -882,7 +883,7 @@ def make(width):
     source("stage without a name", plugin(name="''"), "''", "name"),
     source("stage with a space in its name", plugin(name="'My Shape'"), "'My Shape'", "lower-case"),
     source("stage with a number for a name", plugin(name="5"), "5", "must be a str"),
-    source("unknown kind", plugin(kind="lattice_shape").replace("kind='lattice_shape'", "kind='lattice'"), "'lattice'", "lattice_shape"),
+    source("unknown kind", plugin().replace("STAGE = LatticeShape(", "STAGE = Stage(kind='lattice', "), "'lattice'", "lattice_shape"),
     source("name of a shipped stage", plugin(name="'gauss'"), "lattice_shape 'gauss'", "already"),
     source("stage twice", plugin(answer="[STAGE, STAGE]"), "lattice_shape 'mine'", "already"),
     source("misspelt field of a stage", plugin(functoin="function"), "functoin"),

@@ -25,7 +25,7 @@ OPTIONS = (
 )
 PLUGIN = """
 from typing import NamedTuple
-from nbnumba import Stage, WorkedValue, hookimpl
+from nbnumba.plugin import LatticeShape, WorkedValue, hookimpl
 
 class Flat(NamedTuple):
     height: float
@@ -36,7 +36,7 @@ def flat(p, x, y, z):
 @hookimpl
 def lattice_shape():
     at_peak = WorkedValue(Flat(3.0), (0.0, 0.0, 0.0), 3.0)
-    return [Stage("lattice_shape", "flat", "flat", lambda e: Flat(3.0), flat, worked_values=(at_peak,))]
+    return [LatticeShape("flat", "flat", lambda e: Flat(3.0), flat, worked_values=(at_peak,))]
 """
 
 

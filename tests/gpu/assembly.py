@@ -72,30 +72,26 @@ def rendering_kernel(names: dict[str, str], dtype: str) -> Any:
     return library(linked(render_cuda.render, physics), arguments)
 
 
-def searching_kernel(name: str, kinds: Sequence[str]) -> Any:
-    """A kernel of scan_order.py, which takes the parameters of these kinds."""
+def searching_kernel(name: str) -> Any:
+    """A kernel of scan_order.py."""
     from nbnumba.kernel.gpu import scan_order as scan_order_cuda
     from nbnumba.kernel.gpu.device import linked
 
     names = {"geometry": "planar", "polarization": "kahn", "scaling": "reference", "lattice_shape": "square"}
     structure_factor = "tricubic" if name == "count_outside" else "tricubic-latch"
-    physics, (*_, sampling, region, listed, _) = physics_and_arguments({**names, "structure_factor": structure_factor}, "float64")
-    parameters = [physics.parameters[kind] for kind in kinds]
-    return library(linked(getattr(scan_order_cuda, name), physics), (*parameters, sampling, region, listed, 1, np.zeros(1, np.int64)))
+    physics, (arguments, sampling, region, listed, _) = physics_and_arguments({**names, "structure_factor": structure_factor}, "float64")
+    return library(linked(getattr(scan_order_cuda, name), physics), (arguments, sampling, region, listed, 1, np.zeros(1, np.int64)))
 
 
 def physics_and_arguments(names: dict[str, str], dtype: str) -> tuple[Any, tuple[Any, ...]]:
     """What the kernels are linked from, and arguments as they take them."""
     from nbnumba.kernel.gpu.render import Region
-    from nbnumba.simulation.scene import physics_of, sampling_of
-    from nbnumba.simulation.simulator import prepare
+    from nbnumba.simulation.scene import prepared_scene
     from nbnumba.stages.registry import installed
     from nbnumba.testing.stage_suite import small_experiment
 
     experiment = small_experiment()
     experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
-    chosen = {kind: installed().get(kind, name) for kind, name in {"rotation": "spec", **names}.items()}
-    parameters = prepare(chosen, experiment)
-    physics, sampling = physics_of(experiment, chosen, parameters), sampling_of(experiment, chosen, parameters)
-    arguments = physics.arguments(lambda array, wanted: array.astype(wanted))
-    return physics, (*arguments, sampling, Region(0, 0, 1, 0, 0, 1), np.zeros(1, np.int64), np.zeros((1, 1)))
+    scene = prepared_scene(experiment, installed().choose({"rotation": "spec", **names}, {}))
+    arguments = scene.physics.arguments(lambda array, wanted: array.astype(wanted))
+    return scene.physics, (arguments, scene.sampling, Region(0, 0, 1, 0, 0, 1), np.zeros(1, np.int64), np.zeros((1, 1)))

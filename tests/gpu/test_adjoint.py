@@ -30,8 +30,7 @@ from nbnumba.kernel.gpu import adjoint as adjoint_cuda
 from nbnumba.kernel.gpu import device as kernel_cuda
 from nbnumba.kernel.gpu.device import Cuda
 from nbnumba.kernel.loss import PixelLoss, linear
-from nbnumba.simulation.scene import area_of, mark_scan_order, physics_of, sampling_of
-from nbnumba.simulation.simulator import choose_stages, prepare
+from nbnumba.simulation.scene import choose_stages, prepared_scene
 from nbnumba.stages.registry import installed
 from nbnumba.stages.stage import Stage
 
@@ -87,11 +86,11 @@ def with_mask(experiment: nbnumba.Experiment, mask: Any) -> nbnumba.Experiment:
 
 def arguments_of(experiment: nbnumba.Experiment, names: tuple[str, ...] = ()) -> tuple[Physics, Sampling, Area]:
     """What devices are given, with the stages of these names in the place of the experiment's."""
-    registry = installed()
-    chosen = choose_stages(experiment, registry) | {kind: registry.get(kind, name) for kind, name in zip(KINDS, names, strict=False)}
-    parameters = prepare(chosen, experiment)
-    physics, area = with_derivatives(physics_of(experiment, chosen, parameters), chosen), area_of(experiment)
-    return physics, mark_scan_order(physics, sampling_of(experiment, chosen, parameters), area, Cpu()), area
+    chosen = choose_stages(experiment, installed())
+    for kind, name in zip(KINDS, names, strict=False):
+        chosen = chosen.with_stage(installed().get(kind, name))
+    scene = prepared_scene(experiment, chosen)
+    return with_derivatives(scene.physics, chosen), scene.on(Cpu()), scene.area
 
 
 def random_loss(area: Area, function: Any = half_square) -> PixelLoss:
@@ -259,7 +258,7 @@ def test_the_kernel_becomes_machine_code(names: tuple[str, ...], capability: tup
     """It adds to sums in shared memory, and in the GPU's own, by instructions for that."""
     named = dict(zip(KINDS, names, strict=True))
     physics, (*arguments, _) = physics_and_arguments(named, "float64")
-    physics = with_derivatives(physics, {kind: installed().get(kind, name) for kind, name in named.items()})
+    physics = with_derivatives(physics, installed().choose(named, {}))
     physics = replace(physics, bind={"loss": negative_log_probability})
     kernel = library(kernel_cuda.linked(adjoint_cuda.adjoint, physics), (*arguments, *[np.zeros((1, 1))] * 5))
     ptx = ptx_of(kernel, capability)

@@ -17,8 +17,8 @@ from conftest import TESTS
 
 import nbnumba
 from nbnumba.kernel.cpu.device import Cpu
-from nbnumba.simulation.scene import render, terms_outside
-from nbnumba.simulation.simulator import Simulator, choose_stages, prepare
+from nbnumba.simulation.scene import choose_stages, prepared_scene
+from nbnumba.simulation.simulator import Simulator
 from nbnumba.stages.registry import installed
 from nbnumba.stages.stage import Stage
 from nbnumba.testing.stage_suite import small_experiment
@@ -80,11 +80,10 @@ def test_every_stage(stage: Stage, dtype: str) -> None:
 
     experiment = small_experiment()
     experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
-    chosen = {**choose_stages(experiment, installed()), stage.kind: stage}
-    parameters = prepare(chosen, experiment)
-    expected, found = (np.asarray(render(experiment, chosen, parameters, device)) for device in (Cpu(), Cuda()))
+    scene = prepared_scene(experiment, choose_stages(experiment, installed()).with_stage(stage))
+    expected, found = (np.asarray(scene.render(device)) for device in (Cpu(), Cuda()))
     assert np.abs(found - expected).max() <= BOUNDS[dtype] * expected.max()
-    assert terms_outside(experiment, chosen, parameters, Cuda()) == terms_outside(experiment, chosen, parameters, Cpu())
+    assert scene.terms_outside(Cuda()) == scene.terms_outside(Cpu())
 
 
 @pytest.mark.spec("DEV-2")

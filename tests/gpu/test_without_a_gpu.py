@@ -83,16 +83,9 @@ def test_kernels_become_ptx_and_machine_code_that_spills_nothing() -> None:
 
 @pytest.mark.spec("DEV-1")
 @pytest.mark.parametrize("capability", CAPABILITIES)
-@pytest.mark.parametrize(
-    ("name", "kinds"),
-    [
-        ("find_first_sample", ["geometry"]),
-        ("find_latch", ["geometry", "lattice_shape", "structure_factor"]),
-        ("count_outside", ["geometry", "structure_factor"]),
-    ],
-)
-def test_kernels_that_search_are_assembled(name: str, kinds: list[str], capability: tuple[int, int]) -> None:
-    facts = facts_of(ptx_of(searching_kernel(name, kinds), capability), capability)
+@pytest.mark.parametrize("name", ["find_first_sample", "find_latch", "count_outside"])
+def test_kernels_that_search_are_assembled(name: str, capability: tuple[int, int]) -> None:
+    facts = facts_of(ptx_of(searching_kernel(name), capability), capability)
     assert facts.code > 0
     assert facts.stack == facts.spilled == 0
 

@@ -135,7 +135,7 @@ def test_the_name_changes_when_a_name_is_bound_to_another_function_that_is_used_
 
 PLUGIN = """
 from typing import NamedTuple
-from nbnumba import Stage, hookimpl
+from nbnumba.plugin import LatticeShape, hookimpl
 
 SHARPNESS = {sharpness}
 
@@ -150,7 +150,7 @@ def f_latt(p, x, y, z):
 
 @hookimpl
 def lattice_shape():
-    return [Stage("lattice_shape", "lorentz", "a test shape", prepare, f_latt)]
+    return [LatticeShape("lorentz", "a test shape", prepare, f_latt)]
 """
 
 

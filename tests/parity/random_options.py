@@ -23,7 +23,7 @@ from nbnumba.experiment.vectors import rotate_about
 from nbnumba.formats.pgm import pgm_blocks
 from nbnumba.formats.smv_write import counts, header_text
 from nbnumba.response.noise import noisy_counts
-from nbnumba.stages.presets import USUAL
+from nbnumba.stages.kinds import Polarization
 
 TIMEOUT = 120.0  # s, for the executable
 MOST_TERMS = 4000  # per pixel; more take too long
@@ -666,7 +666,7 @@ def sampling_steps(printed: str, experiment: nbnumba.Experiment) -> Iterator[Com
     yield (
         "polarization",
         "Kahn" in printed,
-        experiment.model.stages.get("polarization", USUAL["polarization"]) == "kahn",
+        experiment.model.stages.get("polarization", Polarization.of.usual) == "kahn",
         0.0,
     )
 

@@ -147,12 +147,14 @@ def test_a_ceiling_that_fails_is_one_line(ceiling: str, tmp_path: Path, capsys: 
     source = (ROOT / "examples" / "lorentz_plugin" / "lorentz.py").read_text()
     plugin = tmp_path / "plugin.py"
     plugin.write_text(
-        source.replace("STAGE = Stage(\n", f"def most(p, x, y, z):\n    return {ceiling}\n\n\nSTAGE = Stage(\n    ceiling=most,\n", 1)
+        source.replace(
+            "STAGE = LatticeShape(\n", f"def most(p, x, y, z):\n    return {ceiling}\n\n\nSTAGE = LatticeShape(\n    ceiling=most,\n", 1
+        )
     )
     arguments = ["run", "-default_F", "1", "-cell", "100", "-detpixels", "8", "--plugin", "lattice_shape=lorentz"]
     assert main([*arguments, "--plugin-file", str(plugin)]) == 2
     error = capsys.readouterr().err
-    assert "lattice_shape 'lorentz' or scaling 'reference': " in error
+    assert "lattice_shape 'lorentz': its ceiling fails: " in error
 
 
 def test_a_ceiling_with_other_arguments_is_refused() -> None:
@@ -164,8 +166,7 @@ def test_a_ceiling_with_other_arguments_is_refused() -> None:
 def test_scan_order_does_not_depend_on_the_precision() -> None:
     """F_latt of the first terms off the table underflows in float32, not in float64."""
     from nbnumba.kernel.cpu.device import Cpu
-    from nbnumba.simulation.scene import area_of, physics_of, sampling_of
-    from nbnumba.simulation.simulator import choose_stages, prepare
+    from nbnumba.simulation.scene import scene_of
 
     experiment = nbnumba.experiment_from_options(f"{BASE} -N 40 -gauss_xtal -interpolate")
     hkl = np.stack(np.meshgrid(*[np.arange(-8, 9)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -174,9 +175,7 @@ def test_scan_order_does_not_depend_on_the_precision() -> None:
     found = []
     for dtype in ("float64", "float32"):
         now = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
-        chosen = choose_stages(now, installed())
-        parameters = prepare(chosen, now)
-        physics, sampling, device = physics_of(now, chosen, parameters), sampling_of(now, chosen, parameters), Cpu()
-        found.append(device.first_latch(physics, sampling, area_of(now)))
+        scene = scene_of(now)
+        found.append(Cpu().first_latch(scene.physics, scene.sampling, scene.area))
     assert found[0] is not None
     assert found[0] == found[1]

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import pytest
 
 import nbnumba
-from nbnumba import ParameterError, Stage, StageError, hookimpl
-from nbnumba.stages import hookspecs
+from nbnumba import ParameterError, StageError
+from nbnumba.plugin import LatticeShape, hookimpl
+from nbnumba.stages.hookspecs import specification
 from nbnumba.stages.registry import Registry, installed, with_files
-from nbnumba.stages.stage import ARGUMENTS, KINDS, RESULT
+from nbnumba.stages.stage import KINDS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lorentz_plugin" / "lorentz.py"
 
@@ -33,7 +34,7 @@ def too_few(p, x, y):
     return p.peak
 
 
-GOOD = Stage("lattice_shape", "flat", "flat", prepare, f_latt)
+GOOD = LatticeShape("flat", "flat", prepare, f_latt)
 
 
 def plugin(*stages: Any, hook: str = "lattice_shape") -> object:
@@ -48,11 +49,10 @@ def plugin(*stages: Any, hook: str = "lattice_shape") -> object:
 @pytest.mark.parametrize(
     ("answer", "hook", "reason"),
     [
-        (Stage("lattice_shape", "short", "", prepare, too_few), "lattice_shape", r"too_few\(p, x, y\) must take \(p, x, y, z\)"),
-        (Stage("shape", "short", "", prepare, f_latt), "lattice_shape", "unknown kind 'shape'"),
-        (Stage("lattice_shape", "Not A Name", "", prepare, f_latt), "lattice_shape", "must be lower-case"),
-        (Stage("lattice_shape", "max", "", prepare, max), "lattice_shape", "plain Python function"),
-        (Stage("lattice_shape", "n", "", f_latt, f_latt), "lattice_shape", "prepare must take one argument"),
+        (LatticeShape("short", "", prepare, too_few), "lattice_shape", r"too_few\(p, x, y\) must take \(p, x, y, z\)"),
+        (LatticeShape("Not A Name", "", prepare, f_latt), "lattice_shape", "must be lower-case"),
+        (LatticeShape("max", "", prepare, max), "lattice_shape", "plain Python function"),
+        (LatticeShape("n", "", f_latt, f_latt), "lattice_shape", "prepare must take one argument"),
         (GOOD, "scaling", "is answered by the hook scaling"),
         ("flat", "lattice_shape", "must answer with Stage objects, not a str"),
     ],
@@ -89,10 +89,10 @@ def test_a_parameter_that_no_stage_has_is_refused() -> None:
 
 
 def test_every_hook_is_documented_and_has_a_contract() -> None:
-    for kind in KINDS:
-        assert getattr(hookspecs, kind).__doc__
-        assert ARGUMENTS[kind][0] == "p"
-        assert RESULT[kind]
+    for name, kind in KINDS.items():
+        assert getattr(specification(kind), name).__doc__ == kind.meaning
+        assert kind.arguments
+        assert kind.returns
 
 
 def test_a_plugin_file_is_a_plugin() -> None:

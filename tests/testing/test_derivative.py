@@ -12,7 +12,7 @@ from nbnumba_plugins.lattice_square import derivative as square_derivative
 
 from nbnumba.stages.registry import installed
 from nbnumba.stages.stage import WorkedValue
-from nbnumba.testing.stage_suite import derivative, spread
+from nbnumba.testing.stage_suite import declarations, derivative, spread
 
 EXTENDED = np.longdouble
 
@@ -87,7 +87,7 @@ def of_other_arguments(p, x, y, z, g):
     return (0.0,)
 
 
-def spread_elsewhere(p, h, k, l, h0, k0, l0, latched, g, into):
+def spread_elsewhere(p, h, k, l, h0, k0, l0, wavelength, latched, g, into):
     into[0] += g
 
 
@@ -98,13 +98,13 @@ def test_the_suite_looks_where_a_table_is_changed() -> None:
     assert " of a change of the table, the function changes by " in spread(replace(stage, spread=spread_elsewhere))
     assert spread(replace(stage, table="G")) == "prepare() returns no G, which spread adds to"
     faint = installed().get("structure_factor", "constant")
-    faint = replace(faint, worked_values=(WorkedValue(faint.worked_values[0].parameters._replace(F=1e-7), (0.3,) * 6 + (0,), 1e-7),))
+    faint = replace(faint, worked_values=(WorkedValue(faint.worked_values[0].parameters._replace(F=1e-7), (0.3,) * 6 + (1e-10, 0), 1e-7),))
     assert derivative(faint) == ""
     assert " by F, differences " in derivative(replace(faint, derivative=without_slope))
 
 
-def without_slope(p, h, k, l, h0, k0, l0, latched):
-    return p.F, 0.0, 0.0, 0.0, 0.0
+def without_slope(p, h, k, l, h0, k0, l0, wavelength, latched):
+    return p.F, 0.0, 0.0, 0.0, 0.0, 0.0
 
 
 @pytest.mark.spec("GRA-1")
@@ -123,6 +123,21 @@ def test_what_the_suite_finds() -> None:
     expected = "derivative must be a function of 9 arguments: those of function, then one for each of its results"
     assert replace(geometry, derivative=of_other_arguments).problem() == expected
     assert replace(stage, varied=["x"]).problem() == "['x'] must be a tuple"
-    expected = "spread must be a function of ten arguments, those of function, g and into, and table the name of a field"
-    assert replace(stage, spread=wrong, table="F").problem() == expected
-    assert replace(stage, table="F").problem() == expected
+    factor = installed().get("structure_factor", "nearest")
+    expected = "spread must be a function of 11 arguments: those of function, g and into"
+    assert replace(factor, spread=wrong).problem() == expected
+    assert replace(factor, spread=None).problem() == "spread and table, the name of a field, go together"
+    assert replace(factor, table="").problem() == "spread and table, the name of a field, go together"
+
+
+@pytest.mark.spec("GRA-1")
+def test_the_suite_holds_stages_to_what_they_declare() -> None:
+    per_term, product, plain = (installed().get("scaling", name) for name in ("per-term", "running-product", "reference"))
+    square, tophat = (installed().get("lattice_shape", name) for name in ("square", "tophat"))
+    assert [declarations(stage) for stage in (per_term, product, plain, square, tophat)] == [""] * 5
+    assert declarations(installed().get("polarization", "kahn")) is None
+    assert declarations(replace(product, additive=True)) == "is declared additive, and is not"
+    assert declarations(replace(plain, weighted=True)) == "is declared weighted, and is not"
+    assert declarations(replace(per_term, weighted=False)) == "is not declared weighted, and weights count"
+    assert declarations(replace(square, flat=True)) == "is declared flat, and has slopes"
+    assert declarations(replace(tophat, flat=False)) == "has no slope, and is not declared flat"

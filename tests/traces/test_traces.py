@@ -20,7 +20,7 @@ from nbnumba.errors import ParameterError, StageError
 from nbnumba.experiment.physics import Model
 from nbnumba.stages.presets import stage_names
 from nbnumba.stages.registry import Registry, installed, load_file
-from nbnumba.stages.stage import ARGUMENTS, Stage
+from nbnumba.stages.stage import KINDS, Stage
 from nbnumba.traces.text import Trace
 from nbnumba.traces.tracing import trace
 
@@ -145,7 +145,7 @@ def test_factors_along_the_axes() -> None:
 PLANTED = {
     "geometry": ("    dx, dy, dz, o, c = planted(p, fast, slow, layer)\n    return dx, dy, dz, 2.0 * o, c", "omega_pixel_sr", 2.0),
     "lattice_shape": ("    return 3.0 * planted(p, x, y, z)", "F_latt", 3.0),
-    "structure_factor": ("    return 5.0 * planted(p, h, k, l, h0, k0, l0, latched)", "F_cell", 5.0),
+    "structure_factor": ("    return 5.0 * planted(p, h, k, l, h0, k0, l0, wavelength, latched)", "F_cell", 5.0),
     "polarization": ("    return 0.5 * planted(p, ix, iy, iz, dx, dy, dz)", "sample_polarization", 0.5),
     "scaling": ("    return planted(p, total, f_latt, 7.0 * f_cell, weight)", "I_before_scaling", 49.0),
 }
@@ -155,7 +155,7 @@ def changed(stage: Stage, body: str, folder: Path, decorator: str = "", **fields
     """The installed stages with another function in one of them; ``planted`` is its own. fields: more functions by field of Stage."""
     home = sys.modules[getattr(stage.function, "__module__", "")]
     source = ["import math", "import numba", f"from {home.__name__} import {stage.function.__name__} as planted"]
-    source += [decorator, f"def changed({', '.join(ARGUMENTS[stage.kind])}):", body, *fields.values()]
+    source += [decorator, f"def changed({', '.join(stage.of.signature)}):", body, *fields.values()]
     (folder / "planted.py").write_text("\n".join(source))
     module = load_file(folder / "planted.py")
     other = replace(stage, function=module.changed, **{name: getattr(module, name) for name in fields})
@@ -199,7 +199,7 @@ def test_a_change_planted_in_rotation_is_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", PLANTED)
 def test_stages_that_are_compiled_already(kind: str, tmp_path: Path) -> None:
     experiment = nbnumba.experiment_from_options(CUBIC + CASES["sweep"])
-    body = f"    return planted({', '.join(ARGUMENTS[kind])})"
+    body = f"    return planted({', '.join(KINDS[kind].signature)})"
     if kind == "scaling":  # which the host calls, too, and numba compiles no jitted function that calls a plain one
         body = "    return total + (f_latt * f_cell) * (f_latt * f_cell)"
     stage = usual(kind, experiment)

@@ -23,10 +23,10 @@ from nbnumba.kernel.cpu.spans import isolate, make_spans, shorter, unmasked
 from nbnumba.kernel.cpu.work_queue import NOTHING_LEFT, claim, share_out
 from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link
 from nbnumba.kernel.forking import wait_for_the_compiler_at_forks
-from nbnumba.kernel.linker import Linker, Target, reached
+from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
 from nbnumba.kernel.numba_parts import WithoutOverlap, compiler_lock, kept_on_disk
-from nbnumba.kernel.unrolled import derivatives_of, multiplies
+from nbnumba.kernel.unrolled import derivatives_of
 
 FAST_MATH = ("arcp", "contract", "nsz")
 OPTIONS: dict[str, Any] = {"fastmath": set(FAST_MATH), "error_model": "numpy"}
@@ -48,8 +48,8 @@ MOST_SHARES, MOST_SUMS = 64, 2**23
 
 # Functions that sum over pixels: in any order, without which they would not vectorise.
 SUMMING = ("sums_of_products", "total_of")
-# A function whose result may be anything where its arguments are not numbers, so that what is multiplied by 0 is left out.
-OF_NUMBERS = ("by_both",)
+# Functions whose result may be anything where their arguments are not numbers, so that what is multiplied by 0 is left out.
+OF_NUMBERS = ("by_both", "times")
 
 
 def compile_inline(function: Function) -> Any:
@@ -114,7 +114,7 @@ class Cpu:
         if progress:
             progress(done, total)
         for block in blocks(spans, TERMS_PER_BLOCK * threads / sampling.terms_per_pixel, 4 * threads):
-            self._run(physics, len(block), partial(kernel, *arguments, sampling, choice, block, image))
+            self._run(physics, len(block), partial(kernel, arguments, sampling, choice, block, image))
             done += int((block[:, 2] - block[:, 1]).sum())
             if progress:
                 progress(done, total)
@@ -126,18 +126,18 @@ class Cpu:
         """A loss, summed over the area, and its derivatives by what the kernel is given, the table of structure factors if wanted."""
         (tables, turns), sources, terms = sampling.orientations.shape[:2], sampling.wavelength.size, sampling.terms_per_pixel
         longest = longest_span(terms)
-        kept = longest > 0 or multiplies(physics)
+        kept = longest > 0 or not physics.additive
         with_table = with_table and physics.table != ""
         physics = replace(physics, bind={"loss": loss.function, "KEPT": int(kept), "WITH_TABLE": int(with_table)})
         kernel = self._kernels.of(adjoint.adjoint, physics)
         shapes = [(1,), (tables, turns, 9), (sources, 3), (sources,), (sources,)]
-        shapes += [(len(physics.derivatives[kind][1]) + 2 * (kind == "scaling"),) for kind in ORDER]
+        shapes += [(len(physics.derivatives[kind].varied) + 2 * (kind == "scaling"),) for kind in ORDER]
         shapes += [(getattr(physics.parameters["structure_factor"], physics.table).size if with_table else 0,)]
         spans = shorter(self._spans_of(area, sampling), longest or (LANES if kept else LONGEST))
         shares = max(1, min(MOST_SHARES, len(spans), MOST_SUMS // sum(int(np.prod(shape)) for shape in shapes)))
-        found = [np.zeros((shares, *shape)) for shape in shapes]
-        arguments = [*physics.arguments(lambda array, dtype: array), sampling, spans, loss.observed, loss.weights, terms if kept else 1]
-        self._run(physics, shares, partial(kernel, *arguments, *found))
+        found = adjoint.Sums(*(np.zeros((shares, *shape)) for shape in shapes))
+        arguments = [physics.arguments(lambda array, dtype: array), sampling, spans, loss.observed, loss.weights, terms if kept else 1]
+        self._run(physics, shares, partial(kernel, *arguments, found))
         return adjoint.Sums(*(part.sum(axis=0) for part in found))
 
     def tangents(
@@ -147,7 +147,7 @@ class Cpu:
         kernel, spans = self._kernels.of(tangent.tangents, physics), self._spans_of(area, sampling)
         image, changes = np.zeros(area.shape), np.zeros((along.turns.size, *area.shape))
         arguments = physics.arguments(lambda array, dtype: array)
-        self._run(physics, len(spans), partial(kernel, *arguments, sampling, along, spans, image, changes))
+        self._run(physics, len(spans), partial(kernel, arguments, sampling, along, spans, image, changes))
         if area.mask is not None:
             image[~area.mask], changes[:, ~area.mask] = 0.0, 0.0
         return image, changes
@@ -156,17 +156,18 @@ class Cpu:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
         physics, found = physics.in_float64(), np.full(2, -1)
         kernel = self._kernels.of(scan_order.find_first_sample, physics)
-        self._run(physics, 1, partial(kernel, physics.parameters["geometry"], sampling, self._visited(area), area.shape[1], found))
+        arguments = physics.arguments(lambda array, dtype: array)
+        self._run(physics, 1, partial(kernel, arguments, sampling, self._visited(area), area.shape[1], found))
         return None if found[0] < 0 else (int(found[0]), int(found[1]))
 
     def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
         physics = physics.in_float64()
         kernel = self._kernels.of(scan_order.find_latch, physics)
-        arguments = physics.parameters_of("geometry", "lattice_shape", "structure_factor")
+        arguments = physics.arguments(lambda array, dtype: array)
         for block in blocks(self._visited(area), 100_000, 64):
             found = np.full((len(block), 2), -1)
-            self._run(physics, len(block), partial(kernel, *arguments, sampling, block, area.shape[1], found))
+            self._run(physics, len(block), partial(kernel, arguments, sampling, block, area.shape[1], found))
             if (found[:, 1] >= 0).any():
                 pixel, term = found[np.flatnonzero(found[:, 1] >= 0)[0]]
                 return int(pixel), int(term)
@@ -176,10 +177,10 @@ class Cpu:
         """Number of terms of the image for which ``outside`` is 1."""
         physics = physics.in_float64()
         kernel = self._kernels.of(scan_order.count_outside, physics)
-        arguments = physics.parameters_of("geometry", "structure_factor")
+        arguments = physics.arguments(lambda array, dtype: array)
         spans = self._visited(area)
         counts = np.zeros(len(spans), np.int64)
-        self._run(physics, len(spans), partial(kernel, *arguments, sampling, spans, counts))
+        self._run(physics, len(spans), partial(kernel, arguments, sampling, spans, counts))
         return int(counts.sum())
 
     @property
@@ -211,9 +212,8 @@ class Cpu:
 
 def compiled(kernel: Function, physics: Physics) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
-    look_up_first = int(lookup.tricubic_in_table in reached(physics.functions["structure_factor"]))
     salt = WIDE if physics.dtype == "float32" else ""
-    bind = {"claim": claim, "LOOK_UP_FIRST": look_up_first, **derivatives_of(physics)}
+    bind = {"claim": claim, "LOOK_UP_FIRST": int(physics.looks_up_first), **derivatives_of(physics)}
     linked = link(kernel, physics, CPU, bind, salt, [render, adjoint] if physics.derivatives else [])
     if linked.__qualname__ not in _compiled:
         _compiled[linked.__qualname__] = kept_on_disk(njit(**OF_KERNELS)(linked))

@@ -7,7 +7,7 @@ that begin at a multiple of LANES, so that they vectorise, and that a pixel meet
 The loops vectorise since kernels are compiled on the promise that no two of their arrays overlap.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,27 @@ REACH = CHUNK // 2 / (CHUNK - 1)
 MARGIN = 1.0 + 1e-9  # for rounding
 NEVER = 2**62
 
-# Stage kinds in the order in which the kernel takes their parameters.
-ORDER = ("geometry", "lattice_shape", "structure_factor", "polarization", "scaling")
+# What is worked out for every pixel of a span, a row each: arrays of their own would be as many arguments of every function.
+DX, DY, DZ, SOLID_ANGLE, CAPTURE = range(5)  # of a sub-pixel
+QX, QY, QZ, WEIGHT, F_CELL, BEFORE = range(5, 11)  # of a sample
+TOTAL, FIRST_SOLID_ANGLE, FIRST_POLARIZATION, LAST_CAPTURE, ROWS = range(11, 16)  # of a pixel
+INSIDE, FIRST_SAMPLE, WHOLE_ROWS = range(3)  # of whole numbers
+ROW = LONGEST + 8  # rows of 4096 bytes would all be in the same lines of the cache
+
+
+class Parameters(NamedTuple):
+    """What stages have prepared, a NamedTuple each; of the chain of factors, one for every factor."""
+
+    geometry: Any
+    lattice_shape: Any
+    structure_factor: Any
+    polarization: Any
+    scaling: Any
+    factors: tuple[Any, ...]
+
+
+# Kinds of stages, the chain of factors as one of them, in the order in which the kernel has their parameters.
+ORDER = Parameters._fields
 
 
 class Sampling(NamedTuple):
@@ -57,13 +76,16 @@ def lattice_shape(p, x, y, z): ...
 def ceiling(p, x, y, z): ...
 
 
-def structure_factor(p, h, k, l, h0, k0, l0, latched): ...
+def structure_factor(p, h, k, l, h0, k0, l0, wavelength, latched): ...
 
 
 def polarization(p, ix, iy, iz, dx, dy, dz): ...
 
 
 def scaling(p, total, f_latt, f_cell, weight): ...
+
+
+def factors(p, ix, iy, iz, dx, dy, dz, wavelength): ...
 
 
 def nearest(x): ...
@@ -79,28 +101,15 @@ LOOK_UP_FIRST = 0  # whether structure factors are looked up in a loop of their 
 def mark(array, i, value): ...
 
 
-def render(gp, lp, fp, pp, sp, sampling, choice, spans, image, counter):
+def render(p, sampling, choice, spans, image, counter):
     """Fill ``image`` [slow, fast] with photons per pixel over those of ``spans`` (n, 3) that are claimed here.
 
-    choice: (1, 12, orientations), the orientations by component: a and its length, b, c. counter: counts the spans that were claimed.
+    p: Parameters. choice: (1, 12, orientations), the orientations by component: a and its length, b, c. counter: counts the spans that
+    were claimed.
     """
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
-    dx = np.empty(LONGEST)
-    dy = np.empty(LONGEST)
-    dz = np.empty(LONGEST)
-    qx = np.empty(LONGEST)
-    qy = np.empty(LONGEST)
-    qz = np.empty(LONGEST)
-    inside = np.empty(LONGEST, np.int64)
-    solid_angle = np.empty(LONGEST)
-    capture = np.empty(LONGEST)
-    weight = np.empty(LONGEST)
-    first_solid_angle = np.empty(LONGEST)
-    first_polarization = np.empty(LONGEST)
-    last_capture = np.empty(LONGEST)
-    before = np.empty(LONGEST)
-    total = np.empty(LONGEST)
-    f_cell = np.empty(LONGEST)
+    work = np.empty((ROWS, ROW))
+    whole = np.empty((WHOLE_ROWS, ROW), np.int64)
     spare = np.empty(LONGEST, np.float32)
     keep = np.empty(turns, np.int64)
     chosen = np.empty(turns, np.int64)
@@ -115,22 +124,19 @@ def render(gp, lp, fp, pp, sp, sampling, choice, spans, image, counter):
         width = (end - start + LANES - 1) // LANES * LANES
         pixel = slow * image.shape[1] + begin
         for i in range(width):
-            total[i] = sp.background
-            first_polarization[i] = sp.initial_polarization
+            work[TOTAL, i] = p.scaling.background
+            work[FIRST_POLARIZATION, i] = p.scaling.initial_polarization
         sample = 0
         for layer in range(sampling.layers):
             for sub in range(n_sub * n_sub):
-                rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture)
+                rays(p.geometry, n_sub, layer, sub, slow, start, width, work)
                 for source in range(n_sources):
-                    visible = scatter(
-                        pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture,
-                        qx, qy, qz, inside, weight, first_polarization,
-                    )  # fmt: skip
+                    visible = scatter(p, sampling, source, width, work, whole)
                     for i in range(width):
-                        before[i] = total[i]
+                        work[BEFORE, i] = work[TOTAL, i]
                     if sampling.blank_terms > 0:
                         for i in range(width):
-                            before[i] = scaling(sp, total[i], 0.0, 0.0, sampling.blank_terms * weight[i])
+                            work[BEFORE, i] = scaling(p.scaling, work[TOTAL, i], 0.0, 0.0, sampling.blank_terms * work[WEIGHT, i])
                     is_first = 0
                     if pixel == sampling.first_pixel and sample == sampling.first_sample:
                         is_first = 1
@@ -141,7 +147,7 @@ def render(gp, lp, fp, pp, sp, sampling, choice, spans, image, counter):
                         pieces, size = width // CHUNK, CHUNK
                     for n in range(pieces):
                         if sampling.negligible > 0.0:
-                            count = choose_turns(lp, choice, is_first, sampling.negligible, n * CHUNK, qx, qy, qz, keep, chosen)
+                            count = choose_turns(p.lattice_shape, choice, is_first, sampling.negligible, n * CHUNK, work, keep, chosen)
                         for m in range(count):
                             turn = chosen[m]
                             latched = 0
@@ -149,98 +155,104 @@ def render(gp, lp, fp, pp, sp, sampling, choice, spans, image, counter):
                                 pixel == sampling.latch_pixel and sample * turns + turn >= sampling.latch_term
                             ):
                                 latched = 1
-                            add_terms(
-                                lp, fp, sp, sampling.orientations, is_first, turn, latched, np.uint64(n * size), np.uint64(size),
-                                qx, qy, qz, weight, f_cell, spare, total,
-                            )  # fmt: skip
+                            add_terms(p, sampling, source, is_first, turn, latched, np.uint64(n * size), np.uint64(size), work, spare)
                     for i in range(width):
-                        if inside[i] == 0:
-                            total[i] = before[i]
+                        work[TOTAL, i] = work[TOTAL, i] if whole[INSIDE, i] != 0 else work[BEFORE, i]
                     sample += 1
-        photons(sp, total, first_polarization, first_solid_angle, last_capture, image, slow, start, begin, end)
+        photons(p.scaling, work, image, slow, start, begin, end)
 
 
-def rays(gp, n_sub, layer, sub, slow, start, width, dx, dy, dz, solid_angle, capture, first_solid_angle, last_capture):
+def rays(gp, n_sub, layer, sub, slow, start, width, work):
     """Directions, solid angles and captured fractions of a sub-pixel, for the pixels of a span."""
     fast = start + (sub % n_sub + 0.5) / n_sub
     for i in range(width):
-        dx[i], dy[i], dz[i], solid_angle[i], capture[i] = geometry(gp, fast + i, slow + (sub // n_sub + 0.5) / n_sub, layer)
+        dx, dy, dz, solid_angle, capture = geometry(gp, fast + i, slow + (sub // n_sub + 0.5) / n_sub, layer)
+        work[DX, i] = dx
+        work[DY, i] = dy
+        work[DZ, i] = dz
+        work[SOLID_ANGLE, i] = solid_angle
+        work[CAPTURE, i] = capture
     if sub == 0:
         for i in range(width):
-            last_capture[i] = capture[i]
+            work[LAST_CAPTURE, i] = work[CAPTURE, i]
         if layer == 0:
             for i in range(width):
-                first_solid_angle[i] = solid_angle[i]
+                work[FIRST_SOLID_ANGLE, i] = work[SOLID_ANGLE, i]
 
 
-def scatter(pp, sp, sampling, source, width, dx, dy, dz, solid_angle, capture, qx, qy, qz, inside, weight, first_polarization):
+def scatter(p, sampling, source, width, work, whole):
     """Scattering vectors (1 / m), whether they are inside the resolution limit, the factors of their terms; how many are inside."""
     visible = 0
     ix, iy, iz = sampling.incident[source, 0], sampling.incident[source, 1], sampling.incident[source, 2]
     wavelength = sampling.wavelength[source]
     for i in range(width):
-        qx[i] = (dx[i] - ix) / wavelength
-        qy[i] = (dy[i] - iy) / wavelength
-        qz[i] = (dz[i] - iz) / wavelength
-        inside[i] = 1 if np.sqrt(qx[i] * qx[i] + qy[i] * qy[i] + qz[i] * qz[i]) <= sampling.longest else 0
-        visible += inside[i]
-        factor = polarization(pp, ix, iy, iz, dx[i], dy[i], dz[i])
-        if first_polarization[i] == 0.0 and (inside[i] == 1 or sampling.blank_terms > 0):
-            first_polarization[i] = factor
-        weight[i] = sampling.brightness[source]
-        if sp.polarization_per_term:
-            weight[i] *= factor
-        if sp.solid_angle_per_term:
-            weight[i] *= solid_angle[i]
-        if sp.capture_per_term:
-            weight[i] *= capture[i]
+        dx, dy, dz = work[DX, i], work[DY, i], work[DZ, i]
+        qx, qy, qz = (dx - ix) / wavelength, (dy - iy) / wavelength, (dz - iz) / wavelength
+        work[QX, i] = qx
+        work[QY, i] = qy
+        work[QZ, i] = qz
+        inside = 1 if np.sqrt(qx * qx + qy * qy + qz * qz) <= sampling.longest else 0
+        whole[INSIDE, i] = inside
+        visible += inside
+        polarized, first = polarization(p.polarization, ix, iy, iz, dx, dy, dz), work[FIRST_POLARIZATION, i]
+        work[FIRST_POLARIZATION, i] = polarized if first == 0.0 and (inside == 1 or sampling.blank_terms > 0) else first
+        weight = sampling.brightness[source] * factors(p.factors, ix, iy, iz, dx, dy, dz, wavelength)
+        if p.scaling.polarization_per_term:
+            weight *= polarized
+        if p.scaling.solid_angle_per_term:
+            weight *= work[SOLID_ANGLE, i]
+        if p.scaling.capture_per_term:
+            weight *= work[CAPTURE, i]
+        work[WEIGHT, i] = weight
     return visible
 
 
-def add_terms(lp, fp, sp, axes, table, turn, latched, first, count, qx, qy, qz, weight, f_cell, spare, total):
-    """Add to ``total`` the terms of one orientation, for ``count`` pixels of a span."""
+def add_terms(p, sampling, source, table, turn, latched, first, count, work, spare):
+    """Add to the total the terms of one orientation, for ``count`` pixels of a span."""
+    axes, wavelength = sampling.orientations, sampling.wavelength[source]
     ax, ay, az = axes[table, turn, 0, 0], axes[table, turn, 0, 1], axes[table, turn, 0, 2]
     bx, by, bz = axes[table, turn, 1, 0], axes[table, turn, 1, 1], axes[table, turn, 1, 2]
     cx, cy, cz = axes[table, turn, 2, 0], axes[table, turn, 2, 1], axes[table, turn, 2, 2]
     if LOOK_UP_FIRST:
         for i in range(first, first + count):
-            h = ax * qx[i] + (ay * qy[i] + (az * qz[i] - TIE))
-            k = bx * qx[i] + (by * qy[i] + (bz * qz[i] - TIE))
-            l = cx * qx[i] + (cy * qy[i] + (cz * qz[i] - TIE))
-            f_cell[i] = structure_factor(fp, h, k, l, nearest(h), nearest(k), nearest(l), latched)
+            h = ax * work[QX, i] + (ay * work[QY, i] + (az * work[QZ, i] - TIE))
+            k = bx * work[QX, i] + (by * work[QY, i] + (bz * work[QZ, i] - TIE))
+            l = cx * work[QX, i] + (cy * work[QY, i] + (cz * work[QZ, i] - TIE))
+            work[F_CELL, i] = structure_factor(p.structure_factor, h, k, l, nearest(h), nearest(k), nearest(l), wavelength, latched)
     for i in range(first, first + count):
-        h = ax * qx[i] + (ay * qy[i] + (az * qz[i] - TIE))
-        k = bx * qx[i] + (by * qy[i] + (bz * qz[i] - TIE))
-        l = cx * qx[i] + (cy * qy[i] + (cz * qz[i] - TIE))
+        h = ax * work[QX, i] + (ay * work[QY, i] + (az * work[QZ, i] - TIE))
+        k = bx * work[QX, i] + (by * work[QY, i] + (bz * work[QZ, i] - TIE))
+        l = cx * work[QX, i] + (cy * work[QY, i] + (cz * work[QZ, i] - TIE))
         h0, k0, l0 = nearest(h), nearest(k), nearest(l)
-        f_latt = lattice_shape(lp, h - h0, k - k0, l - l0)
+        f_latt = lattice_shape(p.lattice_shape, h - h0, k - k0, l - l0)
         mark(spare, i, f_latt)
-        f = f_cell[i] if LOOK_UP_FIRST else structure_factor(fp, h, k, l, h0, k0, l0, latched)
-        total[i] = scaling(sp, total[i], f_latt, f, weight[i])
+        f = work[F_CELL, i] if LOOK_UP_FIRST else structure_factor(p.structure_factor, h, k, l, h0, k0, l0, wavelength, latched)
+        work[TOTAL, i] = scaling(p.scaling, work[TOTAL, i], f_latt, f, work[WEIGHT, i])
 
 
-def photons(sp, total, first_polarization, first_solid_angle, last_capture, image, slow, start, begin, end):
+def photons(sp, work, image, slow, start, begin, end):
     """The sums of the terms of a span in photons."""
     for i in range(np.uint64(begin - start), np.uint64(end - start)):
-        result = sp.photons * total[i]
+        result = sp.photons * work[TOTAL, i]
         if not sp.polarization_per_term:
-            result *= first_polarization[i]
+            result *= work[FIRST_POLARIZATION, i]
         if not sp.solid_angle_per_term:
-            result *= first_solid_angle[i]
+            result *= work[FIRST_SOLID_ANGLE, i]
         if not sp.capture_per_term:
-            result *= last_capture[i]
+            result *= work[LAST_CAPTURE, i]
         image[slow, np.uint64(start) + i] = result
 
 
-def choose_turns(lp, choice, table, negligible, first, qx, qy, qz, keep, chosen):
+def choose_turns(lp, choice, table, negligible, first, work, keep, chosen):
     """Set ``chosen`` to the orientations for which |F_latt| may be more than negligible in a chunk; returns their number (SCA-11)."""
     middle, last = first + CHUNK // 2, first + CHUNK - 1
-    mx, my, mz = qx[middle], qy[middle], qz[middle]
-    ex, ey, ez = (qx[last] - qx[first]) * REACH, (qy[last] - qy[first]) * REACH, (qz[last] - qz[first]) * REACH
+    mx, my, mz = work[QX, middle], work[QY, middle], work[QZ, middle]
+    ex, ey = (work[QX, last] - work[QX, first]) * REACH, (work[QY, last] - work[QY, first]) * REACH
+    ez = (work[QZ, last] - work[QZ, first]) * REACH
     bend = 0.0  # how far scattering vectors are off the line from m - e to m + e
     for i in range(first, first + CHUNK):
         t = (i - middle) / (CHUNK // 2)
-        x, y, z = qx[i] - mx - t * ex, qy[i] - my - t * ey, qz[i] - mz - t * ez
+        x, y, z = work[QX, i] - mx - t * ex, work[QY, i] - my - t * ey, work[QZ, i] - mz - t * ez
         bend = max(bend, x * x + y * y + z * z)
     bend = np.sqrt(bend)
     for turn in range(keep.size):

@@ -17,9 +17,12 @@ COLUMNS = 9  # of the slots in which a block sums; an orientation has as many co
 PER_SOURCE = 5  # sums of a source: by incident beam, wavelength, brightness
 PER_PIXEL = 3  # sums that every experiment has: L, dL by photons and background
 
-# How many fields of their parameters stages vary with, and rows of the arrays for them, which are never empty.
-N_GEOMETRY = N_LATTICE_SHAPE = N_STRUCTURE_FACTOR = N_POLARIZATION = N_SCALING = 0
-ROWS_GEOMETRY = ROWS_LATTICE_SHAPE = ROWS_STRUCTURE_FACTOR = ROWS_POLARIZATION = ROWS_SCALING = 1
+# How many fields of their parameters stages vary with.
+N_GEOMETRY = N_LATTICE_SHAPE = N_STRUCTURE_FACTOR = N_POLARIZATION = N_SCALING = N_FACTORS = 0
+N_ALL = 0
+# Where in what a thread sums up the fields of every stage begin; after them come the sums of a source.
+AT_GEOMETRY = AT_LATTICE_SHAPE = AT_STRUCTURE_FACTOR = AT_POLARIZATION = AT_SCALING = AT_FACTORS = 0
+ROWS_ALL = PER_SOURCE
 
 
 def loss(photons, observed, weight): ...
@@ -31,7 +34,7 @@ def geometry_derivative(p, fast, slow, layer, gx, gy, gz, g_solid_angle, g_captu
 def lattice_shape_derivative(p, x, y, z): ...
 
 
-def structure_factor_derivative(p, h, k, l, h0, k0, l0, latched): ...
+def structure_factor_derivative(p, h, k, l, h0, k0, l0, wavelength, latched): ...
 
 
 def polarization_derivative(p, ix, iy, iz, dx, dy, dz): ...
@@ -40,26 +43,32 @@ def polarization_derivative(p, ix, iy, iz, dx, dy, dz): ...
 def scaling_derivative(p, total, f_latt, f_cell, weight): ...
 
 
+def factors_derivative(p, ix, iy, iz, dx, dy, dz, wavelength): ...
+
+
 def nearest(x): ...
 
 
-# Made by fields.adder().
-def add_geometry(rows, i, before, factor, slopes): ...
+# Made by unrolled.adder().
+def add_geometry(rows, first, i, before, factor, slopes): ...
 
 
-def add_lattice_shape(rows, i, before, factor, slopes): ...
+def add_lattice_shape(rows, first, i, before, factor, slopes): ...
 
 
-def add_structure_factor(rows, i, before, factor, slopes): ...
+def add_structure_factor(rows, first, i, before, factor, slopes): ...
 
 
-def add_polarization(rows, i, before, factor, slopes): ...
+def add_polarization(rows, first, i, before, factor, slopes): ...
 
 
-def add_scaling(rows, i, before, factor, slopes): ...
+def add_scaling(rows, first, i, before, factor, slopes): ...
 
 
-def adjoint(gp, lp, fp, pp, sp, sampling, region, listed, observed, weights, orientations, sources, fields):
+def add_factors(rows, first, i, before, factor, slopes): ...
+
+
+def adjoint(p, sampling, region, listed, observed, weights, orientations, sources, fields):
     """Add L, the sum of loss(photons, observed, weight) over ``region``, and its derivatives to sums; observed, weights: [slow, fast].
 
     orientations: (tables * turns, 9) by a, b, c; sources: (sources, PER_SOURCE); fields: (1, n), the sums PER_PIXEL, then by the fields of
@@ -69,54 +78,35 @@ def adjoint(gp, lp, fp, pp, sp, sampling, region, listed, observed, weights, ori
     slots = cuda.shared.array((TILE, COLUMNS), np.float64)  # dL by the orientations of the tile
     own = cuda.shared.array((THREADS, COLUMNS), np.float64)  # a row for every thread, to be summed over
     by_pixel = cuda.local.array((PER_PIXEL, 1), np.float64)
-    by_source = cuda.local.array((PER_SOURCE, 1), np.float64)
-    by_geometry = cuda.local.array((ROWS_GEOMETRY, 1), np.float64)
-    by_shape = cuda.local.array((ROWS_LATTICE_SHAPE, 1), np.float64)
-    by_factor = cuda.local.array((ROWS_STRUCTURE_FACTOR, 1), np.float64)
-    by_polarization = cuda.local.array((ROWS_POLARIZATION, 1), np.float64)
-    by_scaling = cuda.local.array((ROWS_SCALING, 1), np.float64)
-    clear(by_source)
-    clear(by_geometry)
-    clear(by_shape)
-    clear(by_factor)
-    clear(by_polarization)
-    clear(by_scaling)
+    by = cuda.local.array((ROWS_ALL, 1), np.float64)
+    clear(by, 0, ROWS_ALL)
     for i in range(cuda.threadIdx.x, TILE * COLUMNS, THREADS):  # threads wait for each other in load() before they add to slots
         slots[i // COLUMNS, i % COLUMNS] = 0.0
     slow, fast, alone, counts = pixel_of_thread(sampling, region, listed, observed.shape[1])
     first_sample = sampling.first_sample if alone else -1
     pixel = slow * observed.shape[1] + fast
     total, first_polarization, polarized, first_solid_angle, last_capture, loaded = way_there(
-        gp, lp, fp, pp, sp, sampling, slow, fast, pixel, first_sample, tile
+        p, sampling, slow, fast, pixel, first_sample, tile
     )
-    found = photons(sp, total, first_polarization, first_solid_angle, last_capture)
-    g_total, g_polarization, g_factors = 0.0, 0.0, 0.0
+    found = photons(p.scaling, total, first_polarization, first_solid_angle, last_capture)
+    g_total, g_polarization, g_photons = 0.0, 0.0, 0.0
     by_pixel[0, 0], by_pixel[1, 0], by_pixel[2, 0] = 0.0, 0.0, 0.0
     if counts:
         of_pixel = loss(found, observed[slow, fast], weights[slow, fast])
-        by_sum = of_pixel[1] * factors(sp, first_polarization, first_solid_angle, last_capture)
-        g_total = by_sum * sp.photons
-        g_factors = of_pixel[1] * found
-        if not sp.polarization_per_term and first_polarization != 0.0:
-            g_polarization = g_factors / first_polarization
+        by_sum = of_pixel[1] * factors_of_pixel(p.scaling, first_polarization, first_solid_angle, last_capture)
+        g_total = by_sum * p.scaling.photons
+        g_photons = of_pixel[1] * found
+        if not p.scaling.polarization_per_term and first_polarization != 0.0:
+            g_polarization = g_photons / first_polarization
         by_pixel[0, 0] = of_pixel[0]
         by_pixel[1, 0] = by_sum * total
         by_pixel[2, 0] = g_total
     way_back(
-        gp, lp, fp, pp, sp, sampling, slow, fast, pixel, first_sample, polarized, loaded, total, g_total, g_polarization, g_factors,
-        tile, slots, own, by_source, by_geometry, by_shape, by_factor, by_polarization, by_scaling, orientations, sources,
+        p, sampling, (slow, fast, pixel, first_sample, polarized, loaded), total, (g_total, g_polarization, g_photons),
+        (tile, slots, own), by, orientations, sources,
     )  # fmt: skip
-    add_rows(own, by_pixel, PER_PIXEL, fields, 0, 0)
-    at = PER_PIXEL
-    add_rows(own, by_geometry, N_GEOMETRY, fields, 0, at)
-    at += N_GEOMETRY
-    add_rows(own, by_shape, N_LATTICE_SHAPE, fields, 0, at)
-    at += N_LATTICE_SHAPE
-    add_rows(own, by_factor, N_STRUCTURE_FACTOR, fields, 0, at)
-    at += N_STRUCTURE_FACTOR
-    add_rows(own, by_polarization, N_POLARIZATION, fields, 0, at)
-    at += N_POLARIZATION
-    add_rows(own, by_scaling, N_SCALING, fields, 0, at)
+    add_rows(own, by_pixel, 0, PER_PIXEL, fields, 0, 0)
+    add_rows(own, by, 0, N_ALL, fields, 0, PER_PIXEL)
 
 
 def pixel_of_thread(sampling, region, listed, fast_pixels):
@@ -135,23 +125,23 @@ def pixel_of_thread(sampling, region, listed, fast_pixels):
     return slow, fast, alone, counts
 
 
-def way_there(gp, lp, fp, pp, sp, sampling, slow, fast, pixel, first_sample, tile):
+def way_there(p, sampling, slow, fast, pixel, first_sample, tile):
     """The sum of a pixel's terms as render.py has it, with the factors of the whole pixel.
 
     polarized: the sample whose polarization counts for all, -1 if none does; loaded: which orientations are in the tile.
     """
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
-    total, first_polarization, first_solid_angle, last_capture = sp.background, sp.initial_polarization, 0.0, 0.0
+    total, first_polarization, first_solid_angle, last_capture = p.scaling.background, p.scaling.initial_polarization, 0.0, 0.0
     sample, loaded, polarized = 0, -1, -1
     for layer in range(sampling.layers):
         for sub in range(n_sub * n_sub):
-            dx, dy, dz, solid_angle, capture = ray(gp, slow, fast, sub, n_sub, layer)
+            dx, dy, dz, solid_angle, capture = ray(p.geometry, slow, fast, sub, n_sub, layer)
             if sub == 0:
                 last_capture = capture
                 if layer == 0:
                     first_solid_angle = solid_angle
             for source in range(n_sources):
-                qx, qy, qz, inside, factor, weight = scatter(pp, sp, sampling, source, dx, dy, dz, solid_angle, capture)
+                qx, qy, qz, inside, factor, weight = scatter(p, sampling, source, (dx, dy, dz, solid_angle, capture))
                 if first_polarization == 0.0 and (inside or sampling.blank_terms > 0):
                     first_polarization = factor
                 if polarized < 0 and first_polarization != 0.0:
@@ -166,14 +156,14 @@ def way_there(gp, lp, fp, pp, sp, sampling, slow, fast, pixel, first_sample, til
                         term = sample * turns + first
                         for m in range(count):
                             latched = has_latched(sampling, pixel, term + m)
-                            total = add_term(lp, fp, sp, tile, m, qx, qy, qz, latched, weight, total)
+                            total = add_term(p, tile, m, (qx, qy, qz), sampling.wavelength[source], latched, weight, total)
                 if not inside and sampling.blank_terms > 0:
-                    total = scaling_derivative(sp, total, 0.0, 0.0, sampling.blank_terms * weight)[0]
+                    total = scaling_derivative(p.scaling, total, 0.0, 0.0, sampling.blank_terms * weight)[0]
                 sample += 1
     return total, first_polarization, polarized, first_solid_angle, last_capture, loaded
 
 
-def factors(sp, first_polarization, first_solid_angle, last_capture):
+def factors_of_pixel(sp, first_polarization, first_solid_angle, last_capture):
     """The product of those that are the whole pixel's."""
     result = 1.0
     if not sp.polarization_per_term:
@@ -185,21 +175,24 @@ def factors(sp, first_polarization, first_solid_angle, last_capture):
     return result
 
 
-def way_back(
-    gp, lp, fp, pp, sp, sampling, slow, fast, pixel, first_sample, polarized, loaded, total, g_total, g_polarization, g_factors,
-    tile, slots, own, by_source, by_geometry, by_shape, by_factor, by_polarization, by_scaling, orientations, sources,
-):  # fmt: skip
-    """From dL by a pixel's total, by a polarization of the whole pixel and by the logarithm of photons (g_factors) to everything else."""
+def way_back(p, sampling, here, total, gradients, shared, by, orientations, sources):
+    """From dL by a pixel's total, by a polarization of the whole pixel and by the logarithm of photons to everything else.
+
+    here: row and column of the pixel, its number, its first sample, the one whose polarization counts, what is in the tile; shared: tile,
+    slots, rows of threads.
+    """
+    (slow, fast, pixel, first_sample, polarized, loaded), (g_total, g_polarization, g_photons) = here, gradients
+    tile, slots, own = shared
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
     samples = sampling.layers * n_sub * n_sub * n_sources
     sample = 0
     for layer in range(sampling.layers):
         for sub in range(n_sub * n_sub):
-            dx, dy, dz, solid_angle, capture = ray(gp, slow, fast, sub, n_sub, layer)
+            seen = ray(p.geometry, slow, fast, sub, n_sub, layer)
             gdx, gdy, gdz, g_solid_angle, g_capture = 0.0, 0.0, 0.0, 0.0, 0.0
             for source in range(n_sources):
-                qx, qy, qz, inside, _, weight = scatter(pp, sp, sampling, source, dx, dy, dz, solid_angle, capture)
-                gqx, gqy, gqz, g_weight = 0.0, 0.0, 0.0, 0.0
+                qx, qy, qz, inside, _, weight = scatter(p, sampling, source, seen)
+                gqx, gqy, gqz, g_weight, g_wavelength = 0.0, 0.0, 0.0, 0.0, 0.0
                 table = 1 if sample == first_sample else 0
                 for first in range(0, turns, TILE):
                     count = min(TILE, turns - first)
@@ -208,41 +201,35 @@ def way_back(
                         load(tile, sampling.orientations, table, first, count)
                         loaded = table * turns + first
                     if inside and g_total != 0.0:
-                        x, y, z, w = through_tile(
-                            lp, fp, sp, sampling, pixel, sample * turns + first, count, tile, slots, qx, qy, qz, weight, total, g_total,
-                            by_shape, by_factor, by_scaling,
+                        x, y, z, w, v = through_tile(
+                            p, sampling, source, pixel, (sample * turns + first, count), tile, slots, (qx, qy, qz), weight,
+                            (total, g_total), by,
                         )  # fmt: skip
-                        gqx, gqy, gqz, g_weight = gqx + x, gqy + y, gqz + z, g_weight + w
+                        gqx, gqy, gqz, g_weight, g_wavelength = gqx + x, gqy + y, gqz + z, g_weight + w, g_wavelength + v
                 if not inside and sampling.blank_terms > 0:
-                    blank = scaling_derivative(sp, total, 0.0, 0.0, sampling.blank_terms * weight)
+                    blank = scaling_derivative(p.scaling, total, 0.0, 0.0, sampling.blank_terms * weight)
                     g_weight += g_total * blank[4] * sampling.blank_terms
-                    add_scaling(by_scaling, 0, 1.0, g_total, blank)
+                    add_scaling(by, AT_SCALING, 0, 1.0, g_total, blank)
                 of_pixel = g_polarization if sample == polarized else 0.0
-                x, y, z, o, c = by_ray(
-                    pp, sp, sampling, source, dx, dy, dz, solid_angle, capture, qx, qy, qz, gqx, gqy, gqz, g_weight, of_pixel,
-                    by_polarization, by_source,
-                )  # fmt: skip
+                x, y, z, o, c = by_ray(p, sampling, source, seen, (qx, qy, qz), (gqx, gqy, gqz), g_weight, g_wavelength, of_pixel, by)
                 gdx, gdy, gdz, g_solid_angle, g_capture = gdx + x, gdy + y, gdz + z, g_solid_angle + o, g_capture + c
                 sample += 1
                 if n_sources > 1 or sample == samples:
-                    add_rows(own, by_source, PER_SOURCE, sources, source, 0)
-                    clear(by_source)
-            by_place(
-                gp, sp, sampling, slow, fast, sub, layer, g_factors, solid_angle, capture, gdx, gdy, gdz, g_solid_angle, g_capture,
-                by_geometry,
-            )  # fmt: skip
+                    add_rows(own, by, N_ALL, PER_SOURCE, sources, source, 0)
+                    clear(by, N_ALL, PER_SOURCE)
+            by_place(p, sampling, (slow, fast, sub, layer), g_photons, seen, (gdx, gdy, gdz, g_solid_angle, g_capture), by)
     add_slots(slots, min(TILE, turns - loaded % turns), COLUMNS, orientations, loaded, 0)
 
 
-def through_tile(
-    lp, fp, sp, sampling, pixel, first_term, count, tile, slots, qx, qy, qz, weight, total, g_total, by_shape, by_factor, by_scaling
-):
-    """From the terms of a sample with the orientations of the tile to these and to fields; returns dL by scattering vector and weight.
+def through_tile(p, sampling, source, pixel, terms, tile, slots, q, weight, totals, by):
+    """From the terms of a sample with the orientations of the tile to these and to fields.
 
-    There are as many sets of slots as there is room for, and neighbouring threads begin with neighbouring orientations: hardly ever do two
-    add to the same slot at a time.
+    terms: number of the first, how many; q: scattering vector; totals: the pixel's, dL by it. Returns dL by scattering vector, weight and
+    wavelength. There are as many sets of slots as there is room for, and neighbouring threads begin with neighbouring orientations: hardly
+    ever do two add to the same slot at a time.
     """
-    gqx, gqy, gqz, g_weight = 0.0, 0.0, 0.0, 0.0
+    (first_term, count), (qx, qy, qz), (total, g_total) = terms, q, totals
+    gqx, gqy, gqz, g_weight, g_wavelength = 0.0, 0.0, 0.0, 0.0, 0.0
     row = cuda.threadIdx.x // count % (TILE // count) * count
     m = cuda.threadIdx.x % count
     for _ in range(count):
@@ -250,9 +237,10 @@ def through_tile(
         k = tile[m, 3] * qx + (tile[m, 4] * qy + tile[m, 5] * qz)
         l = tile[m, 6] * qx + (tile[m, 7] * qy + tile[m, 8] * qz)
         h0, k0, l0 = nearest(h), nearest(k), nearest(l)
-        shape = lattice_shape_derivative(lp, h - h0, k - k0, l - l0)
-        factor = structure_factor_derivative(fp, h, k, l, h0, k0, l0, has_latched(sampling, pixel, first_term + m))
-        term = scaling_derivative(sp, total, shape[0], factor[0], weight)
+        latched, wavelength = has_latched(sampling, pixel, first_term + m), sampling.wavelength[source]
+        shape = lattice_shape_derivative(p.lattice_shape, h - h0, k - k0, l - l0)
+        factor = structure_factor_derivative(p.structure_factor, h, k, l, h0, k0, l0, wavelength, latched)
+        term = scaling_derivative(p.scaling, total, shape[0], factor[0], weight)
         g_latt, g_cell = g_total * term[2], g_total * term[3]
         gh, gk, gl = g_latt * shape[1] + g_cell * factor[1], g_latt * shape[2] + g_cell * factor[2], g_latt * shape[3] + g_cell * factor[3]
         add_to_slot(slots, row + m, qx, qy, qz, gh, gk, gl)
@@ -260,13 +248,14 @@ def through_tile(
         gqy += tile[m, 1] * gh + tile[m, 4] * gk + tile[m, 7] * gl
         gqz += tile[m, 2] * gh + tile[m, 5] * gk + tile[m, 8] * gl
         g_weight += g_total * term[4]
-        add_lattice_shape(by_shape, 0, 1.0, g_latt, shape)
-        add_structure_factor(by_factor, 0, 1.0, g_cell, factor)
-        add_scaling(by_scaling, 0, 1.0, g_total, term)
+        g_wavelength += g_cell * factor[4]
+        add_lattice_shape(by, AT_LATTICE_SHAPE, 0, 1.0, g_latt, shape)
+        add_structure_factor(by, AT_STRUCTURE_FACTOR, 0, 1.0, g_cell, factor)
+        add_scaling(by, AT_SCALING, 0, 1.0, g_total, term)
         m += 1
         if m == count:
             m = 0
-    return gqx, gqy, gqz, g_weight
+    return gqx, gqy, gqz, g_weight, g_wavelength
 
 
 def add_to_slot(slots, row, qx, qy, qz, gh, gk, gl):
@@ -282,56 +271,60 @@ def add_to_slot(slots, row, qx, qy, qz, gh, gk, gl):
     cuda.atomic.add(slots, (row, 8), gl * qz)
 
 
-def by_ray(
-    pp, sp, sampling, source, dx, dy, dz, solid_angle, capture, qx, qy, qz, gqx, gqy, gqz, g_weight, of_pixel, by_polarization, by_source
-):
+def by_ray(p, sampling, source, seen, q, gq, g_weight, g_wavelength, of_pixel, by):
     """From scattering vector and weight of a sample to its source; returns dL by ray, solid angle and captured fraction."""
+    (dx, dy, dz, solid_angle, capture), (qx, qy, qz), (gqx, gqy, gqz) = seen, q, gq
     ix, iy, iz = sampling.incident[source, 0], sampling.incident[source, 1], sampling.incident[source, 2]
     wavelength, brightness = sampling.wavelength[source], sampling.brightness[source]
-    factor = polarization_derivative(pp, ix, iy, iz, dx, dy, dz)
-    p = factor[0] if sp.polarization_per_term else 1.0
-    o = solid_angle if sp.solid_angle_per_term else 1.0
-    c = capture if sp.capture_per_term else 1.0
-    g = g_weight * brightness * o * c if sp.polarization_per_term else of_pixel
-    by_source[0, 0] += g * factor[1] - gqx / wavelength
-    by_source[1, 0] += g * factor[2] - gqy / wavelength
-    by_source[2, 0] += g * factor[3] - gqz / wavelength
-    by_source[3, 0] -= (gqx * qx + gqy * qy + gqz * qz) / wavelength
-    by_source[4, 0] += g_weight * p * o * c
-    add_polarization(by_polarization, 0, 1.0, g, factor)
-    g_solid_angle = g_weight * brightness * p * c if sp.solid_angle_per_term else 0.0
-    g_capture = g_weight * brightness * p * o if sp.capture_per_term else 0.0
-    return gqx / wavelength + g * factor[4], gqy / wavelength + g * factor[5], gqz / wavelength + g * factor[6], g_solid_angle, g_capture
+    polarized = polarization_derivative(p.polarization, ix, iy, iz, dx, dy, dz)
+    others = factors_derivative(p.factors, ix, iy, iz, dx, dy, dz, wavelength)
+    f = polarized[0] if p.scaling.polarization_per_term else 1.0
+    o = solid_angle if p.scaling.solid_angle_per_term else 1.0
+    c = capture if p.scaling.capture_per_term else 1.0
+    g = g_weight * brightness * o * c * others[0] if p.scaling.polarization_per_term else of_pixel
+    g_others = g_weight * brightness * f * o * c
+    by[N_ALL, 0] += g * polarized[1] + g_others * others[1] - gqx / wavelength
+    by[N_ALL + 1, 0] += g * polarized[2] + g_others * others[2] - gqy / wavelength
+    by[N_ALL + 2, 0] += g * polarized[3] + g_others * others[3] - gqz / wavelength
+    by[N_ALL + 3, 0] += g_wavelength + g_others * others[7] - (gqx * qx + gqy * qy + gqz * qz) / wavelength
+    by[N_ALL + 4, 0] += g_weight * f * o * c * others[0]
+    add_polarization(by, AT_POLARIZATION, 0, 1.0, g, polarized)
+    add_factors(by, AT_FACTORS, 0, 1.0, g_others, others)
+    g_solid_angle = g_weight * brightness * f * c * others[0] if p.scaling.solid_angle_per_term else 0.0
+    g_capture = g_weight * brightness * f * o * others[0] if p.scaling.capture_per_term else 0.0
+    gdx = gqx / wavelength + g * polarized[4] + g_others * others[4]
+    gdy = gqy / wavelength + g * polarized[5] + g_others * others[5]
+    gdz = gqz / wavelength + g * polarized[6] + g_others * others[6]
+    return gdx, gdy, gdz, g_solid_angle, g_capture
 
 
-def by_place(
-    gp, sp, sampling, slow, fast, sub, layer, g_factors, solid_angle, capture, gdx, gdy, gdz, g_solid_angle, g_capture, by_geometry
-):
+def by_place(p, sampling, place, g_photons, seen, gradients, by):
     """From ray and factors of a sub-pixel to the fields of the geometry."""
+    (slow, fast, sub, layer), (_, _, _, solid_angle, capture) = place, seen
+    gdx, gdy, gdz, g_solid_angle, g_capture = gradients
     n_sub = sampling.oversample
     if sub == 0:
-        if not sp.solid_angle_per_term and layer == 0 and solid_angle != 0.0:
-            g_solid_angle += g_factors / solid_angle
-        if not sp.capture_per_term and layer == sampling.layers - 1 and capture != 0.0:
-            g_capture += g_factors / capture
-    of_place = geometry_derivative(
-        gp, fast + (sub % n_sub + 0.5) / n_sub, slow + (sub // n_sub + 0.5) / n_sub, layer, gdx, gdy, gdz, g_solid_angle, g_capture
-    )
-    add_geometry(by_geometry, 0, 1.0, 1.0, of_place)
+        if not p.scaling.solid_angle_per_term and layer == 0 and solid_angle != 0.0:
+            g_solid_angle += g_photons / solid_angle
+        if not p.scaling.capture_per_term and layer == sampling.layers - 1 and capture != 0.0:
+            g_capture += g_photons / capture
+    fast, slow = fast + (sub % n_sub + 0.5) / n_sub, slow + (sub // n_sub + 0.5) / n_sub
+    of_place = geometry_derivative(p.geometry, fast, slow, layer, gdx, gdy, gdz, g_solid_angle, g_capture)
+    add_geometry(by, AT_GEOMETRY, 0, 1.0, 1.0, of_place)
 
 
-def clear(rows):
-    """Set what a thread sums up to 0."""
-    for n in range(rows.shape[0]):
+def clear(rows, begin, count):
+    """Set rows of what a thread sums up to 0."""
+    for n in range(begin, begin + count):
         rows[n, 0] = 0.0
 
 
-def add_rows(own, rows, count, into, row, column):
-    """Add what every thread of the block has in ``count`` rows of its own to columns of a row of ``into``."""
+def add_rows(own, rows, begin, count, into, row, column):
+    """Add what every thread of the block has in ``count`` rows of its own, from ``begin`` on, to columns of a row of ``into``."""
     for first in range(0, count, COLUMNS):
         width = min(COLUMNS, count - first)
         for n in range(width):
-            own[cuda.threadIdx.x, n] = rows[first + n, 0]
+            own[cuda.threadIdx.x, n] = rows[begin + first + n, 0]
         add_slots(own, 1, width, into, row, column + first)
 
 

@@ -31,7 +31,7 @@ from nbnumba.kernel.gpu.render import THREADS, Region
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
 from nbnumba.kernel.numba_parts import kept_on_disk_for_the_gpu
-from nbnumba.kernel.unrolled import derivatives_of, multiplies
+from nbnumba.kernel.unrolled import derivatives_of
 
 LEAST_CAPABILITY = 7, 5
 
@@ -86,7 +86,10 @@ _users: set[int] = set()  # processes that have used the GPU
 
 def linked(kernel: Function, physics: Physics) -> Function:
     """A kernel with the stage functions in place, not compiled yet."""
-    return link(kernel, physics, TARGETS[physics.dtype], derivatives_of(physics), also=[render_cuda, scan_order])
+    slopes = derivatives_of(physics)
+    if slopes:
+        slopes["ROWS_ALL"] = slopes["N_ALL"] + adjoint_cuda.PER_SOURCE
+    return link(kernel, physics, TARGETS[physics.dtype], slopes, also=[render_cuda, scan_order])
 
 
 def jitted(kernel: Function, physics: Physics) -> Any:
@@ -132,7 +135,7 @@ class Cuda:
         """Fill the area of the image, with one launch if that does not take long."""
         kernel, alone = self._kernels.of(render_cuda.render, physics), int(sampling.first_pixel >= 0)
         with one_line_of_the_driver():
-            arguments = [*physics.arguments(self._array), with_arrays(sampling, self._array)]
+            arguments = [physics.arguments(self._array), with_arrays(sampling, self._array)]
             region, listed = self._region(area)
             if area.pixels < image.size:
                 self._clear(image)
@@ -151,11 +154,11 @@ class Cuda:
         """A loss, summed over the area, and its derivatives by what the kernel is given. Raises StageError for what is left to the CPU."""
         refuse_what_the_cpu_has_to_do(physics, with_table)
         (tables, turns), sources = sampling.orientations.shape[:2], sampling.wavelength.size
-        counts = [len(physics.derivatives[kind][1]) for kind in ORDER]
+        counts = [len(physics.derivatives[kind].varied) for kind in ORDER]
         shapes = [(tables * turns, adjoint_cuda.COLUMNS), (sources, adjoint_cuda.PER_SOURCE), (1, adjoint_cuda.PER_PIXEL + sum(counts))]
         kernel = self._kernels.of(adjoint_cuda.adjoint, replace(physics, bind={"loss": loss.function}))
         with one_line_of_the_driver():
-            arguments = [*physics.arguments(self._array), with_arrays(sampling, self._array)]
+            arguments = [physics.arguments(self._array), with_arrays(sampling, self._array)]
             region, listed = self._region(area)
             # These may have been written to since the last loss: they are sent every time.
             observed, weights, *found = map(cuda.to_device, (loss.observed, loss.weights, *map(np.zeros, shapes)))
@@ -168,31 +171,32 @@ class Cuda:
             orientations, by_source, (fields,) = (np.asarray(part.copy_to_host()) for part in found)
         self._arrays.forget()
         of_pixel, *of_stages = np.split(fields, np.cumsum([adjoint_cuda.PER_PIXEL, *counts])[:-1])
-        of_stages[-1] = np.append(of_stages[-1], of_pixel[1:])
+        by_kind = dict(zip(ORDER, of_stages, strict=True))
+        by_kind["scaling"] = np.append(by_kind["scaling"], of_pixel[1:])
         return Sums(
             loss=of_pixel[:1],
             orientations=orientations.reshape(tables, turns, -1),
             incident=by_source[:, :3],
             wavelength=by_source[:, 3],
             brightness=by_source[:, 4],
-            **dict(zip(ORDER, of_stages, strict=True)),
+            **by_kind,
             table=np.zeros(0),
         )
 
     def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
         samples = sampling.terms_per_pixel // sampling.orientations.shape[1]
-        found = self._look(scan_order_cuda.find_first_sample, physics, ("geometry",), sampling, area, NONE)
+        found = self._look(scan_order_cuda.find_first_sample, physics, sampling, area, NONE)
         return None if found == NONE else divmod(found, samples)
 
     def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
         """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
-        found = self._look(scan_order_cuda.find_latch, physics, ("geometry", "lattice_shape", "structure_factor"), sampling, area, NONE)
+        found = self._look(scan_order_cuda.find_latch, physics, sampling, area, NONE)
         return None if found == NONE else divmod(found, sampling.terms_per_pixel)
 
     def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
-        return self._look(scan_order_cuda.count_outside, physics, ("geometry", "structure_factor"), sampling, area, 0)
+        return self._look(scan_order_cuda.count_outside, physics, sampling, area, 0)
 
     def code(self, physics: Physics) -> MachineCode:
         """The rendering kernel of what has been rendered."""
@@ -201,17 +205,17 @@ class Cuda:
         registers, local_memory, ptx = (next(iter(by_signature.values())) for by_signature in found)
         return MachineCode(registers, local_memory, ptx)
 
-    def _look(self, search: Function, physics: Physics, kinds: tuple[str, ...], sampling: Sampling, area: Area, start: int) -> int:
+    def _look(self, search: Function, physics: Physics, sampling: Sampling, area: Area, start: int) -> int:
         """What a kernel of scan_order.py makes of a number, part by part in scan order."""
         kernel = self._kernels.of(search, physics.in_float64())
         with one_line_of_the_driver():
-            arguments = physics.arguments(self._array, *kinds)  # tables as the rendering kernel takes them: none is sent twice
+            arguments = physics.arguments(self._array)  # tables as the rendering kernel takes them: none is sent twice
             region, listed = self._region(area)
             on_device, answer = with_arrays(sampling, self._array), cuda.to_device(np.array([start]))
             found = start
             for part in parts(region, "float64", sampling.terms_per_pixel):
                 with compile_errors(physics):
-                    launch(kernel, blocks(part), *arguments, on_device, part, listed, area.shape[1], answer)
+                    launch(kernel, blocks(part), arguments, on_device, part, listed, area.shape[1], answer)
                 found = int(answer.copy_to_host()[0])
                 if start == NONE and found != NONE:
                     break
@@ -244,7 +248,7 @@ class Cuda:
 
 def refuse_what_the_cpu_has_to_do(physics: Physics, with_table: bool) -> None:
     """Refuse derivatives that the GPU's adjoint does not work out."""
-    if multiplies(physics):
+    if not physics.additive:
         raise StageError("device cuda: there is no gradient on the GPU of a scaling that multiplies its running sum; take --device cpu")
     if with_table and physics.table:
         raise StageError("device cuda: there is no gradient on the GPU by single structure factors; take --device cpu")

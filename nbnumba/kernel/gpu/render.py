@@ -30,7 +30,7 @@ def geometry(p, fast, slow, layer): ...
 def lattice_shape(p, x, y, z): ...
 
 
-def structure_factor(p, h, k, l, h0, k0, l0, latched): ...
+def structure_factor(p, h, k, l, h0, k0, l0, wavelength, latched): ...
 
 
 def polarization(p, ix, iy, iz, dx, dy, dz): ...
@@ -39,14 +39,17 @@ def polarization(p, ix, iy, iz, dx, dy, dz): ...
 def scaling(p, total, f_latt, f_cell, weight): ...
 
 
+def factors(p, ix, iy, iz, dx, dy, dz, wavelength): ...
+
+
 def nearest(x): ...
 
 
 TIE = 0.0  # taken off an index, where that is what makes nearest() take the lower of two integers
 
 
-def render(gp, lp, fp, pp, sp, sampling, region, listed, image):
-    """Fill ``image`` [slow, fast] with photons per pixel over ``region``."""
+def render(p, sampling, region, listed, image):
+    """Fill ``image`` [slow, fast] with photons per pixel over ``region``; p: Parameters."""
     tile = cuda.shared.array((TILE, 9), np.float64)
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
     # The pixel that holds the first sample in scan order has the first block for itself: orientations are a block's.
@@ -56,17 +59,17 @@ def render(gp, lp, fp, pp, sp, sampling, region, listed, image):
     if alone:
         slow, fast = sampling.first_pixel // image.shape[1], sampling.first_pixel % image.shape[1]
     pixel = slow * image.shape[1] + fast
-    total, first_polarization, first_solid_angle, last_capture = sp.background, sp.initial_polarization, 0.0, 0.0
+    total, first_polarization, first_solid_angle, last_capture = p.scaling.background, p.scaling.initial_polarization, 0.0, 0.0
     sample, loaded = 0, -1
     for layer in range(sampling.layers):
         for sub in range(n_sub * n_sub):
-            dx, dy, dz, solid_angle, capture = ray(gp, slow, fast, sub, n_sub, layer)
+            dx, dy, dz, solid_angle, capture = ray(p.geometry, slow, fast, sub, n_sub, layer)
             if sub == 0:
                 last_capture = capture
                 if layer == 0:
                     first_solid_angle = solid_angle
             for source in range(n_sources):
-                qx, qy, qz, inside, factor, weight = scatter(pp, sp, sampling, source, dx, dy, dz, solid_angle, capture)
+                qx, qy, qz, inside, factor, weight = scatter(p, sampling, source, (dx, dy, dz, solid_angle, capture))
                 if first_polarization == 0.0 and (inside or sampling.blank_terms > 0):
                     first_polarization = factor
                 table = 1 if alone and sample == sampling.first_sample else 0
@@ -79,12 +82,12 @@ def render(gp, lp, fp, pp, sp, sampling, region, listed, image):
                         term = sample * turns + first
                         for m in range(count):
                             latched = has_latched(sampling, pixel, term + m)
-                            total = add_term(lp, fp, sp, tile, m, qx, qy, qz, latched, weight, total)
+                            total = add_term(p, tile, m, (qx, qy, qz), sampling.wavelength[source], latched, weight, total)
                 if not inside and sampling.blank_terms > 0:
-                    total = scaling(sp, total, 0.0, 0.0, sampling.blank_terms * weight)
+                    total = scaling(p.scaling, total, 0.0, 0.0, sampling.blank_terms * weight)
                 sample += 1
     if (alone and cuda.threadIdx.x == 0) or (not alone and number < region.end and pixel != sampling.first_pixel):
-        image[slow, fast] = photons(sp, total, first_polarization, first_solid_angle, last_capture)
+        image[slow, fast] = photons(p.scaling, total, first_polarization, first_solid_angle, last_capture)
 
 
 def ray(gp, slow, fast, sub, n_sub, layer):
@@ -92,19 +95,23 @@ def ray(gp, slow, fast, sub, n_sub, layer):
     return geometry(gp, fast + (sub % n_sub + 0.5) / n_sub, slow + (sub // n_sub + 0.5) / n_sub, layer)
 
 
-def scatter(pp, sp, sampling, source, dx, dy, dz, solid_angle, capture):
-    """Scattering vector (1 / m), whether it is inside the resolution limit, polarization, and the factors of its terms."""
+def scatter(p, sampling, source, seen):
+    """Scattering vector (1 / m), whether it is inside the resolution limit, polarization, and the factors of its terms.
+
+    seen: what the geometry says of the sub-pixel.
+    """
+    dx, dy, dz, solid_angle, capture = seen
     ix, iy, iz = sampling.incident[source, 0], sampling.incident[source, 1], sampling.incident[source, 2]
     wavelength = sampling.wavelength[source]
     qx, qy, qz = (dx - ix) / wavelength, (dy - iy) / wavelength, (dz - iz) / wavelength
     inside = np.sqrt(qx * qx + qy * qy + qz * qz) <= sampling.longest
-    factor = polarization(pp, ix, iy, iz, dx, dy, dz)
-    weight = sampling.brightness[source]
-    if sp.polarization_per_term:
+    factor = polarization(p.polarization, ix, iy, iz, dx, dy, dz)
+    weight = sampling.brightness[source] * factors(p.factors, ix, iy, iz, dx, dy, dz, wavelength)
+    if p.scaling.polarization_per_term:
         weight *= factor
-    if sp.solid_angle_per_term:
+    if p.scaling.solid_angle_per_term:
         weight *= solid_angle
-    if sp.capture_per_term:
+    if p.scaling.capture_per_term:
         weight *= capture
     return qx, qy, qz, inside, factor, weight
 
@@ -117,15 +124,16 @@ def load(tile, orientations, table, first, count):
     cuda.syncthreads()
 
 
-def add_term(lp, fp, sp, tile, m, qx, qy, qz, latched, weight, total):
-    """``total`` with the term of one orientation."""
+def add_term(p, tile, m, q, wavelength, latched, weight, total):
+    """``total`` with the term of one orientation; q: the scattering vector."""
+    qx, qy, qz = q
     h = tile[m, 0] * qx + (tile[m, 1] * qy + (tile[m, 2] * qz - TIE))
     k = tile[m, 3] * qx + (tile[m, 4] * qy + (tile[m, 5] * qz - TIE))
     l = tile[m, 6] * qx + (tile[m, 7] * qy + (tile[m, 8] * qz - TIE))
     h0, k0, l0 = nearest(h), nearest(k), nearest(l)
-    f_latt = lattice_shape(lp, h - h0, k - k0, l - l0)
-    f_cell = structure_factor(fp, h, k, l, h0, k0, l0, latched)
-    return scaling(sp, total, f_latt, f_cell, weight)
+    f_latt = lattice_shape(p.lattice_shape, h - h0, k - k0, l - l0)
+    f_cell = structure_factor(p.structure_factor, h, k, l, h0, k0, l0, wavelength, latched)
+    return scaling(p.scaling, total, f_latt, f_cell, weight)
 
 
 def has_latched(sampling, pixel, term):
