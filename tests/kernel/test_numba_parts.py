@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import random
 import shutil
@@ -244,3 +245,35 @@ def test_kernels_of_a_clone_serve_a_wheel(kernels: Path, tmp_path: Path) -> None
     assert found[0] == found[1]
     assert len(found[0]) == 3  # the image's kernel, the loop in which threads share it, and its noise's
     assert KERNELS.suffix not in {path.suffix for path in tmp_path.rglob("nbnumba/**/__pycache__/*")}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """What a file imports of numba's, with the modules that it comes from; attributes that are reached through them included."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Attribute):
+            names.add(ast.unparse(node))
+    return {name for name in names if name.split(".")[0] in ("numba", "numba_cuda")}
+
+
+def is_private(name: str) -> bool:
+    """Whether numba's documentation does not have it: a module that it does not describe, or a name with an underscore."""
+    inner = ("numba.core", "numba.np", "numba.cpython", "numba.parfors", "numba_cuda")
+    within_cuda = name.startswith("numba.cuda.") and name.split(".")[2] in ("compiler", "cudadrv", "dispatcher", "serialize", "utils")
+    return name.startswith(inner) or within_cuda or any(part.startswith("_") for part in name.split("."))
+
+
+@pytest.mark.spec("DEV-30")
+def test_nothing_else_uses_inner_parts_of_numba() -> None:
+    used = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for folder in ("nbnumba", "plugins")
+        for file in (ROOT / folder).rglob("*.py")
+        for name in imported(ast.parse(file.read_text()))
+        if is_private(name) and not name.endswith("__version__")
+    }
+    assert {line.partition(":")[0] for line in used} == {"nbnumba/kernel/numba_parts.py"}, sorted(used)

@@ -74,6 +74,7 @@ def stored(folder: Path, case: dict[str, Any], mode: str, what: str) -> np.ndarr
     "EXP-15",
     "GEO-6",
 )
+@pytest.mark.filterwarnings("ignore:noise. .* nanoBragg's variance:nbnumba.errors.NbnumbaWarning")  # the very noise that is asked for
 @pytest.mark.parametrize(("folder", "case", "mode"), [*parameters(OWN), *parameters(GOLDEN)])
 def test_image_of_nanobragg(folder: Path, case: dict[str, Any], mode: str, tmp_path: Path) -> None:
     image = simulate(folder, case, mode, tmp_path)
