@@ -72,6 +72,7 @@ def hits() -> int:
     return sum(function.stats.cache_hits.values())
 
 
+@pytest.mark.oldest
 def test_what_is_in_the_cache_is_loaded_without_what_compiles(tmp_path: Path) -> None:
     (tmp_path / "kernel.py").write_text(KERNEL)
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
@@ -79,6 +80,7 @@ def test_what_is_in_the_cache_is_loaded_without_what_compiles(tmp_path: Path) ->
     assert [(run.stdout.split(), run.stderr) for run in printed] == [(["0", "True"], ""), (["1", "False"], "")]
 
 
+@pytest.mark.oldest
 def test_a_kernel_is_kept_for_its_owner_alone(kernels: Path) -> None:
     assert [hits(), hits()] == [0, 1]
     assert kernels.stat().st_mode & 0o777 == 0o700
@@ -86,6 +88,7 @@ def test_a_kernel_is_kept_for_its_owner_alone(kernels: Path) -> None:
     assert file.name.startswith("test_numba_parts.twice-")
 
 
+@pytest.mark.oldest
 def test_an_edited_function_is_another_kernel(kernels: Path) -> None:
     assert hits() == 0
     edited = compiled_alone(error_model="numpy")(lambda a: a * 3.0)
@@ -124,6 +127,7 @@ def not_ours(file: Path) -> None:
     file.write_bytes(numba_parts.sealed(b"no pickle"))
 
 
+@pytest.mark.oldest
 @pytest.mark.parametrize("damage", [cut, emptied, garbage, zeros, a_folder, flipped, not_ours])
 def test_a_damaged_file_is_compiled_anew(kernels: Path, damage: Callable[[Path], None]) -> None:
     hits()
@@ -187,6 +191,7 @@ def test_code_in_a_folder_that_others_can_write_is_not_run(kernels: Path) -> Non
         assert hits() == 0
 
 
+@pytest.mark.oldest
 def test_a_full_disk_is_said_and_leaves_nothing(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "replace", lambda *path: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.warns(NbnumbaWarning, match=r"nbnumba: No space left on device\); NUMBA_CACHE_DIR"):
@@ -204,6 +209,7 @@ def test_with_an_empty_name_of_its_folder_nothing_is_kept_nor_said(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.oldest
 def test_where_numba_is_another_it_does_what_it_does_by_itself(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(numba_parts.CompileResult, "_rebuild")
     assert [hits(), hits()] == [0, 0]

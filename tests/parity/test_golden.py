@@ -31,9 +31,14 @@ def cases(folder: Path) -> list[dict[str, Any]]:
 
 def parameters(folder: Path) -> list[Any]:
     """A test for every case and mode."""
-    tests = [pytest.param(folder, case, mode, id=f"{case['id']}-{mode}") for case in cases(folder) for mode in MODES]
+    tests = [pytest.param(folder, case, mode, id=f"{case['id']}-{mode}", marks=marks(case)) for case in cases(folder) for mode in MODES]
     reason = f"no golden images in {folder}; NBNUMBA_GOLDEN names their folder"
     return tests or [pytest.param(folder, {}, "", marks=pytest.mark.skip(reason=reason))]
+
+
+def marks(case: dict[str, Any]) -> list[pytest.MarkDecorator]:
+    """Of the cases those that the oldest numba gets, too."""
+    return [pytest.mark.oldest] if case["id"] in ("interpolate_latch", "osc_roi_dmin", "shape_gauss_fudge") else []
 
 
 def simulate(folder: Path, case: dict[str, Any], mode: str, tmp_path: Path) -> nbnumba.Image:
