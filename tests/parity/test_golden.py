@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import GOLDEN, TESTS
+from conftest import GOLDEN
+from own_golden import own_golden
 from parity.gate import assert_passes_gate
 
 import nbnumba
@@ -17,7 +18,7 @@ from nbnumba.formats.pgm import pgm_blocks
 from nbnumba.formats.smv_write import counts, header_text
 from nbnumba.response.noise import noisy_counts
 
-OWN = TESTS / "golden"
+OWN = own_golden()
 MODES = ("spec", "c-parity")
 
 # nanoBragg seeds '-misset random' from its clock whatever -seed says; the image shows the seed it had.
