@@ -40,7 +40,9 @@ BEYOND = 0.99  # of a smallest d; the last reflection within a limit seldom lies
 class Experiment:
     """An immutable description; parts that contradict each other raise ParameterError when they are resolved.
 
-    >>> Experiment(crystal=Crystal(cell=(1e-8,) * 3 + (0,) * 3), structure_factors=StructureFactors(default_F=100))
+    >>> crystal = Crystal(cell=(1e-8, 1e-8, 1e-8, np.pi / 2, np.pi / 2, np.pi / 2))
+    >>> Experiment(crystal=crystal, structure_factors=StructureFactors(default_F=100)).beam.wavelength
+    1e-10
     """
 
     crystal: Crystal

@@ -10,7 +10,7 @@ from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 from numpy.lib import format as npy
@@ -64,13 +64,19 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
     with understood(path), ZipFile(path) as archive:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist() if member.filename.endswith(".npy")}
         looked_at = {name: members[name]} if name in members else dict(islice(members.items(), MOST_MEMBERS))
-        headers = {key: header_of(BytesIO(archive.open(member).read(LONGEST_HEADER))) for key, member in looked_at.items()}
+        headers = {key: header_of(BytesIO(beginning(archive, member))) for key, member in looked_at.items()}
         found, header = the_one(path, {key: header for key, header in headers.items() if header.is_image}, name)
         if header.size > min(members[found].file_size, MOST_BYTES):
             raise ValueError(f"{found} has {header.size} bytes of numbers, more than there are or an image has")
         with archive.open(members[found]) as stream:
             header_of(stream)
             return header.pixels(stream.read(header.size))
+
+
+def beginning(archive: ZipFile, member: ZipInfo) -> bytes:
+    """As much of a member as a header may take."""
+    with archive.open(member) as stream:
+        return stream.read(LONGEST_HEADER)
 
 
 @contextmanager

@@ -24,9 +24,10 @@ Vector = NDArray[np.float64]
 class Refinement:
     """Parameters of an experiment to be refined against observed pixels.
 
+    >>> from scipy import optimize
     >>> fit = Refinement(experiment, ["misset_x", "cell_a", "scale"], observed)
-    >>> found = scipy.optimize.least_squares(fit.residuals, fit.start, fit.jacobian)
-    >>> fit.experiment_at(found.x)
+    >>> found = optimize.least_squares(fit.residuals, fit.start, fit.jacobian)
+    >>> refined = fit.experiment_at(found.x)
 
     or with ``scipy.optimize.minimize(fit.value_and_grad, fit.start, jac=True)``. parameters: as in value_and_grad(). observed, weights:
     [slow, fast], or numbers; loss: instead of half the sum of weights (I - observed)^2, in value_and_grad alone. x counts from the start,

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import numba
-from numba.core.errors import NumbaError
 
 from nbnumba.kernel.cpu.render import ORDER
 from nbnumba.kernel.device import Function, Physics
+from nbnumba.kernel.numba_parts import NumbaError
 
 # What numba raises where it cannot compile a function.
 FAILURES = (NumbaError, TypeError, NotImplementedError)

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 from numba import prange
-from numba.extending import _Intrinsic as INTRINSIC
 
 from nbnumba.errors import StageError
+from nbnumba.kernel.numba_parts import INTRINSIC
 
 MODULES: dict[types.ModuleType, types.ModuleType] = {math: math, np: np}
 

@@ -17,20 +17,24 @@ import os
 import pickle
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import llvmlite
 import numba
 from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder, Flags
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.errors import NumbaError as NumbaError
+from numba.extending import _Intrinsic
 from numba.np.ufunc import parallel
 
 from nbnumba.errors import NbnumbaWarning
 from nbnumba.files.caches import KERNELS, NotKeptError, sealed, unsealed
 
 compiler_lock = global_compiler_lock  # one function is compiled at a time
+INTRINSIC = _Intrinsic  # what becomes instructions of LLVM, without Python in between
 
 
 def pool_can_be_used() -> bool:
@@ -169,6 +173,26 @@ def kept_on_disk_for_the_gpu(dispatcher: Any) -> Any:
         )
         dispatcher._cache = OnDisk(dispatcher.py_func, form)
     return dispatcher
+
+
+@contextmanager
+def instead_of_a_gpu(compute_capability: tuple[int, int]) -> Iterator[None]:
+    """Numba-cuda asks the GPU that it compiles for about its compute capability, and about nothing else."""
+    from numba.cuda import dispatcher
+
+    asked = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=compute_capability)
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = asked
+
+
+def gpu_driver() -> Any:
+    """NVIDIA's, and why there is none."""
+    from numba.cuda.cudadrv.driver import driver
+
+    return driver
 
 
 _warned: set[str] = set()

@@ -63,11 +63,12 @@ def gpu_problem() -> str:
 
 def driver_problem() -> str:
     """Why the driver gives no GPU, in a few words; empty if it does."""
-    from numba.cuda.cudadrv import driver
+    from nbnumba.kernel.numba_parts import gpu_driver
 
-    if driver.driver.is_available:
+    driver = gpu_driver()
+    if driver.is_available:
         return ""
-    lines = [line.strip(" :.") for line in str(driver.driver.initialization_error).splitlines()]
+    lines = [line.strip(" :.") for line in str(driver.initialization_error).splitlines()]
     return next((line for line in lines if line and "driver init" not in line), "the driver reports none")
 
 

@@ -136,8 +136,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     """Files have no name until they are in place, or, as where the system knows no such files, a hidden one."""
     if request.param == "hidden":
         monkeypatch.setattr(files, "nameless_file", lambda folder: None)
-    elif files.nameless_file(Path()) is None:
+    elif (file := files.nameless_file(Path())) is None:
         pytest.skip("this system knows no files without a name")
+    else:
+        file.close()
 
 
 def full_disk() -> Iterator[bytes]:

@@ -1,47 +1,61 @@
-"""What dxtbx, the library in which DIALS reads images, makes of a file.
+"""What dxtbx, the library in which DIALS reads images, makes of files.
 
-dxtbx comes with DIALS and Python of its own: this module imports nothing of the project's, and runs itself there.
+dxtbx comes with DIALS and Python of its own: this module imports nothing of the project's, and runs itself there, once for many files.
 """
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 PYTHON = os.environ.get("NBNUMBA_DXTBX_PYTHON", "/usr/bin/python3")
+PIXELS = "--pixels"  # what asks the process for them
 MISSING = f"dxtbx is not installed for {PYTHON}; NBNUMBA_DXTBX_PYTHON names another (Debian's package dials)"
 
 
 @cache
 def has_dxtbx() -> bool:
-    """Whether there is one to ask."""
-    return os.access(PYTHON, os.X_OK) and run(["-c", "import dxtbx"]).returncode == 0
+    """Whether there is one to ask; looked for, since importing it takes seconds."""
+    look = "import sys; from importlib.util import find_spec; sys.exit(find_spec('dxtbx') is None)"
+    return os.access(PYTHON, os.X_OK) and run(["-c", look]).returncode == 0
 
 
 def read_with_dxtbx(path: Path) -> dict[str, Any]:
-    """The first image of a file. Raises RuntimeError with what dxtbx says if it cannot read it."""
+    """A file. Raises RuntimeError with what dxtbx says if it cannot read it."""
     return read_all_with_dxtbx([path])[0]
 
 
-def read_all_with_dxtbx(paths: list[Path]) -> list[dict[str, Any]]:
-    """The first image of each file, in one process. Raises RuntimeError."""
-    done = run([__file__, *map(str, paths)])
+def read_pixels_with_dxtbx(*paths: Path) -> list[dict[str, Any]]:
+    """Files of one panel, which stands beside the rest, with pixels and mask of every image, in one process. Raises RuntimeError."""
+    return [{**found, **found["panels"][0]} for found in read_all_with_dxtbx([PIXELS, *paths])]
+
+
+def read_all_with_dxtbx(paths: Sequence[Path | str]) -> list[dict[str, Any]]:
+    """Files, in one process. Raises RuntimeError."""
+    return list(json.loads(answer([__file__, *map(str, paths)])))
+
+
+def answer(words: list[str]) -> str:
+    """The last line that a program prints there. Raises RuntimeError with what it complains of."""
+    done = run(words)
     if done.returncode != 0:
         raise RuntimeError(done.stderr[-2000:])
-    return list(json.loads(done.stdout.splitlines()[-1]))
+    return done.stdout.splitlines()[-1]
 
 
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return subprocess.run([PYTHON, *words], capture_output=True, text=True, env=clean)
+    return subprocess.run([PYTHON, "-W", "ignore", *words], capture_output=True, text=True, env=clean)
 
 
-def described(path: str) -> dict[str, Any]:
+def described(path: str, with_pixels: bool) -> dict[str, Any]:
     """Lengths in mm, wavelengths in A, angles in deg, as dxtbx has them; None for models that it does not find."""
     import dxtbx.format.Registry
+    from dxtbx.format.FormatMultiImage import FormatMultiImage
 
     kind = dxtbx.format.Registry.get_format_class_for_file(path)
     if kind is None:
@@ -52,10 +66,22 @@ def described(path: str) -> dict[str, Any]:
         "panels": [panel(p) for p in images.get_detector(0)],
         **beam(images.get_beam(0)),
         "spindle": None if (goniometer := images.get_goniometer(0)) is None else list(goniometer.get_rotation_axis()),
-        **scan(images.get_scan(0)),
+        **scan(images.get_scan()),
         "images": len(images),
+        "wavelengths": [kind.get_instance(path).get_beam(i).get_wavelength() for i in range(len(images))]
+        if issubclass(kind, FormatMultiImage)
+        else [images.get_beam(0).get_wavelength()],
+        **(pixels(images) if with_pixels else {}),
         "sums": [int(tile.as_numpy_array().sum()) for tile in images.get_raw_data(0)],
         "masked": [tile.count(False) for tile in images.get_mask(0)],
+    }
+
+
+def pixels(images: Any) -> dict[str, Any]:
+    every = range(len(images))
+    return {
+        "pixels": [images.get_raw_data(i)[0].as_numpy_array().tolist() for i in every],
+        "mask": [images.get_mask(i)[0].as_numpy_array().tolist() for i in every],
     }
 
 
@@ -95,4 +121,5 @@ def scan(found: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps([described(path) for path in sys.argv[1:]]))
+    files = [word for word in sys.argv[1:] if word != PIXELS]
+    print(json.dumps([described(path, PIXELS in sys.argv) for path in files]))

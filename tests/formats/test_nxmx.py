@@ -411,7 +411,7 @@ def test_a_mask_of_another_shape_is_left_out(file: Path) -> None:
 )
 def test_what_geometry_can_do_without(change: Callable[[h5py.File], object], message: str, file: Path) -> None:
     changed(file, change)
-    with NxmxFile(file) as found, warnings.catch_warnings(record=True) as told:
+    with NxmxFile(file) as found, warnings.catch_warnings(record=True, action="always") as told:
         assert [found.exposure(n).pixel_size for n in (1, 2)] == pytest.approx([1e-4, 1e-4])
     assert len(told) == 1  # for all images
     assert message in str(told[0].message)

@@ -1,17 +1,14 @@
 """NXmx files of random detectors, as dxtbx reads them: what DIALS processes is what was written."""
 
-import json
-import os
-import subprocess
 import warnings
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from formats.dxtbx_reader import MISSING, has_dxtbx, read_pixels_with_dxtbx
 
 from nbnumba import units
 from nbnumba.formats.nxmx_write import ONE_WAVELENGTH, chunk_bytes, nxmx_bytes, write_nxmx
@@ -19,55 +16,10 @@ from nbnumba.formats.read import read_picture
 from nbnumba.formats.registry import NXMX, unsaid
 from nbnumba.geometry.exposure import Exposure, Vector
 
-PYTHON = os.environ.get("NBNUMBA_DXTBX_PYTHON", "/usr/bin/python3")
 DETECTORS, IMAGES = 30, 3
 CLOSE = 1e-6
 
-READER = """
-import json, sys
-import dxtbx.format.Registry
-def described(path):
-    kind = dxtbx.format.Registry.get_format_class_for_file(path)
-    images = kind.get_imageset([path])
-    panel, scan, goniometer = images.get_detector(0)[0], images.get_scan(), images.get_goniometer(0)
-    return {
-        "origin": panel.get_origin(), "fast": panel.get_fast_axis(), "slow": panel.get_slow_axis(), "pixel": panel.get_pixel_size(),
-        "size": panel.get_image_size(), "trusted": panel.get_trusted_range(), "material": panel.get_material(),
-        "thickness": panel.get_thickness(), "mu": panel.get_mu(), "gain": panel.get_gain(), "pedestal": panel.get_pedestal(),
-        "wavelengths": [kind.get_instance(path).get_beam(i).get_wavelength() for i in range(len(images))],
-        "scan_wavelength": images.get_beam(0).get_wavelength(),
-        "to_source": images.get_beam(0).get_sample_to_source_direction(),
-        "polarization": images.get_beam(0).get_polarization_fraction(), "normal": images.get_beam(0).get_polarization_normal(),
-        "spindle": goniometer and goniometer.get_rotation_axis(), "oscillation": scan and scan.get_oscillation(),
-        "times": scan and list(scan.get_exposure_times()),
-        "pixels": [list(images.get_raw_data(i)[0]) for i in range(len(images))],
-        "taken": [list(images.get_mask(i)[0]) for i in range(len(images))],
-    }
-print(json.dumps([described(path) for path in sys.argv[1:]]))
-"""
-
-
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return subprocess.run([PYTHON, *words], capture_output=True, text=True, env=clean)
-
-
-@cache
-def missing() -> bool:
-    return not os.access(PYTHON, os.X_OK) or run("-c", "import dxtbx").returncode != 0
-
-
-@pytest.fixture(autouse=True)
-def _dxtbx() -> None:
-    if missing():
-        pytest.skip(f"dxtbx is not installed for {PYTHON}; NBNUMBA_DXTBX_PYTHON names another (Debian's package dials)")
-
-
-def read(*paths: Path) -> list[dict[str, Any]]:
-    done = run("-c", READER, *map(str, paths))
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return found
+pytestmark = pytest.mark.skipif(not has_dxtbx(), reason=MISSING)
 
 
 def vector(v: np.ndarray) -> Vector:
@@ -139,7 +91,7 @@ def test_thirty_random_detectors(tmp_path: Path) -> None:
             warnings.simplefilter("always")
             write_nxmx(written[-1][0], exposures, np.int32, map(chunk_bytes, counts))
         assert [str(one.message) for one in told] == ([ONE_WAVELENGTH] if exposures[0].wavelength != exposures[1].wavelength else [])
-    for found, (_, exposures, counts) in zip(read(*[path for path, _, _ in written]), written, strict=True):
+    for found, (_, exposures, counts) in zip(read_pixels_with_dxtbx(*[path for path, _, _ in written]), written, strict=True):
         compare(found, exposures, counts)
 
 
@@ -148,27 +100,27 @@ def compare(found: dict[str, Any], exposures: list[Exposure], counts: list[np.nd
     if "its detector behind the crystal" not in said:
         np.testing.assert_allclose(found["origin"], np.array(here.origin) * 1e3, rtol=CLOSE, atol=CLOSE)
     np.testing.assert_allclose([found["fast"], found["slow"]], [here.fast_axis, here.slow_axis], atol=CLOSE)
-    np.testing.assert_allclose(found["pixel"], [here.pixel_size * 1e3] * 2, rtol=CLOSE)
-    assert found["size"] == list(here.shape[::-1])
-    np.testing.assert_allclose(found["to_source"], (0.0, 0.0, 1.0), atol=CLOSE)
+    np.testing.assert_allclose(found["pixel_size"], [here.pixel_size * 1e3] * 2, rtol=CLOSE)
+    assert found["image_size"] == list(here.shape[::-1])
+    np.testing.assert_allclose(found["incident"], (0.0, 0.0, -1.0), atol=CLOSE)
     np.testing.assert_allclose(found["wavelengths"], [(e.wavelength or 0.0) * 1e10 for e in exposures], rtol=CLOSE)
-    assert found["scan_wavelength"] == found["wavelengths"][0]
+    assert found["wavelength"] == found["wavelengths"][0]
     np.testing.assert_allclose(found["spindle"], here.spindle_axis, atol=CLOSE)
     np.testing.assert_allclose(found["oscillation"], [units.degrees(here.phi_start), units.degrees(here.oscillation)], rtol=CLOSE)
     assert found["thickness"] == pytest.approx((here.sensor_thickness or 1e-9) * 1e3, rel=CLOSE)
     assert found["material"] == here.sensor_material
     if here.trusted_range is not None:  # dxtbx has the lower end one below underload_value
-        np.testing.assert_allclose(found["trusted"], [here.trusted_range[0] - 1.0, here.trusted_range[1]], rtol=CLOSE)
+        np.testing.assert_allclose(found["trusted_range"], [here.trusted_range[0] - 1.0, here.trusted_range[1]], rtol=CLOSE)
     else:
-        assert found["trusted"][1] >= 2**31 - 1
-    for image, taken, pixels in zip(counts, found["taken"], found["pixels"], strict=True):
-        np.testing.assert_array_equal(np.reshape(pixels, image.shape), image)
-        np.testing.assert_array_equal(np.reshape(taken, image.shape), image >= (0 if found["trusted"][0] >= -1.0 else -20))
-    assert "exposure time" in said or found["times"] == pytest.approx([here.exposure_time] * IMAGES, rel=CLOSE)
+        assert found["trusted_range"][1] >= 2**31 - 1
+    for image, taken, pixels in zip(counts, found["mask"], found["pixels"], strict=True):
+        np.testing.assert_array_equal(pixels, image)
+        np.testing.assert_array_equal(taken, image >= (0 if found["trusted_range"][0] >= -1.0 else -20))
+    assert "exposure time" in said or found["exposure_times"] == pytest.approx([here.exposure_time] * IMAGES, rel=CLOSE)
     assert "pedestal" in said or (found["pedestal"], found["gain"]) == (here.pedestal, here.gain)
     if "polarization" not in said:
-        assert 2.0 * found["polarization"] - 1.0 == pytest.approx(here.horizontal_polarization, abs=CLOSE)
-        np.testing.assert_allclose(found["normal"], (0.0, 1.0, 0.0), atol=CLOSE)
+        assert 2.0 * found["polarization_fraction"] - 1.0 == pytest.approx(here.horizontal_polarization, abs=CLOSE)
+        np.testing.assert_allclose(found["polarization_normal"], (0.0, 1.0, 0.0), atol=CLOSE)
 
 
 @pytest.mark.spec("FMT-53")
@@ -176,7 +128,7 @@ def test_a_still_has_no_scan(tmp_path: Path) -> None:
     still = replace(random_exposure(np.random.default_rng(1)), spindle_axis=None, trusted_range=(0.0, 1e5))
     counts = np.arange(still.shape[0] * still.shape[1], dtype=np.int32).reshape(still.shape)
     (tmp_path / "a.nxs").write_bytes(nxmx_bytes([(counts, still), (counts, replace(still, wavelength=2e-10))]))
-    (found,) = read(tmp_path / "a.nxs")
+    (found,) = read_pixels_with_dxtbx(tmp_path / "a.nxs")
     assert found["spindle"] is None
     assert found["oscillation"] is None
     assert found["wavelengths"] == pytest.approx([(still.wavelength or 0.0) * 1e10, 2.0], rel=CLOSE)
@@ -188,7 +140,7 @@ def test_a_detector_before_the_crystal_is_mirrored_as_said(tmp_path: Path) -> No
     before = Exposure(shape=(4, 5), pixel_size=1e-4, origin=(-1e-3, 1e-3, 0.1), wavelength=1e-10, spindle_axis=(1.0, 0.0, 0.0))
     (tmp_path / "a.nxs").write_bytes(nxmx_bytes([(np.zeros((4, 5), np.int32), before)]))
     assert unsaid(before, NXMX) == "is taken by DIALS to have its detector behind the crystal"
-    assert read(tmp_path / "a.nxs")[0]["origin"] == pytest.approx([-1.0, 1.0, -100.0])
+    assert read_pixels_with_dxtbx(tmp_path / "a.nxs")[0]["origin"] == pytest.approx([-1.0, 1.0, -100.0])
 
 
 def mount(path: Path) -> None:
@@ -225,7 +177,7 @@ def test_a_beamlines_transformations_are_read_as_dxtbx_reads_them(tmp_path: Path
     plain = Exposure(shape=(4, 5), pixel_size=1e-4, origin=(-1e-3, 2e-3, -0.01), wavelength=1e-10, spindle_axis=(1.0, 0.0, 0.0))
     write_nxmx(tmp_path / "a.nxs", [plain] * IMAGES, np.int32, [chunk_bytes(np.zeros((4, 5), np.int32))] * IMAGES)
     mount(tmp_path / "a.nxs")
-    (found,) = read(tmp_path / "a.nxs")
+    (found,) = read_pixels_with_dxtbx(tmp_path / "a.nxs")
     ours = read_picture(tmp_path / "a.nxs", 1).exposure
     assert ours is not None
     np.testing.assert_allclose(np.array(ours.origin) * 1e3, found["origin"], rtol=CLOSE, atol=CLOSE)

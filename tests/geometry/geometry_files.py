@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +127,3 @@ def predicted(h: np.ndarray, A: np.ndarray, s0: np.ndarray, frame: np.ndarray, o
         np.stack([np.stack([frame[:, 0], frame[:, 1], -ray], axis=1) for ray in rays]), np.tile(-origin, (len(h), 1))[..., None]
     )
     return solved[:, :2, 0] / pixel
-
-
-@cache
-def python_with_dxtbx() -> str | None:
-    """A Python that has dxtbx."""
-    for name in ("dials.python", "/usr/bin/python3"):
-        found = shutil.which(name)
-        if found and subprocess.run([found, "-c", "import dxtbx"], capture_output=True, check=False).returncode == 0:
-            return found
-    return None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import math
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from geometry.geometry_files import REAL_AXES, expt_content, panel, python_with_dxtbx, turn, write_expt
+from formats.dxtbx_reader import MISSING, answer, has_dxtbx
+from geometry.geometry_files import REAL_AXES, expt_content, panel, turn, write_expt
 
 import nbnumba
 from nbnumba.errors import InputFileError
@@ -427,14 +427,11 @@ print(json.dumps({
 
 
 @pytest.mark.spec("FMT-21")
+@pytest.mark.skipif(not has_dxtbx(), reason=MISSING)
 @pytest.mark.parametrize("preset", ["reference", "c-parity", "physics"])
 @pytest.mark.parametrize("kind", ["plain", "group", "kappa", "kappa-omega-group", "varying-group", "kappa-omega-varying"])
 def test_against_dxtbx(kind: str, preset: str, tmp_path: Path) -> None:
-    python = python_with_dxtbx()
-    if python is None:
-        pytest.skip("dxtbx is not installed")
-    done = subprocess.run([python, "-c", DXTBX, kind, str(tmp_path / "a.expt")], capture_output=True, text=True, check=True)
-    theirs = json.loads(done.stdout)
+    theirs = json.loads(answer(["-c", DXTBX, kind, str(tmp_path / "a.expt")]))
     from nbnumba.options.arguments import split_arguments
     from nbnumba.options.experiment import apply_all
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from geometry.geometry_files import REAL_AXES, XDS_INP, XPARM, python_with_dxtbx
+from formats.dxtbx_reader import MISSING, answer, has_dxtbx
+from geometry.geometry_files import REAL_AXES, XDS_INP, XPARM
 
 import nbnumba
 from nbnumba.errors import InputFileError
@@ -295,14 +295,11 @@ print(json.dumps([
 
 
 @pytest.mark.spec("FMT-22")
+@pytest.mark.skipif(not has_dxtbx(), reason=MISSING)
 def test_against_dxtbx(tmp_path: Path) -> None:
     """dxtbx has another frame: lengths and angles between pixels, beam, spindle and cell axes are compared."""
-    python = python_with_dxtbx()
-    if python is None:
-        pytest.skip("dxtbx is not installed")
     (tmp_path / "XPARM.XDS").write_text(XPARM)
-    done = subprocess.run([python, "-c", DXTBX, str(tmp_path / "XPARM.XDS")], capture_output=True, text=True, check=True)
-    theirs = np.array(json.loads(done.stdout))
+    theirs = np.array(json.loads(answer(["-c", DXTBX, str(tmp_path / "XPARM.XDS")])))
     found = nbnumba.experiment_from_options(["--xds", str(tmp_path / "XPARM.XDS"), "-default_F", "1"])
     frame, pixel = found.frame, found.detector.pixel_size
     corners = [frame.pix0 + pixel * (f * frame.fast_axis + s * frame.slow_axis) for f, s in ((0, 0), (400, 0), (0, 420))]

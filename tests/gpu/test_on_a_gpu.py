@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import GOLDEN, TESTS
+from conftest import GOLDEN
+from own_golden import own_golden
 
 import nbnumba
 from nbnumba.gpu_check import cases, compare, memory_checks
@@ -18,8 +19,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(gpu_problem()), reason=f"
 
 
 def parameters() -> list[Any]:
-    folders = [folder for folder in (TESTS / "golden", GOLDEN) if (folder / "cases.json").is_file()]
-    return [pytest.param(folder, name, id=f"{folder.parent.name}-{name}") for folder in folders for name in names(folder)]
+    folders = [folder for folder in (own_golden(), GOLDEN) if (folder / "cases.json").is_file()]
+    return [pytest.param(folder, name, id=name) for folder in folders for name in names(folder)]
 
 
 def names(folder: Path) -> list[str]:

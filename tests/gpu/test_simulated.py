@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TESTS
+from own_golden import STORED, own_golden
 
 import nbnumba
 from nbnumba.kernel.cpu.device import Cpu
@@ -233,7 +233,7 @@ def test_the_benchmark_measures_what_it_says(monkeypatch: pytest.MonkeyPatch) ->
     assert gpu.fixed_cost(3) > 0.0
 
 
-GOLDEN = json.loads((TESTS / "golden" / "cases.json").read_text())
+GOLDEN = json.loads((STORED / "cases.json").read_text())
 
 
 @pytest.mark.spec("DEV-2")
@@ -243,7 +243,7 @@ def test_the_options_of_reference_images(case: dict[str, object], preset: str, t
     """The pixels around the brightest of each."""
     for name, text in case.get("files", {}).items():
         (tmp_path / name).write_text(text)
-    folder = TESTS / "golden"
+    folder = own_golden()
     words = [str(next((d / w for d in (folder, tmp_path) if (d / w).is_file()), w)) for w in str(case["args"]).split()]
     experiment = nbnumba.experiment_from_options(words)
     brightest = nbnumba.simulate(experiment).statistics

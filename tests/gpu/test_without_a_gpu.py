@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from conftest import ROOT, TESTS
+from conftest import ROOT
 from gpu.assembly import CAPABILITIES, arithmetic_in_float, compile_and_assemble, facts_of, ptx_of, searching_kernel
+from own_golden import STORED
 
 import nbnumba
 from nbnumba import gpu_check
@@ -314,7 +315,7 @@ def test_a_check_that_fails_ends_with_exit_code_1(capsys: pytest.CaptureFixture[
 
 @pytest.mark.spec("DEV-6")
 def test_the_check_knows_reference_images(tmp_path: Path) -> None:
-    found = {name: (words, stored) for name, words, stored in cases(TESTS / "golden", tmp_path)}
+    found = {name: (words, stored) for name, words, stored in cases(STORED, tmp_path)}
     words, stored = found["roi"]
     assert "-roi" in words
     with np.load(stored) as arrays:

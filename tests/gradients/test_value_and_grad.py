@@ -211,6 +211,7 @@ def test_mosaic_domains() -> None:
     assert single == pytest.approx(double, rel=1e-6)
 
 
+@pytest.mark.oldest
 @pytest.mark.spec("GRA-2")
 def test_masked_pixels_say_nothing() -> None:
     experiment = experiment_of("sweep")

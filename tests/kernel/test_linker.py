@@ -61,11 +61,13 @@ def link(**bind):
     return Linker(PLAIN, bind).kernel(kernel)
 
 
+@pytest.mark.oldest
 def test_a_placeholder_is_bound_to_the_chosen_function() -> None:
     assert link(placeholder=triple)(4.0) == 7.0
     assert kernel.__globals__["placeholder"] is placeholder
 
 
+@pytest.mark.oldest
 def test_jitted_functions_are_linked_by_their_source() -> None:
     from numba import njit
 
@@ -87,6 +89,7 @@ def test_what_cannot_be_linked_is_refused_by_name(function, reason: str) -> None
     assert function.__qualname__ in str(error.value)
 
 
+@pytest.mark.oldest
 def test_the_name_changes_with_constants_functions_flags_and_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
     class A(NamedTuple):
         x: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import random
 import shutil
@@ -71,6 +72,7 @@ def hits() -> int:
     return sum(function.stats.cache_hits.values())
 
 
+@pytest.mark.oldest
 def test_what_is_in_the_cache_is_loaded_without_what_compiles(tmp_path: Path) -> None:
     (tmp_path / "kernel.py").write_text(KERNEL)
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
@@ -78,6 +80,7 @@ def test_what_is_in_the_cache_is_loaded_without_what_compiles(tmp_path: Path) ->
     assert [(run.stdout.split(), run.stderr) for run in printed] == [(["0", "True"], ""), (["1", "False"], "")]
 
 
+@pytest.mark.oldest
 def test_a_kernel_is_kept_for_its_owner_alone(kernels: Path) -> None:
     assert [hits(), hits()] == [0, 1]
     assert kernels.stat().st_mode & 0o777 == 0o700
@@ -85,6 +88,7 @@ def test_a_kernel_is_kept_for_its_owner_alone(kernels: Path) -> None:
     assert file.name.startswith("test_numba_parts.twice-")
 
 
+@pytest.mark.oldest
 def test_an_edited_function_is_another_kernel(kernels: Path) -> None:
     assert hits() == 0
     edited = compiled_alone(error_model="numpy")(lambda a: a * 3.0)
@@ -123,6 +127,7 @@ def not_ours(file: Path) -> None:
     file.write_bytes(numba_parts.sealed(b"no pickle"))
 
 
+@pytest.mark.oldest
 @pytest.mark.parametrize("damage", [cut, emptied, garbage, zeros, a_folder, flipped, not_ours])
 def test_a_damaged_file_is_compiled_anew(kernels: Path, damage: Callable[[Path], None]) -> None:
     hits()
@@ -186,6 +191,7 @@ def test_code_in_a_folder_that_others_can_write_is_not_run(kernels: Path) -> Non
         assert hits() == 0
 
 
+@pytest.mark.oldest
 def test_a_full_disk_is_said_and_leaves_nothing(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "replace", lambda *path: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.warns(NbnumbaWarning, match=r"nbnumba: No space left on device\); NUMBA_CACHE_DIR"):
@@ -203,6 +209,7 @@ def test_with_an_empty_name_of_its_folder_nothing_is_kept_nor_said(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.oldest
 def test_where_numba_is_another_it_does_what_it_does_by_itself(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(numba_parts.CompileResult, "_rebuild")
     assert [hits(), hits()] == [0, 0]
@@ -244,3 +251,35 @@ def test_kernels_of_a_clone_serve_a_wheel(kernels: Path, tmp_path: Path) -> None
     assert found[0] == found[1]
     assert len(found[0]) == 3  # the image's kernel, the loop in which threads share it, and its noise's
     assert KERNELS.suffix not in {path.suffix for path in tmp_path.rglob("nbnumba/**/__pycache__/*")}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """What a file imports of numba's, with the modules that it comes from; attributes that are reached through them included."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Attribute):
+            names.add(ast.unparse(node))
+    return {name for name in names if name.split(".")[0] in ("numba", "numba_cuda")}
+
+
+def is_private(name: str) -> bool:
+    """Whether numba's documentation does not have it: a module that it does not describe, or a name with an underscore."""
+    inner = ("numba.core", "numba.np", "numba.cpython", "numba.parfors", "numba_cuda")
+    within_cuda = name.startswith("numba.cuda.") and name.split(".")[2] in ("compiler", "cudadrv", "dispatcher", "serialize", "utils")
+    return name.startswith(inner) or within_cuda or any(part.startswith("_") for part in name.split("."))
+
+
+@pytest.mark.spec("DEV-30")
+def test_nothing_else_uses_inner_parts_of_numba() -> None:
+    used = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for folder in ("nbnumba", "plugins")
+        for file in (ROOT / folder).rglob("*.py")
+        for name in imported(ast.parse(file.read_text()))
+        if is_private(name) and not name.endswith("__version__")
+    }
+    assert {line.partition(":")[0] for line in used} == {"nbnumba/kernel/numba_parts.py"}, sorted(used)

@@ -27,6 +27,7 @@ def claim_all(claims, counter):
         claims[j] += 1
 
 
+@pytest.mark.oldest
 @pytest.mark.spec("SCA-7")
 def test_every_piece_of_work_is_claimed_once() -> None:
     claims = np.zeros(200_000, np.int64)

@@ -9,9 +9,8 @@ import math as python_math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +29,7 @@ from nbnumba.kernel.gpu import scan_order as scan_order_cuda
 from nbnumba.kernel.gpu.render import THREADS, Region
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
-from nbnumba.kernel.numba_parts import kept_on_disk_for_the_gpu
+from nbnumba.kernel.numba_parts import instead_of_a_gpu, kept_on_disk_for_the_gpu
 from nbnumba.kernel.unrolled import derivatives_of
 
 LEAST_CAPABILITY = 7, 5
@@ -341,16 +340,9 @@ def compile_errors(physics: Physics) -> Iterator[None]:
 
 @contextmanager
 def any_gpu() -> Iterator[None]:
-    """Compile functions for a GPU that is not there: numba asks it for its compute capability, and for nothing else."""
-    from numba.cuda import dispatcher
-
-    asked = dispatcher.get_current_device
-    if not cuda.is_available():
-        dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=LEAST_CAPABILITY)
-    try:
+    """Compile functions for a GPU that is not there."""
+    with nullcontext() if cuda.is_available() else instead_of_a_gpu(LEAST_CAPABILITY):
         yield
-    finally:
-        dispatcher.get_current_device = asked
 
 
 def why_not_compiled(function: Function, parameters: Any) -> str:
