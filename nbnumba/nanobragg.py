@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError, NotAvailableError
-from nbnumba.formats.read import Shape, read_image
+from nbnumba.formats.format import Shape
+from nbnumba.formats.read import read_image
 from nbnumba.options.arguments import Given
 
 NOT_ITS_OWN = ("--mtz", "--sf-cif", "--model", "--column", "--solvent")

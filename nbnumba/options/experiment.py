@@ -26,7 +26,7 @@ from nbnumba.experiment.rocking import chosen_steps
 from nbnumba.experiment.structure_factors import SOURCE, WITH_COLUMNS, StructureFactors
 from nbnumba.formats.mask import Mask, read_mask
 from nbnumba.formats.read import is_smv, split
-from nbnumba.formats.smv_read import read_smv
+from nbnumba.formats.smv import read_smv
 from nbnumba.geometry.matrix import read_matrix
 from nbnumba.geometry.source_table import read_sources
 from nbnumba.options.arguments import Given, in_si, is_number, numbers, split_arguments, words

@@ -21,7 +21,8 @@ import nbnumba
 from nbnumba.errors import NotFiniteError, ParameterError
 from nbnumba.experiment.vectors import rotate_about
 from nbnumba.formats.pgm import pgm_blocks
-from nbnumba.formats.smv_write import counts, header_text
+from nbnumba.formats.smv import header_text
+from nbnumba.response.counts import expected_counts
 from nbnumba.response.noise import noisy_counts
 from nbnumba.stages.presets import USUAL
 
@@ -730,7 +731,7 @@ def integers(options: OptionSet, reference: Reference, same: nbnumba.Image) -> D
     """Of nanoBragg's own photons, so that they have to be the same to the last count."""
     scale, offset = options.number("-scale", 0.0), options.number("-adc", 40.0)
     for what, theirs, ours in (
-        ("integers", reference.integers, np.vstack([*counts(same, scale, offset)])),
+        ("integers", reference.integers, np.vstack([*expected_counts(same, scale, offset)])),
         ("noise", reference.noise, np.vstack([*noisy_counts(same, int(options.number("-seed", 0)), offset)])),
     ):
         if not np.array_equal(theirs, ours):

@@ -32,7 +32,8 @@ from parity.random_options import (
 
 import nbnumba
 from nbnumba.formats.pgm import pgm_blocks
-from nbnumba.formats.smv_write import counts, smv_blocks
+from nbnumba.formats.smv import smv_blocks
+from nbnumba.response.counts import expected_counts
 from nbnumba.response.noise import noisy_counts
 
 EXECUTABLE = os.environ.get("NBNUMBA_REFERENCE_EXE", "")
@@ -189,7 +190,7 @@ def imitation(image: nbnumba.Image, edit: Callable[[str], str] = str, factor: fl
         printed=edit(printed(changed)),
         header=keywords,
         float32=changed.float32,
-        integers=np.vstack([*counts(changed, 0.0, 10.0)]),
+        integers=np.vstack([*expected_counts(changed, 0.0, 10.0)]),
         noise=np.vstack([*noisy_counts(changed, 3, 10.0)]),
         pgm=b"".join(pgm_blocks(changed)),
     )
@@ -271,7 +272,7 @@ def program(folder: Path, image: nbnumba.Image, text: str, status: int = 0) -> s
     its_own = replace(image.experiment, model=replace(image.experiment.model, quirks={"reference-header": True}))
     files = {
         "-floatfile": image.float32.tobytes(),
-        "-intfile": b"".join(smv_blocks(its_own, counts(image, 0.0, 10.0))),
+        "-intfile": b"".join(smv_blocks(its_own, expected_counts(image, 0.0, 10.0))),
         "-pgmfile": b"".join(pgm_blocks(image)),
         "-noisefile": b"".join(smv_blocks(its_own, noisy_counts(image, 3, 10.0))),
     }
