@@ -80,7 +80,7 @@ class Sweep:
         goniometer = replace(self.experiment.goniometer, oscillation=self.width)
         if goniometer.phi_steps is None and goniometer.phi_step is None:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
-        middle = self.start(number) + goniometer.sweep.step / 2.0
+        middle = self.start(number) + goniometer.scan.step / 2.0
         return replace(self.experiment, goniometer=replace(goniometer, phi_start=middle))
 
     def exposure(self, number: int) -> Exposure:
@@ -100,7 +100,7 @@ class Sweep:
             "images": self.images,
             "phi_start_deg": units.degrees(self.experiment.goniometer.phi_start),
             "width_deg": units.degrees(self.width),
-            "phi_steps": self.image(1).goniometer.sweep.steps,
+            "phi_steps": self.image(1).goniometer.scan.steps,
             "noise_seed": self.counting.seed,
             "scale": self.counting.scale,
             "offset": self.counting.offset,

@@ -14,7 +14,7 @@ from nbnumba.cli.evidence import inputs_of, with_seed, words_to_repeat
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for
 from nbnumba.cli.terminal import say
 from nbnumba.errors import OptionError
-from nbnumba.options.arguments import Given, Own, is_option_set
+from nbnumba.options.arguments import OwnOption, ParsedOption, is_option_set
 from nbnumba.options.named import ALLOW
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class OptionSet:
     """
 
     label: str
-    given: Sequence[Given]
-    typed: Sequence[Own]
+    given: Sequence[ParsedOption]
+    typed: Sequence[OwnOption]
     own: Mapping[str, Any]
 
     def experiment(self, switches: Switches | None = None) -> Experiment:
@@ -123,7 +123,7 @@ def from_command_line(ctx: click.Context, options: Mapping[str, Any]) -> OptionS
     return OptionSet("nbnumba", with_seed(ctx.meta["given"], SEED), own_options(ctx), own)
 
 
-def own_options(ctx: click.Context) -> list[Own]:
+def own_options(ctx: click.Context) -> list[OwnOption]:
     """Those of the command's own options that say what to render."""
     names = [name for parameter in option_set.params for name in parameter.opts]
     return [one for one in ctx.meta["own"] if one.name in names]

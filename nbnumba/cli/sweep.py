@@ -178,7 +178,7 @@ def width_of(typed_deg: float | None, experiment: Experiment) -> float:
     if typed_deg is None and goniometer.oscillation is None and goniometer.phi_step is None:
         raise OptionError("--width: is missing; give the spindle angle of each image in deg, as --width or -osc (-width is the crystal's)")
     if typed_deg is None:
-        return goniometer.sweep.oscillation
+        return goniometer.scan.oscillation
     if not (math.isfinite(typed_deg) and typed_deg >= 0.0):
         raise OptionError(f"--width {typed_deg:g}: must be a finite angle of 0 deg or more")
     return units.radians(typed_deg)

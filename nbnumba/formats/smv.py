@@ -245,7 +245,7 @@ def is_x(axis: Vector) -> bool:
 
 def header_text(experiment: Experiment, size: int) -> str:
     """The header of nanoBragg, which sends DIALS to a reader of simulated images that takes ADXV's centre for granted."""
-    detector, frame, sweep = experiment.detector, experiment.frame, experiment.goniometer.sweep
+    detector, frame, scan = experiment.detector, experiment.frame, experiment.goniometer.scan
     centre, phi = centres(experiment), units.degrees(experiment.goniometer.phi_start)
     keywords: dict[str, object] = {
         "DISTANCE": frame.distance * 1e3,
@@ -256,7 +256,7 @@ def header_text(experiment: Experiment, size: int) -> str:
         "CLOSE_DISTANCE": frame.close_distance * 1e3,
         "PHI": phi,
         "OSC_START": phi,
-        "OSC_RANGE": units.degrees(sweep.oscillation),
+        "OSC_RANGE": units.degrees(scan.oscillation),
         "TWOTHETA": units.degrees(detector.twotheta),
         "DETECTOR_SN": "000",
         "BEAMLINE": "fake",

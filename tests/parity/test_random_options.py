@@ -129,7 +129,7 @@ OPTIONS = OptionSet(
 def printed(image: nbnumba.Image) -> str:
     """What nanoBragg would print of an image in MOSFLM's convention."""
     experiment, photons = image.experiment, image.statistics
-    frame, cell, sources, sweep = experiment.frame, experiment.unit_cell, experiment.source_list, experiment.goniometer.sweep
+    frame, cell, sources, scan = experiment.frame, experiment.unit_cell, experiment.source_list, experiment.goniometer.scan
     x, y, z = frame.pix0 * 1e3
 
     def numbers(values: object, form: str = "g") -> str:
@@ -168,7 +168,7 @@ def printed(image: nbnumba.Image) -> str:
         f"  POLARIZATION_PLANE_NORMAL= {numbers(np.cross(frame.incident, frame.polarization_axis))}",
         f"  dials origin= {numbers([z, y, -x])}",
         f"  2 mosaic domains over mosaic spread of {degrees(experiment.mosaic[0]):g} degrees",
-        f"  {sweep.steps} phi steps from 3 to 4 degrees",
+        f"  {scan.steps} phi steps from 3 to 4 degrees",
         "  1x1 pixel oversample steps",
         f"max_I = {photons.maximum:g}  at 0.001 0.002",
         f"mean= {photons.mean:g} rms= {photons.rms:g} rmsd= {photons.rms_deviation:g}",
