@@ -33,7 +33,7 @@ def needed(experiment: Experiment) -> dict[str, int]:
     hkl, size = experiment.structure_factors.hkl, 8 + 4 * (experiment.sampling.dtype == "float32")
     entries = 0 if hkl is None else int(np.prod(hkl.max(axis=0).astype(float) - hkl.min(axis=0) + 3.0))
     entries = entries if entries <= LARGEST_TABLE else 0
-    orientations = experiment.mosaic[1] * experiment.goniometer.sweep.steps
+    orientations = experiment.mosaic[1] * experiment.goniometer.scan.steps
     return {"image": 8 * slow * fast, "structure factors": size * entries, "orientations": ORIENTATION * orientations}
 
 

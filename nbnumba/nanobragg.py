@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError, NotAvailableError
-from nbnumba.formats.read import Shape, read_image
-from nbnumba.options.arguments import Given
+from nbnumba.formats.format import Shape
+from nbnumba.formats.read import read_image
+from nbnumba.options.arguments import ParsedOption
 
 NOT_ITS_OWN = ("--mtz", "--sf-cif", "--model", "--column", "--solvent")
 FLOAT_FILE = "float.bin"
 NOTHING_ELSE = ("-intfile", "int.img", "-nonoise", "-nopgm", "-noprogress")
 
 
-def image_of(executable: Path, given: Sequence[Given], shape: Shape) -> NDArray[np.float64]:
+def image_of(executable: Path, given: Sequence[ParsedOption], shape: Shape) -> NDArray[np.float64]:
     """What the executable renders for these options, on one thread: the order in which threads come by is no physics.
 
     Raises NotAvailableError if it does not run, or leaves no image of the shape.
@@ -35,7 +36,7 @@ def image_of(executable: Path, given: Sequence[Given], shape: Shape) -> NDArray[
             raise NotAvailableError(f"{executable}: wrote no image of {shape[0]} x {shape[1]} pixels: {error.problem}") from None
 
 
-def words_for(given: Sequence[Given]) -> list[str]:
+def words_for(given: Sequence[ParsedOption]) -> list[str]:
     """Options with the names of their files absolute, those that only concern files written left out.
 
     Raises NotAvailableError for options that it does not have.

@@ -11,7 +11,10 @@ import numpy as np
 
 from nbnumba.errors import OutputFileError
 from nbnumba.files.whole import Content
-from nbnumba.formats.registry import FORMATS, NPY, NXMX, SMV, TIFF, Format, format_of_counts, image_content, scan_content
+from nbnumba.formats.format import Format
+from nbnumba.formats.registry import by_ending, known
+from nbnumba.formats.smv import SMV
+from nbnumba.formats.write import format_of_counts, image_content, scan_content
 from nbnumba.options.output import (
     ADC_OFFSET,
     CONFIGURATION,
@@ -26,14 +29,12 @@ from nbnumba.options.output import (
     TABLE,
     Output,
 )
+from nbnumba.response.counts import automatic_scale, expected_counts
 
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
 
-BY_ENDING = {
-    **{ending: PHOTONS if kind in (TIFF, NPY) else NOISY_FRAME for ending, kind in FORMATS.items()},
-    ".bin": PHOTONS, ".png": PICTURE, ".pgm": GREYS,
-}  # fmt: skip
+PNG = ".png"
 
 
 class Product(NamedTuple):
@@ -55,7 +56,7 @@ class Product(NamedTuple):
     @property
     def mark(self) -> int:
         """The value of pixels that are not rendered; 0 where nothing says so."""
-        return self.kind.mark if self.has_counts or self.kind is NXMX else 0
+        return self.kind.mark if self.has_counts or (self.kind.marks and self.kind.photons) else 0
 
     def has_reference_header(self, quirks: Collection[str]) -> bool:
         """Whether it has the header of nanoBragg's SMV files."""
@@ -70,10 +71,20 @@ class Product(NamedTuple):
 
 def named_product(path: Path, noise: bool) -> Product:
     """The file that a name with its ending asks for. Raises OutputFileError."""
-    holds = BY_ENDING.get(path.suffix.lower())
-    if holds is None:
-        raise OutputFileError(f"{path}: {path.suffix or 'no ending'} stands for no kind of image; there are {', '.join(BY_ENDING)}")
-    return Product(path, FRAME if holds == NOISY_FRAME and not noise else holds)
+    if path.suffix.lower() == PNG:
+        return Product(path, PICTURE)
+    kind = by_ending(path)
+    if kind is None or kind.write is None:
+        there = ", ".join([*(ending for kind in known() if kind.write for ending in kind.endings), PNG])
+        raise OutputFileError(f"{path}: {path.suffix or 'no ending'} stands for no kind of image; there are {there}")
+    return Product(path, contents_of(kind, noise))
+
+
+def contents_of(kind: Format, noise: bool) -> str:
+    """What a run puts into a format's files: counts where they state a geometry, as detectors' files do."""
+    if kind.drawn:
+        return GREYS
+    return PHOTONS if kind.geometry == "none" else NOISY_FRAME if noise else FRAME
 
 
 def products_of(output: Output) -> list[Product]:
@@ -114,16 +125,16 @@ def content(product: Product, image: Image, output: Output, seed: int) -> Conten
 
 def counted(product: Product, image: Image, output: Output, seed: int) -> Content:
     """An image of whole counts."""
-    from nbnumba.formats.smv_write import automatic_scale, counts
     from nbnumba.response.noise import noisy_counts
 
     path, holds = product
-    as_sweep, added, most = holds in (FRAME, NOISY_FRAME), product.pedestal(output), product.kind.most
+    as_sweep, added, held = holds in (FRAME, NOISY_FRAME), product.pedestal(output), product.kind.counts
+    assert held is not None
     if holds in (NOISY_COUNTS, NOISY_FRAME):
-        gain, rows = 1.0, noisy_counts(image, seed, added, most)
+        gain, rows = 1.0, noisy_counts(image, seed, added, held)
     else:
         gain = output.scale or (1.0 if as_sweep else automatic_scale(image))
-        rows = counts(image, gain, added, most)
+        rows = expected_counts(image, gain, added, held)
     if as_sweep:
         return scan_content(product.kind, image.experiment, rows, added, gain)
     return image_content(path, image.experiment, rows, added, gain)

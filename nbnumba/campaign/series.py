@@ -9,13 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import OutputFileError
 from nbnumba.files.whole import named, target_of, write_all
-from nbnumba.formats.registry import Format, format_of
+from nbnumba.formats.format import Format, ScanFile
+from nbnumba.formats.registry import format_of
 from nbnumba.geometry.exposure import Exposure
+from nbnumba.response.counts import CountRange
 
 DIGITS = 4
 LOCK, WAITING = "lock", ".waiting"
@@ -50,6 +51,12 @@ class Series:
         self._lock: IO[bytes] | None = None
 
     @property
+    def held(self) -> CountRange:
+        """The counts that a file holds."""
+        assert self.kind.counts is not None
+        return self.kind.counts
+
+    @property
     def name(self) -> str:
         """What it is called."""
         return self.template.name
@@ -72,6 +79,7 @@ class Series:
 
     def put(self, number: int, pixels: NDArray[Any], exposure: Exposure | None) -> None:
         """Write an image, of the format's type."""
+        assert self.kind.write is not None
         write_all({self.waiting(number) if self.replacing else self.file(number): self.kind.write(pixels, exposure)})
 
     def finish(self, exposures: Sequence[Exposure], before: int = 0) -> None:
@@ -133,9 +141,10 @@ class Series:
 
 
 class Stack(Series):
-    """One NXmx file; until all images are there, they wait compressed in the working folder."""
+    """One file of a format that holds a scan; until all images are there, they wait packed in the working folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scan: ScanFile) -> None:
+        self.scan = scan
         super().__init__(path.with_name(f"{path.stem}#{path.suffix}"))
         self.path = path
         self._keep_beside(path.name)
@@ -155,27 +164,21 @@ class Stack(Series):
 
     def has(self, number: int) -> bool:
         """Whether an image is there, or waiting. Raises OutputFileError where the file is of something else."""
-        from nbnumba.formats.nxmx_write import stamp_of
-
         if self.replacing or not self.path.is_file():
             return self.waiting(number).is_file()
-        if stamp_of(self.path) != self.stamp:
+        if self.scan.stamp_of(self.path) != self.stamp:
             raise OutputFileError(f"{self.path}: is not of the sweep that {self.record} is of; give another name, or --overwrite")
         return True
 
     def put(self, number: int, pixels: NDArray[Any], exposure: Exposure | None) -> None:
-        """Compress an image."""
-        from nbnumba.formats.nxmx_write import chunk_bytes
-
-        write_all({self.waiting(number): chunk_bytes(pixels)})
+        """Pack an image."""
+        write_all({self.waiting(number): self.scan.pack(pixels)})
 
     def finish(self, exposures: Sequence[Exposure], before: int = 0) -> None:
         """Put all images into the file."""
-        from nbnumba.formats.nxmx_write import write_nxmx
-
         if self.replacing or not self.path.is_file():
             chunks = (self.waiting(number).read_bytes() for number in range(1, len(exposures) + 1))
-            write_all({self.path: lambda file: write_nxmx(file, exposures, np.int32, chunks, self.stamp)})
+            write_all({self.path: lambda file: self.scan.write(file, exposures, self.held.dtype, chunks, self.stamp)})
         super().finish(exposures, before)
 
     def replace(self, images: int, before: int) -> None:
@@ -183,9 +186,13 @@ class Stack(Series):
         write_all({self.record: self.next_record.read_bytes()})
 
 
-def series_of(path: Path) -> Series:
-    """What a name asks for: one file where its format holds a whole scan, else numbered ones. Raises OutputFileError."""
-    return Stack(path) if format_of(path).stack and "#" not in path.name else Series(path)
+def series_of(path: Path, counts: bool = False) -> Series:
+    """What a name asks for: one file where its format holds a whole scan, else numbered ones; counts: of a format that holds them.
+
+    Raises OutputFileError.
+    """
+    scan = format_of(path, counts).scan
+    return Stack(path, scan) if scan and "#" not in path.name else Series(path)
 
 
 def move(waiting: Path, target: Path) -> None:

@@ -25,10 +25,10 @@ from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.options.configuration import toml_text
 from nbnumba.options.output import MOST_IMAGES
 from nbnumba.response.counter_noise import CounterNoise
+from nbnumba.response.counts import CountRange, rounded, whole
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.formats.registry import Format
     from nbnumba.image.image import Image
     from nbnumba.simulation.simulator import Simulator
     from nbnumba.stages.stage import Stage
@@ -47,15 +47,15 @@ class Counting:
     scale: float = 1.0
     offset: float = 0.0
 
-    def counts(self, image: Image, number: int, kind: Format) -> tuple[NDArray[Any], int]:
-        """[slow, fast], and how many were cut off at the format's limit; every image's noise is its own (FMT-12)."""
+    def counts(self, image: Image, number: int, held: CountRange) -> tuple[NDArray[Any], int]:
+        """[slow, fast], and how many were cut off at the greatest that is held; every image's noise is its own (FMT-12)."""
         noise = None if self.seed is None else CounterNoise(self.seed, number)
-        counts, cut = np.empty(image.shape, kind.counts), 0
+        counts, cut = np.empty(image.shape, held.dtype), 0
         for block in image.blocks():
-            photons = block.photons[block.region].astype(np.float64) * self.scale + 0.5 if noise is None else noise.draw(block)
-            wanted = photons + self.offset
-            cut += int(np.count_nonzero(wanted >= kind.most + 1.0))
-            counts[block.rows] = block.image(np.clip(wanted, 0.0, float(kind.most)), kind.counts, kind.mark)
+            photons = block.photons[block.region].astype(np.float64) * self.scale if noise is None else noise.draw(block)
+            wanted, to_counts = photons + self.offset, rounded if noise is None else whole
+            cut += int(np.count_nonzero(wanted >= held.most + (0.5 if noise is None else 1.0)))
+            counts[block.rows] = block.image(to_counts(wanted, held.simulated), held.dtype, held.mark)
         return counts, cut
 
 
@@ -80,7 +80,7 @@ class Sweep:
         goniometer = replace(self.experiment.goniometer, oscillation=self.width)
         if goniometer.phi_steps is None and goniometer.phi_step is None:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
-        middle = self.start(number) + goniometer.sweep.step / 2.0
+        middle = self.start(number) + goniometer.scan.step / 2.0
         return replace(self.experiment, goniometer=replace(goniometer, phi_start=middle))
 
     def exposure(self, number: int) -> Exposure:
@@ -100,7 +100,7 @@ class Sweep:
             "images": self.images,
             "phi_start_deg": units.degrees(self.experiment.goniometer.phi_start),
             "width_deg": units.degrees(self.width),
-            "phi_steps": self.image(1).goniometer.sweep.steps,
+            "phi_steps": self.image(1).goniometer.scan.steps,
             "noise_seed": self.counting.seed,
             "scale": self.counting.scale,
             "offset": self.counting.offset,
@@ -240,21 +240,21 @@ def shown(value: Any) -> str:
     return textwrap.shorten(str(value), SHOWN)
 
 
-class Taken(NamedTuple):
+class SweepResult(NamedTuple):
     """cut: pixels with more counts than the format holds; outside: terms that the table of structure factors has nothing for (SF-4)."""
 
     cut: int = 0
     outside: int = 0
 
 
-def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, progress: Callable[[], None]) -> Taken:
+def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, progress: Callable[[], None]) -> SweepResult:
     """Render and write images; progress is called after each."""
-    taken = Taken()
+    taken = SweepResult()
     for number in missing:
         image = simulator.image(sweep.image(number))
-        counts, cut = sweep.counting.counts(image, number, target.kind)
+        counts, cut = sweep.counting.counts(image, number, target.held)
         target.put(number, counts, sweep.exposure(number))
-        taken = Taken(taken.cut + cut, taken.outside + image.terms_outside)
+        taken = SweepResult(taken.cut + cut, taken.outside + image.terms_outside)
         progress()
     target.finish([sweep.exposure(number) for number in sweep.numbers], images_of(target.record))
     return taken

@@ -16,7 +16,7 @@ import click
 from nbnumba.cli.evidence import bundle_option, require_new_folder
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options
 from nbnumba.cli.run import prepare_threads
-from nbnumba.cli.sides import Executable, ImageFile, OptionSet, Side, from_command_line, from_operand, images_of, simulator_for
+from nbnumba.cli.sides import Executable, OptionSet, Side, StoredImage, from_command_line, from_operand, images_of, simulator_for
 from nbnumba.cli.terminal import one_line, say
 from nbnumba.cli.why import explanation
 from nbnumba.errors import OptionError, OutputFileError
@@ -182,7 +182,7 @@ def operand_again(side: Side, inputs: Mapping[Path, str]) -> str:
     """A side as an operand, with the bundle's copies of what it reads."""
     if isinstance(side, Executable):
         return f"inputs/{REFERENCE}"
-    return side.operand(inputs) if isinstance(side, ImageFile) else shlex.join(side.words(inputs))
+    return side.operand(inputs) if isinstance(side, StoredImage) else shlex.join(side.words(inputs))
 
 
 def as_npy(image: NDArray[np.float64]) -> bytes:

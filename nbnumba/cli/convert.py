@@ -15,13 +15,18 @@ from nbnumba.campaign.series import Stack, series_of
 from nbnumba.cli.options import RecordingCommand
 from nbnumba.errors import InputFileError, OptionError, OutputFileError, warn_of_file
 from nbnumba.files.whole import check_writable, write_all
-from nbnumba.formats.read import Picture, is_hdf5, picture_of, read_picture, require_finite, split
-from nbnumba.formats.registry import CBF, NXMX, SMV, Format, fitted, format_of, unsaid
+from nbnumba.formats.format import Format, ImageFile, ScanFile
+from nbnumba.formats.read import image_of, is_scan, open_images, read_image_file, require_finite, split
+from nbnumba.formats.registry import format_of
+from nbnumba.formats.write import fitted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nbnumba.geometry.exposure import Exposure
+
+
+WITHOUT_GEOMETRY = "states no geometry; --like FILE names an image that does"
 
 
 @click.command("convert", cls=RecordingCommand)
@@ -53,9 +58,9 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: 
     known = geometry_of(like) if like else None
 
     notes = Notes()
-    images = converted(pictures(sources, shape, dataset), kind, isinstance(target, Stack), known, notes)
+    images = converted(pictures(sources, shape, dataset), kind, kind.scan if isinstance(target, Stack) else None, known, notes)
     if isinstance(target, Stack):
-        gather(output, images)
+        gather(output, target.scan, images)
     else:
         write_all({file: written(kind, images) for file in files})
     for note in notes.lines():
@@ -70,7 +75,7 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: 
 
 def require_hdf5(files: Sequence[str], dataset: str) -> None:
     """Refuse --dataset where it names nothing. Raises OptionError."""
-    if dataset and not any(is_hdf5(file) for file in files):
+    if dataset and not any(is_scan(file) for file in files):
         raise OptionError(f"--dataset {dataset}: {files[0]} is not an HDF5 file")
 
 
@@ -93,103 +98,94 @@ class Notes:
 
 
 def converted(
-    images: Iterable[tuple[str, Picture]], kind: Format, together: bool, known: Exposure | None, notes: Notes
+    images: Iterable[tuple[str, ImageFile]], kind: Format, scan: ScanFile | None, known: Exposure | None, notes: Notes
 ) -> Iterator[tuple[NDArray[Any], Exposure | None]]:
-    """Pixels as the format holds them, and geometry, of every image; together: in one file. Raises InputFileError."""
+    """Pixels as the format holds them, and geometry, of every image; scan: in one file. Raises InputFileError."""
     first: tuple[str, str, Exposure | None] | None = None
-    for number, (source, picture) in enumerate(images, 1):
-        require_finite(source, picture.pixels)
-        exposure = exposure_for(source, picture, known, needed=kind in (CBF, NXMX), number=number, notes=notes)
-        pixels, cut = fitted(picture.pixels, kind)
+    for number, (source, image) in enumerate(images, 1):
+        require_finite(source, image.pixels)
+        exposure = exposure_for(source, image, known, needed=kind.geometry == "needed", number=number, notes=notes)
+        pixels, cut = fitted(image.pixels, kind)
         first = first or (source, described(pixels), exposure)
-        if together:
-            require_alike(first, (source, described(pixels), exposure))
+        if scan:
+            require_alike(scan, first, (source, described(pixels), exposure))
         notes.cut += cut
-        notes.rounded += picture.pixels.dtype.kind == "f" and pixels.dtype.kind != "f"
-        notes.unsaid |= (
-            {unsaid(exposure, kind)} if exposure else {"states no geometry; --like FILE names an image that does"} if kind is SMV else set()
-        )
+        notes.rounded += image.pixels.dtype.kind == "f" and pixels.dtype.kind != "f"
+        notes.unsaid |= {kind.unsaid(exposure)} if exposure else {WITHOUT_GEOMETRY} if kind.geometry == "stated" else set()
         yield pixels, exposure
 
 
-def require_alike(first: tuple[str, str, Exposure | None], other: tuple[str, str, Exposure | None]) -> None:
+def require_alike(scan: ScanFile, first: tuple[str, str, Exposure | None], other: tuple[str, str, Exposure | None]) -> None:
     """Refuse an image (its file, pixels in words, geometry) that cannot be in one file with the first. Raises InputFileError."""
-    from nbnumba.formats.nxmx_write import differing
-
     if other[1] != first[1]:
         raise InputFileError(other[0], f"has {other[1]}, {first[0]} {first[1]}; one file holds images of one kind")
-    if first[2] and other[2] and (what := differing(first[2], other[2])):
+    if first[2] and other[2] and (what := scan.differing(first[2], other[2])):
         problem = f"its {what} is not that of {first[0]}, but one file states it once; # in OUTPUT gives files of their own"
         raise InputFileError(other[0], problem)
 
 
-def pictures(sources: list[tuple[str, int | None]], shape: tuple[int, int] | None, dataset: str) -> Iterator[tuple[str, Picture]]:
+def pictures(sources: list[tuple[str, int | None]], shape: tuple[int, int] | None, dataset: str) -> Iterator[tuple[str, ImageFile]]:
     """Every image, with the name of its file, which is opened once."""
-    from nbnumba.formats.nxmx_read import open_images
-
     for name, images in groupby(sources, key=lambda source: source[0]):
         numbers = [number for _, number in images]
         if None in numbers:
-            yield from ((name, read_picture(name, shape=shape, dataset=dataset)) for _ in numbers)
+            yield from ((name, read_image_file(name, shape=shape, dataset=dataset)) for _ in numbers)
             continue
         with open_images(split(name)[0], dataset) as stack:
-            yield from ((name, picture_of(stack, number)) for number in numbers if number is not None)
+            yield from ((name, image_of(stack, number)) for number in numbers if number is not None)
 
 
 def written(kind: Format, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> Iterator[bytes]:
     """The file of the next image."""
+    assert kind.write is not None
     yield kind.write(*next(images))
 
 
-def gather(path: Path, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> None:
+def gather(path: Path, scan: ScanFile, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> None:
     """All images in one file; what comes before it is written waits compressed, in a file without a name."""
-    from nbnumba.formats.nxmx_write import chunk_bytes, write_nxmx
-
     sizes, exposures = [], []
     with TemporaryFile(dir=path.resolve().parent) as chunks:
         for pixels, exposure in images:
-            sizes.append(chunks.write(chunk_bytes(pixels)))
+            sizes.append(chunks.write(scan.pack(pixels)))
             exposures.append(exposure)
         chunks.seek(0)
         known = [exposure for exposure in exposures if exposure]
-        write_all({path: lambda file: write_nxmx(file, known, pixels.dtype, map(chunks.read, sizes))})
+        write_all({path: lambda file: scan.write(file, known, pixels.dtype, map(chunks.read, sizes), "")})
 
 
 def every(inputs: tuple[str, ...], dataset: str) -> Iterator[tuple[str, int | None]]:
     """Every image of the inputs that is there: file, and number in a file of several. Raises InputFileError for a file without any."""
-    from nbnumba.formats.nxmx_read import open_images
-
     for name in inputs:
         file, image = split(name)
-        if image or not is_hdf5(file):
+        if image or not is_scan(file):
             yield name, None
             continue
         with open_images(file, dataset) as stack:
             yield from ((name, number) for number in stack.numbers)
 
 
-def exposure_for(source: str, picture: Picture, known: Exposure | None, needed: bool, number: int, notes: Notes) -> Exposure | None:
+def exposure_for(source: str, image: ImageFile, known: Exposure | None, needed: bool, number: int, notes: Notes) -> Exposure | None:
     """The image's own, else the one known."""
-    found = picture.exposure or known
-    if picture.problem and needed and known is None:
-        raise InputFileError(source, picture.problem)
-    if picture.problem:
-        named, images = notes.problems.get(picture.problem, (source, 0))
-        notes.problems[picture.problem] = named, images + 1
+    found = image.exposure or known
+    if image.problem and needed and known is None:
+        raise InputFileError(source, image.problem)
+    if image.problem:
+        named, images = notes.problems.get(image.problem, (source, 0))
+        notes.problems[image.problem] = named, images + 1
     if found is None and needed:
         raise OptionError(f"{source}: says nothing of geometry, which OUTPUT has to state; --like FILE names an image that does")
-    if found is not None and picture.exposure is None and found.shape != picture.pixels.shape:
-        slow, fast = picture.pixels.shape
+    if found is not None and image.exposure is None and found.shape != image.pixels.shape:
+        slow, fast = image.pixels.shape
         raise InputFileError(source, f"has {slow} x {fast} pixels, the image of --like {found.shape[0]} x {found.shape[1]}")
     return None if found is None else replace(found, number=number)
 
 
 def geometry_of(like: str) -> Exposure:
     """What an image says of geometry. Raises InputFileError."""
-    picture = read_picture(like)
-    if picture.exposure is None:
-        raise InputFileError(like, picture.problem or "its header says too little of the geometry")
-    return picture.exposure
+    image = read_image_file(like)
+    if image.exposure is None:
+        raise InputFileError(like, image.problem or "its header says too little of the geometry")
+    return image.exposure
 
 
 def described(pixels: NDArray[Any]) -> str:

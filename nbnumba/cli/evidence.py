@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbnumba.options.arguments import Given, Own
+from nbnumba.options.arguments import OwnOption, ParsedOption
 from nbnumba.options.named import ALLOW, reads
 from nbnumba.options.table import BY_NAME
 
@@ -35,10 +35,10 @@ def require_new_folder(folder: Path | None, targets: Iterable[Path] = ()) -> Non
         check_bundle(folder, list(targets))
 
 
-def with_seed(given: Sequence[Given], seed: int) -> list[Given]:
+def with_seed(given: Sequence[ParsedOption], seed: int) -> list[ParsedOption]:
     """The options with a seed, if they have none: where the time would be one, nothing could be repeated."""
     seeded = any(one.option.name == SEED for one in given)
-    return [*given, *([] if seeded else [Given(BY_NAME[SEED], SEED, (str(seed),))])]
+    return [*given, *([] if seeded else [ParsedOption(BY_NAME[SEED], SEED, (str(seed),))])]
 
 
 def pin_seed(ctx: click.Context) -> None:
@@ -53,7 +53,9 @@ def inputs_of(draft: Draft, options: Mapping[str, Any]) -> list[Path]:
     return [*draft.files_read, *options["plugin_files"], *config, *([factors] if factors else [])]
 
 
-def words_to_repeat(given: Sequence[Given], own: Sequence[Own], inputs: Mapping[Path, str], outputs: Mapping[Path, str]) -> list[str]:
+def words_to_repeat(
+    given: Sequence[ParsedOption], own: Sequence[OwnOption], inputs: Mapping[Path, str], outputs: Mapping[Path, str]
+) -> list[str]:
     """The words of a command again, with the bundle's copies of what it reads and new names for what it writes.
 
     inputs: resolved path -> name; outputs: path -> name. Options of the table that name files to be written are left to the caller.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import click
 
-from nbnumba.cli.options import Shared, explanation, usage
+from nbnumba.cli.options import SharedOption, explanation, usage
 from nbnumba.errors import OptionError
 from nbnumba.options.table import GROUPS
 
@@ -62,7 +62,7 @@ def all_rows(ctx: click.Context) -> Iterator[Row]:
     for name, command in commands(ctx):
         for parameter in command.params:
             if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
-                if isinstance(parameter, Shared):
+                if isinstance(parameter, SharedOption):
                     shared.setdefault(record[0], Row(TABLE, *record))
                 else:
                     own.append(Row(f"Of nbnumba {name}", *record))

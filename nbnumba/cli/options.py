@@ -28,7 +28,7 @@ MOST_USED = ("-mat", "-cell", "-N", "-hkl", "--mtz", "--model", "-lambda", "-dis
 SHARED = "What to simulate, and on what"
 
 
-class Shared(click.Option):
+class SharedOption(click.Option):
     """An option of click's that several commands have, and that help shows with those of the table."""
 
 
@@ -59,8 +59,8 @@ class ExperimentCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own options, then the most used of those that commands share, or all of these by group."""
-        write_section(formatter, "Options", records(ctx, [one for one in self.get_params(ctx) if not isinstance(one, Shared)]))
-        groups = {SHARED: records(ctx, self.params, Shared)} | {
+        write_section(formatter, "Options", records(ctx, [one for one in self.get_params(ctx) if not isinstance(one, SharedOption)]))
+        groups = {SHARED: records(ctx, self.params, SharedOption)} | {
             group: [(usage(option), explanation(option)) for option in options] for group, options in GROUPS.items()
         }
         if ctx.meta.get(HELP_ALL.name):
@@ -136,7 +136,7 @@ def explanation(option: Option) -> str:
 
 
 def shared(*names: str, **more: Any) -> Callable[[Any], Any]:
-    return click.option(*names, cls=Shared, **more)
+    return click.option(*names, cls=SharedOption, **more)
 
 
 def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:

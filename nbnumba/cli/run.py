@@ -115,7 +115,7 @@ def wanted(draft: Draft, output: Output, options: Mapping[str, Any]) -> list[Pro
 def report_run(draft: Draft, experiment: Experiment, output: Output, products: Sequence[Product]) -> None:
     """What the user should know before the work begins: of the experiment, and what files cannot say of it."""
     from nbnumba.experiment.quirks import BY_NAME
-    from nbnumba.formats.registry import FORMATS, losses
+    from nbnumba.formats.write import losses
     from nbnumba.geometry.of_experiment import exposure_of
 
     report(draft, experiment)
@@ -128,7 +128,7 @@ def report_run(draft: Draft, experiment: Experiment, output: Output, products: S
             exposure = replace(exposure_of(experiment), pedestal=product.pedestal(output))
             for loss in losses(product.path, exposure, product.kind):
                 click.echo(f"nbnumba: warning: {product.path}: {loss}", err=True)
-        if product.holds == PHOTONS and product.path.suffix.lower() in FORMATS and not product.kind.photons:
+        if product.holds == PHOTONS and product.path.suffix.lower() in product.kind.endings and not product.kind.photons:
             what = f"holds photons, raw float32 numbers: no {product.kind.name} file, in spite of its name (-o writes one)"
             click.echo(f"nbnumba: warning: {product.path}: {what}", err=True)
     unmarked = [product.path for product in products if (product.has_counts or product.holds == PHOTONS) and not product.mark]

@@ -14,7 +14,7 @@ from nbnumba.cli.evidence import inputs_of, with_seed, words_to_repeat
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for
 from nbnumba.cli.terminal import say
 from nbnumba.errors import OptionError
-from nbnumba.options.arguments import Given, Own, is_option_set
+from nbnumba.options.arguments import OwnOption, ParsedOption, is_option_set
 from nbnumba.options.named import ALLOW
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nbnumba.compare.switches import Switches
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.formats.read import Shape
+    from nbnumba.formats.format import Shape
     from nbnumba.options.experiment import Draft
     from nbnumba.simulation.simulator import Simulator
 
@@ -45,8 +45,8 @@ class OptionSet:
     """
 
     label: str
-    given: Sequence[Given]
-    typed: Sequence[Own]
+    given: Sequence[ParsedOption]
+    typed: Sequence[OwnOption]
     own: Mapping[str, Any]
 
     def experiment(self, switches: Switches | None = None) -> Experiment:
@@ -101,7 +101,7 @@ def from_words(label: str, words: Sequence[str], allow_plugins: bool = False) ->
     return OptionSet(label, with_seed(context.meta["given"], SEED), context.meta["own"], context.params)
 
 
-def from_operand(operand: str, allow_plugins: bool = False) -> OptionSet | ImageFile:
+def from_operand(operand: str, allow_plugins: bool = False) -> OptionSet | StoredImage:
     """A quoted option set, a saved configuration or named experiment (TOML), or else an image file."""
     if is_option_set(operand):
         try:
@@ -111,7 +111,7 @@ def from_operand(operand: str, allow_plugins: bool = False) -> OptionSet | Image
         return from_words(operand, words, allow_plugins)
     if operand.endswith(".toml"):
         return from_words(Path(operand).name, ["--experiment", operand], allow_plugins)
-    return ImageFile(Path(operand))
+    return StoredImage(Path(operand))
 
 
 def from_command_line(ctx: click.Context, options: Mapping[str, Any]) -> OptionSet | None:
@@ -123,7 +123,7 @@ def from_command_line(ctx: click.Context, options: Mapping[str, Any]) -> OptionS
     return OptionSet("nbnumba", with_seed(ctx.meta["given"], SEED), own_options(ctx), own)
 
 
-def own_options(ctx: click.Context) -> list[Own]:
+def own_options(ctx: click.Context) -> list[OwnOption]:
     """Those of the command's own options that say what to render."""
     names = [name for parameter in option_set.params for name in parameter.opts]
     return [one for one in ctx.meta["own"] if one.name in names]
@@ -138,7 +138,7 @@ def simulator_for(sides: Sequence[Side | None], options: Mapping[str, Any]) -> S
 
 
 @dataclass(frozen=True)
-class ImageFile:
+class StoredImage:
     """An image, as ``FILE``, ``FILE.npz:NAME`` or ``FILE.nxs:NUMBER``."""
 
     path: Path
@@ -196,17 +196,17 @@ class Executable:
         return self.options.files_read()
 
 
-Side = OptionSet | ImageFile | Executable
+Side = OptionSet | StoredImage | Executable
 
 
 def images_of(a: Side, b: Side, simulator: Simulator, shape: Shape | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both images. A raw one without a shape has that of the other; option sets and executables know theirs."""
-    if isinstance(a, ImageFile) and not isinstance(b, ImageFile):
+    if isinstance(a, StoredImage) and not isinstance(b, StoredImage):
         return images_of(b, a, simulator, shape)[::-1]
     first = pixels_of(a, simulator, shape)
-    return first, pixels_of(b, simulator, shape or (None if isinstance(a, ImageFile) else (first.shape[0], first.shape[1])))
+    return first, pixels_of(b, simulator, shape or (None if isinstance(a, StoredImage) else (first.shape[0], first.shape[1])))
 
 
 def pixels_of(side: Side, simulator: Simulator, shape: Shape | None) -> NDArray[np.float64]:
-    say(f"{'reading' if isinstance(side, ImageFile) else 'rendering'} {side.label}")
+    say(f"{'reading' if isinstance(side, StoredImage) else 'rendering'} {side.label}")
     return side.pixels(simulator, shape)

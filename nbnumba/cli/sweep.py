@@ -24,7 +24,7 @@ from nbnumba.options.output import MOST_IMAGES
 
 if TYPE_CHECKING:
     from nbnumba.campaign.series import Series
-    from nbnumba.campaign.sweep import Counting, Sweep, Taken
+    from nbnumba.campaign.sweep import Counting, Sweep, SweepResult
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.options.experiment import Draft
     from nbnumba.simulation.simulator import Simulator
@@ -71,7 +71,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     width, counting = width_of(options["width"], experiment), counting_of(draft.part("output"))
     sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
     sweep.image(1).check()
-    registry, target = registry_for(options["plugin_files"]), series_of(options["output"])
+    registry, target = registry_for(options["plugin_files"]), series_of(options["output"], counts=True)
     others = [options[name] for name in ("save_config", "json_file") if options[name] is not None]
     check_writable(others)
     check_writable([*others, target.record, *target.files([1])], inputs_of(draft, options), new_folder=True)
@@ -94,7 +94,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     finally:
         target.unlock()
     if taken.cut:
-        limit = f"more than {target.kind.most} counts, which {target.kind.name} cannot hold"
+        limit = f"more than {target.held.most} counts, which {target.kind.name} cannot hold"
         click.echo(f"nbnumba: warning: {taken.cut} pixels have {limit}: cut off", err=True)
     say_outside(taken.outside)
     files = target.files(sweep.numbers)
@@ -112,7 +112,7 @@ def about_of(ctx: click.Context, sweep: Sweep) -> dict[str, Any]:
     return {"command": command, **{name: part for name, part in description(sweep.image(1), {}).items() if name != "estimate"}}
 
 
-def summaries(sweep: Sweep, record: Mapping[str, Any], taken: Taken, rendered: int, options: Mapping[str, Any]) -> dict[Path, bytes]:
+def summaries(sweep: Sweep, record: Mapping[str, Any], taken: SweepResult, rendered: int, options: Mapping[str, Any]) -> dict[Path, bytes]:
     """Files beside the images, with their bytes."""
     from nbnumba.options.configuration import toml_text
 
@@ -148,7 +148,7 @@ def made_with(first: Experiment, registry: Registry, options: Mapping[str, Any])
     }
 
 
-def with_a_bar(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, wanted: bool) -> Taken:
+def with_a_bar(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, wanted: bool) -> SweepResult:
     """Take the images; on a terminal a bar shows how many there are, and the time left."""
     from nbnumba.campaign.sweep import take
 
@@ -160,7 +160,7 @@ def with_a_bar(sweep: Sweep, target: Series, missing: list[int], simulator: Simu
 
 def report_sweep(ctx: click.Context, draft: Draft, sweep: Sweep, target: Series) -> None:
     """As of a run, but for its files: a sweep writes others, with other headers and noise."""
-    from nbnumba.formats.registry import losses
+    from nbnumba.formats.write import losses
 
     report(draft, sweep.image(1), without=("sequential-noise",))
     for one in ctx.meta["given"]:
@@ -178,7 +178,7 @@ def width_of(typed_deg: float | None, experiment: Experiment) -> float:
     if typed_deg is None and goniometer.oscillation is None and goniometer.phi_step is None:
         raise OptionError("--width: is missing; give the spindle angle of each image in deg, as --width or -osc (-width is the crystal's)")
     if typed_deg is None:
-        return goniometer.sweep.oscillation
+        return goniometer.scan.oscillation
     if not (math.isfinite(typed_deg) and typed_deg >= 0.0):
         raise OptionError(f"--width {typed_deg:g}: must be a finite angle of 0 deg or more")
     return units.radians(typed_deg)

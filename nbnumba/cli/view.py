@@ -196,13 +196,13 @@ def read_all(file: str, draft: Draft | None, options: Mapping[str, Any]) -> tupl
 
 def read(file: str, options: Mapping[str, Any], shape: tuple[int, int] | None) -> tuple[NDArray[np.float64], Exposure | None]:
     """Pixels as numbers, and what the file says of geometry; options: which image of several."""
-    from nbnumba.formats.read import finite, read_picture, split
+    from nbnumba.formats.read import finite, read_image_file, split
 
     number = options["number"] or (None if split(file)[1] else 1)
-    picture = read_picture(file, number, shape, options["dataset"])
-    if picture.problem:
-        warn_of_file(file, f"its geometry is left out: {picture.problem}")
-    return finite(file, picture.pixels), picture.exposure
+    image = read_image_file(file, number, shape, options["dataset"])
+    if image.problem:
+        warn_of_file(file, f"its geometry is left out: {image.problem}")
+    return finite(file, image.pixels), image.exposure
 
 
 CELL_FIELDS = ("crystal.cell", "crystal.a_matrix", "crystal.reciprocal")  # any of which states a cell

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nbnumba.cli.sides import ImageFile, OptionSet, Side
+from nbnumba.cli.sides import OptionSet, Side, StoredImage
 from nbnumba.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def explanation(a: Side, b: Side, own: OptionSet | None, images: tuple[Pixels, P
     from nbnumba.compare.settings import differing_settings
     from nbnumba.compare.switches import Trials, explain, in_words
 
-    if any(isinstance(side, ImageFile) and side.holds_counts for side in (a, b)):
+    if any(isinstance(side, StoredImage) and side.holds_counts for side in (a, b)):
         return untried("switches are not tried on counts: compare the float images")
     if isinstance(a, OptionSet):
         side, other, target, name = a, b, images[1], "A"

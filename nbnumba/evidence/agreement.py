@@ -14,8 +14,9 @@ import numpy as np
 
 from nbnumba.compare.images import AGREEMENT
 from nbnumba.errors import NbnumbaError
+from nbnumba.formats.raw import RAW
 from nbnumba.formats.read import read_image
-from nbnumba.formats.registry import CBF, FORMATS, NXMX
+from nbnumba.formats.registry import by_content, by_ending
 from nbnumba.traces.read import Key, TraceFile, Value, read_trace
 
 NUMBERS = 1e-6  # relative difference of figures in reports and traces
@@ -47,7 +48,7 @@ def same_outcome(there: Path, here: Path, kind: str) -> Verdict:
 
 def same_photons(there: Path, here: Path) -> Verdict:
     """Images of photons, raw or of a format: within 1e-6 of the maximum."""
-    if there.suffix.lower() in FORMATS:
+    if by_content(there) is not RAW:
         a, b = (read_image(path).ravel() for path in (there, here))
     elif there.stat().st_size != here.stat().st_size or there.stat().st_size % 4:
         return Verdict(False, f"has {here.stat().st_size} bytes, not {there.stat().st_size}")
@@ -62,7 +63,7 @@ def same_photons(there: Path, here: Path) -> Verdict:
 
 def same_counts(there: Path, here: Path) -> Verdict:
     """Integer images: all but a few bytes, headers included, or pixels where a file of the format is compressed."""
-    compressed = FORMATS.get(there.suffix.lower()) in (CBF, NXMX)
+    compressed = (kind := by_ending(there)) is not None and kind.packed
     if not compressed and there.stat().st_size != here.stat().st_size:
         return Verdict(False, f"has {here.stat().st_size} bytes, not {there.stat().st_size}")
     a, b = ((read_image(path).ravel() if compressed else np.frombuffer(path.read_bytes(), np.uint8)) for path in (there, here))

@@ -115,8 +115,8 @@ class Experiment:
         """Spindle angle of every phi step in rad, (phi_steps,)."""
         import numpy as np
 
-        sweep = self.goniometer.sweep
-        return self.goniometer.phi_start + sweep.step * np.arange(sweep.steps)
+        scan = self.goniometer.scan
+        return self.goniometer.phi_start + scan.step * np.arange(scan.steps)
 
     @cached_property
     def sample_size(self) -> tuple[float, float, float]:
@@ -185,7 +185,7 @@ class Experiment:
     @cached_property
     def steps(self) -> int:
         """Terms summed in every pixel, sensor layers not counted (SCA-4)."""
-        return len(self.source_list.wavelength) * self.mosaic[1] * self.goniometer.sweep.steps * self.oversample**2
+        return len(self.source_list.wavelength) * self.mosaic[1] * self.goniometer.scan.steps * self.oversample**2
 
     @cached_property
     def terms(self) -> int:

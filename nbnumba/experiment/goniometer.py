@@ -1,4 +1,4 @@
-"""The spindle and its sweep."""
+"""The spindle and its scan."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """A sweep with nothing left open: ``steps`` angles phi_start, phi_start + step, ..."""
+class Scan:
+    """A scan with nothing left open: ``steps`` angles phi_start, phi_start + step, ..."""
 
     steps: int
     step: float
@@ -33,23 +33,23 @@ class Goniometer(Part):
     phi_steps: int | None = quantity(None, "", "number of phi steps", Limits(0, MOST_STEPS), whole=True)
 
     @property
-    def sweep(self) -> Sweep:
+    def scan(self) -> Scan:
         """What is not given follows from what is (EXP-6)."""
         oscillation, step = self.oscillation, self.phi_step or None
         if oscillation is None and step is not None:
-            return Sweep(steps=2, step=step, oscillation=step)
+            return Scan(steps=2, step=step, oscillation=step)
         if self.phi_steps is None:
             if oscillation is None:
-                return Sweep(steps=1, step=0.0, oscillation=0.0)
+                return Scan(steps=1, step=0.0, oscillation=0.0)
             if step is None:
-                return Sweep(steps=2, step=oscillation / 2.0, oscillation=oscillation)
-            return Sweep(steps=self._steps(oscillation, step), step=step, oscillation=oscillation)
+                return Scan(steps=2, step=oscillation / 2.0, oscillation=oscillation)
+            return Scan(steps=self._steps(oscillation, step), step=step, oscillation=oscillation)
         steps = self.phi_steps or 1
         if oscillation is None:
             oscillation, given_step = units.radians(1.0), None
         else:
             given_step = self.phi_step
-        return Sweep(steps=steps, step=oscillation / steps if given_step is None else given_step, oscillation=oscillation)
+        return Scan(steps=steps, step=oscillation / steps if given_step is None else given_step, oscillation=oscillation)
 
     def _steps(self, oscillation: float, step: float) -> int:
         steps = math.ceil(min(oscillation / step, 2.0 * MOST_STEPS))

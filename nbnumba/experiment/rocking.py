@@ -37,7 +37,7 @@ def rocking_width(experiment: Experiment) -> float:
 
 def covering_steps(experiment: Experiment) -> int:
     """Phi steps of the sweep that are no wider than the narrowest rocking curve."""
-    return max(1, math.ceil(min(experiment.goniometer.sweep.oscillation / rocking_width(experiment), 1e9)))
+    return max(1, math.ceil(min(experiment.goniometer.scan.oscillation / rocking_width(experiment), 1e9)))
 
 
 def chosen_steps(experiment: Experiment) -> int | None:
@@ -54,10 +54,10 @@ def chosen_steps(experiment: Experiment) -> int | None:
 
 def gap_note(experiment: Experiment) -> list[str]:
     """A line where phi steps are so wide that reflections stay dark between them."""
-    sweep = experiment.goniometer.sweep
-    if sweep.oscillation == 0.0 or sweep.step <= rocking_width(experiment) * (1.0 + 1e-9):
+    scan = experiment.goniometer.scan
+    if scan.oscillation == 0.0 or scan.step <= rocking_width(experiment) * (1.0 + 1e-9):
         return []
-    step, width = math.degrees(sweep.step), math.degrees(rocking_width(experiment))
+    step, width = math.degrees(scan.step), math.degrees(rocking_width(experiment))
     return [
         f"phi steps of {step:.3g} deg are wider than the narrowest rocking curve, {width:.2g} deg: reflections between them stay dark; "
         f"-phisteps {covering_steps(experiment)} lights them"

@@ -9,13 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
-from nbnumba.files.text import first_bytes
-from nbnumba.formats.npy import NPY, NPZ
-from nbnumba.formats.read import CBF, HDF5, read_picture, split
-from nbnumba.formats.smv_read import START as SMV
-from nbnumba.formats.tiff import STARTS as TIFF
-
-DETECTORS = (CBF, HDF5)  # formats in which numbers below 0 stand for what was not counted
+from nbnumba.formats.raw import RAW
+from nbnumba.formats.read import read_image_file, split
+from nbnumba.formats.registry import by_content
 
 
 class Mask(NamedTuple):
@@ -28,10 +24,10 @@ class Mask(NamedTuple):
 def read_mask(path: str | Path) -> Mask:
     """The mask that an image is. Raises InputFileError."""
     file, name = split(path)
-    start = first_bytes(file, len(SMV))
-    if not start.startswith((SMV, NPY, NPZ, *TIFF, *DETECTORS)):
+    kind = by_content(file)
+    if kind is RAW:
         raise InputFileError(file, "is no mask; SMV, CBF, NXmx, TIFF and NumPy's files are read")
-    pixels = read_picture(path, None if name or not start.startswith(HDF5) else 1).pixels
-    if start.startswith(DETECTORS):
+    pixels = read_image_file(path, 1 if kind.scan and not name else None).pixels
+    if kind.marks:
         return Mask(pixels >= 0, "of a CBF or NXmx file those below 0 are masked")
     return Mask(pixels > 0, "those above 0 are rendered")

@@ -1,4 +1,4 @@
-"""NumPy's files, .npy and .npz, as sources of pixels: only what is asked for is unpacked, and only what fits its file (FMT-42)."""
+"""NumPy's files, .npy and .npz: only what is asked for is unpacked, and only what fits its file (FMT-42)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
 from nbnumba.files.text import read_bytes
+from nbnumba.formats.format import Format, ImageFile, Pixels, begins_with
 
-NPY, NPZ = b"\x93NUMPY", b"PK\x03\x04"
 LONGEST_HEADER = 20_000  # bytes; NumPy reads 10,000
 MOST_MEMBERS = 1000  # whose headers are looked at
 MOST_BYTES = 2**31  # of a packed image
@@ -108,3 +108,25 @@ def the_one(path: Path, images: dict[str, Header], name: str) -> tuple[str, Head
         there = f"there are {', '.join(sorted(images))}; name one as {path.name}:NAME" if images else "there is no two-dimensional array"
         raise InputFileError(path, f"{f'has no image {name!r}' if name else 'does not hold one image'}; {there}")
     return next(iter(images.items())) if not name else (name, images[name])
+
+
+def write(pixels: Pixels, exposure: object) -> bytes:
+    buffer = BytesIO()
+    np.save(buffer, pixels)
+    return buffer.getvalue()
+
+
+NPY = Format(
+    name="NumPy",
+    endings=(".npy",),
+    understand=begins_with(b"\x93NUMPY"),
+    read=lambda path, wanted: ImageFile(read_npy(path), None),
+    write=write,
+)
+NPZ = Format(
+    name="NumPy (.npz)",
+    endings=(".npz",),
+    understand=begins_with(b"PK\x03\x04"),
+    read=lambda path, wanted: ImageFile(read_npz(path, wanted.name), None),
+    named=True,
+)

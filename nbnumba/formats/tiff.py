@@ -1,4 +1,4 @@
-"""TIFF images of greys as sources of pixels (FMT-43).
+"""TIFF images of greys (FMT-43).
 
 Source: Adobe, "TIFF" 6.0. Pillow finds the tags and unpacks; what is not packed is taken as it is stored, since Pillow has no pixels of
 float64 and several other types.
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
 from nbnumba.files.text import read_bytes
+from nbnumba.formats.format import Format, ImageFile, Pixels, begins_with
 
-STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORDERS = {b"I": "<", b"M": ">"}
 # Tags.
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIPS, ORIENTATION, SAMPLES = 256, 257, 258, 259, 262, 266, 273, 274, 277
@@ -100,3 +100,20 @@ def without_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def write(pixels: Pixels, exposure: object) -> bytes:
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "TIFF")
+    return buffer.getvalue()
+
+
+TIFF = Format(
+    name="TIFF",
+    endings=(".tif", ".tiff"),
+    understand=begins_with(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    read=lambda path, wanted: ImageFile(read_tiff(path), None),
+    write=write,
+)

@@ -17,7 +17,7 @@ from nbnumba import units
 from nbnumba.errors import InputFileError
 from nbnumba.files.text import lines, number, read_text
 from nbnumba.geometry.exposure import Exposure
-from nbnumba.geometry.recorded import ONE_PANEL, Array, Entry, Recorded, detector_axes, first_corner, pixels, positive, square_pixel
+from nbnumba.geometry.recorded import ONE_PANEL, Array, Entry, RecordedGeometry, detector_axes, first_corner, pixels, positive, square_pixel
 
 NOT_PANELS = ("bad", "rigid_group", "group", "mask")
 ALONG_BEAM, HORIZONTAL = (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)
@@ -30,7 +30,7 @@ TERM = re.compile(r"([+-]?)((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)?([xyz])")
 Entries = dict[str, Entry]
 
 
-def read_geom(path: str | Path, distance: float | None = None) -> Recorded:
+def read_geom(path: str | Path, distance: float | None = None) -> RecordedGeometry:
     """The geometry of one panel; no crystal, no spindle. Raises InputFileError.
 
     distance: in m, from the crystal to the panel along the beam where the file leaves it to the data (clen = /LCLS/...).
@@ -40,7 +40,7 @@ def read_geom(path: str | Path, distance: float | None = None) -> Recorded:
         return of_one_panel(path, distance, *entries(path))
 
 
-def of_one_panel(path: Path, distance: float | None, common: Entries, panels: dict[str, Entries]) -> Recorded:
+def of_one_panel(path: Path, distance: float | None, common: Entries, panels: dict[str, Entries]) -> RecordedGeometry:
     """The same from what is stated for all, and for each panel."""
     if len(panels) != 1:
         raise InputFileError(path, f"the detector has {len(panels) or 'no'} panels; {ONE_PANEL}")
@@ -65,7 +65,7 @@ def of_one_panel(path: Path, distance: float | None, common: Entries, panels: di
         wavelength=wavelength(path, common),
         polarization_axis=HORIZONTAL,
     )
-    return Recorded(exposure)
+    return RecordedGeometry(exposure)
 
 
 def entries(path: Path) -> tuple[Entries, dict[str, Entries]]:

@@ -21,7 +21,7 @@ from nbnumba.geometry.exposure import Exposure, Vector
 from nbnumba.geometry.recorded import (
     ONE_PANEL,
     Array,
-    Recorded,
+    RecordedGeometry,
     detector_axes,
     direction,
     electric_field,
@@ -108,7 +108,7 @@ class Node:
         return int(value)
 
 
-def read_expt(path: str | Path, image: int | None = None, index: int | None = None) -> Recorded:
+def read_expt(path: str | Path, image: int | None = None, index: int | None = None) -> RecordedGeometry:
     """One image of one experiment. Raises InputFileError.
 
     image: its number as the scan's image_range counts, by default the first; index: of the experiment, from 0.
@@ -118,7 +118,7 @@ def read_expt(path: str | Path, image: int | None = None, index: int | None = No
         return from_json(path, image, index)
 
 
-def from_json(path: Path, image: int | None, index: int | None) -> Recorded:
+def from_json(path: Path, image: int | None, index: int | None) -> RecordedGeometry:
     """The same."""
     try:
         content = json.loads(read_text(path))
@@ -150,7 +150,7 @@ def from_json(path: Path, image: int | None, index: int | None) -> Recorded:
         number=number,
         exposure_time=exposure_time(scan, at),
     )
-    return Recorded(exposure, None if A is None else (setting @ fixed @ A).T / ANGSTROM, notes=unused_sensor(detector))
+    return RecordedGeometry(exposure, None if A is None else (setting @ fixed @ A).T / ANGSTROM, notes=unused_sensor(detector))
 
 
 def chosen(file: Node, index: int | None) -> Node:

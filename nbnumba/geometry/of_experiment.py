@@ -16,7 +16,7 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
 
     A detector with ``-curved_det`` is stated as the plane that it touches. Raises ParameterError.
     """
-    frame, beam, detector, sweep = experiment.frame, experiment.beam, experiment.detector, experiment.goniometer.sweep
+    frame, beam, detector, scan = experiment.frame, experiment.beam, experiment.detector, experiment.goniometer.scan
     absorption = detector.absorption if detector.sensor_thickness > 0.0 else 0.0
     return Exposure(
         shape=detector.shape,
@@ -30,7 +30,7 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         polarization_fraction=beam.polarization_fraction,
         spindle_axis=vector(frame.spindle_axis),
         phi_start=experiment.goniometer.phi_start,
-        oscillation=sweep.oscillation,
+        oscillation=scan.oscillation,
         number=number,
         exposure_time=beam.exposure,
         sensor_thickness=detector.sensor_thickness,

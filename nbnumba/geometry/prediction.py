@@ -90,16 +90,16 @@ def may_light_up(experiment: Experiment, hkl: NDArray[np.int64]) -> NDArray[np.b
 
     g = 2 s0 . r + r . r is |s0 + r|^2 - 1 / wavelength^2; it changes by 2 |r across the spindle| |s0 across the spindle| in a radian.
     """
-    wavelength, spindle, sweep = experiment.beam.wavelength, experiment.frame.spindle_axis, experiment.goniometer.sweep
+    wavelength, spindle, scan = experiment.beam.wavelength, experiment.frame.spindle_axis, experiment.goniometer.scan
     s0 = experiment.frame.incident / wavelength
-    middle = experiment.goniometer.phi_start + 0.5 * sweep.oscillation
+    middle = experiment.goniometer.phi_start + 0.5 * scan.oscillation
     r = hkl @ experiment.unit_cell.reciprocal
     squared = (r * r).sum(axis=1)
     length = np.sqrt(squared)
     g = 2.0 * r @ rotate_about(s0, spindle, -middle) + squared
     by_size = float(np.sqrt(((np.linalg.norm(experiment.unit_cell.reciprocal, axis=1) / experiment.cells) ** 2).sum()))
     smeared = length * experiment.mosaic[0] + by_size
-    by_turning = length * float(np.linalg.norm(cross(spindle, s0))) * sweep.oscillation
+    by_turning = length * float(np.linalg.norm(cross(spindle, s0))) * scan.oscillation
     return np.asarray(np.abs(g) <= by_turning + smeared * (2.0 / wavelength + smeared))
 
 
@@ -110,7 +110,7 @@ def crossings(experiment: Experiment, hkl: NDArray[np.int64]) -> tuple[Array, ND
     A = (s0 . u)(r . u), B = s0 . r - A, C = s0 . (u x r).
     """
     s0, u = experiment.frame.incident / experiment.beam.wavelength, experiment.frame.spindle_axis
-    start, width = experiment.goniometer.phi_start, experiment.goniometer.sweep.oscillation
+    start, width = experiment.goniometer.phi_start, experiment.goniometer.scan.oscillation
     r = hkl @ experiment.unit_cell.reciprocal
     A = (s0 @ u) * (r @ u)
     B, C = r @ s0 - A, cross(u, r) @ s0

@@ -20,7 +20,7 @@ MOST_IMAGES = 10**9  # largest number of an image
 ONE_PANEL = "one flat detector of one panel is simulated"
 
 
-class Recorded(NamedTuple):
+class RecordedGeometry(NamedTuple):
     """What a file says of one image.
 
     reciprocal: (3, 3), rows a*, b*, c* in 1/m at spindle angle 0, in the frame of the exposure; None: no orientation is stated.

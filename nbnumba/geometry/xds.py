@@ -21,7 +21,7 @@ from nbnumba.geometry.recorded import (
     ONE_PANEL,
     Array,
     Entry,
-    Recorded,
+    RecordedGeometry,
     detector_axes,
     direction,
     electric_field,
@@ -122,14 +122,14 @@ def as_whole(path: Path, name: str, value: float, line: int) -> int:
     return int(value)
 
 
-def read_xds(path: str | Path, image: int | None = None) -> Recorded:
+def read_xds(path: str | Path, image: int | None = None) -> RecordedGeometry:
     """One image, by its number in XDS's count of frames, by default the first. Raises InputFileError."""
     path = Path(path)
     with np.errstate(all="ignore"):  # what overflows is found not to be finite
         return from_text(path, read_text(path, comment="!"), image)
 
 
-def from_text(path: Path, text: str, image: int | None) -> Recorded:
+def from_text(path: Path, text: str, image: int | None) -> RecordedGeometry:
     """The same."""
     if text.split(maxsplit=1)[:1] == [XPARM]:
         return from_xparm(path, text, image)
@@ -139,7 +139,7 @@ def from_text(path: Path, text: str, image: int | None) -> Recorded:
     return from_input(parameters, image)
 
 
-def from_input(p: Parameters, image: int | None) -> Recorded:
+def from_input(p: Parameters, image: int | None) -> RecordedGeometry:
     """From the keywords of XDS.INP."""
     path = p.path
     if p.segments:
@@ -183,8 +183,8 @@ def from_input(p: Parameters, image: int | None) -> Recorded:
     )
     if any(p.has(name) for name in AXES):
         axes = np.stack([p.numbers(name, 3) for name in AXES])
-        return Recorded(exposure, reciprocal_rows(path, "UNIT_CELL_A-AXIS, _B, _C", axes, ANGSTROM), notes=notes)
-    return Recorded(exposure, cell=cell(p), notes=notes)
+        return RecordedGeometry(exposure, reciprocal_rows(path, "UNIT_CELL_A-AXIS, _B, _C", axes, ANGSTROM), notes=notes)
+    return RecordedGeometry(exposure, cell=cell(p), notes=notes)
 
 
 def images(p: Parameters) -> tuple[int, int | None]:
@@ -252,7 +252,7 @@ def origin(path: Path, orgx: float, orgy: float, distance: float, pixel: float, 
     return first_corner(path, "DETECTOR_DISTANCE", corner, fast, slow)
 
 
-def from_xparm(path: Path, text: str, image: int | None) -> Recorded:
+def from_xparm(path: Path, text: str, image: int | None) -> RecordedGeometry:
     """From the rows of XPARM.XDS; the crystal's axes are those at spindle angle 0."""
     written = [Entry(line, row) for row, line in enumerate(lines(text), 1) if line.strip()][1:]
     if len(written) < len(ROWS):
@@ -294,4 +294,4 @@ def from_xparm(path: Path, text: str, image: int | None) -> Recorded:
         oscillation=units.radians(oscillation),
         number=at,
     )
-    return Recorded(exposure, reciprocal_rows(path, "the unit cell axes", np.stack([a, b, c]), ANGSTROM))
+    return RecordedGeometry(exposure, reciprocal_rows(path, "the unit cell axes", np.stack([a, b, c]), ANGSTROM))

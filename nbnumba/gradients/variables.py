@@ -202,7 +202,7 @@ def with_amplitudes(experiment: Experiment, F: Any) -> Experiment:
 
 def decided_alike(changed: Experiment, experiment: Experiment, **known: Any) -> Experiment:
     """Hold what is chosen in steps: sub-pixels, phi steps, and cells that follow from a sample size."""
-    steps = experiment.goniometer.sweep.steps
+    steps = experiment.goniometer.scan.steps
     if changed.goniometer.oscillation is not None and changed.goniometer.phi_steps != steps:
         worked_out = {name: value for name, value in vars(changed).items() if name not in PARTS}
         changed = replace(changed, goniometer=replace(changed.goniometer, phi_steps=steps))

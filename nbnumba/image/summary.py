@@ -147,12 +147,12 @@ def rendered_samples(experiment: Experiment) -> int:
 
 
 def sampling(experiment: Experiment) -> dict[str, Any]:
-    sweep = experiment.goniometer.sweep
+    scan = experiment.goniometer.scan
     return {
         "phi_start_deg": units.degrees(experiment.goniometer.phi_start),
-        "oscillation_deg": units.degrees(sweep.oscillation),
-        "phi_step_deg": units.degrees(sweep.step),
-        "phi_steps": sweep.steps,
+        "oscillation_deg": units.degrees(scan.oscillation),
+        "phi_step_deg": units.degrees(scan.step),
+        "phi_steps": scan.steps,
         "oversample": experiment.oversample,
         "oversample_recommended": experiment.recommended_oversample,
         "oversample_because": "it was given" if experiment.sampling.oversample else "3 x crystal / (wavelength x distance / pixel)",

@@ -16,7 +16,7 @@ from nbnumba.files.text import number, require_words
 from nbnumba.options.table import BY_NAME, EV, Option
 
 
-class Given(NamedTuple):
+class ParsedOption(NamedTuple):
     """An option as the user gave it."""
 
     option: Option
@@ -52,7 +52,7 @@ def word_of(value: Any) -> str:
     return repr(float(value)) if isinstance(value, float) else shown(value)
 
 
-class Own(NamedTuple):
+class OwnOption(NamedTuple):
     """One of the caller's own options as the user gave it; words: as they were typed."""
 
     name: str
@@ -60,21 +60,21 @@ class Own(NamedTuple):
     words: tuple[str, ...]
 
 
-class Split(NamedTuple):
+class SplitArguments(NamedTuple):
     """The words of a command line: options of the table, the caller's own, and operands, each in order."""
 
-    given: list[Given]
-    own: list[Own]
+    given: list[ParsedOption]
+    own: list[OwnOption]
     operands: list[str]
 
 
-def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None = None, operands: bool = False) -> Split:
+def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None = None, operands: bool = False) -> SplitArguments:
     """What the words are; others: the caller's own options, with the number of values that each takes; operands: whether there may be any.
 
     Raises OptionError.
     """
     require_words(arguments)
-    others, found = others or {}, Split([], [], [])
+    others, found = others or {}, SplitArguments([], [], [])
     rest, before = list(arguments), ""
     while rest:
         word = rest.pop(0)
@@ -86,7 +86,7 @@ def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None =
             break
         elif name in BY_NAME:
             rest[:0] = [value] if equals else []
-            found.given.append(Given(BY_NAME[name], name, take_values(name, BY_NAME[name], rest)))
+            found.given.append(ParsedOption(BY_NAME[name], name, take_values(name, BY_NAME[name], rest)))
             before = str(found.given[-1])
         elif name in others:
             found.own.append(own_option(word, name, [value] if equals else [], others[name], rest))
@@ -98,14 +98,14 @@ def split_arguments(arguments: Sequence[str], others: Mapping[str, int] | None =
     return found
 
 
-def own_option(word: str, name: str, values: list[str], most: int, rest: list[str]) -> Own:
+def own_option(word: str, name: str, values: list[str], most: int, rest: list[str]) -> OwnOption:
     """One of the caller's own options with its values, off the front of the remaining words."""
     count = max(0, most - len(values))
     more = rest[:count]
     if len(more) < count or (count > 1 and any(w.startswith("-") and not is_number(w) for w in more)):
         raise OptionError(f"{name}: needs {'a value' if most == 1 else f'{most} values'}")
     del rest[:count]
-    return Own(name, (*values, *more), (word, *more))
+    return OwnOption(name, (*values, *more), (word, *more))
 
 
 def is_option_set(word: str) -> bool:
@@ -142,7 +142,7 @@ def is_number(word: str) -> bool:
     return True
 
 
-def numbers(given: Given) -> list[float]:
+def numbers(given: ParsedOption) -> list[float]:
     """The values of an option, each finite and whole where it has to be, in the user's unit."""
     for word in given.values:
         problem = (
@@ -159,7 +159,7 @@ def numbers(given: Given) -> list[float]:
     return [float(word) for word in given.values]
 
 
-def in_si(given: Given) -> list[Any]:
+def in_si(given: ParsedOption) -> list[Any]:
     """The values of an option in SI units, each within its limits; words as they are, file names as paths."""
     option = given.option
     if option.text:

@@ -26,10 +26,10 @@ from nbnumba.experiment.rocking import chosen_steps
 from nbnumba.experiment.structure_factors import SOURCE, WITH_COLUMNS, StructureFactors
 from nbnumba.formats.mask import Mask, read_mask
 from nbnumba.formats.read import is_smv, split
-from nbnumba.formats.smv_read import read_smv
+from nbnumba.formats.smv import read_smv
 from nbnumba.geometry.matrix import read_matrix
 from nbnumba.geometry.source_table import read_sources
-from nbnumba.options.arguments import Given, in_si, is_number, numbers, split_arguments, words
+from nbnumba.options.arguments import ParsedOption, in_si, is_number, numbers, split_arguments, words
 from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded
 from nbnumba.options.headers import header_values
 from nbnumba.options.table import DISTANCE, GEOMETRY, SECTIONS, WITHOUT_EFFECT
@@ -73,10 +73,10 @@ class Draft:
         self.pivot: str | None = None  # where -pivot itself puts it
         self.notes: list[str] = []
         self.files_read: list[Path] = []
-        self.geometry: Given | None = None  # the file that the detector's place is from
+        self.geometry: ParsedOption | None = None  # the file that the detector's place is from
         self.by_direct_beam: Fields = {}  # the same place in other words, until an option needs them
 
-    def apply(self, given: Given) -> None:
+    def apply(self, given: ParsedOption) -> None:
         """Do what the option says."""
         option = given.option
         if self.geometry is not None:
@@ -98,7 +98,7 @@ class Draft:
             values = in_si(given)
             self.values[option.field] = tuple(values) if option.most > 1 else values[0]
 
-    def apply_header(self, given: Given) -> None:
+    def apply_header(self, given: ParsedOption) -> None:
         """Defaults from the header of an image (-img), or of a mask (-mask) and the mask itself, which may be of any format."""
         path, is_mask = given.values[0], given.option.name == "-mask"
         self.files_read.append(split(path)[0])
@@ -110,13 +110,13 @@ class Draft:
                 self._say("header-reading")
             self.values.update(header_values(read_smv(path), flip_y=as_reference and is_mask, as_reference=as_reference))
 
-    def _apply_mask(self, given: Given, mask: Mask) -> None:
+    def _apply_mask(self, given: ParsedOption, mask: Mask) -> None:
         slow, fast = mask.rendered.shape
         self.values |= {"sampling.mask": mask.rendered, "detector.slow_pixels": slow, "detector.fast_pixels": fast}
         if mask.rendered.all() or not mask.rendered.any():
             self.notes.append(f"{given}: masks {'no' if mask.rendered.all() else 'every'} pixel; {mask.rule}")
 
-    def apply_geometry(self, given: Given, distance: float | None = None) -> None:
+    def apply_geometry(self, given: ParsedOption, distance: float | None = None) -> None:
         """Geometry, scan and crystal from the file of another program; distance: the user's, in m, for a file that leaves it open."""
         recorded = read_recorded(given, distance)
         self.files_read.append(Path(given.values[0]))
@@ -124,7 +124,7 @@ class Draft:
         self.values.update(fields_of(recorded))
         self.geometry, self.by_direct_beam = given, by_direct_beam(recorded.exposure)
 
-    def _adjust_geometry(self, given: Given) -> None:
+    def _adjust_geometry(self, given: ParsedOption) -> None:
         """Make ready for an option that changes the geometry of a file."""
         name = given.option.name
         if name in NAMED_CONVENTIONS:
@@ -257,7 +257,7 @@ class Draft:
         return tuple(default if base is None else getattr(base, name))  # type: ignore[arg-type]
 
 
-def apply_all(given: Sequence[Given], base: Experiment | None = None, model: Model | None = None) -> Draft:
+def apply_all(given: Sequence[ParsedOption], base: Experiment | None = None, model: Model | None = None) -> Draft:
     """Headers first, a mask's before an image's, then all options in order, over a base."""
     draft = Draft(base, model)
     for name in HEADERS:
@@ -272,11 +272,11 @@ def apply_all(given: Sequence[Given], base: Experiment | None = None, model: Mod
     return draft
 
 
-def matrix(given: Given) -> dict[str, Any]:
+def matrix(given: ParsedOption) -> dict[str, Any]:
     return {given.option.field: read_matrix(given.values[0])}
 
 
-def cell(given: Given) -> dict[str, Any]:
+def cell(given: ParsedOption) -> dict[str, Any]:
     """Unit cell in m and rad; zeros for what is left out."""
     values = numbers(given)
     if min(values) < 0.0 or values[0] == 0.0 or max(values[3:], default=0.0) >= 180.0:
@@ -286,7 +286,7 @@ def cell(given: Given) -> dict[str, Any]:
     return {given.option.field: (*lengths, *[0.0] * (3 - len(lengths)), *angles, *[0.0] * (3 - len(angles)))}
 
 
-def energy(given: Given) -> dict[str, Any]:
+def energy(given: ParsedOption) -> dict[str, Any]:
     """As a wavelength; energies that only a slip of a thousand explains are refused, a wavelength that long is -lambda's."""
     wavelength = in_si(given)[0]
     if slip := units.slip_in_energy(numbers(given)[0]):
@@ -294,7 +294,7 @@ def energy(given: Given) -> dict[str, Any]:
     return {given.option.field: wavelength}
 
 
-def solvent(given: Given) -> dict[str, Any]:
+def solvent(given: ParsedOption) -> dict[str, Any]:
     """Density in electrons/m^3 and B in m^2."""
     values = numbers(given)
     if min(values) < 0.0:
@@ -303,7 +303,7 @@ def solvent(given: Given) -> dict[str, Any]:
     return dict(zip(names, (values[0] * 1e30, *(B * 1e-20 for B in values[1:])), strict=False))
 
 
-def misset(given: Given) -> dict[str, Any]:
+def misset(given: ParsedOption) -> dict[str, Any]:
     if len(given.values) == 1 and given.values[0].startswith("rand"):
         return {given.option.field: RANDOM}
     if len(given.values) != 3 or not all(is_number(word) for word in given.values):
@@ -311,17 +311,17 @@ def misset(given: Given) -> dict[str, Any]:
     return {given.option.field: tuple(in_si(given))}
 
 
-def each_axis(given: Given) -> dict[str, Any]:
+def each_axis(given: ParsedOption) -> dict[str, Any]:
     return {given.option.field: tuple(in_si(given) * 3)}
 
 
-def both_axes(given: Given) -> dict[str, Any]:
+def both_axes(given: ParsedOption) -> dict[str, Any]:
     section, _, name = given.option.field.partition(".")
     axes = ("fast", "slow") if section == "detector" else ("horizontal", "vertical")
     return {f"{section}.{axis}_{name}": in_si(given)[0] for axis in axes}
 
 
-def attenuation(given: Given) -> dict[str, Any]:
+def attenuation(given: ParsedOption) -> dict[str, Any]:
     """An infinite depth (or 0) makes the sensor a surface again."""
     if "inf" in given.values[0].lower() or numbers(given) == [0.0]:
         return {given.option.field: 0.0, "detector.sensor_thickness": 0.0}
@@ -330,7 +330,7 @@ def attenuation(given: Given) -> dict[str, Any]:
     return {given.option.field: units.metres_from_um(numbers(given)[0])}
 
 
-def sources(given: Given) -> dict[str, Any]:
+def sources(given: ParsedOption) -> dict[str, Any]:
     table = read_sources(given.values[0])
     section = given.option.field.partition(".")[0]
     return {

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from nbnumba.errors import OptionError
 from nbnumba.experiment.vectors import length, unit
 from nbnumba.geometry.exposure import Exposure, Vector
-from nbnumba.options.arguments import Given, is_number
+from nbnumba.options.arguments import ParsedOption, is_number
 
 if TYPE_CHECKING:
-    from nbnumba.geometry.recorded import Recorded
+    from nbnumba.geometry.recorded import RecordedGeometry
 
 Array = NDArray[np.float64]
 Fields = dict[str, Any]
@@ -28,7 +28,7 @@ ACROSS = 1e-3  # sine of the angle to the beam from which on an axis counts as a
 RECIPROCAL = "crystal.reciprocal"  # rows a*, b*, c* in 1/m, until the wavelength is settled
 
 
-def read_recorded(given: Given, distance: float | None) -> Recorded:
+def read_recorded(given: ParsedOption, distance: float | None) -> RecordedGeometry:
     """The file that the option names; distance: the user's, in m, for a file that leaves it open. Raises InputFileError, OptionError."""
     path = given.values[0]
     if not path:
@@ -49,14 +49,14 @@ def read_recorded(given: Given, distance: float | None) -> Recorded:
             return read_geom(path, distance)
 
 
-def whole(given: Given, word: str) -> int:
+def whole(given: ParsedOption, word: str) -> int:
     """A number of an image or an experiment."""
     if not is_number(word) or not float(word).is_integer():
         raise OptionError(f"{given}: {word!r} is not a whole number")
     return int(float(word))
 
 
-def fields_of(recorded: Recorded) -> Fields:
+def fields_of(recorded: RecordedGeometry) -> Fields:
     """Fields of the experiment that a file states, by path, and those that it overrules.
 
     RECIPROCAL becomes a field by ``a_matrix`` once the wavelength is settled.

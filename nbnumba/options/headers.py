@@ -7,7 +7,8 @@ from typing import Any
 
 from nbnumba import units
 from nbnumba.experiment.detector import Detector
-from nbnumba.formats.smv_read import SmvHeader, SmvImage, beam_centre_mm
+from nbnumba.formats.smv import SmvImage, beam_centre_mm
+from nbnumba.formats.smv_header import SmvHeader
 
 FIELDS: tuple[tuple[str, str, Callable[[float], float]], ...] = (
     ("PIXEL_SIZE", "detector.pixel_size", units.metres_from_mm),

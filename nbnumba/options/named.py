@@ -27,7 +27,7 @@ OWN_OF_FILES = (
 DEPTH = 10  # of experiments that name others
 
 
-class Named(NamedTuple):
+class NamedExperiment(NamedTuple):
     """What a file of an experiment holds: a line about it, and the words of its command line."""
 
     description: str
@@ -98,14 +98,14 @@ def folders() -> list[Path]:
     return [*own, SHIPPED]
 
 
-def read_named(path: Path) -> Named:
+def read_named(path: Path) -> NamedExperiment:
     """Options and description of an experiment's file; of a saved configuration, --config. Raises InputFileError."""
     try:
         content = tomllib.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise InputFileError(path, f"is not TOML: {error}") from None
     if "options" not in content:
-        return Named("saved configuration", ["--config", str(path)])
+        return NamedExperiment("saved configuration", ["--config", str(path)])
     if strange := sorted(content.keys() - {"options", "description"}):
         raise InputFileError(path, f"has options and {strange[0]!r}; with options there is only a description")
     options, description = content["options"], content.get("description", "")
@@ -115,7 +115,7 @@ def read_named(path: Path) -> Named:
         words = beside(path.parent, shlex.split(options))
     except ValueError as error:
         raise InputFileError(path, f"options: {error}") from None
-    return Named(description, words)
+    return NamedExperiment(description, words)
 
 
 def beside(folder: Path, words: list[str]) -> list[str]:

@@ -6,12 +6,10 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import NbnumbaWarning
-from nbnumba.formats.smv_write import MOST
-from nbnumba.geometry.exposure import NOT_MEASURED
+from nbnumba.response.counts import UINT16, CountRange, whole
 
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
@@ -19,11 +17,11 @@ if TYPE_CHECKING:
     from nbnumba.response.sequential_noise import SequentialNoise
 
 
-def noisy_counts(image: Image, seed: int, offset: float, most: int = MOST) -> Iterator[NDArray[Any]]:
-    """Photons drawn for every pixel of the region of interest, plus ``offset``, from 0 to ``most``; not rendered: 0, or what marks it."""
-    noise, dtype = noise_of(image, seed), np.uint16 if most == MOST else np.int32
+def noisy_counts(image: Image, seed: int, offset: float, held: CountRange = UINT16) -> Iterator[NDArray[Any]]:
+    """Rows of photons drawn for every pixel of the region of interest, plus ``offset``; what is not rendered is marked."""
+    noise = noise_of(image, seed)
     for block in image.blocks():
-        yield block.image(np.clip(noise.draw(block) + offset, 0.0, float(most)), dtype, 0 if most == MOST else NOT_MEASURED)
+        yield block.image(whole(noise.draw(block) + offset, held.simulated), held.dtype, held.mark)
     if doubtful := getattr(noise, "doubtful", 0):
         warnings.warn(
             NbnumbaWarning(

@@ -24,9 +24,9 @@ from nbnumba.campaign.series import Series, Stack, series_of
 from nbnumba.campaign.sweep import Counting, code_digests, digest
 from nbnumba.cli.main import main
 from nbnumba.files import whole as files
-from nbnumba.formats.read import read_image, read_picture
-from nbnumba.formats.registry import SMV
+from nbnumba.formats.read import read_image, read_image_file
 from nbnumba.response.counter_noise import CounterNoise
+from nbnumba.response.counts import UINT16
 from nbnumba.stages.kinds import LatticeShape
 
 OPTIONS = "-default_F 50 -cell 50 60 70 90 90 90 -lambda 1 -distance 100 -N 10 -detpixels 64 -pixel 0.5 -phi 5 -phisteps 3 -oversample 1"
@@ -63,7 +63,7 @@ def test_without_noise_photons_are_scaled_and_rounded(in_tmp_path: Path) -> None
 def test_headers_state_geometry_and_angles(name: str, in_tmp_path: Path) -> None:
     assert main(["sweep", *SWEEP, "-o", name]) == 0
     for number, file in enumerate(image_names(name, 4), 1):
-        found = read_picture(file).exposure
+        found = read_image_file(file).exposure
         assert found is not None
         assert np.degrees([found.phi_start, found.oscillation]) == pytest.approx([5 + 0.5 * (number - 1), 0.5], abs=1e-9)
         assert found.shape == (64, 64)
@@ -400,7 +400,7 @@ def test_pixels_that_are_not_rendered_have_no_counts(name: str, in_tmp_path: Pat
     region = np.zeros((64, 64), bool)
     region[5:61, 3:51] = True
     assert main(["sweep", *SWEEP, "-adc", "7", "-mask", "mask.img", "-roi", "3", "50", "5", "60", "-o", name]) == 0
-    found = read_picture(image_names(name, 4)[1]).pixels
+    found = read_image_file(image_names(name, 4)[1]).pixels
     said = capsys.readouterr().err
     rendered = mask & region
     assert found[rendered].min() >= 7
@@ -417,7 +417,7 @@ def test_the_limit_itself_is_no_count_too_many() -> None:
     experiment = experiment_from_options("-default_F 1 -cell 50 -lambda 1 -N 5 -distance 100 -detpixels 4 -pixel 0.5")
     pixels = np.full((4, 4), 65534.0)
     pixels[0, :3] = 65535.0, 65536.0, 1e9
-    counts, cut = Counting(seed=None).counts(Image(pixels=pixels, experiment=experiment, provenance={}), 1, SMV)
+    counts, cut = Counting(seed=None).counts(Image(pixels=pixels, experiment=experiment, provenance={}), 1, UINT16)
     assert cut == 2
     assert counts[0].tolist() == [65535, 65535, 65535, 65534]
 

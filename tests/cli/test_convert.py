@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from nbnumba.cli.main import main
-from nbnumba.formats.nxmx_write import chunk_bytes, nxmx_bytes, write_nxmx
-from nbnumba.formats.read import is_counts, read_image, read_picture
-from nbnumba.formats.registry import CBF
+from nbnumba.formats.cbf import CBF
+from nbnumba.formats.nxmx import chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.read import is_counts, read_image, read_image_file
 from nbnumba.geometry.exposure import Exposure
 
 COUNTS = np.arange(12, dtype=np.int32).reshape(3, 4) * 10_000
@@ -42,7 +42,7 @@ def test_a_scan_goes_through_every_format_and_comes_back(images: Path, capsys: p
         "3 images; wrote scan.nxs", "3 images; wrote back_01.cbf to back_03.cbf", "1 image; wrote back.h5",
     ]  # fmt: skip
     for number, name in ((1, "back_01.cbf"), (2, "back.h5"), (3, "scan.nxs:3")):
-        found = read_picture(name)
+        found = read_image_file(name)
         np.testing.assert_array_equal(found.pixels, COUNTS + number)
         assert found.exposure is not None
         assert found.exposure.phi_start == pytest.approx(0.01 * number)
@@ -115,7 +115,7 @@ def test_images_of_different_wavelengths(images: Path, capsys: pytest.CaptureFix
     with h5py.File("scan.nxs") as file:
         np.testing.assert_allclose(file["entry/instrument/beam/incident_wavelength"], [1.0, 1.1, 1.2])
     assert main(["convert", "scan.nxs", "back_#.cbf"]) == 0
-    found = [read_picture(f"back_{number}.cbf").exposure for number in (1, 2, 3)]
+    found = [read_image_file(f"back_{number}.cbf").exposure for number in (1, 2, 3)]
     assert [e.wavelength for e in found if e] == pytest.approx([1e-10, 1.1e-10, 1.2e-10])
 
 
@@ -180,7 +180,7 @@ def test_masked_pixels_go_through(images: Path) -> None:
     assert main(["convert", "a.nxs", "b.cbf"]) == 0
     expected = COUNTS.copy()
     expected[1, 2] = expected[0, 0] = -1
-    np.testing.assert_array_equal(read_picture("b.cbf").pixels, expected)
+    np.testing.assert_array_equal(read_image_file("b.cbf").pixels, expected)
 
 
 @pytest.mark.spec("CLI-44")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nbnumba.cli.main import main
-from nbnumba.formats.read import read_image, read_picture
+from nbnumba.formats.read import read_image, read_image_file
 from nbnumba.response.counter_noise import CounterNoise
 
 OPTIONS = (
@@ -43,7 +43,7 @@ def test_o_writes_what_a_detector_counts_and_nothing_else(name: str, rendered: n
     assert [path.name for path in Path().iterdir()] == [name]
     assert capsys.readouterr().out.splitlines()[-1].endswith(f"; wrote {name}")
     np.testing.assert_array_equal(read_image(name), drawn(rendered))
-    exposure = read_picture(name).exposure
+    exposure = read_image_file(name).exposure
     assert exposure is not None
     assert (exposure.distance, exposure.wavelength, exposure.pixel_size) == pytest.approx((0.1, 1e-10, 5e-4), rel=1e-6)
     assert main([*RUN, "-o", name, "-nonoise"]) == 0

@@ -15,13 +15,13 @@ from amplitudes.crystals import sf_cif, write_mtz, write_pdb
 
 import nbnumba
 from nbnumba.cli.main import main
-from nbnumba.formats.read import read_picture
-from nbnumba.formats.smv_read import read_smv
-from nbnumba.formats.smv_write import counts, smv_blocks
+from nbnumba.formats.read import read_image_file
+from nbnumba.formats.smv import read_smv, smv_blocks
 from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.image import png
 from nbnumba.image.drawing import Picture
 from nbnumba.image.rings import resolution_A
+from nbnumba.response.counts import expected_counts
 
 pytestmark = pytest.mark.spec("CLI-15")
 
@@ -41,7 +41,7 @@ def files(image: nbnumba.Image, in_tmp_path: Path) -> Path:
     image.float32.tofile("a.bin")
     np.save("a.npy", image.pixels)
     np.savez("a.npz", one=image.pixels, two=image.pixels[:50])
-    Path("a.img").write_bytes(b"".join(smv_blocks(image.experiment, counts(image, 0.0, 40.0))))
+    Path("a.img").write_bytes(b"".join(smv_blocks(image.experiment, expected_counts(image, 0.0, 40.0))))
     return in_tmp_path
 
 
@@ -117,8 +117,8 @@ def test_the_geometry_of_an_smv_header_is_that_of_its_image(in_tmp_path: Path, i
     from nbnumba.cli.sides import from_words
 
     experiment = from_words("", f"{OPTIONS} {more}".split()).experiment()
-    Path("b.img").write_bytes(b"".join(smv_blocks(experiment, counts(image, 1.0, 0.0))))
-    found = read_picture("b.img").exposure
+    Path("b.img").write_bytes(b"".join(smv_blocks(experiment, expected_counts(image, 1.0, 0.0))))
+    found = read_image_file("b.img").exposure
     assert found is not None
     fast, slow = np.arange(0.0, 120.0, 30.0), np.arange(0.0, 100.0, 30.0)
     np.testing.assert_allclose(resolution_A(found, fast, slow), resolution_A(exposure_of(experiment), fast, slow), rtol=2e-4)
@@ -130,7 +130,7 @@ def test_an_smv_header_of_another_program(in_tmp_path: Path) -> None:
     )
     for more, number in (("OSC_START=2;\nWAVELENGTH=1.5;\nOSC_RANGE=0.5;\n", 2.0), ("", 1.0)):
         Path("a.img").write_bytes((header + more + "}").ljust(512).encode() + bytes(24))
-        found = read_picture("a.img").exposure
+        found = read_image_file("a.img").exposure
         assert found is not None
         assert found.beam_centre == pytest.approx((2.5, 1.5))
         assert found.distance == pytest.approx(0.1)
@@ -138,9 +138,9 @@ def test_an_smv_header_of_another_program(in_tmp_path: Path) -> None:
         assert (found.wavelength is None) == (not more)
     for left_out in ("PIXEL_SIZE", "DISTANCE", "BEAM_CENTER_X"):
         Path("a.img").write_bytes((header.replace(left_out, "OTHER") + "}").ljust(512).encode() + bytes(24))
-        assert read_picture("a.img").exposure is None
+        assert read_image_file("a.img").exposure is None
     Path("a.img").write_bytes((header.replace("=100", "=-1") + "}").ljust(512).encode() + bytes(24))
-    assert read_picture("a.img").problem == "DISTANCE = -1 is not greater than 0"
+    assert read_image_file("a.img").problem == "DISTANCE = -1 is not greater than 0"
     assert read_smv("a.img").pixels.shape == (3, 4)
 
 

@@ -13,7 +13,7 @@ import nbnumba
 from nbnumba import Model, ParameterError
 from nbnumba.cli.main import main
 from nbnumba.experiment.quirks import BY_NAME, QUIRKS
-from nbnumba.formats.smv_write import header_text, smv_blocks
+from nbnumba.formats.smv import header_text, smv_blocks
 from nbnumba.response.noise import noisy_counts
 
 BASE = (

@@ -38,14 +38,14 @@ def experiment(options: str = "") -> nbnumba.Experiment:
 def test_sweep(options: str, phi_deg: list[float], oscillation_deg: float) -> None:
     found = experiment(options)
     np.testing.assert_allclose(np.degrees(found.phi), phi_deg, atol=1e-12)
-    assert math.degrees(found.goniometer.sweep.oscillation) == pytest.approx(oscillation_deg)
+    assert math.degrees(found.goniometer.scan.oscillation) == pytest.approx(oscillation_deg)
 
 
 @pytest.mark.spec("EXP-6")
 def test_a_sweep_of_too_many_or_no_steps_is_refused() -> None:
     for step in (1e-9, 0.5):
         with pytest.raises(ParameterError, match=r"goniometer.phi_step: .* divides the oscillation"):
-            _ = Goniometer(oscillation=1.0 if step < 0.1 else 0.0, phi_step=step).sweep
+            _ = Goniometer(oscillation=1.0 if step < 0.1 else 0.0, phi_step=step).scan
 
 
 @pytest.mark.spec("EXP-2")

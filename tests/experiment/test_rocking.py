@@ -82,7 +82,7 @@ def test_the_image_of_a_file_is_divided_so_that_all_reflections_light_up(in_tmp_
     def steps(options: str) -> tuple[int, list[str]]:
         draft = draft_of(f"{options} -oversample 1", preset)
         experiment = draft.experiment()
-        return experiment.goniometer.sweep.steps, [note for note in draft.notes if "phi steps" in note] + gaps(experiment)
+        return experiment.goniometer.scan.steps, [note for note in draft.notes if "phi steps" in note] + gaps(experiment)
 
     assert steps(file) == (2, [])
     chosen, notes = steps(f"{file} -N 100")

@@ -11,7 +11,7 @@ import pytest
 from nbnumba.cli.main import main
 from nbnumba.errors import InputFileError
 from nbnumba.files.trial import require_survival, survived
-from nbnumba.formats.nxmx_write import nxmx_bytes
+from nbnumba.formats.nxmx import nxmx_bytes
 from nbnumba.geometry.exposure import Exposure
 
 

@@ -13,7 +13,7 @@ from formats.cbf_files import COUNTS, PILATUS, byte_offsets, mini, whole
 
 from nbnumba.errors import InputFileError, NbnumbaError, NotAvailableError
 from nbnumba.formats.cbf_pixels import SECTION, STARTS, read_cbf
-from nbnumba.formats.read import read_image, read_picture
+from nbnumba.formats.read import read_image, read_image_file
 
 pytestmark = pytest.mark.spec("FMT-45")
 
@@ -76,7 +76,7 @@ def test_a_sum_or_a_size_may_be_missing(tmp_path: Path) -> None:
 
 def test_latin_1_in_a_comment(tmp_path: Path) -> None:
     (tmp_path / "a.cbf").write_bytes(mini().replace(b"# Tau", b"# Comment: M\xfcller\r\n# Tau"))
-    picture = read_picture(tmp_path / "a.cbf")
+    picture = read_image_file(tmp_path / "a.cbf")
     assert picture.exposure is not None
     np.testing.assert_array_equal(picture.pixels, COUNTS)
 
@@ -186,6 +186,6 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
                 content[at : at + int(edit != 0)] = [bytes([rng.integers(256)]), b"", bytes(content[at : at + 20])][edit]
             path.write_bytes(content)
             with contextlib.suppress(NbnumbaError):
-                read += read_picture(path).pixels.shape == COUNTS.shape
+                read += read_image_file(path).pixels.shape == COUNTS.shape
     assert read > 100
     assert time.monotonic() - begun < 60.0

@@ -13,8 +13,8 @@ from formats.cbf_files import COUNTS, PILATUS, byte_offsets, mini, whole
 from formats.dxtbx_reader import MISSING, has_dxtbx, read_pixels_with_dxtbx
 from formats.test_imgcif import HEADER
 
-from nbnumba.formats.read import read_picture
-from nbnumba.formats.registry import CBF, unsaid
+from nbnumba.formats.cbf import CBF
+from nbnumba.formats.read import read_image_file
 from nbnumba.geometry.exposure import Exposure
 
 pytestmark = pytest.mark.skipif(not has_dxtbx(), reason=MISSING)
@@ -65,7 +65,7 @@ def test_dxtbx_reads_what_is_written_or_it_is_said(tmp_path: Path) -> None:
         path.write_bytes(CBF.write(pixels, exposure))
     said_something = 0
     for found, given, pixels in zip(read_pixels_with_dxtbx(*paths), exposures, counts, strict=True):
-        said = unsaid(given, CBF)
+        said = CBF.unsaid(given)
         said_something += bool(said)
         assert found["format"] == "FormatCBFMini"
         np.testing.assert_allclose(found["origin"], np.array(given.origin) * 1e3, rtol=1e-6, atol=1e-6)
@@ -104,7 +104,7 @@ def test_dxtbx_reads_what_is_written_or_it_is_said(tmp_path: Path) -> None:
 )
 def test_what_dials_does_not_open(changed: dict[str, Any], said: str, tmp_path: Path) -> None:
     given = replace(random_exposure(np.random.default_rng(1)), polarization_fraction=0.998, sensor_thickness=0.0, pedestal=0.0, **changed)
-    assert unsaid(replace(given, spindle_axis=None, polarization_axis=None), CBF) == said
+    assert CBF.unsaid(replace(given, spindle_axis=None, polarization_axis=None)) == said
     (tmp_path / "a_0001.cbf").write_bytes(CBF.write(np.zeros(given.shape, np.int32), given))
     with pytest.raises(RuntimeError, match="Error"):
         read_pixels_with_dxtbx(tmp_path / "a_0001.cbf")
@@ -117,7 +117,7 @@ def test_our_own_reader_agrees(tmp_path: Path) -> None:
     for _ in range(30):
         given = replace(random_exposure(rng), polarization_axis=(1.0, 0.0, 0.0), spindle_axis=(1.0, 0.0, 0.0))
         (tmp_path / "a.cbf").write_bytes(CBF.write(random_counts(rng, given.shape), given))
-        found = read_picture(tmp_path / "a.cbf").exposure
+        found = read_image_file(tmp_path / "a.cbf").exposure
         assert found is not None
         numbers = ("pixel_size", "wavelength", "polarization_fraction", "phi_start", "oscillation", "exposure_time", "exposure_period")
         for field in (*numbers, "sensor_thickness"):
@@ -163,7 +163,7 @@ EIGER = PILATUS.replace("PILATUS3 6M, S/N 60-0000", "EIGER 500K, S/N E-08-0102")
 def test_what_is_read_is_what_dxtbx_reads(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a_0001.cbf").write_bytes(content)
     (theirs,) = read_pixels_with_dxtbx(tmp_path / "a_0001.cbf")
-    picture = read_picture(tmp_path / "a_0001.cbf")
+    picture = read_image_file(tmp_path / "a_0001.cbf")
     ours = picture.exposure
     assert ours is not None, picture.problem
     np.testing.assert_array_equal(picture.pixels, theirs["pixels"][0])

@@ -13,8 +13,8 @@ from formats.dxtbx_reader import MISSING, has_dxtbx, read_all_with_dxtbx, read_w
 
 import nbnumba
 from nbnumba.cli.main import main
-from nbnumba.formats.read import read_image, read_picture
-from nbnumba.formats.registry import SMV, unsaid
+from nbnumba.formats.read import read_image, read_image_file
+from nbnumba.formats.smv import SMV
 from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of
 
@@ -141,7 +141,7 @@ def test_dials_reads_an_smv_image_as_it_is_or_that_is_said(command: str, seed: i
 @pytest.mark.parametrize("seed", range(DETECTORS))
 def test_we_read_it_as_dials_does_and_the_detectors_swing_too(seed: int, smv: dict[tuple[str, int], Made]) -> None:
     _, given, said, _, file = smv["sweep", seed]
-    found = read_picture(file).exposure
+    found = read_image_file(file).exposure
     assert found is not None
     ours, theirs = own_frame(given.incident, given.fast_axis), own_frame(found.incident, found.fast_axis)
     if TILTED not in said:
@@ -163,7 +163,7 @@ HEADER = (
 def test_the_header_of_a_detector_says_to_us_what_it_says_to_dials(width: str, tmp_path: Path) -> None:
     file = tmp_path / "a_1.img"
     file.write_bytes((HEADER % width).ljust(512).encode() + bytes(48))
-    found, ours = read_with_dxtbx(file), read_picture(file).exposure
+    found, ours = read_with_dxtbx(file), read_image_file(file).exposure
     assert ours is not None
     here, (panel,) = ours.imgcif, found["panels"]
     turn = 1.0 if width == "0.5" else -1.0  # imgCIF's laboratory has x along the spindle
@@ -191,7 +191,7 @@ def test_a_spindle_either_way(spindle: tuple[float, float, float], start: float,
     )
     file = tmp_path / "a_1.img"
     file.write_bytes(SMV.write(np.zeros((4, 6), np.uint16), given))
-    found, ours = read_with_dxtbx(file), read_picture(file).exposure
+    found, ours = read_with_dxtbx(file), read_image_file(file).exposure
     assert ours is not None
     sign = found["spindle"][0] * spindle[0]
     begin, end = np.cumsum(found["oscillation"])
@@ -234,15 +234,15 @@ def test_what_dials_does_not_read_of_an_image_of_a_pilatus_6m_is_said(tmp_path: 
     (panel,) = read_with_dxtbx(file)["panels"]
     assert (panel["image_size"], panel["origin"]) == ([2463, 2527], [-200.0, 200.0, -300.0])
     assert (panel["trusted_range"], panel["pedestal"]) == ([0.0, 65535.0], 0.0)
-    assert "counts of 0 and the pedestal are to be taken at their word (DIALS does not, of 2463 x 2527 pixels)" in unsaid(given, SMV)
-    assert unsaid(replace(given, shape=(2463, 2527)), SMV) == ""
+    assert "counts of 0 and the pedestal are to be taken at their word (DIALS does not, of 2463 x 2527 pixels)" in SMV.unsaid(given)
+    assert SMV.unsaid(replace(given, shape=(2463, 2527))) == ""
 
 
 @pytest.mark.spec("FMT-44")
 def test_the_range_that_counts_are_to_be_trusted_in_is_said(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = Exposure(shape=(4, 6), pixel_size=1e-4, origin=(-1e-4, 1e-4, -0.1), wavelength=1e-10, trusted_range=(0.0, 60000.0))
     Path("a_1.img").write_bytes(SMV.write(np.zeros((4, 6), np.uint16), given))
-    found = read_picture("a_1.img").exposure
+    found = read_image_file("a_1.img").exposure
     assert found is not None
     assert found.trusted_range == (0.0, 60000.0)
     assert main(["convert", "a_1.img", "b_1.img"]) == 0

@@ -11,11 +11,16 @@ import pytest
 
 from nbnumba.cli.main import main
 from nbnumba.errors import InputFileError, OutputFileError
+from nbnumba.formats.cbf import CBF
 from nbnumba.formats.cbf_pixels import STARTS
-from nbnumba.formats.nxmx_read import NxmxFile
-from nbnumba.formats.nxmx_write import chunk_bytes, nxmx_bytes, write_nxmx
-from nbnumba.formats.read import read_image, read_picture
-from nbnumba.formats.registry import CBF, FORMATS, NPY, NXMX, SMV, TIFF, Format, fitted, format_of, unsaid
+from nbnumba.formats.format import Format
+from nbnumba.formats.npy import NPY
+from nbnumba.formats.nxmx import NXMX, NxmxFile, chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.read import read_image, read_image_file
+from nbnumba.formats.registry import FORMATS, format_of
+from nbnumba.formats.smv import SMV
+from nbnumba.formats.tiff import TIFF
+from nbnumba.formats.write import fitted
 from nbnumba.geometry.exposure import IMGCIF_INCIDENT, Exposure
 
 SHAPE = (31, 47)
@@ -75,7 +80,7 @@ def test_photons_come_back(name: str, tmp_path: Path) -> None:
 def test_geometry_and_scan_come_back(name: str, tmp_path: Path) -> None:
     kind = format_of(Path(name))
     (tmp_path / name).write_bytes(kind.write(fitted(COUNTS, kind)[0], STRAIGHT))
-    found = read_picture(tmp_path / name).exposure
+    found = read_image_file(tmp_path / name).exposure
     assert found is not None
     found = found.imgcif
     for field in ("shape", "pixel_size", "wavelength", "phi_start", "oscillation", "exposure_time"):
@@ -89,7 +94,7 @@ def test_geometry_and_scan_come_back(name: str, tmp_path: Path) -> None:
 def test_nxmx_holds_any_geometry(tmp_path: Path) -> None:
     given = tilted()
     (tmp_path / "a.nxs").write_bytes(nxmx_bytes([(COUNTS, given)]))
-    found, expected = read_picture(tmp_path / "a.nxs").exposure, given.imgcif
+    found, expected = read_image_file(tmp_path / "a.nxs").exposure, given.imgcif
     assert found is not None
     assert expected.incident == pytest.approx(IMGCIF_INCIDENT)
     for field in ("origin", "fast_axis", "slow_axis", "incident", "spindle_axis"):
@@ -143,19 +148,19 @@ def test_what_a_format_cannot_hold() -> None:
     np.testing.assert_array_equal(pixels, [[65_535, 0], [5, 65_535]])
     assert (pixels.dtype, lost) == (np.uint16, 2)
     assert fitted(many, CBF)[1] == 0
-    np.testing.assert_array_equal(fitted(np.array([[0.5, 1.5, 2.6]]), CBF)[0], [[0, 2, 3]])
+    np.testing.assert_array_equal(fitted(np.array([[0.5, 1.5, 2.6]]), CBF)[0], [[1, 2, 3]])
     thin = replace(STRAIGHT, sensor_thickness=0.0)
     polarized = replace(thin, polarization_fraction=0.998)
-    assert [unsaid(polarized, kind) for kind in (SMV, CBF, NXMX)] == ["", "", ""]
-    assert unsaid(replace(polarized, sensor_thickness=4.5e-4), SMV) == "cannot say that its sensor is thick (a .nxs file can)"
-    assert "its light is not polarised as DIALS takes for granted (0.999, along the fast axis)" in unsaid(thin, SMV)
+    assert [kind.unsaid(polarized) for kind in (SMV, CBF, NXMX)] == ["", "", ""]
+    assert SMV.unsaid(replace(polarized, sensor_thickness=4.5e-4)) == "cannot say that its sensor is thick (a .nxs file can)"
+    assert "its light is not polarised as DIALS takes for granted (0.999, along the fast axis)" in SMV.unsaid(thin)
     said = (
         "cannot say that the detector is not straight in the beam with its fast axis along x and its slow axis along -y (a .nxs file can)"
     )
     turned = tilted()
-    assert unsaid(turned, CBF) in (said, said.replace(" (a", " and the spindle is not x (a"))
-    assert unsaid(turned, NXMX) == ""
-    assert unsaid(STRAIGHT, TIFF) == unsaid(STRAIGHT, NPY) == "says nothing of geometry or scan"
+    assert CBF.unsaid(turned) in (said, said.replace(" (a", " and the spindle is not x (a"))
+    assert NXMX.unsaid(turned) == ""
+    assert TIFF.unsaid(STRAIGHT) == NPY.unsaid(STRAIGHT) == "says nothing of geometry or scan"
 
 
 @pytest.mark.spec("FMT-24")
@@ -170,7 +175,7 @@ def test_whole_numbers_become_those_of_32_bits(kind: Format) -> None:
     ):
         held, lost = fitted(given, kind)
         assert held.dtype == np.int32
-        assert held.tolist() == [[3, kind.most if given[0, 1] > 0 else kind.least]]
+        assert held.tolist() == [[3, kind.counts.most if given[0, 1] > 0 else kind.counts.least]]
         assert lost == 1
     for given in (np.array([[255, 254]], np.uint8), np.array([[65535, 65534]], np.uint16), np.array([[True, False]])):
         held, lost = fitted(given, kind)
@@ -193,7 +198,7 @@ def test_counts_at_the_limits_come_back_from_cbf(tmp_path: Path) -> None:
 def test_polarization_is_stated_along_x(name: str, axis: tuple[float, float, float], along_x: float, tmp_path: Path) -> None:
     given = replace(STRAIGHT, polarization_axis=axis, polarization_fraction=0.8)
     (tmp_path / name).write_bytes(format_of(Path(name)).write(COUNTS, given))
-    found = read_picture(tmp_path / name).exposure
+    found = read_image_file(tmp_path / name).exposure
     assert found is not None
     assert found.horizontal_polarization == pytest.approx(along_x)
 
@@ -217,7 +222,8 @@ def test_images_in_blocks(tmp_path: Path) -> None:
 
 @pytest.mark.spec("FMT-24")
 def test_endings() -> None:
-    assert set(FORMATS) == {".img", ".smv", ".cbf", ".nxs", ".h5", ".hdf5", ".tif", ".tiff", ".npy"}
+    written = {ending for kind in FORMATS if kind.write for ending in kind.endings}
+    assert written == {".img", ".smv", ".cbf", ".nxs", ".h5", ".hdf5", ".tif", ".tiff", ".npy", ".pgm", ".bin"}
     assert format_of(Path("A.CBF")) is CBF
     with pytest.raises(OutputFileError, match=r"a: no ending stands for no image format; there are \.img"):
         format_of(Path("a"))
@@ -266,7 +272,7 @@ def spoil_h5(path: Path, what: str) -> None:
 def test_files_that_cannot_be_read(name: str, spoil, message: str, tmp_path: Path) -> None:
     spoil(tmp_path / name.partition(":")[0])
     with pytest.raises(InputFileError) as caught:
-        read_picture(tmp_path / name)
+        read_image_file(tmp_path / name)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -275,7 +281,7 @@ def test_files_that_cannot_be_read(name: str, spoil, message: str, tmp_path: Pat
 def test_one_of_several_has_to_be_named(tmp_path: Path) -> None:
     (tmp_path / "a.nxs").write_bytes(nxmx_bytes([(COUNTS, STRAIGHT)] * 2))
     with pytest.raises(InputFileError, match=r"a\.nxs: holds 2 images; name one as a\.nxs:NUMBER"):
-        read_picture(tmp_path / "a.nxs")
+        read_image_file(tmp_path / "a.nxs")
     with NxmxFile(tmp_path / "a.nxs") as file:
         assert len(file) == 2
 
@@ -284,7 +290,7 @@ def test_one_of_several_has_to_be_named(tmp_path: Path) -> None:
 def test_a_cbf_without_geometry(tmp_path: Path) -> None:
     content = CBF.write(COUNTS, STRAIGHT).replace(b"# Beam_xy", b"# Unknown")
     (tmp_path / "a.cbf").write_bytes(content)
-    assert read_picture(tmp_path / "a.cbf").exposure is None
+    assert read_image_file(tmp_path / "a.cbf").exposure is None
 
 
 @pytest.mark.spec("FMT-24")

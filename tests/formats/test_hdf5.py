@@ -12,9 +12,8 @@ import pytest
 
 from nbnumba.cli.main import main
 from nbnumba.errors import InputFileError
-from nbnumba.formats.nxmx_read import NxmxFile
-from nbnumba.formats.nxmx_write import nxmx_bytes
-from nbnumba.formats.read import is_counts, read_picture
+from nbnumba.formats.nxmx import NxmxFile, nxmx_bytes
+from nbnumba.formats.read import is_counts, read_image_file
 from nbnumba.geometry.exposure import Exposure
 
 SHAPE = (6, 8)
@@ -52,7 +51,7 @@ def put(master: Path, **how: Any) -> None:
 
 def refusal(path: Path | str, number: int | None = 1, **how: Any) -> str:
     with pytest.raises(InputFileError) as caught:
-        read_picture(path, number, **how)
+        read_image_file(path, number, **how)
     assert "\n" not in str(caught.value)
     return caught.value.problem
 
@@ -131,7 +130,7 @@ def test_a_value_in_external_storage_is_not_read(master: Path) -> None:
         beam = root["entry/instrument/beam"]
         del beam["incident_wavelength"]
         beam.create_dataset("incident_wavelength", (1,), "f8", external=[(str(master.parent / "secret.bin"), 0, 8)])
-    assert "incident_wavelength has its values in other files" in read_picture(master, 1).problem
+    assert "incident_wavelength has its values in other files" in read_image_file(master, 1).problem
 
 
 def circle(root: h5py.File) -> None:
@@ -200,7 +199,7 @@ def test_circles_and_links_to_nothing_beside_what_is_needed_do_no_harm(master: P
             root[place]["nothing"] = h5py.SoftLink("/nowhere")
             root[place]["elsewhere"] = h5py.ExternalLink("missing.h5", "/a")
             root[place]["passwords"] = h5py.ExternalLink("/etc/passwd", "/a")
-    found = read_picture(master, 1)
+    found = read_image_file(master, 1)
     np.testing.assert_array_equal(found.pixels, COUNTS)
     assert found.exposure is not None
 
@@ -276,7 +275,7 @@ def test_a_filter_that_is_not_installed_is_named(master: Path) -> None:
 def test_filters_of_beamlines(master: Path) -> None:
     hdf5plugin = pytest.importorskip("hdf5plugin", reason="hdf5plugin is not installed (pip install hdf5plugin)")
     put(master, data=COUNTS[None], chunks=(1, *SHAPE), **hdf5plugin.Bitshuffle())
-    np.testing.assert_array_equal(read_picture(master, 1).pixels, COUNTS)
+    np.testing.assert_array_equal(read_image_file(master, 1).pixels, COUNTS)
 
 
 @pytest.mark.spec("FMT-51")
@@ -340,7 +339,7 @@ def test_blocks_that_signal_names_one_of(master: Path) -> None:
 @pytest.mark.spec("FMT-26")
 def test_one_image_may_have_two_dimensions(master: Path) -> None:
     put(master, data=COUNTS)
-    np.testing.assert_array_equal(read_picture(master).pixels, COUNTS)
+    np.testing.assert_array_equal(read_image_file(master).pixels, COUNTS)
 
 
 @pytest.mark.spec("FMT-26")
@@ -363,7 +362,7 @@ def plain(in_tmp_path: Path) -> Path:
 
 @pytest.mark.spec("CLI-43")
 def test_a_dataset_of_anybody(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pixels = read_picture(plain, 2, dataset="/run/frames").pixels
+    pixels = read_image_file(plain, 2, dataset="/run/frames").pixels
     assert pixels[0, 0] == 65535  # no mask: nothing says so
     np.testing.assert_array_equal(pixels.ravel()[1:], (COUNTS + 1).ravel()[1:])
     assert is_counts(plain, "run/frames")

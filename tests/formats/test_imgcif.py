@@ -8,7 +8,8 @@ import pytest
 from formats.cbf_files import COUNTS, byte_offsets, whole
 from scipy.spatial.transform import Rotation
 
-from nbnumba.formats.read import Picture, read_picture
+from nbnumba.formats.format import ImageFile
+from nbnumba.formats.read import read_image_file
 
 pytestmark = pytest.mark.spec("FMT-48")
 
@@ -116,9 +117,9 @@ _array_data.binary_id 1
 """
 
 
-def read(path: Path, header: str = HEADER) -> Picture:
+def read(path: Path, header: str = HEADER) -> ImageFile:
     path.write_bytes(whole(header, byte_offsets(COUNTS), COUNTS, "x-CBF_BYTE_OFFSET"))
-    return read_picture(path)
+    return read_image_file(path)
 
 
 def test_what_the_axes_say(tmp_path: Path) -> None:

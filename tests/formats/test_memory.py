@@ -13,8 +13,9 @@ import pytest
 
 import nbnumba
 from nbnumba.formats.pgm import pgm_blocks
-from nbnumba.formats.smv_write import counts, smv_blocks
+from nbnumba.formats.smv import smv_blocks
 from nbnumba.image import image as image_module
+from nbnumba.response.counts import expected_counts
 from nbnumba.response.noise import noisy_counts
 
 # VmHWM is the peak of this program alone; what getrusage says of a child begins with the peak of the process that started it.
@@ -44,7 +45,7 @@ def test_a_run_takes_the_image_and_64_megabytes(words: str, in_tmp_path: Path) -
 
 WRITERS: list[Callable[[nbnumba.Image], Iterable[bytes]]] = [
     lambda image: (block.photons.tobytes() for block in image.blocks()),
-    lambda image: smv_blocks(image.experiment, counts(image, 0.0, 40.0)),
+    lambda image: smv_blocks(image.experiment, expected_counts(image, 0.0, 40.0)),
     lambda image: pgm_blocks(image),
     lambda image: smv_blocks(image.experiment, noisy_counts(image, 3, 40.0)),
 ]

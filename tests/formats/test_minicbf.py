@@ -10,13 +10,14 @@ from formats.cbf_files import COUNTS, PILATUS, byte_offsets, mini, whole, with_f
 
 from nbnumba.cli.main import main
 from nbnumba.errors import InputFileWarning
-from nbnumba.formats.read import Picture, read_image, read_picture
+from nbnumba.formats.format import ImageFile
+from nbnumba.formats.read import read_image, read_image_file
 from nbnumba.geometry.exposure import Exposure
 
 
-def read(path: Path, content: bytes) -> Picture:
+def read(path: Path, content: bytes) -> ImageFile:
     path.write_bytes(content)
-    return read_picture(path)
+    return read_image_file(path)
 
 
 def exposure(path: Path, content: bytes) -> Exposure:

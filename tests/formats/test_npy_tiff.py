@@ -19,8 +19,8 @@ from PIL import Image, TiffImagePlugin
 
 from nbnumba import InputFileError
 from nbnumba.formats.npy import MOST_BYTES, MOST_MEMBERS
-from nbnumba.formats.read import read_picture
-from nbnumba.formats.registry import TIFF
+from nbnumba.formats.read import read_image_file
+from nbnumba.formats.tiff import TIFF
 
 COUNTS = np.random.default_rng(1).poisson(300.0, (31, 47)).astype(np.uint16)
 COUNTS[3, 5], COUNTS[3, 6] = 65535, 0
@@ -29,7 +29,7 @@ COUNTS[3, 5], COUNTS[3, 6] = 65535, 0
 def refused(path: Path | str) -> str:
     """Why; nothing else is said, of whatever."""
     with warnings.catch_warnings(action="error"), pytest.raises(InputFileError) as caught:
-        read_picture(path)
+        read_image_file(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -47,7 +47,7 @@ def test_numpys_files_of_every_kind_of_number(dtype: str, order: str, tmp_path: 
     np.save(tmp_path / "a.npy", pixels)
     np.savez_compressed(tmp_path / "a.npz", pixels, other=np.zeros(3))
     for file in ("a.npy", "a.npz"):
-        found = read_picture(tmp_path / file).pixels
+        found = read_image_file(tmp_path / file).pixels
         np.testing.assert_array_equal(found, pixels)
         assert found.dtype == pixels.dtype.newbyteorder("=")
         assert found.flags.c_contiguous
@@ -58,7 +58,7 @@ def test_a_header_that_python_2_wrote(tmp_path: Path) -> None:
     numbers = np.arange(20, dtype="<f4")
     (tmp_path / "a.npy").write_bytes(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4L, 5L), }", numbers.tobytes()))
     with warnings.catch_warnings(action="error"):
-        np.testing.assert_array_equal(read_picture(tmp_path / "a.npy").pixels, numbers.reshape(4, 5))
+        np.testing.assert_array_equal(read_image_file(tmp_path / "a.npy").pixels, numbers.reshape(4, 5))
 
 
 NO_IMAGE = "does not hold one image; there is no two-dimensional array"
@@ -111,8 +111,8 @@ def test_what_is_no_array_in_an_npz_file_is_passed_over(tmp_path: Path) -> None:
     objects = io.BytesIO()
     np.save(objects, np.array([[{}]]), allow_pickle=True)
     file = archive(tmp_path / "a.npz", readme_txt=b"hello", x_npy=saved(COUNTS), objects_npy=objects.getvalue())
-    np.testing.assert_array_equal(read_picture(file).pixels, COUNTS)
-    np.testing.assert_array_equal(read_picture(f"{file}:x").pixels, COUNTS)
+    np.testing.assert_array_equal(read_image_file(file).pixels, COUNTS)
+    np.testing.assert_array_equal(read_image_file(f"{file}:x").pixels, COUNTS)
     assert "has no image 'readme.txt'; there are x; name one as a.npz:NAME" in refused(f"{file}:readme.txt")
 
 
@@ -129,7 +129,7 @@ def test_a_damaged_npz_file_is_refused(tmp_path: Path) -> None:
     assert UNREADABLE in refused(file)
     many = archive(tmp_path / "d.npz", **{f"a{i}_npy": saved(np.zeros(i % 3 + 1)) for i in range(MOST_MEMBERS)}, z_npy=saved(COUNTS))
     assert NO_IMAGE in refused(many)
-    np.testing.assert_array_equal(read_picture(f"{many}:z").pixels, COUNTS)
+    np.testing.assert_array_equal(read_image_file(f"{many}:z").pixels, COUNTS)
 
 
 @pytest.mark.spec("FMT-42")
@@ -145,8 +145,9 @@ def test_only_the_array_that_is_asked_for_is_unpacked(tmp_path: Path) -> None:
         file.writestr("image.npy", saved(COUNTS))
     del zeros
     program = (
-        "import resource, sys; from nbnumba.formats.read import read_picture; before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "print(read_picture(sys.argv[1]).pixels.sum(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+        "import resource, sys; from nbnumba.formats.read import read_image_file\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print(read_image_file(sys.argv[1]).pixels.sum(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     done = subprocess.run([sys.executable, "-c", program, f"{tmp_path / 'a.npz'}:image"], capture_output=True, text=True, check=True)
     total, kilobytes = map(int, done.stdout.split())
@@ -171,7 +172,7 @@ def test_tiff_images_packed_in_every_way(dtype: str, compression: str | None, tm
     pixels = (COUNTS > 300) if dtype == "?" else COUNTS.astype(dtype)
     (tmp_path / "a.tif").write_bytes(tiff_of(pixels, compression))
     with warnings.catch_warnings(action="error"):
-        found = read_picture(tmp_path / "a.tif").pixels
+        found = read_image_file(tmp_path / "a.tif").pixels
     np.testing.assert_array_equal(found, pixels)
     assert found.dtype == np.dtype(dtype)
     assert capfd.readouterr() == ("", "")
@@ -208,7 +209,7 @@ def test_tiff_images_of_every_type_in_either_byte_order(dtype: str, order: str, 
     info = np.finfo(dtype) if dtype[0] == "f" else np.iinfo(dtype)
     pixels[0, 0], pixels[30, 46] = info.max, info.min
     (tmp_path / "a.tif").write_bytes(bare_tiff(pixels, order, strips=5))
-    found = read_picture(tmp_path / "a.tif").pixels
+    found = read_image_file(tmp_path / "a.tif").pixels
     np.testing.assert_array_equal(found, pixels)
     assert found.dtype == np.dtype(dtype)
 
@@ -217,7 +218,7 @@ def test_tiff_images_of_every_type_in_either_byte_order(dtype: str, order: str, 
 def test_the_tiff_files_that_are_written(tmp_path: Path) -> None:
     for pixels in (COUNTS.astype(np.int32) - 5, COUNTS.astype(np.float32) / 3.0):
         (tmp_path / "a.tif").write_bytes(TIFF.write(pixels, None))
-        np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").pixels, pixels)
+        np.testing.assert_array_equal(read_image_file(tmp_path / "a.tif").pixels, pixels)
         np.testing.assert_array_equal(fabio.open(str(tmp_path / "a.tif")).data, pixels)
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.tif")), pixels)
 
@@ -280,7 +281,7 @@ def test_whatever_is_damaged_is_read_or_refused(name: str, tmp_path: Path, capfd
         (tmp_path / name).write_bytes(damaged)
         try:
             with warnings.catch_warnings(action="error"):
-                read_picture(tmp_path / name)
+                read_image_file(tmp_path / name)
         except (InputFileError, UserWarning) as error:
             assert "\n" not in str(error)  # noqa: PT017
     assert capfd.readouterr() == ("", "")

@@ -11,10 +11,9 @@ import numpy as np
 import nxmx
 import pytest
 
-from nbnumba.formats.nxmx_read import NxmxFile
-from nbnumba.formats.nxmx_write import chunk_bytes, differing, nxmx_bytes, write_nxmx
-from nbnumba.formats.read import read_picture
-from nbnumba.formats.registry import CBF, NXMX, unsaid
+from nbnumba.formats.cbf import CBF
+from nbnumba.formats.nxmx import NXMX, NxmxFile, chunk_bytes, differing, nxmx_bytes, write_nxmx
+from nbnumba.formats.read import read_image_file
 from nbnumba.geometry.exposure import Exposure
 
 SHAPE = (3, 4)
@@ -58,7 +57,7 @@ def exposure(file: Path, number: int = 1) -> Exposure:
 
 def problem(file: Path) -> str:
     """Why the geometry is not taken, of an image whose pixels are."""
-    picture = read_picture(file, 1)
+    picture = read_image_file(file, 1)
     np.testing.assert_array_equal(picture.pixels, COUNTS)
     assert picture.exposure is None
     return picture.problem.removeprefix("its geometry cannot be read: ")
@@ -320,7 +319,7 @@ def test_linear_polarization(field: tuple[float, float, float], expected: tuple[
     ],
 )
 def test_what_dials_does_not_read_is_said(change: dict[str, Any], said: str) -> None:
-    assert unsaid(replace(PLAIN, **change), NXMX) == said
+    assert NXMX.unsaid(replace(PLAIN, **change)) == said
 
 
 @pytest.mark.spec("FMT-53")
@@ -387,7 +386,7 @@ def test_a_mask_of_another_shape_is_left_out(file: Path) -> None:
     with pytest.warns(
         UserWarning, match=r"a\.nxs: pixel_mask is left out: it has shape \(2, 2\) and type uint8, for images of 3 x 4 pixels"
     ):
-        np.testing.assert_array_equal(read_picture(file, 1).pixels, COUNTS)
+        np.testing.assert_array_equal(read_image_file(file, 1).pixels, COUNTS)
 
 
 @pytest.mark.spec("FMT-52")

@@ -11,9 +11,8 @@ import pytest
 from formats.dxtbx_reader import MISSING, has_dxtbx, read_pixels_with_dxtbx
 
 from nbnumba import units
-from nbnumba.formats.nxmx_write import ONE_WAVELENGTH, chunk_bytes, nxmx_bytes, write_nxmx
-from nbnumba.formats.read import read_picture
-from nbnumba.formats.registry import NXMX, unsaid
+from nbnumba.formats.nxmx import NXMX, ONE_WAVELENGTH, chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.read import read_image_file
 from nbnumba.geometry.exposure import Exposure, Vector
 
 DETECTORS, IMAGES = 30, 3
@@ -96,7 +95,7 @@ def test_thirty_random_detectors(tmp_path: Path) -> None:
 
 
 def compare(found: dict[str, Any], exposures: list[Exposure], counts: list[np.ndarray]) -> None:
-    here, said = exposures[0].imgcif, unsaid(exposures[0], NXMX)
+    here, said = exposures[0].imgcif, NXMX.unsaid(exposures[0])
     if "its detector behind the crystal" not in said:
         np.testing.assert_allclose(found["origin"], np.array(here.origin) * 1e3, rtol=CLOSE, atol=CLOSE)
     np.testing.assert_allclose([found["fast"], found["slow"]], [here.fast_axis, here.slow_axis], atol=CLOSE)
@@ -139,7 +138,7 @@ def test_a_detector_before_the_crystal_is_mirrored_as_said(tmp_path: Path) -> No
     """The one thing of geometry that dxtbx takes otherwise."""
     before = Exposure(shape=(4, 5), pixel_size=1e-4, origin=(-1e-3, 1e-3, 0.1), wavelength=1e-10, spindle_axis=(1.0, 0.0, 0.0))
     (tmp_path / "a.nxs").write_bytes(nxmx_bytes([(np.zeros((4, 5), np.int32), before)]))
-    assert unsaid(before, NXMX) == "is taken by DIALS to have its detector behind the crystal"
+    assert NXMX.unsaid(before) == "is taken by DIALS to have its detector behind the crystal"
     assert read_pixels_with_dxtbx(tmp_path / "a.nxs")[0]["origin"] == pytest.approx([-1.0, 1.0, -100.0])
 
 
@@ -178,7 +177,7 @@ def test_a_beamlines_transformations_are_read_as_dxtbx_reads_them(tmp_path: Path
     write_nxmx(tmp_path / "a.nxs", [plain] * IMAGES, np.int32, [chunk_bytes(np.zeros((4, 5), np.int32))] * IMAGES)
     mount(tmp_path / "a.nxs")
     (found,) = read_pixels_with_dxtbx(tmp_path / "a.nxs")
-    ours = read_picture(tmp_path / "a.nxs", 1).exposure
+    ours = read_image_file(tmp_path / "a.nxs", 1).exposure
     assert ours is not None
     np.testing.assert_allclose(np.array(ours.origin) * 1e3, found["origin"], rtol=CLOSE, atol=CLOSE)
     np.testing.assert_allclose([ours.fast_axis, ours.slow_axis], [found["fast"], found["slow"]], atol=CLOSE)

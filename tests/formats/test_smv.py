@@ -16,8 +16,8 @@ import nbnumba
 from nbnumba import InputFileError
 from nbnumba.amplitudes.dump import dump_blocks, read_dump
 from nbnumba.errors import InputFileWarning
-from nbnumba.formats.read import is_counts, read_picture
-from nbnumba.formats.smv_read import exposure_of_smv, read_smv
+from nbnumba.formats.read import is_counts, read_image_file
+from nbnumba.formats.smv import exposure_of_smv, read_smv
 from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.experiment import apply_all
@@ -232,7 +232,7 @@ def test_pixels_of_every_type(name: str, dtype: str, tmp_path: Path) -> None:
     found = read_smv(file)
     np.testing.assert_array_equal(found.pixels, pixels)
     assert found.pixels.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(read_picture(file).pixels, pixels)
+    np.testing.assert_array_equal(read_image_file(file).pixels, pixels)
     assert is_counts(file) == (dtype != "f4")
     if name.startswith("Data_type"):
         np.testing.assert_array_equal(DtrekImage().read(str(file)).data, pixels)
@@ -347,7 +347,7 @@ def test_a_header_takes_time_in_proportion_to_its_length(body: str, tmp_path: Pa
 )
 def test_a_bad_field_hides_the_geometry_and_not_the_pixels(line: str, message: str, tmp_path: Path) -> None:
     text = HEADER.replace("TWOTHETA=7;\n", f"TWOTHETA=7;\n{line};\n")
-    found = read_picture(write(tmp_path / "a.img", text=text))
+    found = read_image_file(write(tmp_path / "a.img", text=text))
     np.testing.assert_array_equal(found.pixels, PIXELS)
     assert found.exposure is None
     assert message in found.problem
@@ -357,13 +357,13 @@ def test_a_bad_field_hides_the_geometry_and_not_the_pixels(line: str, message: s
 def test_numbers_with_their_unit_and_what_the_counter_is(tmp_path: Path) -> None:
     more = "DISTANCE=150.0 mm;\nWAVELENGTH=0.9 A;\nOSC_RANGE=0.5 deg;\nTIME=2.5 s;\nIMAGE_PEDESTAL=40;\nGAIN=2.4;\n"
     text = HEADER.replace("TWOTHETA=7;\n", more)
-    found = read_picture(write(tmp_path / "a.img", text=text)).exposure
+    found = read_image_file(write(tmp_path / "a.img", text=text)).exposure
     assert found is not None
     assert (found.distance, found.wavelength, found.oscillation) == pytest.approx((0.15, 0.9e-10, math.radians(0.5)))
     assert (found.exposure_time, found.pedestal, found.gain) == (2.5, 40.0, 2.4)
     assert found.trusted_range == (0.0, 65535.0)
     saturated = text.replace("GAIN=2.4;", "GAIN=0;\nTIME=0;\nCCD_IMAGE_SATURATION=60000;")
-    found = read_picture(write(tmp_path / "a.img", text=saturated)).exposure
+    found = read_image_file(write(tmp_path / "a.img", text=saturated)).exposure
     assert found is not None
     assert (found.exposure_time, found.gain, found.trusted_range) == (None, 1.0, (0.0, 60000.0))
 
@@ -371,7 +371,7 @@ def test_numbers_with_their_unit_and_what_the_counter_is(tmp_path: Path) -> None
 @pytest.mark.spec("FMT-41")
 def test_geometry_in_the_words_of_d_trek_is_said_to_be_left_out(tmp_path: Path) -> None:
     text = HEADER.replace("PIXEL_SIZE=0.2;", "DETECTOR_NAMES=CCD_;")
-    found = read_picture(write(tmp_path / "a.img", text=text))
+    found = read_image_file(write(tmp_path / "a.img", text=text))
     assert found.problem == "states its geometry in d*TREK's words, which are not read"
 
 
@@ -382,10 +382,10 @@ def test_geometry_in_the_words_of_d_trek_is_said_to_be_left_out(tmp_path: Path) 
 def test_which_centre_counts(name: str, centre: tuple[float, float], tmp_path: Path) -> None:
     """The nearest point with CLOSE_DISTANCE, else MOSFLM's centre, else the detector's own, in pixels from the corner of the first."""
     text = HEADER.replace("TWOTHETA=7;\n", f"{name}X=2.5;\n{name}Y=1.5;\n")
-    found = read_picture(write(tmp_path / "a.img", text=text)).exposure
+    found = read_image_file(write(tmp_path / "a.img", text=text)).exposure
     assert found is not None
     assert found.beam_centre == pytest.approx(centre)
-    own = read_picture(write(tmp_path / "a.img", text=text.replace(name, "OTHER_"))).exposure
+    own = read_image_file(write(tmp_path / "a.img", text=text.replace(name, "OTHER_"))).exposure
     assert own is not None
     assert own.beam_centre == pytest.approx((0.3 / 0.2, 0.5 / 0.2))
 
@@ -400,7 +400,7 @@ def test_the_swing_of_a_sweeps_detector_comes_back(twotheta: float, in_tmp_path:
     )
     assert main(["sweep", *options.split(), "--images", "1", "--width", "0", "-o", "a_#.img"]) == 0
     given = exposure_of(experiment(options.replace("-default_F 1 -cell 50 ", "").replace("--preset physics", ""), "physics"))
-    found = read_picture("a_1.img").exposure
+    found = read_image_file("a_1.img").exposure
     assert found is not None
     for name in ("origin", "fast_axis", "slow_axis", "incident"):
         np.testing.assert_allclose(getattr(found, name), getattr(given, name), atol=1e-8, err_msg=name)

@@ -95,7 +95,7 @@ def tiff(kind: type) -> bytes:
 
 
 def nxmx() -> list[bytes]:
-    from nbnumba.formats.nxmx_write import nxmx_bytes
+    from nbnumba.formats.nxmx import nxmx_bytes
 
     return [image("o.nxs"), nxmx_bytes([(pixels(), exposure())] * 3)]
 

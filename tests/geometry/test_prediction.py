@@ -67,7 +67,7 @@ def test_every_bright_spot_is_predicted_where_it_is_with_its_indices(options: st
     which, off = nearest(spots, place)
     assert len(place) > count
     assert np.median(off) < 0.2
-    start, width = experiment.goniometer.phi_start, experiment.goniometer.sweep.oscillation
+    start, width = experiment.goniometer.phi_start, experiment.goniometer.scan.oscillation
     since = spots.phi[which] - start
     cut = (width > 0.0) & ((since < 0.1 * width) | (since > 0.9 * width))  # by the ends of the sweep, which moves a spot's centroid
     assert off[~cut].max() < 0.5
@@ -99,7 +99,7 @@ def test_a_reflection_is_on_the_sphere_at_the_angle_predicted() -> None:
     s0, radius = experiment.frame.incident / experiment.beam.wavelength, 1.0 / experiment.beam.wavelength
     on = [np.linalg.norm(s0 + rotate_about(v, experiment.frame.spindle_axis, phi)) for v, phi in zip(r, spots.phi, strict=True)]
     assert np.mean(np.abs(np.array(on) / radius - 1.0) < 1e-12) > 0.97  # the others are within the crystal's own width
-    start, width = experiment.goniometer.phi_start, experiment.goniometer.sweep.oscillation
+    start, width = experiment.goniometer.phi_start, experiment.goniometer.scan.oscillation
     assert ((spots.phi >= start - 1e-12) & (spots.phi <= start + width + 1e-12)).all()
     axes = np.arange(-16, 17)
     hkl = np.stack(np.meshgrid(axes, axes, axes, indexing="ij"), axis=-1).reshape(-1, 3)

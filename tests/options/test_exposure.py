@@ -20,7 +20,7 @@ from nbnumba.experiment.vectors import length
 from nbnumba.geometry.dials import read_expt
 from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of
-from nbnumba.geometry.recorded import Recorded
+from nbnumba.geometry.recorded import RecordedGeometry
 from nbnumba.geometry.xds import read_xds
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.experiment import apply_all
@@ -246,8 +246,8 @@ def test_stills_scans_and_geometry_alone(files: Path) -> None:
 
 def test_polarization_that_is_not_stated() -> None:
     exposure = Exposure(shape=(4, 4), pixel_size=1e-4, origin=(0.0, 0.0, -0.1), spindle_axis=(0.6, 0.0, 0.8))
-    assert fields_of(Recorded(exposure))["beam.polarization_axis"] == (1.0, 0.0, 0.0)
-    assert "beam.polarization_fraction" not in fields_of(Recorded(exposure))
+    assert fields_of(RecordedGeometry(exposure))["beam.polarization_axis"] == (1.0, 0.0, 0.0)
+    assert "beam.polarization_fraction" not in fields_of(RecordedGeometry(exposure))
     along = Exposure(
         shape=(4, 4),
         pixel_size=1e-4,
@@ -256,7 +256,7 @@ def test_polarization_that_is_not_stated() -> None:
         fast_axis=(0.0, 1.0, 0.0),
         slow_axis=(1.0, 0.0, 0.0),
     )
-    assert fields_of(Recorded(along))["beam.polarization_axis"] == (0.0, 1.0, 0.0)
+    assert fields_of(RecordedGeometry(along))["beam.polarization_axis"] == (0.0, 1.0, 0.0)
 
 
 def test_unit_length_to_the_last_bit() -> None:

@@ -12,9 +12,10 @@ from PIL import Image
 import nbnumba
 from nbnumba import InputFileError
 from nbnumba.cli.main import main
-from nbnumba.formats.nxmx_write import nxmx_bytes
-from nbnumba.formats.read import read_picture
-from nbnumba.formats.registry import CBF, SMV
+from nbnumba.formats.cbf import CBF
+from nbnumba.formats.nxmx import nxmx_bytes
+from nbnumba.formats.read import read_image_file
+from nbnumba.formats.smv import SMV
 from nbnumba.geometry.exposure import Exposure
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.experiment import apply_all
@@ -114,7 +115,7 @@ def test_a_mask_becomes_an_smv_file_without_a_geometry(in_tmp_path: Path, capsys
     assert main(["convert", "mask.npy", "mask.img"]) == 0
     said = capsys.readouterr().err
     assert said == "nbnumba: warning: mask.img: a SMV file states no geometry; --like FILE names an image that does\n"
-    picture = read_picture("mask.img")
+    picture = read_image_file("mask.img")
     assert (picture.exposure, picture.problem) == (None, "")
     np.testing.assert_array_equal(picture.pixels, RENDERED)
     np.testing.assert_array_equal(masked_by("mask.img").sampling.mask, RENDERED)

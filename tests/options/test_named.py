@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import nbnumba
 from nbnumba.cli.main import main
-from nbnumba.cli.options import Shared
+from nbnumba.cli.options import SharedOption
 from nbnumba.cli.run import command as run
 from nbnumba.errors import InputFileError, OptionError
 from nbnumba.options.arguments import split_arguments
@@ -188,5 +188,5 @@ def test_a_file_does_not_name_what_reading_may_wait_for(own: Path, form: str, ca
 
 
 def test_a_file_says_what_to_simulate_and_on_what() -> None:
-    shared = {name for option in run.params if isinstance(option, Shared) for name in option.opts}
+    shared = {name for option in run.params if isinstance(option, SharedOption) for name in option.opts}
     assert set(OWN_OF_FILES) - {"--images", "--width"} == shared - {ALLOW, PLUGIN_FILE}

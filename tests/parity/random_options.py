@@ -21,7 +21,8 @@ import nbnumba
 from nbnumba.errors import NotFiniteError, ParameterError
 from nbnumba.experiment.vectors import rotate_about
 from nbnumba.formats.pgm import pgm_blocks
-from nbnumba.formats.smv_write import counts, header_text
+from nbnumba.formats.smv import header_text
+from nbnumba.response.counts import expected_counts
 from nbnumba.response.noise import noisy_counts
 from nbnumba.stages.kinds import Polarization
 
@@ -534,7 +535,7 @@ def samples_the_beam(experiment: nbnumba.Experiment) -> bool:
 
 def stops_at_zero(experiment: nbnumba.Experiment) -> bool:
     """Whether a sweep has a phi step at exactly 0, where `reference` and `c-parity` differ (ROT-5)."""
-    return experiment.goniometer.sweep.steps > 1 and bool((experiment.phi == 0.0).any())
+    return experiment.goniometer.scan.steps > 1 and bool((experiment.phi == 0.0).any())
 
 
 # Comparison
@@ -642,13 +643,13 @@ def source_list(printed: str, experiment: nbnumba.Experiment) -> Iterator[Compar
 
 
 def sampling_steps(printed: str, experiment: nbnumba.Experiment) -> Iterator[Comparison]:
-    sweep, detector = experiment.goniometer.sweep, experiment.detector
-    yield "phi steps", int((found(printed, r"(\d+) phi steps from") or ["0"])[0]), sweep.steps, 0.0
+    scan, detector = experiment.goniometer.scan, experiment.detector
+    yield "phi steps", int((found(printed, r"(\d+) phi steps from") or ["0"])[0]), scan.steps, 0.0
     for i, phi in enumerate(np.degrees(experiment.phi)):
         yield from compare(printed, f"phi {i} (deg)", rf"phi{i} = #", [phi], 1e-12)
         theirs = found(printed, rf"phi{i} = #")
         yield f"phi {i} is 0", bool(theirs) and float(theirs[0]) == 0.0, phi == 0.0, 0.0
-    end = math.degrees(experiment.goniometer.phi_start + sweep.oscillation)
+    end = math.degrees(experiment.goniometer.phi_start + scan.oscillation)
     yield from compare(printed, "end of the sweep (deg)", r"phi steps from \S+ to #", [end], 1e-9)
     spread, domains = experiment.mosaic
     yield from compare(
@@ -730,7 +731,7 @@ def integers(options: OptionSet, reference: Reference, same: nbnumba.Image) -> D
     """Of nanoBragg's own photons, so that they have to be the same to the last count."""
     scale, offset = options.number("-scale", 0.0), options.number("-adc", 40.0)
     for what, theirs, ours in (
-        ("integers", reference.integers, np.vstack([*counts(same, scale, offset)])),
+        ("integers", reference.integers, np.vstack([*expected_counts(same, scale, offset)])),
         ("noise", reference.noise, np.vstack([*noisy_counts(same, int(options.number("-seed", 0)), offset)])),
     ):
         if not np.array_equal(theirs, ours):

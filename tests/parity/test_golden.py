@@ -15,7 +15,8 @@ from parity.gate import assert_passes_gate
 
 import nbnumba
 from nbnumba.formats.pgm import pgm_blocks
-from nbnumba.formats.smv_write import counts, header_text
+from nbnumba.formats.smv import header_text
+from nbnumba.response.counts import expected_counts
 from nbnumba.response.noise import noisy_counts
 
 OWN = own_golden()
@@ -96,7 +97,7 @@ def test_image_of_nanobragg(folder: Path, case: dict[str, Any], mode: str, tmp_p
 
     scale, offset = number(case, "-scale", 0.0), number(case, "-adc", 40.0)
     if (integers := stored(folder, case, mode, "int")) is not None:
-        np.testing.assert_array_equal(np.vstack([*counts(image, scale, offset)])[image.roi], integers)
+        np.testing.assert_array_equal(np.vstack([*expected_counts(image, scale, offset)])[image.roi], integers)
     if (noise := stored(folder, case, mode, "noise")) is not None:
         drawn = np.vstack([*noisy_counts(image, int(number(case, "-seed", 0)), offset)])
         np.testing.assert_array_equal(drawn[image.roi], noise)

@@ -32,7 +32,8 @@ from parity.random_options import (
 
 import nbnumba
 from nbnumba.formats.pgm import pgm_blocks
-from nbnumba.formats.smv_write import counts, smv_blocks
+from nbnumba.formats.smv import smv_blocks
+from nbnumba.response.counts import expected_counts
 from nbnumba.response.noise import noisy_counts
 
 EXECUTABLE = os.environ.get("NBNUMBA_REFERENCE_EXE", "")
@@ -128,7 +129,7 @@ OPTIONS = OptionSet(
 def printed(image: nbnumba.Image) -> str:
     """What nanoBragg would print of an image in MOSFLM's convention."""
     experiment, photons = image.experiment, image.statistics
-    frame, cell, sources, sweep = experiment.frame, experiment.unit_cell, experiment.source_list, experiment.goniometer.sweep
+    frame, cell, sources, scan = experiment.frame, experiment.unit_cell, experiment.source_list, experiment.goniometer.scan
     x, y, z = frame.pix0 * 1e3
 
     def numbers(values: object, form: str = "g") -> str:
@@ -167,7 +168,7 @@ def printed(image: nbnumba.Image) -> str:
         f"  POLARIZATION_PLANE_NORMAL= {numbers(np.cross(frame.incident, frame.polarization_axis))}",
         f"  dials origin= {numbers([z, y, -x])}",
         f"  2 mosaic domains over mosaic spread of {degrees(experiment.mosaic[0]):g} degrees",
-        f"  {sweep.steps} phi steps from 3 to 4 degrees",
+        f"  {scan.steps} phi steps from 3 to 4 degrees",
         "  1x1 pixel oversample steps",
         f"max_I = {photons.maximum:g}  at 0.001 0.002",
         f"mean= {photons.mean:g} rms= {photons.rms:g} rmsd= {photons.rms_deviation:g}",
@@ -189,7 +190,7 @@ def imitation(image: nbnumba.Image, edit: Callable[[str], str] = str, factor: fl
         printed=edit(printed(changed)),
         header=keywords,
         float32=changed.float32,
-        integers=np.vstack([*counts(changed, 0.0, 10.0)]),
+        integers=np.vstack([*expected_counts(changed, 0.0, 10.0)]),
         noise=np.vstack([*noisy_counts(changed, 3, 10.0)]),
         pgm=b"".join(pgm_blocks(changed)),
     )
@@ -271,7 +272,7 @@ def program(folder: Path, image: nbnumba.Image, text: str, status: int = 0) -> s
     its_own = replace(image.experiment, model=replace(image.experiment.model, quirks={"reference-header": True}))
     files = {
         "-floatfile": image.float32.tobytes(),
-        "-intfile": b"".join(smv_blocks(its_own, counts(image, 0.0, 10.0))),
+        "-intfile": b"".join(smv_blocks(its_own, expected_counts(image, 0.0, 10.0))),
         "-pgmfile": b"".join(pgm_blocks(image)),
         "-noisefile": b"".join(smv_blocks(its_own, noisy_counts(image, 3, 10.0))),
     }

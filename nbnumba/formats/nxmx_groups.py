@@ -1,4 +1,4 @@
-"""NeXus files in the NXmx application definition: a whole scan in one HDF5 file, an image a chunk (FMT-26).
+"""The groups of a NeXus NXmx file that is written, but for its images; what files share, and what they do not say (FMT-26, FMT-53).
 
 Source: the NeXus manual, NXmx; its laboratory is McStas's: z along the beam, where imgCIF's is to the source, and x reversed.
 """
@@ -6,140 +6,23 @@ Source: the NeXus manual, NXmx; its laboratory is McStas's: z along the beam, wh
 from __future__ import annotations
 
 import math
-import warnings
-import zlib
-from collections.abc import Iterable, Sequence
-from importlib import metadata
-from io import BytesIO
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba import units
-from nbnumba.errors import NbnumbaWarning
-from nbnumba.geometry.exposure import BAD, NOT_MEASURED, STRAIGHT, SURFACE, Exposure, Vector
+from nbnumba.geometry.exposure import STRAIGHT, SURFACE, Exposure, Vector
 
 if TYPE_CHECKING:
     import h5py
 
-DATA = "/entry/data/data"
-LEVEL = 4  # of zlib
-STAMP = "nbnumba_sweep"
 MATERIAL = "Si"  # NXmx asks for one
-MASKED = {NOT_MEASURED: 1 << 0, BAD: 1 << 1}  # the bits of NXmx's mask for a gap and for a dead pixel
-PASSING = "pixels are masked in some images only: they are -1 or -2 there, outside pixel_mask; DIALS 3.12 takes -1 for a count"
-ONE_WAVELENGTH = "the wavelength differs from image to image; DIALS takes the first one for all images of a scan"
 EQUAL = 1e-6
 DIALS_SENSORS = ("Si", "CdTe", "GaAs")
 DIALS_POLARIZATION = 0.999  # of the intensity
 UPSTREAM = 0.99  # cosine to the beam from which on DIALS mirrors a detector before the crystal
-
-
-def chunk_bytes(pixels: NDArray[np.generic]) -> bytes:
-    """An image as HDF5's shuffle and deflate filters leave it: the first bytes of all pixels, then the second ones, compressed."""
-    return zlib.compress(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).reshape(pixels.size, -1).T.tobytes(), LEVEL)
-
-
-def nxmx_bytes(images: Sequence[tuple[NDArray[np.generic], Exposure]]) -> bytes:
-    """A whole file of images of one kind, in order."""
-    buffer = BytesIO()
-    write_nxmx(buffer, [exposure for _, exposure in images], images[0][0].dtype, (chunk_bytes(pixels) for pixels, _ in images))
-    return buffer.getvalue()
-
-
-def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Iterable[bytes], stamp: str = "") -> None:
-    """A file (a path, or open for writing) of a scan: exposures of its images in order, and their chunks; stamp: of the sweep it is of.
-
-    Of what the images share, the first one's exposure tells: see ``differing``.
-    """
-    import h5py
-
-    exposures = [exposure.imgcif for exposure in exposures]
-    first, last, dtype = exposures[0], exposures[-1], np.dtype(dtype)
-    shape = (len(exposures), *first.shape)
-    with h5py.File(file, "w", libver=("earliest", "v110")) as root:
-        root.attrs["default"] = "entry"
-        if stamp:
-            root.attrs[STAMP] = stamp
-        entry = group(root, "entry", "NXentry", default="data")
-        entry["definition"] = "NXmx"
-        entry["start_time"] = f"{first.began.isoformat()}Z"
-        entry["end_time_estimated"] = f"{last.after(last.number).isoformat()}Z"
-        entry["program_name"] = f"nbnumba {metadata.version('nbnumba')}"
-        data = group(entry, "data", "NXdata", signal="data")
-        if first.pedestal:
-            data["data_offset"] = -first.pedestal
-        if first.gain != 1.0:
-            data["data_scaling_factor"] = 1.0 / first.gain
-        pixels = data.create_dataset("data", shape, dtype, chunks=(1, *first.shape), compression=LEVEL, shuffle=True)
-        masks = Masks(least_trusted(first), dtype, first.shape)
-        for number, chunk in enumerate(chunks):
-            pixels.id.write_direct_chunk((number, 0, 0), chunk)
-            masks.add(chunk)
-        source = group(entry, "source", "NXsource")
-        source["name"] = "simulated"
-        sample(entry, exposures)
-        instrument = group(entry, "instrument", "NXinstrument")
-        instrument["name"] = "simulated"
-        beam(instrument, exposures)
-        made = detector(instrument, exposures, dtype)
-        if masks.common is not None:
-            made.create_dataset("pixel_mask", data=masks.common, compression=LEVEL, shuffle=True)
-        instrument["detector/data"] = h5py.SoftLink(DATA)
-        entry["sample/beam"] = h5py.SoftLink("/entry/instrument/beam")
-    if masks.passing:
-        warnings.warn(NbnumbaWarning(f"{masks.passing} {PASSING}"), stacklevel=2)
-    if first.spindle_axis is not None and any(e.wavelength != first.wavelength for e in exposures):
-        warnings.warn(NbnumbaWarning(ONE_WAVELENGTH), stacklevel=2)
-
-
-class Masks:
-    """Where images hold -1 or -2 for what was not measured; where these are trusted, they are numbers like others."""
-
-    def __init__(self, least: float, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
-        self._dtype, self._shape = dtype, shape
-        self._bits = {value: bit for value, bit in MASKED.items() if value < least and dtype.kind == "i"}
-        self._always: NDArray[np.uint32] | None = None
-        self._ever = np.zeros(shape, bool)
-
-    def add(self, chunk: bytes) -> None:
-        """Look at an image."""
-        if not self._bits:
-            return
-        pixels, bits = pixels_of(chunk, self._shape, self._dtype), np.zeros(self._shape, np.uint32)
-        for value, bit in self._bits.items():
-            bits[pixels == value] = bit
-        self._ever |= bits > 0
-        self._always = bits if self._always is None else np.where(bits, self._always, np.uint32(0))
-
-    @property
-    def common(self) -> NDArray[np.uint32] | None:
-        """The bits of pixels that are masked in all images, as the first one has them; None: there are none."""
-        return self._always if self._always is not None and self._always.any() else None
-
-    @property
-    def passing(self) -> int:
-        """How many pixels are masked in some images, but not in all."""
-        return int(np.count_nonzero(self._ever & (self._always == 0))) if self._always is not None else 0
-
-
-def pixels_of(chunk: bytes, shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The image that ``chunk_bytes`` made a chunk of."""
-    planes = np.frombuffer(zlib.decompress(chunk), np.uint8).reshape(dtype.itemsize, -1)
-    return np.ascontiguousarray(planes.T).view(dtype).reshape(shape)
-
-
-def stamp_of(path: Path) -> str:
-    """Of what sweep a file is; empty if it is of none."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as root:
-            return str(root.attrs.get(STAMP, ""))
-    except OSError:
-        return ""
 
 
 def group(parent: h5py.Group, name: str, kind: str, **attributes: str) -> h5py.Group:

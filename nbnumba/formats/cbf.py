@@ -1,4 +1,6 @@
-"""miniCBF images with a header in the style of Dectris's Pilatus detectors (FMT-25).
+"""CBF images: read, and written as miniCBF with a header in the style of Dectris's Pilatus detectors (FMT-25, FMT-49).
+
+How pixels are unpacked is in cbf_pixels.py, what headers say in cbf_header.py and, for a full imgCIF, imgcif.py.
 
 Source: H. J. Bernstein and A. P. Hammersley, International Tables for Crystallography G (2005), chapters 2.3 and 5.6 (CBF, byte offset
 compression); Dectris, "Pilatus CBF header specification" 1.4.
@@ -9,13 +11,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba import units
-from nbnumba.formats.cbf_pixels import STARTS
+from nbnumba.formats.cbf_pixels import STARTS, read_cbf
+from nbnumba.formats.format import Format, ImageFile, Pixels, Wanted, begins_with, cannot_say, with_geometry
 from nbnumba.geometry.exposure import Exposure
+from nbnumba.response.counts import INT32
 
 MODULE, GAP = (195, 487), (17, 7)  # pixels of a Pilatus module and between two, (slow, fast)
 CUTOFF = 2**20 - 1  # counts from which on a pixel is taken for saturated
@@ -104,7 +109,7 @@ def sensor_name(material: str | None) -> str:
     return SENSORS.get(material, material) if material and re.fullmatch("[A-Za-z0-9]+", material) else SENSORS["Si"]
 
 
-def unsaid(exposure: Exposure) -> list[str]:
+def untold(exposure: Exposure) -> list[str]:
     """What a header cannot say of an exposure in imgCIF's laboratory, beside its geometry."""
     least, most = exposure.trusted_range or (0.0, CUTOFF)
     x, y, _ = exposure.polarization_axis or (1.0, 0.0, 0.0)
@@ -136,3 +141,44 @@ def unread(exposure: Exposure) -> str:
         *([f"no sensor rather than one of {material}"] if foreign else []),
     ]
     return f"is taken by DIALS to have {', '.join(taken)}" if taken else ""
+
+
+def unsaid(exposure: Exposure) -> str:
+    """What a file does not say, or DIALS takes otherwise, in words."""
+    here = exposure.imgcif
+    straight = np.allclose((here.fast_axis, here.slow_axis), ((1, 0, 0), (0, -1, 0)), rtol=0.0, atol=1e-6) and here.origin[2] < 0.0
+    turned = here.spindle_axis is not None and not np.allclose(here.spindle_axis, (1, 0, 0), rtol=0.0, atol=1e-6)
+    wrong = [
+        *([] if straight else ["the detector is not straight in the beam with its fast axis along x and its slow axis along -y"]),
+        *(["the spindle is not x"] if turned else []),
+        *untold(here),
+    ]
+    return "; it ".join(filter(None, (cannot_say(wrong), unread(here))))
+
+
+def read(path: Path, wanted: Wanted) -> ImageFile:
+    from nbnumba.formats.cbf_header import exposure_of_cbf
+
+    pixels, header = read_cbf(path)
+    return with_geometry(pixels, lambda: exposure_of_cbf(path, header, (pixels.shape[0], pixels.shape[1])))
+
+
+def write(pixels: Pixels, exposure: Exposure | None) -> bytes:
+    assert exposure is not None
+    return cbf_bytes(pixels, exposure)
+
+
+CBF = Format(
+    name="miniCBF",
+    endings=(".cbf",),
+    understand=begins_with(b"###CBF"),
+    read=read,
+    write=write,
+    counts=INT32._replace(least=-(2**30), most=2**30 - 1),  # byte offset compression stumbles over neighbours that are 2^31 apart
+    photons=False,
+    marks=True,
+    packed=True,
+    geometry="needed",
+    unsaid=unsaid,
+    number_in_name=True,
+)

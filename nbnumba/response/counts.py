@@ -1,0 +1,65 @@
+"""From photons to counts: one rule for every file of whole numbers (FMT-71)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.geometry.exposure import NOT_MEASURED
+
+if TYPE_CHECKING:
+    from nbnumba.image.image import Image
+
+BRIGHTEST = 55000.0  # counts of the brightest pixel, where no scale is given
+
+
+class CountRange(NamedTuple):
+    """The whole numbers that a file holds: their type, the least and the greatest."""
+
+    dtype: type[Any]
+    least: int
+    most: int
+
+    @property
+    def mark(self) -> int:
+        """The count of pixels that are not rendered; 0 where the range has nothing that says so."""
+        return NOT_MEASURED if self.least < 0 else 0
+
+    @property
+    def simulated(self) -> CountRange:
+        """The counts that an image can have: numbers below 0 are marks."""
+        return self._replace(least=0)
+
+
+UINT8, UINT16, INT32 = CountRange(np.uint8, 0, 255), CountRange(np.uint16, 0, 65535), CountRange(np.int32, -(2**31), 2**31 - 1)
+
+
+def whole(values: NDArray[Any], held: CountRange) -> NDArray[Any]:
+    """Fractions are dropped, and what is beyond the range is cut off."""
+    if values.dtype.kind == "f":
+        return np.asarray(np.clip(np.floor(values), held.least, held.most), held.dtype)
+    numbers = values.astype(np.int8) if values.dtype.kind == "b" else values
+    limits = np.iinfo(numbers.dtype)
+    return np.asarray(np.clip(numbers, max(held.least, limits.min), min(held.most, limits.max)), held.dtype)
+
+
+def rounded(values: NDArray[np.floating[Any]], held: CountRange) -> NDArray[Any]:
+    """floor(values + 1/2) within the range; for 16 bits that is a sum of float32, as nanoBragg has it (FMT-5)."""
+    sums = np.clip(values, held.least, held.most) + 0.5
+    return whole(sums.astype(np.float32) if held.dtype is np.uint16 else sums, held)
+
+
+def automatic_scale(image: Image) -> float:
+    """Counts per photon that make the brightest pixel 55000."""
+    return BRIGHTEST / image.statistics.maximum if image.statistics.maximum > 0.0 else 1.0
+
+
+def expected_counts(image: Image, scale: float, offset: float, held: CountRange = UINT16) -> Iterator[NDArray[Any]]:
+    """Rows of photons times ``scale`` (0: automatic) plus ``offset``, rounded; what is not rendered is marked."""
+    scale = scale or automatic_scale(image)
+    for block in image.blocks():
+        scaled = block.photons[block.region].astype(np.float64) * scale + offset
+        yield block.image(rounded(scaled, held.simulated), held.dtype, held.mark)
