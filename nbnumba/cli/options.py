@@ -259,8 +259,10 @@ def registry_for(plugin_files: tuple[Path, ...]) -> Registry:
 
 def report(draft: Draft, experiment: Experiment, without: tuple[str, ...] = ()) -> None:
     """What the user should know before the work begins, on stderr; without: quirks that do not matter here."""
-    quirks = [note for note in experiment.quirk_notes if not note.startswith(tuple(f"quirk {name}:" for name in without))]
-    for line in experiment.information:
+    from nbnumba.experiment import advice
+
+    for line in advice.information(experiment):
         click.echo(f"nbnumba: {line}", err=True)
-    for note in (*draft.notes, *experiment.warnings, *quirks):
+    quirks = [note for name, note in advice.quirk_notes(experiment).items() if name not in without]
+    for note in (*draft.notes, *advice.warnings(experiment), *quirks):
         click.echo(f"nbnumba: warning: {note}", err=True)
