@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.background import Background
 from nbnumba.experiment.beam import Beam
+from nbnumba.experiment.by_value import ByValue, same, values_of
 from nbnumba.experiment.crystal import Cells, Crystal
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.goniometer import Goniometer
@@ -34,8 +36,8 @@ MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
 MOST_SUBPIXELS = 1000
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Experiment:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Experiment(ByValue):
     """An immutable description; parts that contradict each other raise ParameterError when they are resolved.
 
     >>> Experiment(crystal=Crystal(cell=(1e-8,) * 3 + (0,) * 3), structure_factors=StructureFactors(default_F=100))
@@ -51,10 +53,34 @@ class Experiment:
     background: Background = field(default_factory=Background)
     model: Model = field(default_factory=Model)
 
+    _taken: ClassVar[Mapping[str, Any]] = {}  # what follows from the fields elsewhere, and is given here
+
     def __post_init__(self) -> None:
         for name, part in PARTS.items():
             if not isinstance(getattr(self, name), part):
                 raise ParameterError(name, f"must be a {part.__name__}, not a {type(getattr(self, name)).__name__}")
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and isinstance(other, Experiment) and same(self._taken, other._taken)
+
+    __hash__ = ByValue.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return remade, (values_of(self), dict(self._taken))
+
+    def taking(self, **given: Any) -> Experiment:
+        """The same description, with some of what follows from it given instead, such as ``cells`` that are not whole.
+
+        What replace() makes of it works everything out again.
+        """
+        changed = replace(self)
+        vars(changed).update(self.worked_out, **given, _taken={**self._taken, **given})
+        return changed
+
+    @property
+    def worked_out(self) -> dict[str, Any]:
+        """What is known so far of what follows from the description, by name."""
+        return {name: value for name, value in vars(self).items() if name not in PARTS and name != "_taken"}
 
     @cached_property
     def quirks(self) -> frozenset[str]:
@@ -234,3 +260,9 @@ class Experiment:
     def quirks_met(self) -> list[str]:
         """Names of the quirks that change this experiment's image, whether they are followed or not."""
         return [quirk.name for quirk in QUIRKS if quirk.bites(self)]
+
+
+def remade(parts: Mapping[str, Any], taken: Mapping[str, Any]) -> Experiment:
+    """The experiment of these parts, with what was given instead of worked out."""
+    experiment = Experiment(**parts)
+    return experiment.taking(**taken) if taken else experiment

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import Part, choice, shown
+from nbnumba.experiment.part import Part, choice, described, shown
 from nbnumba.experiment.quirks import NAMES
 
 PRESETS = ("reference", "c-parity", "physics")
@@ -28,7 +28,8 @@ def is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-@dataclass(frozen=True, kw_only=True)
+@described
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Model(Part):
     """preset: a named choice of stages and quirks; over it, stages: kind -> name, quirks: name -> whether it is on.
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 RANDOM = "random"
 IMPLICIT_DUMP = Path("Fdump.bin")
 NOT_READ = StructureFactors(default_F=1.0)  # stands for structure factors as long as there are none
+STATE_A_CELL = ("cell", "a_matrix", "reciprocal_matrix")  # fields of a crystal
 HEADERS = ("-mask", "-img")  # in the order in which they act
 BY_DIRECT_BEAM = (DISTANCE, "-Xbeam", "-Ybeam", "-pivot beam")
 NEAREST_POINT = {"-ORGX": "detector.close_x", "-ORGY": "detector.close_y"}  # what the option takes the place of
@@ -225,8 +226,8 @@ class Draft:
 
     def _take_cell(self, found: Reflections | None) -> None:
         """The file's unit cell, where no other is given."""
-        given = [self.values.get(f"crystal.{name}", getattr(self.base and self.base.crystal, name, None)) for name in ("cell", "a_matrix")]
-        if found is not None and given == [None, None]:
+        given = [self.values.get(f"crystal.{name}", getattr(self.base and self.base.crystal, name, None)) for name in STATE_A_CELL]
+        if found is not None and given == [None] * len(STATE_A_CELL):
             self.values["crystal.cell"] = found.cell
 
     def _say(self, name: str) -> None:
@@ -273,7 +274,7 @@ def apply_all(given: Sequence[Given], base: Experiment | None = None, model: Mod
 
 
 def matrix(given: Given) -> dict[str, Any]:
-    return {given.option.field: read_matrix(given.values[0])}
+    return {given.option.field: read_matrix(given.values[0]), "crystal.reciprocal_matrix": None}
 
 
 def cell(given: Given) -> dict[str, Any]:
