@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             *("InputFileError", "InputFileWarning", "NbnumbaError", "NbnumbaWarning", "NotAvailableError", "NotFiniteError"),
             *("OptionError", "OutputFileError", "ParameterError", "StageError"),
         ],
+        "campaign.write": ["write_image"],
         "experiment.background": ["Background"],
         "experiment.beam": ["Beam"],
         "experiment.crystal": ["Crystal"],

@@ -1,6 +1,7 @@
 # The public API, as type checkers see it.
 
 from .amplitudes.hkl import read_hkl as read_hkl
+from .campaign.write import write_image as write_image
 from .errors import InputFileError as InputFileError
 from .errors import InputFileWarning as InputFileWarning
 from .errors import NbnumbaError as NbnumbaError
