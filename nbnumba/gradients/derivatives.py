@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError, StageError
-from nbnumba.gradients.chain import Chain, Inputs
+from nbnumba.gradients.chain import Chain, Inputs, NoDerivativeError
 from nbnumba.gradients.variables import Amplitude
 from nbnumba.kernel.cpu.render import ORDER
 from nbnumba.kernel.cpu.tangent import Directions
@@ -22,7 +22,7 @@ from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.devices import open_device
 from nbnumba.simulation.scene import area_of, mark_scan_order, named_stages, orientation_rows, physics_of, sampling_of, taken
 from nbnumba.simulation.simulator import choose_stages, prepare
-from nbnumba.stages import registry
+from nbnumba.stages.registry import Stages, registry_of
 from nbnumba.stages.stage import ARGUMENTS, DIFFERENTIATED, RESULTS
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Derivatives:
     def __init__(
         self,
         experiment: Experiment,
-        stages: registry.Registry | None = None,
+        stages: Stages = None,
         threads: int | None = None,
         like: Derivatives | None = None,
         device: str = "cpu",
@@ -68,7 +68,7 @@ class Derivatives:
         refuse_too_much(experiment)
         self.experiment = experiment
         # Stages, and which orientation a phi step takes, are chosen in steps, and do not vary.
-        self._chosen: Mapping[str, Stage] = like._chosen if like else choose_stages(experiment, stages or registry.installed())
+        self._chosen: Mapping[str, Stage] = like._chosen if like else choose_stages(experiment, registry_of(stages))
         self._prepared = prepare(self._chosen, experiment)
         self._physics = physics_of(experiment, self._chosen, self._prepared).in_float64()
         self._rows: NDArray[np.int64] = like._rows if like else orientation_rows(self._chosen["rotation"], self._prepared["rotation"])
@@ -227,9 +227,7 @@ def with_derivatives(physics: Physics, chosen: Mapping[str, Stage]) -> Physics:
     """The same with the stages' derivatives. Raises StageError for a stage that has none."""
     for kind in ORDER:
         if chosen[kind].derivative is None:
-            raise StageError(
-                f"{chosen[kind]}: does not state its derivative, which a gradient needs; value_and_grad(..., differences=True) goes without"
-            )
+            raise NoDerivativeError(chosen[kind], "does not state its derivative, which a gradient needs")
         require_slopes(chosen[kind], physics.parameters[kind])
     derivatives = {kind: (chosen[kind].derivative, chosen[kind].varied) for kind in ORDER}
     factor = chosen["structure_factor"]
