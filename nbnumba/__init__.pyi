@@ -11,6 +11,7 @@ from .errors import NotFiniteError as NotFiniteError
 from .errors import OptionError as OptionError
 from .errors import OutputFileError as OutputFileError
 from .errors import ParameterError as ParameterError
+from .errors import QuirkWarning as QuirkWarning
 from .errors import StageError as StageError
 from .experiment.background import Background as Background
 from .experiment.beam import Beam as Beam
@@ -25,6 +26,8 @@ from .experiment.sources import Sources as Sources
 from .experiment.structure_factors import StructureFactors as StructureFactors
 from .formats.read import read_image as read_image
 from .geometry.matrix import read_matrix as read_matrix
+from .geometry.spots import PredictedSpots as PredictedSpots
+from .geometry.spots import predict as predict
 from .gradients import losses as losses
 from .gradients.gradient import gradient_by_amplitudes as gradient_by_amplitudes
 from .gradients.gradient import value_and_grad as value_and_grad
@@ -34,7 +37,7 @@ from .gradients.refinement import Refinement as Refinement
 from .image.image import Image as Image
 from .options.configuration import load_experiment as load_experiment
 from .options.configuration import save_experiment as save_experiment
-from .options.experiment import experiment_from_options as experiment_from_options
+from .options.own import experiment_from_options as experiment_from_options
 from .simulation.simulator import Simulator as Simulator
 from .simulation.simulator import simulate as simulate
 from .stages.hookspecs import hookimpl as hookimpl

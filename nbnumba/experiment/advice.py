@@ -12,19 +12,22 @@ from nbnumba.experiment.rocking import covering_steps, rocking_width
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
+# How a quirk is switched off.
+ON_THE_COMMAND_LINE, IN_PYTHON = "--quirk {0}=off: ", "Model(quirks={{'{0}': False}}): "
 BEYOND = 0.99  # of a smallest d; the last reflection within a limit seldom lies on it
 
 
-def quirk_notes(experiment: Experiment) -> dict[str, str]:
+def quirk_notes(experiment: Experiment, switch: str = ON_THE_COMMAND_LINE) -> dict[str, str]:
     """quirk -> a line, for every quirk that is followed and changes the image, with the switch that puts it right."""
     followed = [name for name in experiment.quirks_met if name not in UNSAID and (name in experiment.quirks or name in SAID_ANYWAY)]
-    return {name: quirk_note(name) for name in followed}
+    return {name: quirk_note(name, switch) for name in followed}
 
 
-def quirk_note(name: str) -> str:
+def quirk_note(name: str, switch: str = ON_THE_COMMAND_LINE) -> str:
     """That a quirk is followed; of what stays surprising without it, what to do about that."""
     quirk = BY_NAME[name]
-    return f"quirk {name}: {quirk.effect} ({quirk.instead})" if name in SAID_ANYWAY else quirk.note
+    off = "" if name in SAID_ANYWAY else switch.format(name)
+    return f"quirk {name}: {quirk.effect} ({off}{quirk.instead})"
 
 
 def warnings(experiment: Experiment) -> list[str]:

@@ -53,8 +53,8 @@ class Block(NamedTuple):
 class Image(NDArrayOperatorsMixin, ByValue):
     """pixels: photons, float64, [slow, fast]; experiment and provenance: what they were computed from, and with what.
 
-    Behaves as the array of its pixels: ``image[10:20, 30]``, ``image - background``, ``image > 1``, ``np.log(image)``, ``image.max()``, which
-    give arrays and numbers of NumPy's. Two images are equal if pixels, experiment and provenance are. A notebook shows a picture.
+    Behaves as the array of its pixels: ``image[10:20, 30]``, ``image - background``, ``np.log(image)``, ``image.max()``, which give arrays
+    and numbers of NumPy's. Two images are equal if pixels, experiment and provenance are. A notebook shows a picture.
     """
 
     pixels: NDArray[np.float64]

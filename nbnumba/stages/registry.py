@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +14,7 @@ from types import ModuleType
 import pluggy
 
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError, StageError
+from nbnumba.experiment.part import shown
 from nbnumba.files.text import read_text
 from nbnumba.stages import hookspecs
 from nbnumba.stages.stage import KINDS, Stage
@@ -28,6 +29,7 @@ class Registry:
         self._manager = pluggy.PluginManager("nbnumba")
         self._manager.add_hookspecs(hookspecs)
         self._stages: dict[tuple[str, str], tuple[Stage, str]] = {}
+        self.taken: dict[str, str] = {}  # kind -> name of a stage that is taken whatever an experiment names
 
     def __iter__(self) -> Iterator[tuple[Stage, str]]:
         """Stages with their origins, by kind, then name."""
@@ -111,12 +113,59 @@ def with_files(paths: tuple[Path, ...]) -> Registry:
     """The installed stages and those of plugin files (``--plugin-file``)."""
     if not paths:
         return installed()
-    registry = Registry()
-    for stage, origin in installed():
-        registry._add(stage.kind, stage, origin)
+    registry = copy_of(installed())
     for path in paths:
         registry.register(load_file(path), str(path))
     return registry
+
+
+def copy_of(registry: Registry) -> Registry:
+    """A registry of the same stages, for more of them."""
+    copy = Registry()
+    for stage, origin in registry:
+        copy._add(stage.kind, stage, origin)
+    return copy
+
+
+# Where stages are looked up, as functions take it; None: where they usually are.
+Stages = Registry | Iterable[Stage] | None
+
+
+def registry_of(stages: Stages) -> Registry:
+    """A registry as it is; stages of the caller's, each taken for its kind, beside the usual ones."""
+    if isinstance(stages, Registry):
+        return stages
+    return with_stages(tuple(stages)) if stages is not None else usual()
+
+
+def with_stages(stages: tuple[Stage, ...]) -> Registry:
+    """The usual stages and those of the caller's, which need no file, each taken for its kind."""
+    registry = copy_of(usual())
+    for stage in stages:
+        if not isinstance(stage, Stage):
+            raise ParameterError("stages", f"{shown(stage)} is not a Stage")
+        if stage.kind in registry.taken:
+            both = f"{registry.taken[stage.kind]!r} and {stage.name!r}"
+            raise ParameterError("stages", f"{both} are both of kind {stage.kind}; give one of them")
+        registry._add(stage.kind, stage, "given as stages=")
+        registry.taken[stage.kind] = stage.name
+    return registry
+
+
+def usual() -> Registry:
+    """The stages that are there when nobody says otherwise: those installed, and those of files that this process has been told to use."""
+    return _of_this_process[-1] if _of_this_process else installed()
+
+
+def use_files(paths: Sequence[Path]) -> None:
+    """Have the stages of plugin files among the usual ones, for the rest of this process; a file that is named again is read again."""
+    if paths:
+        _files.update(dict.fromkeys(path.resolve() for path in paths))
+        _of_this_process[:] = [with_files(tuple(_files))]
+
+
+_files: dict[Path, None] = {}
+_of_this_process: list[Registry] = []
 
 
 def load_file(path: Path) -> ModuleType:

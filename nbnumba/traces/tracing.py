@@ -19,7 +19,7 @@ from nbnumba.kernel.interpreted import Call, in_plain_python, last_sample, stage
 from nbnumba.simulation.devices import open_device
 from nbnumba.simulation.scene import area_of, mark_scan_order, named_stages, physics_of, sampling_of
 from nbnumba.simulation.simulator import choose_stages, prepare
-from nbnumba.stages import registry
+from nbnumba.stages.registry import Stages, registry_of
 from nbnumba.traces.text import Row, Trace
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def trace(
     slow: int,
     fast: int,
     *,
-    stages: registry.Registry | None = None,
+    stages: Stages = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> Trace:
@@ -45,7 +45,7 @@ def trace(
     what simulate() raises, and ParameterError for a pixel that is not rendered.
     """
     experiment.check()
-    chosen = choose_stages(experiment, stages or registry.installed())
+    chosen = choose_stages(experiment, registry_of(stages))
     parameters = prepare(chosen, experiment)
     physics, area = physics_of(experiment, chosen, parameters), area_of(experiment)
     require_rendered(area, slow, fast)

@@ -64,7 +64,7 @@ def test_an_image_equals_its_copies(image: Image, made: object) -> None:
     there = made(image)
     assert there is not image
     assert there == image
-    assert not there != image
+    assert (there != image) is False
     assert there.statistics == image.statistics
     assert Image(image.pixels + 1.0, image.experiment, image.provenance) != image
     with pytest.raises(TypeError, match="unhashable"):
