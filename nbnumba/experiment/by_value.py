@@ -55,6 +55,10 @@ def is_array(value: Any) -> bool:
     return hasattr(value, "__array__")
 
 
+def is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
 def same(a: Any, b: Any) -> bool:
     """Whether two values are equal; arrays where they hold the same, NaN being NaN."""
     if a is b:
@@ -65,9 +69,11 @@ def same(a: Any, b: Any) -> bool:
         import numpy as np
 
         return bool(a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+    if isinstance(a, tuple) and type(a) is type(b):
+        return len(a) == len(b) and all(map(same, a, b))
     if is_dataclass(a) and type(a) is type(b):
         return all(same(value, getattr(b, name)) for name, value in values_of(a).items())
-    return type(a) is type(b) and bool(a == b)
+    return type(a) is type(b) and bool(a == b or (is_nan(a) and is_nan(b)))
 
 
 def key_of(value: Any) -> Any:
@@ -76,7 +82,11 @@ def key_of(value: Any) -> Any:
         return value.shape
     if is_dataclass(value):
         return type(value), *map(key_of, values_of(value).values())
-    return frozenset(value.items()) if isinstance(value, Mapping) else value
+    if isinstance(value, tuple):
+        return tuple(map(key_of, value))
+    if isinstance(value, Mapping):
+        return frozenset(value.items())
+    return "NaN" if is_nan(value) else value
 
 
 def text_of(f: Field[Any], value: Any) -> str:

@@ -10,6 +10,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pluggy
 
@@ -34,6 +35,15 @@ class Registry:
     def __iter__(self) -> Iterator[tuple[Stage, str]]:
         """Stages with their origins, by kind, then name."""
         return iter(sorted(self._stages.values(), key=lambda entry: (KINDS.index(entry[0].kind), entry[0].name)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Registry) and (list(self), self.taken) == (list(other), other.taken)
+
+    __hash__ = None  # type: ignore[assignment]  # more can be registered
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its stages, of which functions are found by name wherever it is needed: plugins are modules, which stay where they are."""
+        return registry_with, (list(self), dict(self.taken))
 
     def register(self, plugin: object, origin: str) -> list[Stage]:
         """Add every stage that a plugin's hooks answer with; refuse the plugin, by name and reason, if one is wrong."""
@@ -113,18 +123,19 @@ def with_files(paths: tuple[Path, ...]) -> Registry:
     """The installed stages and those of plugin files (``--plugin-file``)."""
     if not paths:
         return installed()
-    registry = copy_of(installed())
+    registry = registry_with(installed(), {})
     for path in paths:
         registry.register(load_file(path), str(path))
     return registry
 
 
-def copy_of(registry: Registry) -> Registry:
-    """A registry of the same stages, for more of them."""
-    copy = Registry()
-    for stage, origin in registry:
-        copy._add(stage.kind, stage, origin)
-    return copy
+def registry_with(entries: Iterable[tuple[Stage, str]], taken: Mapping[str, str]) -> Registry:
+    """A registry of its own, with stages and their origins."""
+    registry = Registry()
+    for stage, origin in entries:
+        registry._add(stage.kind, stage, origin)
+    registry.taken.update(taken)
+    return registry
 
 
 # Where stages are looked up, as functions take it; None: where they usually are.
@@ -140,7 +151,7 @@ def registry_of(stages: Stages) -> Registry:
 
 def with_stages(stages: tuple[Stage, ...]) -> Registry:
     """The usual stages and those of the caller's, which need no file, each taken for its kind."""
-    registry = copy_of(usual())
+    registry = registry_with(usual(), {})
     for stage in stages:
         if not isinstance(stage, Stage):
             raise ParameterError("stages", f"{shown(stage)} is not a Stage")

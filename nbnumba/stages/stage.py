@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nbnumba.errors import StageError
+from nbnumba.experiment.by_value import ByValue
 from nbnumba.experiment.part import ANY, Limits, Part, default_of
 
 # What a stage function of each kind is called with. ``p`` is what the stage's own prepare() returned.
@@ -93,8 +94,8 @@ def experiment_parameter(part: type[Part], name: str) -> Parameter:
     )
 
 
-@dataclass(frozen=True)
-class WorkedValue:
+@dataclass(frozen=True, eq=False)
+class WorkedValue(ByValue):
     """A value worked out independently: function(parameters, *arguments) equals ``result`` to ``tolerance``, relative."""
 
     parameters: Any
@@ -103,8 +104,8 @@ class WorkedValue:
     tolerance: float = 1e-12
 
 
-@dataclass(frozen=True)
-class Stage:
+@dataclass(frozen=True, eq=False)
+class Stage(ByValue):
     """One physics model of one kind.
 
     prepare(experiment) runs once on the host and returns a flat NamedTuple of numbers and arrays, which it leaves alone from then

@@ -69,7 +69,7 @@ def test_its_value_limits_and_default() -> None:
     assert fudge.changed(plain, 1.2).model == ROUND.model
     with pytest.raises(ParameterError, match=r"model\.parameters\.fudge: -1 must be greater than 0"):
         fudge.changed(plain, -1)
-    with pytest.raises(ParameterError, match="fudge and model.parameters.fudge are one number"):
+    with pytest.raises(ParameterError, match=r"fudge and model\.parameters\.fudge are one number"):
         Refinement(ROUND, ["fudge", "model.parameters.fudge"])
     with pytest.raises(ParameterError, match="no parameter 'fudge'"):  # of the square crystal
         nbnumba.jacobian(nbnumba.experiment_from_options(OPTIONS), ["fudge"])
