@@ -58,6 +58,10 @@ class InputFileWarning(NbnumbaWarning):
     """Something in a file that is left out, or taken otherwise than it is written."""
 
 
+class QuirkWarning(NbnumbaWarning):
+    """Something that nanoBragg does where one would not expect it, followed in an image that it changes."""
+
+
 def warn_of_file(path: str | Path, note: str) -> None:
     """Tell that something in a file is left out, or taken otherwise than it is written."""
     warnings.warn(InputFileWarning(f"{path}: {note}"), stacklevel=2)

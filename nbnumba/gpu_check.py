@@ -135,7 +135,7 @@ def compare(name: str, words: list[str], stored: Path | None) -> Iterator[dict[s
     """GPU against CPU, and against the stored image, in both modes and precisions."""
     import numpy as np
 
-    from nbnumba.options.experiment import experiment_from_options
+    from nbnumba.options.own import experiment_from_options
     from nbnumba.simulation.simulator import simulate
 
     experiment = experiment_from_options(words)
@@ -178,7 +178,7 @@ def memory_checks() -> Iterator[dict[str, Any]]:
     from numba import config, cuda
 
     from nbnumba.kernel.gpu import device
-    from nbnumba.options.experiment import experiment_from_options
+    from nbnumba.options.own import experiment_from_options
     from nbnumba.simulation.simulator import Simulator
 
     whole = experiment_from_options(f"{BASE} {detector(60)} -N 5 -mosaic 1 -mosaic_dom 3 -phi 0 -osc 1 -phisteps 2")

@@ -46,3 +46,8 @@ def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nearly every experiment of the tests follows quirks of nanoBragg on purpose."""
+    config.addinivalue_line("filterwarnings", "ignore::nbnumba.errors.QuirkWarning")

@@ -110,7 +110,7 @@ MULTIPLES = (1, 2, 4, 8, 16)
 
 def time_growth(threads: int, rounds: int, progress: Progress) -> dict[str, list[tuple[int, float]]]:
     """name -> (multiple, median seconds of the kernel) for 1 to 16 times the work."""
-    from nbnumba.options.experiment import experiment_from_options
+    from nbnumba.options.own import experiment_from_options
 
     base = "-default_F 100 -cell 100 -lambda 1 -distance 100 -mosaic 0.5 -N 5 -oversample 1 "
     found = {}

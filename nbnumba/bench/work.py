@@ -9,7 +9,7 @@ import numpy as np
 
 from nbnumba.experiment.experiment import Experiment
 from nbnumba.experiment.structure_factors import StructureFactors
-from nbnumba.options.experiment import experiment_from_options
+from nbnumba.options.own import experiment_from_options
 
 # A 100 A cell at 1 A on a detector to 1.6 A; 5 x 5 x 5 cells, so that every pixel has fringes in it.
 BASE = "-default_F 100 -cell 100 -lambda 1 -distance 100 -pixel {pixel} -detpixels {pixels} -mosaic 0.5"

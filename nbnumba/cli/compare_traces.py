@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from nbnumba.cli.options import CARRYOVER_MODES
 from nbnumba.errors import OptionError
+from nbnumba.experiment.physics import CARRYOVER_MODES
 
 FILE = click.Path(path_type=Path)
 

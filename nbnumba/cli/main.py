@@ -17,9 +17,9 @@ from traceback import walk_tb
 import click
 
 from nbnumba import __version__
-from nbnumba.cli.terminal import one_line
+from nbnumba.cli.terminal import one_line, say
 from nbnumba.cli.termination import Terminated, heed_signals, leave
-from nbnumba.errors import NbnumbaError, NbnumbaWarning, ParameterError
+from nbnumba.errors import NbnumbaError, NbnumbaWarning, ParameterError, QuirkWarning
 from nbnumba.files.text import require_words
 
 COMMANDS = {
@@ -116,6 +116,15 @@ class LogLines(logging.Handler):
         click.echo(f"nbnumba: warning: {one_line(f'{record.name}: {record.getMessage()}')}", err=True)
 
 
+class TerminalLines(logging.Handler):
+    """What this program logs for those who wait, on a line of the terminal that the next one takes the place of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show what is being done, and nothing once it is; warnings are printed."""
+        if record.levelno < logging.WARNING:
+            say("" if getattr(record, "done", False) else one_line(record.getMessage()))
+
+
 @contextmanager
 def warnings_in_one_line() -> Iterator[None]:
     """Warnings as lines of this program: our own each time, those of libraries, which may also log them, by what they are."""
@@ -124,14 +133,20 @@ def warnings_in_one_line() -> Iterator[None]:
         kind = "" if issubclass(category, NbnumbaWarning) else f"{category.__name__}: "
         click.echo(f"nbnumba: warning: {one_line(f'{kind}{message}')}", err=True)
 
-    lines = LogLines(logging.WARNING)
+    lines, own = LogLines(logging.WARNING), logging.getLogger("nbnumba")
     logging.getLogger().addHandler(lines)
+    level, waiting = own.level, TerminalLines(logging.INFO)
+    own.addHandler(waiting)
+    own.setLevel(logging.INFO)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", NbnumbaWarning)
+            warnings.simplefilter("ignore", QuirkWarning)  # commands say it themselves, in the words of their options
             warnings.showwarning = show
             yield
     finally:
+        own.setLevel(level)
+        own.removeHandler(waiting)
         logging.getLogger().removeHandler(lines)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbnumba.errors import OptionError
 from nbnumba.experiment.part import default_of
-from nbnumba.experiment.physics import PRESETS, Model
+from nbnumba.experiment.physics import CARRYOVER_MODES, PRESETS
 from nbnumba.experiment.sampling import DTYPES
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.named import ALLOW, expanded
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from nbnumba.options.experiment import Draft
     from nbnumba.stages.registry import Registry
 
-CARRYOVER_MODES = ("spec", "c-parity")
 MOST_USED = ("-mat", "-cell", "-N", "-hkl", "--mtz", "--model", "-lambda", "-distance", "-pixel", "-detpixels", "--expt", "--preset")
 SHARED = "What to simulate, and on what"
 
@@ -207,56 +204,9 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read_draft(ctx: click.Context, options: dict[str, Any]) -> Draft:
     """Configuration file, options of the table, then the command's own options, each over the one before."""
-    from nbnumba.options.experiment import apply_all
+    from nbnumba.options.own import draft_of
 
-    base = None
-    if options["config"] is not None:
-        from nbnumba.options.configuration import load_experiment
-
-        base = load_experiment(options["config"])
-    draft = apply_all(ctx.meta["given"], base, read_model(base.model if base else Model(), options))
-    if options["phi_carryover_mode"]:
-        draft.values["model.stages.rotation"] = options["phi_carryover_mode"]
-    for text in options["plugins"]:
-        kind, name = key_and_value("--plugin", text, "KIND=NAME")
-        earlier = draft.values.get(f"model.stages.{kind}", "") if is_chain(kind) else ""
-        draft.values[f"model.stages.{kind}"] = f"{earlier},{name}" if earlier else name
-    for text in options["settings"]:
-        name, value = key_and_value("--set", text, "NAME=VALUE")
-        try:
-            draft.values[f"model.parameters.{name}"] = float(value)
-        except ValueError:
-            raise OptionError(f"--set {text}: {value!r} is not a number") from None
-    for name in ("dtype", "negligible"):
-        if options[name] is not None:
-            draft.values[f"sampling.{name}"] = options[name]
-    return draft
-
-
-def read_model(base: Model, options: dict[str, Any]) -> Model:
-    """Preset and quirks of the command's own options over those of a base."""
-    quirks = dict(base.quirks)
-    for text in options["quirks"]:
-        name, value = key_and_value("--quirk", text, "NAME=on or NAME=off")
-        if value not in ("on", "off"):
-            raise OptionError(f"--quirk {text}: must have the form NAME=on or NAME=off")
-        quirks[name] = value == "on"
-    rotation = {"rotation": options["phi_carryover_mode"]} if options["phi_carryover_mode"] else {}
-    return replace(base, preset=options["preset"] or base.preset, quirks=quirks, stages={**base.stages, **rotation})
-
-
-def is_chain(kind: str) -> bool:
-    """Whether --plugin adds one more of this kind."""
-    from nbnumba.stages.kinds import KINDS
-
-    return kind in KINDS and KINDS[kind].is_chain
-
-
-def key_and_value(option: str, text: str, form: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not (key and equals and value):
-        raise OptionError(f"{option} {text}: must have the form {form}")
-    return key, value
+    return draft_of(ctx.meta["given"], options)
 
 
 def registry_for(plugin_files: tuple[Path, ...]) -> Registry:
@@ -267,8 +217,10 @@ def registry_for(plugin_files: tuple[Path, ...]) -> Registry:
 
 def report(draft: Draft, experiment: Experiment, without: tuple[str, ...] = ()) -> None:
     """What the user should know before the work begins, on stderr; without: quirks that do not matter here."""
-    quirks = [note for note in experiment.quirk_notes if not note.startswith(tuple(f"quirk {name}:" for name in without))]
-    for line in experiment.information:
+    from nbnumba.experiment import advice
+
+    for line in advice.information(experiment):
         click.echo(f"nbnumba: {line}", err=True)
-    for note in (*draft.notes, *experiment.warnings, *quirks):
+    quirks = [note for name, note in advice.quirk_notes(experiment).items() if name not in without]
+    for note in (*draft.notes, *advice.warnings(experiment), *quirks):
         click.echo(f"nbnumba: warning: {note}", err=True)

@@ -205,7 +205,7 @@ def read(file: str, options: Mapping[str, Any], shape: tuple[int, int] | None) -
     return finite(file, image.pixels), image.exposure
 
 
-CELL_FIELDS = ("crystal.cell", "crystal.a_matrix", "crystal.reciprocal")  # any of which states a cell
+CELL_FIELDS = ("crystal.cell", "crystal.a_matrix", "crystal.reciprocal_matrix", "crystal.reciprocal")  # any of which states a cell
 
 
 def leave_out_amplitudes(draft: Draft, cell_wanted: bool) -> None:
@@ -256,7 +256,7 @@ def labels_of(experiment: Experiment | None, pixels: NDArray[np.float64], window
     """Names of the strongest predicted spots. Raises OptionError without a crystal."""
     if not count:
         return []
-    if experiment is None or (experiment.crystal.cell is None and experiment.crystal.a_matrix is None):
+    if experiment is None or (experiment.crystal.cell is None and not experiment.crystal.has_matrix):
         raise OptionError(
             "--labels: needs a crystal; give an orientation matrix (-mat), or a cell (-cell, --model, --mtz, --sf-cif) and -misset"
         )

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nbnumba.cli.options import key_and_value
 from nbnumba.errors import NbnumbaError, NotAvailableError, OptionError, StageError
 from nbnumba.experiment.sampling import DTYPES
+from nbnumba.options.arguments import key_and_value
 from nbnumba.simulation.devices import DEVICES, open_device
 from nbnumba.stages.registry import Registry, with_files
 from nbnumba.stages.stage import KINDS

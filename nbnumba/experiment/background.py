@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbnumba.experiment.part import NOT_NEGATIVE, Part, quantity
+from nbnumba.experiment.part import NOT_NEGATIVE, Part, described, quantity
 
 
-@dataclass(frozen=True, kw_only=True)
+@described
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Background(Part):
     """A cube of water around the crystal, scattering the same in all directions."""
 

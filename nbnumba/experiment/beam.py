@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, described, quantity
 
 Vector = tuple[float, float, float]
 
 
-@dataclass(frozen=True, kw_only=True)
+@described
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Beam(Part):
     """Wavelength, direction, polarization and brightness of the beam."""
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
-from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, choice, flag, quantity, shown
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, choice, described, flag, quantity, shown
 
 CONVENTIONS = ("mosflm", "xds", "adxv", "denzo", "dials", "custom")
 PIXELS = Limits(1, 100_000)
 FORMULA = re.compile(r"[A-Za-z0-9_.()-]{1,40}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@described
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Detector(Part):
     """Pixels, position and orientation of a flat (or spherically curved) detector."""
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.background import Background
 from nbnumba.experiment.beam import Beam
+from nbnumba.experiment.by_value import ByValue, same, values_of
 from nbnumba.experiment.crystal import Cells, Crystal
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.goniometer import Goniometer
 from nbnumba.experiment.part import Part
 from nbnumba.experiment.physics import Model
-from nbnumba.experiment.quirks import BY_NAME, QUIRKS, SAID_ANYWAY, UNSAID
+from nbnumba.experiment.quirks import QUIRKS
 from nbnumba.experiment.sampling import Roi, Sampling
 from nbnumba.experiment.sources import Sources
 from nbnumba.experiment.structure_factors import StructureFactors
@@ -33,11 +34,10 @@ PARTS: dict[str, type[Part]] = {
 }
 MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
 MOST_SUBPIXELS = 1000
-BEYOND = 0.99  # of a smallest d; the last reflection within a limit seldom lies on it
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Experiment:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Experiment(ByValue):
     """An immutable description; parts that contradict each other raise ParameterError when they are resolved.
 
     >>> crystal = Crystal(cell=(1e-8, 1e-8, 1e-8, np.pi / 2, np.pi / 2, np.pi / 2))
@@ -55,10 +55,34 @@ class Experiment:
     background: Background = field(default_factory=Background)
     model: Model = field(default_factory=Model)
 
+    _taken: ClassVar[Mapping[str, Any]] = {}  # what follows from the fields elsewhere, and is given here
+
     def __post_init__(self) -> None:
         for name, part in PARTS.items():
             if not isinstance(getattr(self, name), part):
                 raise ParameterError(name, f"must be a {part.__name__}, not a {type(getattr(self, name)).__name__}")
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and isinstance(other, Experiment) and same(self._taken, other._taken)
+
+    __hash__ = ByValue.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return remade, (values_of(self), dict(self._taken))
+
+    def taking(self, **given: Any) -> Experiment:
+        """The same description, with some of what follows from it given instead, such as ``cells`` that are not whole.
+
+        What replace() makes of it works everything out again.
+        """
+        changed = replace(self)
+        vars(changed).update(self.worked_out, **given, _taken={**self._taken, **given})
+        return changed
+
+    @property
+    def worked_out(self) -> dict[str, Any]:
+        """What is known so far of what follows from the description, by name."""
+        return {name: value for name, value in vars(self).items() if name not in PARTS and name != "_taken"}
 
     @cached_property
     def quirks(self) -> frozenset[str]:
@@ -239,67 +263,8 @@ class Experiment:
         """Names of the quirks that change this experiment's image, whether they are followed or not."""
         return [quirk.name for quirk in QUIRKS if quirk.bites(self)]
 
-    @property
-    def quirk_notes(self) -> list[str]:
-        """A line for every quirk that is followed and changes the image, with the switch that puts it right."""
-        followed = [BY_NAME[name] for name in self.quirks_met if name not in UNSAID and (name in self.quirks or name in SAID_ANYWAY)]
-        return [f"quirk {q.name}: {q.effect} ({q.instead})" if q.name in SAID_ANYWAY else q.note for q in followed]
 
-    @property
-    def warnings(self) -> list[str]:
-        """What was decided for the user, one line each."""
-        from nbnumba.experiment.rocking import gap_note
-
-        spread, domains = self.crystal.mosaic_spread, self.crystal.mosaic_domains
-        notes = [*self.other_cell]
-        for name, given, clipped in zip("yz", self.crystal.size[1:], self.sample_size[1:], strict=True):
-            if clipped < given:
-                notes.append(f"sample {name} of {given * 1e3:g} mm clipped to the beam size of {clipped * 1e3:g} mm")
-        if spread and not domains:
-            notes.append(f"mosaic spread without a number of domains: {self.mosaic[1]} domains are rendered")
-        if self.detector.sensor_thickness and self.detector.sensor_attenuation is None:
-            notes.append(f"attenuation depth of the sensor not given: taken as its thickness, {self.detector.sensor_thickness * 1e6:g} um")
-        if "negative-back" in self.quirks_met:
-            seen = "its sensor captures nothing" if self.detector.sensor_thickness else "as a surface it counts what comes from there"
-            notes.append(f"the crystal sees the detector's back: {seen}")
-        if domains and domains > 1 and not spread:
-            notes.append(f"{domains} mosaic domains without a mosaic spread: one domain is rendered")
-        if self.oversample < self.recommended_oversample:
-            notes.append(
-                f"intensity may vary across a pixel: the crystal asks for -oversample {self.recommended_oversample}, "
-                f"{self.oversample} is used"
-            )
-        return notes + gap_note(self)
-
-    @property
-    def other_cell(self) -> list[str]:
-        """A line if the unit cell is not that of the file of structure factors, to 1 % and a degree (SF-11)."""
-        found = self.structure_factors.reflections
-        if found is None:
-            return []
-        pairs = list(zip(self.unit_cell.lengths_and_angles, found.cell, strict=True))
-        if all(abs(a - b) <= 0.01 * b for a, b in pairs[:3]) and all(abs(a - b) <= math.radians(1.0) for a, b in pairs[3:]):
-            return []
-        here, there = (
-            " ".join([*(f"{v * 1e10:.5g}" for v in cell[:3]), *(f"{math.degrees(v):.5g}" for v in cell[3:])])
-            for cell in zip(*pairs, strict=True)
-        )
-        file = Path(self.structure_factors.path or "").name
-        return [f"the unit cell is {here} (A, deg), that of {file} {there}: amplitudes are taken by index"]
-
-    @property
-    def information(self) -> list[str]:
-        """What was read from a file of structure factors, one line each (SF-12)."""
-        factors = self.structure_factors
-        found, rest = factors.reflections, f"default_F = {factors.default_F:g}"
-        if found is None:
-            return []
-        lines = [
-            f"{found.unique} unique reflections of {found.space_group}, {found.in_p1} in P1 with Friedel mates, "
-            f"{found.d_max * 1e10:.2f} to {found.d_min * 1e10:.2f} A, {found.completeness:.1%} complete; {found.meaning}",
-            f"F000 is not in the file: 0 0 0 has {rest}" if found.F000 is None else f"F000 = {found.F000:.6g} electrons",
-        ]
-        reach = max(self.finest_d, self.sampling.dmin)
-        if reach < found.d_min * BEYOND:
-            lines.append(f"the image reaches {reach * 1e10:.2f} A, the reflections {found.d_min * 1e10:.2f} A: those beyond have {rest}")
-        return [f"structure factors: {line}" for line in lines]
+def remade(parts: Mapping[str, Any], taken: Mapping[str, Any]) -> Experiment:
+    """The experiment of these parts, with what was given instead of worked out."""
+    experiment = Experiment(**parts)
+    return experiment.taking(**taken) if taken else experiment

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nbnumba import units
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
-from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, quantity
+from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, described, quantity
 
 MOST_STEPS = 1_000_000
 
@@ -22,7 +22,8 @@ class Scan:
     oscillation: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@described
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Goniometer(Part):
     """Rotation of the crystal about the spindle during the exposure."""
 

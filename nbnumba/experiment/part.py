@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 from nbnumba.errors import ParameterError
+from nbnumba.experiment.by_value import ByValue
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,13 @@ class Limits:
     high: float = math.inf
     open_low: bool = False
     open_high: bool = False
+
+    @property
+    def words(self) -> str:
+        """The allowed values, for people; empty if all are."""
+        low = "" if self.low == -math.inf else f"{'greater than' if self.open_low else 'at least'} {self.low:.10g}"
+        high = "" if self.high == math.inf else f"{'less than' if self.open_high else 'at most'} {self.high:.10g}"
+        return " and ".join(filter(None, (low, high)))
 
     def problem(self, value: float, scale: float = 1.0) -> str:
         """What is wrong with a value, in words; empty if nothing is. ``scale`` converts the limits to the user's unit."""
@@ -54,8 +62,8 @@ def choice(default: str | None, meaning: str, allowed: Sequence[str | None]) -> 
     return field(default=default, metadata={"unit": "", "meaning": meaning, "allowed": tuple(allowed)})
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
+@dataclass(frozen=True, eq=False, repr=False)
+class Part(ByValue):
     """A part of the experiment. Numbers are normalised to float, int and tuples of them, and checked."""
 
     def __post_init__(self) -> None:
@@ -134,3 +142,34 @@ def shown(value: Any) -> str:
 def default_of(f: Field[Any]) -> Any:
     """The default of a dataclass field, None where it has none."""
     return None if f.default is MISSING else f.default
+
+
+Described = TypeVar("Described", bound=type[Part])
+
+
+def described(part: Described) -> Described:
+    """Add every field to a part's docstring: unit, default, meaning and limits, as they stand beside it."""
+    lines = [line for f in fields(part) for line in (f"{f.name} : {', '.join(filter(None, summary(f)))}", f"    {explanation(f)}")]
+    part.__doc__ = "\n".join([*(part.__doc__ or "").rstrip().splitlines(), "", "Parameters", "----------", *lines, ""])
+    return part
+
+
+def summary(f: Field[Any]) -> tuple[str, str, str]:
+    """What a field takes, its unit, its default."""
+    size, whole = f.metadata.get("size", 0), f.metadata.get("whole", False)
+    if "flag" in f.metadata:
+        takes = "bool"
+    elif "allowed" in f.metadata:
+        takes = "{" + ", ".join(repr(word) for word in f.metadata["allowed"] if word) + "}"
+    elif "limits" in f.metadata:
+        takes = f"{size} {'whole ' if whole else ''}numbers" if size else ("int" if whole else "float")
+    else:
+        takes = str(f.type).removesuffix(" | None")
+    default = default_of(f)
+    return takes, f.metadata["unit"], "optional" if default is None else f"default {default!r}"
+
+
+def explanation(f: Field[Any]) -> str:
+    """A field's meaning and limits."""
+    limits = f.metadata.get("limits", ANY).words
+    return f"{f.metadata['meaning']}{f'; {limits}' if limits else ''}"

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import Part, choice, shown
+from nbnumba.experiment.part import Part, choice, described, shown
 from nbnumba.experiment.quirks import NAMES
 
+CARRYOVER_MODES = ("spec", "c-parity")  # rotation stages that differ by the quirk phi-carryover
 PRESETS = ("reference", "c-parity", "physics")
 
 
@@ -28,7 +29,8 @@ def is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-@dataclass(frozen=True, kw_only=True)
+@described
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Model(Part):
     """preset: a named choice of stages and quirks; over it, stages: kind -> name, quirks: name -> whether it is on.
 
@@ -65,7 +67,7 @@ class Model(Part):
             )
 
         rotation, carries = self.stages.get("rotation"), self.quirks.get("phi-carryover")
-        if carries is not None and rotation in ("spec", "c-parity") and carries != (rotation == "c-parity"):
+        if carries is not None and rotation in CARRYOVER_MODES and carries != (rotation == "c-parity"):
             raise ParameterError(self.where("quirks"), f"phi-carryover {'on' if carries else 'off'} contradicts the rotation {rotation!r}")
 
     @property

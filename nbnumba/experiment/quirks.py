@@ -43,7 +43,7 @@ def is_triclinic(experiment: Experiment) -> bool:
     from math import cos
 
     cell = experiment.crystal.cell
-    return cell is not None and experiment.crystal.a_matrix is None and sum(abs(cos(a)) > 1e-9 for a in cell[3:] if a) > 1
+    return cell is not None and not experiment.crystal.has_matrix and sum(abs(cos(a)) > 1e-9 for a in cell[3:] if a) > 1
 
 
 def uses_shape(experiment: Experiment, *names: str) -> bool:

@@ -50,15 +50,3 @@ def chosen_steps(experiment: Experiment) -> int | None:
     except ParameterError:  # which is told where it matters
         return None
     return min(max(steps, LEAST), MOST) if steps > UNDIVIDED else None
-
-
-def gap_note(experiment: Experiment) -> list[str]:
-    """A line where phi steps are so wide that reflections stay dark between them."""
-    scan = experiment.goniometer.scan
-    if scan.oscillation == 0.0 or scan.step <= rocking_width(experiment) * (1.0 + 1e-9):
-        return []
-    step, width = math.degrees(scan.step), math.degrees(rocking_width(experiment))
-    return [
-        f"phi steps of {step:.3g} deg are wider than the narrowest rocking curve, {width:.2g} deg: reflections between them stay dark; "
-        f"-phisteps {covering_steps(experiment)} lights them"
-    ]

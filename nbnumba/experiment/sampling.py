@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, choice, flag, quantity
+from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, choice, described, flag, quantity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,8 @@ Roi = tuple[int, int, int, int]
 DTYPES = ("float64", "float32")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@described
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Sampling(Part):
     """Sub-pixels, region of interest, mask and resolution cut; how exactly terms are worked out."""
 

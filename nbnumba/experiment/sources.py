@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import Limits, Part, flag, quantity
+from nbnumba.experiment.part import Limits, Part, described, flag, quantity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,8 @@ class Grid(NamedTuple):
     steps: int
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@described
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Sources(Part):
     """Points that the beam comes from, and their wavelengths.
 
@@ -60,7 +61,7 @@ class Sources(Part):
         import numpy as np
 
         try:
-            arrays = [np.asarray(v, dtype=np.float64) for v in (positions, weights, wavelengths)]
+            arrays = [np.array(v, dtype=np.float64) for v in (positions, weights, wavelengths)]
         except (TypeError, ValueError, OverflowError):
             raise ParameterError(self.where("positions"), "positions, weights and wavelengths must be arrays of numbers") from None
         places, brightness, lengths = arrays
@@ -77,6 +78,7 @@ class Sources(Part):
         if not ((known == 0.0) | ((known >= FAINTEST) & (known <= 1.0 / FAINTEST))).all() or not known.any():
             raise ParameterError(self.where("weights"), f"must be 0 or between {FAINTEST:g} and {1.0 / FAINTEST:g}, and not all of them 0")
         for name, array in zip(("positions", "weights", "wavelengths"), arrays, strict=True):
+            array.setflags(write=False)
             object.__setattr__(self, name, array)
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Part, choice, flag, quantity, shown
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Part, choice, described, flag, quantity, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,8 @@ WITH_COLUMNS = ("mtz", "sf-cif")
 SOURCE = ("path", "kind", "column", "model_resolution", "solvent_density", "solvent_B")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@described
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StructureFactors(Part):
     """Amplitudes F by Miller index, in space group P1 (no symmetry is applied, not even Friedel's).
 

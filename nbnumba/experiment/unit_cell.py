@@ -43,11 +43,13 @@ def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str
     With both a matrix and a cell, the cell decides lengths and volume, the matrix the directions. Worked out in Angstrom: so does
     nanoBragg, and indices far from a lattice point show the last digit.
     """
-    if crystal.a_matrix is None and crystal.cell is None:
+    if not crystal.has_matrix and crystal.cell is None:
         raise ParameterError("crystal.cell", "no unit cell: give a cell (-cell) or an orientation matrix (-mat)")
     cell = None if crystal.cell is None else in_angstrom(complete_cell(crystal.cell))
     if crystal.a_matrix is not None:
         reciprocal = np.array(crystal.a_matrix).reshape(3, 3).T * (ANGSTROM / wavelength)
+    elif crystal.reciprocal_matrix is not None:
+        reciprocal = np.array(crystal.reciprocal_matrix).reshape(3, 3).T * ANGSTROM
     else:
         assert cell is not None
         reciprocal = standard_setting(cell, keep_angles="triclinic-setting" not in quirks)
@@ -60,7 +62,7 @@ def resolve_unit_cell(crystal: Crystal, wavelength: float, quirks: frozenset[str
         across = cross(reciprocal[[1, 2, 0]], reciprocal[[2, 0, 1]])
         inverse = float(dot(reciprocal[0], across[0]))
     if not math.isfinite(inverse) or inverse == 0.0:
-        raise ParameterError("crystal.a_matrix", "its three columns do not span a unit cell")
+        raise ParameterError(f"crystal.{'a' if crystal.a_matrix else 'reciprocal'}_matrix", "its three columns do not span a unit cell")
     if cell is not None:
         volume = cell_volume(cell)
         across *= [[cell[i] / volume / (length(across[i]) or 1.0)] for i in range(3)]

@@ -1,1 +1,3 @@
-"""How a number that depends on an image changes with the parameters of its experiment."""
+"""How results change with what they depend on."""
+
+from nbnumba.gradients import losses as losses

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError, StageError
 from nbnumba.experiment.experiment import PARTS, Experiment
 from nbnumba.gradients.differences import neighbours
+from nbnumba.gradients.variables import StageParameter
 from nbnumba.kernel.cpu.render import ORDER
 from nbnumba.kernel.device import each
 from nbnumba.simulation.scene import brightness_of, taken
@@ -26,13 +27,24 @@ from nbnumba.stages.chosen import Stages
 
 if TYPE_CHECKING:
     from nbnumba.gradients.variables import Variable
+    from nbnumba.stages.stage import Stage
 
 Inputs = dict[str, NDArray[np.float64]]  # what the kernel is given, by the names of Sums and in their shapes
 
 # Parts that stages keep tables by: what reads one of them is taken to read all its fields.
 KEPT_WHOLE = ("sampling", "structure_factors", "model")
+# Fields of a scaling by which the kernel itself differentiates.
+OF_THE_SUM = ("photons", "background")
 # What an experiment works out once.
 RESOLVED = tuple(name for name, value in vars(Experiment).items() if isinstance(value, cached_property))
+
+
+class NoDerivativeError(StageError):
+    """A stage that does not say how its results vary with what they depend on; problem: in words."""
+
+    def __init__(self, stage: Stage, problem: str) -> None:
+        super().__init__(f"{stage}: {problem}; value_and_grad(..., differences=True) goes without")
+        self.problem = f"{stage}: {problem}"
 
 
 class Chain:
@@ -44,7 +56,7 @@ class Chain:
     def __init__(self, experiment: Experiment, chosen: Stages, prepared: Mapping[str, Any], rows: NDArray[np.int64]) -> None:
         self._experiment, self._chosen, self._prepared, self._rows = experiment, chosen, prepared, rows
         reads = Reads(experiment)
-        self._fields = {name: reads.of(attrgetter(name)) for name in RESOLVED if name in vars(experiment)}
+        self._fields = {name: reads.of(attrgetter(name)) for name in RESOLVED if name in experiment.worked_out}
         self._fields |= {kind: reads.of(partial(chosen.prepare, kinds=(kind,))) for kind in prepared}
         self._fields["sources"] = reads.of(attrgetter("source_list")) | reads.of(brightness_of)
         self._here = self._inputs(experiment, prepared, sources=True)
@@ -75,11 +87,11 @@ class Chain:
 
     def _changed(self, v: Variable, experiment: Experiment) -> Inputs:
         """What may be different with another value of a parameter."""
-        for name in RESOLVED:
-            if name in self._fields and v.where not in self._fields[name]:
-                vars(experiment).setdefault(name, vars(self._experiment)[name])
+        known = self._experiment.worked_out
+        alike = {name: known[name] for name in RESOLVED if name in self._fields and v.where not in self._fields[name]}
+        experiment = experiment.taking(**{**alike, **experiment.worked_out})
         prepared = self._chosen.prepare(experiment, tuple(kind for kind in self._prepared if v.where in self._fields[kind]))
-        self._require_no_arrays(v, prepared)
+        self._require_followed(v, prepared)
         return self._inputs(experiment, prepared, sources=v.where in self._fields["sources"])
 
     def _inputs(self, experiment: Experiment, prepared: Mapping[str, Any], sources: bool) -> Inputs:
@@ -98,14 +110,26 @@ class Chain:
             found["table"] = getattr(prepared["structure_factor"], table)
         return found
 
-    def _require_no_arrays(self, v: Variable, prepared: Mapping[str, Any]) -> None:
-        """Refuse a parameter that an array of a stage depends on, unless that is the structure factors' table."""
+    def _require_followed(self, v: Variable, prepared: Mapping[str, Any]) -> None:
+        """Refuse a parameter on which something depends that no derivative is taken by: an array, or all that a stage makes of its own.
+
+        A field that a derivative does not name may be for something else, such as the ceiling of a lattice shape.
+        """
         for kind in set(ORDER) & set(prepared):
             for stage, before, after in zip(self._chosen.of(kind), each(self._prepared[kind]), each(prepared[kind]), strict=False):
-                for name, here in before._asdict().items():
-                    there, followed = getattr(after, name), name == getattr(stage, "table", None)
-                    if isinstance(here, np.ndarray) and not followed and here is not there and not np.array_equal(here, there):
-                        raise StageError(f"{stage}: its array {name} varies with {v.name}, which a gradient does not follow")
+                require_followed(v, stage, before._asdict(), after._asdict())
+
+
+def require_followed(v: Variable, stage: Stage, here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """The same of one stage, with what it prepares without and with a change of the parameter."""
+    varying = {name for name in here if here[name] is not there[name] and not np.array_equal(here[name], there[name])}
+    followed = varying & {*stage.varied, getattr(stage, "table", ""), *(OF_THE_SUM if stage.kind == "scaling" else ())}
+    lost = {name for name in varying - followed if isinstance(here[name], np.ndarray)}
+    if isinstance(v, StageParameter) and stage.derivative and not followed:
+        lost |= varying
+    for name in sorted(lost):
+        what = "array" if isinstance(here[name], np.ndarray) else "field"
+        raise NoDerivativeError(stage, f"its {what} {name} varies with {v.name}, which a gradient does not follow")
 
 
 def varied_fields(chosen: Stages, kind: str) -> list[tuple[int, str]]:
@@ -123,19 +147,17 @@ class Reads:
             part = parts[section] = getattr(experiment, section)
             if section not in KEPT_WHOLE:
                 parts[section] = self._watched(part, {f.name: f"{section}.{f.name}" for f in fields(part)})
-        self._experiment = self._watched(experiment, {section: section for section in PARTS})
         self._parts = parts
 
     def of(self, function: Callable[[Experiment], Any]) -> set[str]:
         """The fields that a function reads; of a part that is kept whole, its name."""
+        experiment = self._watched(Experiment(**self._parts), {section: section for section in PARTS})
         self._read.clear()
-        vars(self._experiment).clear()
-        vars(self._experiment).update(self._parts)
-        function(self._experiment)
+        function(experiment)
         return set(self._read)
 
     def _watched(self, thing: Any, names: Mapping[str, str]) -> Any:
-        """A thing's own fields, and nothing that was worked out of them, as an object that notes what is read."""
+        """A description of the same fields, of which nothing is worked out yet, that notes what is read."""
         note = self._read.add
 
         class Watched(type(thing)):  # type: ignore[misc]
@@ -144,6 +166,4 @@ class Reads:
                     note(names[name])
                 return object.__getattribute__(self, name)
 
-        copy = object.__new__(Watched)
-        copy.__dict__.update({name: getattr(thing, name) for name in names})
-        return copy
+        return Watched(**{name: getattr(thing, name) for name in names})

@@ -18,7 +18,7 @@ from nbnumba.gradients.variables import Variable, decided_alike, parameters_of, 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.kernel.cpu.adjoint import Sums
-    from nbnumba.stages.registry import Registry
+    from nbnumba.stages.registry import StageSource
 
 TOLERANCE = 1e-6
 # Steps that are tried one after the other, in units of that of image_step(), until two of them agree.
@@ -91,7 +91,7 @@ def check_gradient(
     experiment: Experiment,
     parameters: Sequence[str] | None = None,
     *,
-    stages: Registry | None = None,
+    stages: StageSource = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Check:
@@ -104,7 +104,7 @@ def check_gradient(
     experiment = with_smooth_angles(experiment)
     here = Derivatives(experiment, stages, threads)
     names = parameters_of(experiment) if parameters is None else parameters
-    variables = variables_of(experiment, names)
+    variables = variables_of(experiment, names, stages)
     with_amplitudes = parameters is None and experiment.structure_factors.hkl is not None and here.has_table
     photons = here.image()
     weights = np.random.default_rng(0).uniform(0.5, 1.5, photons.shape) / (float(np.abs(photons).max()) or 1.0)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError, StageError
-from nbnumba.gradients.chain import Chain, Inputs, varied_fields
+from nbnumba.gradients.chain import Chain, Inputs, NoDerivativeError, varied_fields
 from nbnumba.gradients.variables import Amplitude
 from nbnumba.kernel import product
 from nbnumba.kernel.cpu.render import ORDER
@@ -23,9 +23,9 @@ from nbnumba.kernel.loss import PixelLoss, linear
 from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.devices import open_device
 from nbnumba.simulation.scene import Scene, mark_scan_order, orientation_rows, prepared_scene, scene_of, taken
-from nbnumba.stages import registry
 from nbnumba.stages.chosen import FACTORS, Stages
 from nbnumba.stages.kinds import Factor
+from nbnumba.stages.registry import StageSource, registry_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -61,7 +61,7 @@ class Derivatives:
     def __init__(
         self,
         experiment: Experiment,
-        stages: registry.Registry | None = None,
+        stages: StageSource = None,
         threads: int | None = None,
         like: Derivatives | None = None,
         device: str = "cpu",
@@ -70,7 +70,7 @@ class Derivatives:
         refuse_too_much(experiment)
         self.experiment = experiment
         # Stages, and which orientation a phi step takes, are chosen in steps, and do not vary.
-        self._scene: Scene = prepared_scene(experiment, like._scene.stages) if like else scene_of(experiment, stages)
+        self._scene: Scene = prepared_scene(experiment, like._scene.stages) if like else scene_of(experiment, registry_of(stages))
         self._chosen, self._prepared, self._area = self._scene.stages, self._scene.parameters, self._scene.area
         self._physics = self._scene.physics.in_float64()
         self._rows: NDArray[np.int64] = like._rows if like else orientation_rows(self._chosen["rotation"], self._prepared["rotation"])
@@ -227,8 +227,7 @@ def with_derivatives(physics: Physics, chosen: Stages) -> Physics:
     for kind in ORDER:
         for stage, parameters in zip(chosen.of(kind), each(physics.parameters[kind]), strict=False):
             if stage.derivative is None:
-                told = "does not state its derivative, which a gradient needs; value_and_grad(..., differences=True) goes without"
-                raise StageError(f"{stage}: {told}")
+                raise NoDerivativeError(stage, "does not state its derivative, which a gradient needs")
             require_slopes(stage, parameters)
     factor = chosen["structure_factor"]
     slopes = {kind: slopes_of(chosen, kind) for kind in ORDER}

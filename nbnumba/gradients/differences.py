@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nbnumba.errors import ParameterError
+from nbnumba.errors import NbnumbaWarning, ParameterError
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -48,3 +49,8 @@ def gradient_by_differences(
 ) -> list[Any]:
     """The derivatives of a function of the experiment's image."""
     return [difference(v, experiment, function, here, image_step(v, experiment)) for v in variables]
+
+
+def warn_of_differences(problem: str) -> None:
+    """Tell that they are taken because a stage does not say how it varies."""
+    warnings.warn(NbnumbaWarning(f"{problem}: differences of images take its place, four images for each parameter"), stacklevel=3)

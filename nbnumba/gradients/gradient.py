@@ -15,7 +15,7 @@ from nbnumba.gradients.variables import variables_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.stages.registry import Registry
+    from nbnumba.stages.registry import StageSource
 
 
 def value_and_grad(
@@ -23,7 +23,7 @@ def value_and_grad(
     parameters: Sequence[str],
     loss: Loss,
     *,
-    stages: Registry | None = None,
+    stages: StageSource = None,
     device: str = "cpu",
     threads: int | None = None,
     differences: bool = False,
@@ -31,17 +31,18 @@ def value_and_grad(
     """The loss of an experiment's image, and its derivatives by parameters, in one pass over the image's terms.
 
     parameters: names such as ``cell_a``, ``misset_x`` or ``F(1,2,3)`` (NAMES of variables.py), or fields of the experiment such as
-    ``crystal.a_matrix[3]``; derivatives are by values in m and rad. loss(photons) returns L and dL/dI [slow, fast]; those of losses.py are
-    worked out by the kernel itself, others need the image first. What is chosen in steps, such as sub-pixels, stays. device: cpu, or
-    cuda, which leaves tables and running products to the CPU, and whose sums differ by rounding from run to run. differences: by
-    differences of images of fourth order instead, which needs no derivatives of stages, and four images for each parameter. In float64.
+    ``crystal.a_matrix[3]``, or what a chosen stage brings along, such as ``fudge``; derivatives are by values in m and rad. loss(photons)
+    returns L and dL/dI [slow, fast]; those of losses.py are worked out by the kernel itself, others need the image first. What is chosen in
+    steps, such as sub-pixels, stays. device: cpu, or cuda, which leaves tables and running products to the CPU, and whose sums differ by
+    rounding from run to run. differences: by differences of images of fourth order instead, which needs no derivatives of stages, and four
+    images for each parameter. In float64.
 
     A lattice shape with flat spots (tophat) has no slope: cell and orientation seem to be without effect.
 
     Raises ParameterError for a parameter that there is not, or that the experiment leaves open, StageError for stages that do not say how
     they vary, and what simulate() raises.
     """
-    variables = variables_of(experiment, parameters)
+    variables = variables_of(experiment, parameters, stages)
     if differences:
         here = Derivatives(experiment, stages, threads, device=device)
 
@@ -54,7 +55,7 @@ def value_and_grad(
 
 
 def gradient_by_amplitudes(
-    experiment: Experiment, loss: Loss, *, stages: Registry | None = None, threads: int | None = None
+    experiment: Experiment, loss: Loss, *, stages: StageSource = None, threads: int | None = None
 ) -> tuple[float, NDArray[np.float64]]:
     """The loss of an experiment's image, and its derivatives by every amplitude that is listed: dL/dF, of the shape of structure_factors.F.
 

@@ -8,45 +8,50 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbnumba.gradients.chain import NoDerivativeError
 from nbnumba.gradients.derivatives import Derivatives, by_variable
-from nbnumba.gradients.differences import gradient_by_differences
+from nbnumba.gradients.differences import gradient_by_differences, warn_of_differences
 from nbnumba.gradients.variables import variables_of
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.stages.registry import Registry
+    from nbnumba.stages.registry import StageSource
 
 
 def jacobian(
     experiment: Experiment,
     parameters: Sequence[str],
     *,
-    stages: Registry | None = None,
+    stages: StageSource = None,
     threads: int | None = None,
     differences: bool = False,
 ) -> NDArray[np.float64]:
     """The derivatives of the photons of every pixel by parameters, (pixels, parameters); pixels as in ``Image.pixels.ravel()``.
 
-    parameters, stages, threads, differences, errors: as in value_and_grad(). One pass over the terms of the image for all parameters,
+    parameters, stages, threads, differences, errors: as in value_and_grad(), but that differences take the place of a derivative that a
+    stage does not state, with a warning. One pass over the terms of the image for all parameters,
     which costs the more the more of them there are; for a number that depends on the image value_and_grad() is the way.
     """
-    variables = variables_of(experiment, parameters)
+    variables = variables_of(experiment, parameters, stages)
     here = Derivatives(experiment, stages, threads)
-    if differences:
 
-        def pixels(other: Experiment) -> NDArray[np.float64]:
-            return Derivatives(other, stages, threads, like=here).image()
+    def pixels(other: Experiment) -> NDArray[np.float64]:
+        return Derivatives(other, stages, threads, like=here).image()
 
+    try:
+        columns = None if differences else here.columns(here.slopes(variables))[1]
+    except NoDerivativeError as error:
+        warn_of_differences(error.problem)
+        columns = None
+    if columns is None:
         columns = np.array(gradient_by_differences(experiment, variables, pixels, here.image()))
-    else:
-        _, columns = here.columns(here.slopes(variables))
     return columns.reshape(len(variables), int(np.prod(experiment.detector.shape))).T
 
 
 def linear_operator(
-    experiment: Experiment, parameters: Sequence[str], *, stages: Registry | None = None, threads: int | None = None
+    experiment: Experiment, parameters: Sequence[str], *, stages: StageSource = None, threads: int | None = None
 ) -> LinearOperator:
     """The same as an operator of SciPy's that keeps no column: J v by one pass over the terms of the image, J^T w by another.
 
@@ -55,7 +60,7 @@ def linear_operator(
     from scipy.sparse.linalg import LinearOperator
 
     here = Derivatives(experiment, stages, threads)
-    slopes = here.slopes(variables_of(experiment, parameters))
+    slopes = here.slopes(variables_of(experiment, parameters, stages))
     names = {name for slope in slopes for name in slope}
 
     def forward(v: Any) -> NDArray[np.float64]:

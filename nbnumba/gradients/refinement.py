@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
+from nbnumba.gradients.chain import NoDerivativeError
 from nbnumba.gradients.derivatives import Derivatives, Loss
+from nbnumba.gradients.differences import gradient_by_differences, warn_of_differences
 from nbnumba.gradients.losses import least_squares
 from nbnumba.gradients.variables import Variable, independent, moved, variables_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.stages.registry import Registry
+    from nbnumba.stages.registry import StageSource
 
 Vector = NDArray[np.float64]
 
@@ -32,7 +34,7 @@ class Refinement:
     or with ``scipy.optimize.minimize(fit.value_and_grad, fit.start, jac=True)``. parameters: as in value_and_grad(). observed, weights:
     [slow, fast], or numbers; loss: instead of half the sum of weights (I - observed)^2, in value_and_grad alone. x counts from the start,
     in radians for angles and in units of the start value for everything else (where that is 0, of pixels or of 1): steps of one size.
-    Raises what value_and_grad() raises.
+    A stage that does not say how it varies is differentiated by differences of images, with a warning. Raises what value_and_grad() raises.
     """
 
     def __init__(
@@ -43,17 +45,18 @@ class Refinement:
         weights: Any = 1.0,
         *,
         loss: Loss | None = None,
-        stages: Registry | None = None,
+        stages: StageSource = None,
         threads: int | None = None,
     ) -> None:
         self._experiment, self._stages, self._threads = experiment, stages, threads
-        self._variables = independent(variables_of(experiment, parameters))
+        self._variables = independent(variables_of(experiment, parameters, stages))
         squares = least_squares(observed, weights).spread_over(experiment.detector.shape)
         if not (squares.weights >= 0.0).all():
             raise ParameterError("weights", f"{squares.weights[~(squares.weights >= 0.0)][0]} is not a number of at least 0")
         self._loss = loss or squares
         self._values = np.array([v.value(experiment) for v in self._variables])
         self._units = np.array([unit_of(v, experiment) for v in self._variables])
+        self._by_differences = False
         self._last: tuple[Vector, Derivatives] | None = None
         self._squares = self._at(self.start).within(squares)
 
@@ -83,15 +86,41 @@ class Refinement:
 
     def jacobian(self, x: Any) -> Vector:
         """The derivatives of the residuals, (pixels, parameters)."""
-        here = self._at(x)
-        _, columns = here.columns(here.slopes(self._variables))
+        columns: Vector = self._or_by_differences(
+            lambda here: here.columns(here.slopes(self._variables))[1], self._columns_by_differences, x
+        )
         columns *= self._units[:, np.newaxis, np.newaxis] * self._roots
         return columns.reshape(len(columns), -1).T
 
     def value_and_grad(self, x: Any) -> tuple[float, Vector]:
         """The loss, and its derivatives."""
-        value, gradient = self._at(x).value_and_grad(self._loss, self._variables)
+        value, gradient = self._or_by_differences(
+            lambda here: here.value_and_grad(self._loss, self._variables), self._gradient_by_differences, x
+        )
         return value, gradient * self._units
+
+    def _or_by_differences(self, derivative: Callable[[Derivatives], Any], differences: Callable[[Derivatives], Any], x: Any) -> Any:
+        """Differences of images take over, for good, where a stage does not say how it varies; that is told once."""
+        here = self._at(x)
+        if not self._by_differences:
+            try:
+                return derivative(here)
+            except NoDerivativeError as error:
+                self._by_differences = True
+                warn_of_differences(error.problem)
+        return differences(here)
+
+    def _columns_by_differences(self, here: Derivatives) -> Vector:
+        return np.array(gradient_by_differences(here.experiment, self._variables, self._image_near(here), here.image()))
+
+    def _gradient_by_differences(self, here: Derivatives) -> tuple[float, Vector]:
+        image = self._image_near(here)
+        value = here.loss_of(here.image(), self._loss)
+        found = gradient_by_differences(here.experiment, self._variables, lambda other: here.loss_of(image(other), self._loss), value)
+        return value, np.array(found)
+
+    def _image_near(self, here: Derivatives) -> Callable[[Experiment], Vector]:
+        return lambda other: Derivatives(other, self._stages, self._threads, like=here).image()
 
     @cached_property
     def _roots(self) -> NDArray[np.float64]:

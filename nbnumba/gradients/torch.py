@@ -18,7 +18,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.stages.registry import Registry
+    from nbnumba.stages.registry import StageSource
 
 
 def render(
@@ -26,7 +26,7 @@ def render(
     parameters: Sequence[str],
     values: Any,
     *,
-    stages: Registry | None = None,
+    stages: StageSource = None,
     threads: int | None = None,
 ) -> Any:
     """Photons per pixel [slow, fast], a float64 tensor on the CPU, of an experiment with these values of its parameters.

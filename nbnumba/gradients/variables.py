@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import math
 import re
@@ -14,10 +13,14 @@ import numpy as np
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.experiment import PARTS
+from nbnumba.experiment.part import ANY, Limits
 from nbnumba.experiment.unit_cell import complete_cell
+from nbnumba.simulation.scene import choose_stages
+from nbnumba.stages.registry import Registry, registry_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.stages.registry import StageSource
 
 # Short names of fields of the experiment.
 NAMES = {
@@ -118,7 +121,7 @@ class Variable:
         """The experiment with another value, and all that is decided for the user as it was."""
         if self.is_cells:
             cells = tuple(value if n == self.element else count for n, count in enumerate(experiment.cells))
-            return decided_alike(copy.copy(experiment), experiment, cells=cells)
+            return decided_alike(experiment, experiment, cells=cells)
         new = value
         if self.element is not None:
             new = tuple(value if n == self.element else v for n, v in enumerate(self.given(experiment)))
@@ -128,8 +131,8 @@ class Variable:
         changed = replace(experiment, **{self.part: replace(getattr(experiment, self.part), **changes)})
         if self.is_mosaic_spread:
             model = experiment.model
-            changed = replace(changed, model=replace(model, quirks={**model.quirks, "single-angles": False}))
-            vars(changed)["quirks"] = changed.model.active_quirks
+            model = replace(model, quirks={**model.quirks, "single-angles": False})
+            changed = replace(changed, model=model).taking(quirks=model.active_quirks)
         return decided_alike(changed, experiment)
 
 
@@ -190,6 +193,35 @@ class Amplitude(Variable):
         return decided_alike(with_amplitudes(experiment, F), experiment)
 
 
+@dataclass(frozen=True)
+class StageParameter(Variable):
+    """A number that a chosen stage brings along, ``model.parameters.NAME``; default: where the experiment does not give it."""
+
+    default: float = 0.0
+    limits: Limits = ANY
+
+    @property
+    def sets(self) -> tuple[tuple[Any, ...], ...]:
+        """That of the stages."""
+        return (("model.parameters", self.field),)
+
+    @property
+    def where(self) -> str:
+        """The model as a whole."""
+        return self.part
+
+    def value(self, experiment: Experiment) -> float:
+        """The user's, else the stage's default."""
+        return float(experiment.model.parameters.get(self.field, self.default))
+
+    def changed(self, experiment: Experiment, value: Any) -> Experiment:
+        """The experiment with another value. Raises ParameterError for one that the stage does not allow."""
+        if problem := self.limits.problem(value):
+            raise ParameterError(f"model.parameters.{self.field}", f"{value} {problem}")
+        model = replace(experiment.model, parameters={**experiment.model.parameters, self.field: float(value)})
+        return decided_alike(replace(experiment, model=model), experiment)
+
+
 def with_amplitudes(experiment: Experiment, F: Any) -> Experiment:
     """The experiment with other amplitudes, which are those of no file; of a reflection that is listed twice, the last one counts."""
     factors = experiment.structure_factors
@@ -204,12 +236,8 @@ def decided_alike(changed: Experiment, experiment: Experiment, **known: Any) -> 
     """Hold what is chosen in steps: sub-pixels, phi steps, and cells that follow from a sample size."""
     steps = experiment.goniometer.scan.steps
     if changed.goniometer.oscillation is not None and changed.goniometer.phi_steps != steps:
-        worked_out = {name: value for name, value in vars(changed).items() if name not in PARTS}
-        changed = replace(changed, goniometer=replace(changed.goniometer, phi_steps=steps))
-        vars(changed).update(worked_out)
-    for name, value in {"oversample": experiment.oversample, "cells": experiment.cells, **known}.items():
-        changed.__dict__[name] = value
-    return changed
+        changed = replace(changed, goniometer=replace(changed.goniometer, phi_steps=steps)).taking(**changed.worked_out)
+    return changed.taking(**{"oversample": experiment.oversample, "cells": experiment.cells, **known})
 
 
 def variable(name: str) -> Variable:
@@ -234,7 +262,7 @@ def variable(name: str) -> Variable:
 
 def parameters_of(experiment: Experiment) -> list[str]:
     """Names of what an experiment can be differentiated by, each of which changes it in a way of its own; amplitudes of a table apart."""
-    matrix = [f"crystal.a_matrix[{n}]" for n in range(9)]
+    matrix = [f"crystal.{name}[{n}]" for name in ("a_matrix", "reciprocal_matrix") for n in range(9)]
     sensor = ["detector.sensor_thickness", "detector.sensor_attenuation"]
     found = []
     for name in [*NAMES, *matrix, *sensor]:
@@ -249,12 +277,28 @@ def parameters_of(experiment: Experiment) -> list[str]:
     return [name for name in found if name not in without]
 
 
-def variables_of(experiment: Experiment, names: Sequence[str]) -> list[Variable]:
-    """By name; a scale is relative to this experiment. Raises ParameterError for what there is not, or what the experiment leaves open."""
-    variables = [variable(name) for name in ([names] if isinstance(names, str) else names)]
+def variables_of(experiment: Experiment, names: Sequence[str], stages: StageSource = None) -> list[Variable]:
+    """By name; a scale is relative to this experiment. Raises ParameterError for what there is not, or what the experiment leaves open.
+
+    stages: where those are looked up that bring parameters of their own.
+    """
+    own = parameters_of_stages(experiment, registry_of(stages))
+    variables = [own[name] if name in own else variable(name) for name in ([names] if isinstance(names, str) else names)]
     for v in variables:
         v.step(experiment)
     return [replace(v, reference=experiment.beam.photons_per_area) if isinstance(v, Scale) else v for v in variables]
+
+
+def parameters_of_stages(experiment: Experiment, stages: Registry) -> dict[str, StageParameter]:
+    """What the chosen stages bring along, by name (where that is no other's) and as ``model.parameters.NAME``."""
+    chosen = [p for stage in choose_stages(experiment, stages) for p in stage.parameters if not p.field]
+    numbers = [p for p in chosen if isinstance(p.default, int | float)]
+    return {
+        name: StageParameter(name, "model", p.name, None, p.unit, float(p.default), p.limits)  # type: ignore[arg-type]
+        for p in numbers
+        for name in (p.name, f"model.parameters.{p.name}")
+        if name not in NAMES
+    }
 
 
 def independent(variables: Sequence[Variable]) -> Sequence[Variable]:

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
+from nbnumba.experiment.by_value import ByValue
 from nbnumba.experiment.quirks import NAMES
 from nbnumba.image.statistics import Statistics, statistics_of
 
@@ -46,11 +49,12 @@ class Block(NamedTuple):
         return rows
 
 
-@dataclass(frozen=True, eq=False)
-class Image:
+@dataclass(frozen=True, eq=False, repr=False)
+class Image(NDArrayOperatorsMixin, ByValue):
     """pixels: photons, float64, [slow, fast]; experiment and provenance: what they were computed from, and with what.
 
-    Works as a NumPy array wherever one is expected: ``np.log(image)``, ``np.asarray(image)``.
+    Behaves as the array of its pixels: ``image[10:20, 30]``, ``image - background``, ``np.log(image)``, ``image.max()``, which give arrays
+    and numbers of NumPy's. Two images are equal if pixels, experiment and provenance are. A notebook shows a picture.
     """
 
     pixels: NDArray[np.float64]
@@ -58,12 +62,65 @@ class Image:
     provenance: Mapping[str, Any]
     terms_outside: int = 0  # terms that the structure factor stage had no data for
 
+    __hash__ = None  # type: ignore[assignment]  # pixels can be written to
+
+    def __eq__(self, other: object) -> Any:
+        """Whether this is the same image; with what is no image, pixel by pixel."""
+        return ByValue.__eq__(self, other) if isinstance(other, Image) else self.pixels == other
+
+    def __ne__(self, other: object) -> Any:
+        return not self == other if isinstance(other, Image) else self.pixels != other
+
     def __repr__(self) -> str:
         slow, fast = self.shape
         return f"<Image {slow} x {fast} [slow, fast], preset {self.provenance.get('preset')}, {self.pixels.sum():.6g} photons>"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.pixels, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """Functions of NumPy's take the pixels, and give arrays: what is worked out of an image is the image of no experiment."""
+        return getattr(ufunc, method)(*(one.pixels if isinstance(one, Image) else one for one in inputs), **options)
+
+    def __getitem__(self, where: Any) -> Any:
+        return self.pixels[where]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __iter__(self) -> Iterator[NDArray[np.float64]]:
+        return iter(self.pixels)
+
+    def max(self, *arguments: Any, **options: Any) -> Any:
+        """As of an array: of all pixels, or along an axis."""
+        return self.pixels.max(*arguments, **options)
+
+    def min(self, *arguments: Any, **options: Any) -> Any:
+        """As of an array."""
+        return self.pixels.min(*arguments, **options)
+
+    def sum(self, *arguments: Any, **options: Any) -> Any:
+        """As of an array."""
+        return self.pixels.sum(*arguments, **options)
+
+    def mean(self, *arguments: Any, **options: Any) -> Any:
+        """As of an array."""
+        return self.pixels.mean(*arguments, **options)
+
+    @property
+    def dtype(self) -> np.dtype[np.float64]:
+        """float64"""
+        return self.pixels.dtype
+
+    @property
+    def ndim(self) -> int:
+        """2"""
+        return self.pixels.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.pixels.size
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -91,6 +148,18 @@ class Image:
             begin, end = (min(max(edge - first, 0), len(photons)) for edge in (slow.start, slow.stop))
             here = slice(first, first + len(photons))
             yield Block(here, photons, (slice(begin, end), fast), None if mask is None else mask[here])
+
+    def save(self, path: str | Path, *, seed: int | None = None) -> None:
+        """Write the image to a file of the format that the name's ending asks for, as nbnumba.write_image() does."""
+        import nbnumba  # what writes files stands above what an image is
+
+        nbnumba.write_image(path, self, seed=seed)
+
+    def _repr_png_(self) -> bytes:
+        """The picture that notebooks show: with rings and axes where matplotlib is installed, else the pixels alone."""
+        from nbnumba.image.png import notebook_png
+
+        return notebook_png(self)
 
     @cached_property
     def statistics(self) -> Statistics:

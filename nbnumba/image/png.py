@@ -6,9 +6,12 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nbnumba.errors import NotAvailableError
 from nbnumba.geometry.of_experiment import exposure_of
-from nbnumba.image.drawing import Picture, draw, geometry_line
+from nbnumba.image.drawing import DECADES, Picture, binned, draw, geometry_line
 
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
@@ -20,6 +23,26 @@ def png_bytes(image: Image) -> bytes:
     """A PNG file of a rendered image (FMT-9). Raises NotAvailableError."""
     exposure = exposure_of(image.experiment)
     return png_of(Picture(pixels=image.pixels, exposure=exposure, title=geometry_line(exposure)), "--png")[0]
+
+
+def notebook_png(image: Image) -> bytes:
+    """A PNG file of a rendered image for a notebook, with whatever is installed."""
+    try:
+        return png_bytes(image)
+    except NotAvailableError:
+        return plain_png(image.pixels)
+
+
+def plain_png(pixels: NDArray[np.float64]) -> bytes:
+    """The pixels in greys, dark where photons are, on the logarithmic scale of draw(): a PNG file by Pillow."""
+    from PIL import Image as PillowImage
+
+    shown, _ = binned(pixels)
+    brightest = float(shown.max()) or 1.0
+    decades = np.log10(np.clip(shown / brightest, 10.0**-DECADES, 1.0))
+    buffer = BytesIO()
+    PillowImage.fromarray((decades * (-255.0 / DECADES)).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def png_of(picture: Picture, asked: str) -> tuple[bytes, int]:

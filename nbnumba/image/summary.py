@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbnumba import memory, units
+from nbnumba.experiment import advice
 from nbnumba.geometry.beam_centre import centres
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def description(experiment: Experiment, provenance: Mapping[str, Any]) -> dict[s
         "sources": sources(experiment),
         "sampling": sampling(experiment),
         "estimate": estimate(experiment),
-        "warnings": [*experiment.warnings, *experiment.quirk_notes],
+        "warnings": [*advice.warnings(experiment), *advice.quirk_notes(experiment).values()],
     }
 
 
@@ -98,7 +99,7 @@ def structure_factors(experiment: Experiment) -> dict[str, Any]:
             "completeness": found.completeness,
             "F000_electrons": "not in the file" if found.F000 is None else found.F000,
             "image_d_min_A": max(experiment.finest_d, experiment.sampling.dmin) * 1e10,
-            "information": experiment.information,
+            "information": advice.information(experiment),
         }
         stated |= {} if found.column is None else {"column": found.column}
     return stated

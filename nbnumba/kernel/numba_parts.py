@@ -13,9 +13,11 @@ them a short run takes half the time.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import pickle
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -85,12 +87,23 @@ class Form(NamedTuple):
     version: str = ""  # of what else than numba compiles
 
 
+LOG = logging.getLogger("nbnumba")
+# Kernels that take longer than all others to compile.
+OF_GRADIENTS = ("adjoint", "tangents")
+
+
+def seconds_for(kernel: str) -> str:
+    """How long it may take to compile a kernel."""
+    return "half a minute or so" if kernel in OF_GRADIENTS else "some seconds"
+
+
 class OnDisk:
     """A cache as numba's dispatchers know it, of the compiled forms of one function, which its name tells from every other."""
 
     def __init__(self, function: Callable[..., Any], form: Form) -> None:
         self._name, self._form = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}", form
         self._names: dict[Any, str] = {}
+        self._kernel, self._began = function.__name__, 0.0
 
     @property
     def cache_path(self) -> str | None:
@@ -106,10 +119,13 @@ class OnDisk:
             found = load(name, lambda kept: self._form.rebuild(target, kept))
         if found is None:
             defer_blas()
+            self._began = time.monotonic()
+            LOG.info("compiling the kernel %s, which takes %s, and is kept for the next time", self._kernel, seconds_for(self._kernel))
         return found
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep what was compiled, or say once why that cannot be."""
+        LOG.info("compiled the kernel %s in %.1f s", self._kernel, time.monotonic() - self._began, extra={"done": True})
         if not self._form.can_be_kept(compiled):
             return
         try:

@@ -27,8 +27,8 @@ class ParsedOption(NamedTuple):
         return " ".join((self.name, *self.values))
 
 
-def words(options: Mapping[str, Any] | str | Sequence[str]) -> list[str]:
-    """Options in any form as the words of a command line."""
+def words(options: Mapping[str, Any] | str | Sequence[str], others: Iterable[str] = ()) -> list[str]:
+    """Options in any form as the words of a command line; others: the caller's own, each of which may have several values, one by one."""
     if isinstance(options, str):
         try:
             return shlex.split(options)
@@ -37,12 +37,19 @@ def words(options: Mapping[str, Any] | str | Sequence[str]) -> list[str]:
     if not isinstance(options, Mapping):
         return [word_of(word) for word in options]
     arguments = []
-    for name, given in options.items():
-        name, value = word_of(name), in_python(given)
+    for key, given in options.items():
+        name, value = option_name(word_of(key), others), in_python(given)
         if value is not False:
             values = () if value is True else value if isinstance(value, list | tuple) else (value,)
-            arguments += [name if name.startswith("-") else f"-{name}", *map(word_of, values)]
+            typed = [word_of(v) for v in values]
+            arguments += [word for one in typed for word in (name, one)] if name in others and typed else [name, *typed]
     return arguments
+
+
+def option_name(key: str, others: Iterable[str]) -> str:
+    """The name that a key of a mapping stands for, which need not have its dashes: ``lambda``, ``mtz``, ``preset``."""
+    names = [key] if key.startswith("-") else [f"-{key}", f"--{key}", f"--{key.replace('_', '-')}"]
+    return next((name for name in names if name in BY_NAME or name in others), names[0])
 
 
 def word_of(value: Any) -> str:
@@ -176,3 +183,11 @@ def in_si(given: ParsedOption) -> list[Any]:
             raise OptionError(f"{given}: is too small to be converted")
         values.append(int(typed) if option.whole else value)
     return values
+
+
+def key_and_value(option: str, text: str, form: str) -> tuple[str, str]:
+    """The parts of a value such as ``NAME=on``. Raises OptionError."""
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise OptionError(f"{option} {text}: must have the form {form}")
+    return key, value

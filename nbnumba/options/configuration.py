@@ -112,7 +112,7 @@ def load_experiment(path: str | Path) -> Experiment:
         parts[section] = part_from_table(path, section, part, table, parts)
     crystal, factors = parts["crystal"], parts["structure_factors"]
     if isinstance(crystal, Crystal) and isinstance(factors, StructureFactors) and factors.reflections is not None:
-        if crystal.cell is None and crystal.a_matrix is None:
+        if crystal.cell is None and not crystal.has_matrix:
             parts["crystal"] = replace(crystal, cell=factors.reflections.cell)
     try:
         return Experiment(**parts)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from nbnumba.formats.read import is_smv, split
 from nbnumba.formats.smv import read_smv
 from nbnumba.geometry.matrix import read_matrix
 from nbnumba.geometry.source_table import read_sources
-from nbnumba.options.arguments import ParsedOption, in_si, is_number, numbers, split_arguments, words
+from nbnumba.options.arguments import ParsedOption, in_si, is_number, numbers
 from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded
 from nbnumba.options.headers import header_values
 from nbnumba.options.table import DISTANCE, GEOMETRY, SECTIONS, WITHOUT_EFFECT
@@ -40,23 +40,11 @@ if TYPE_CHECKING:
 RANDOM = "random"
 IMPLICIT_DUMP = Path("Fdump.bin")
 NOT_READ = StructureFactors(default_F=1.0)  # stands for structure factors as long as there are none
+STATE_A_CELL = ("cell", "a_matrix", "reciprocal_matrix")  # fields of a crystal
 HEADERS = ("-mask", "-img")  # in the order in which they act
 BY_DIRECT_BEAM = (DISTANCE, "-Xbeam", "-Ybeam", "-pivot beam")
 NEAREST_POINT = {"-ORGX": "detector.close_x", "-ORGY": "detector.close_y"}  # what the option takes the place of
 NAMED_CONVENTIONS = ("-mosflm", "-xds", "-adxv", "-denzo", "-dials")
-
-
-def experiment_from_options(options: Mapping[str, Any] | str | Sequence[str], base: Experiment | None = None) -> Experiment:
-    """The experiment that options of nanoBragg describe.
-
-    options: a command line (string or words), or a mapping such as ``{"lambda": 6.2, "cell": (100, 100, 100, 90, 90, 90)}``
-    with values in the units of the command line, true for options without a value. Order matters as on the command line.
-    base: the experiment to change; default: nanoBragg's defaults. Options that only concern files written are
-    accepted and have no effect.
-
-    Raises OptionError, InputFileError, ParameterError.
-    """
-    return apply_all(split_arguments(words(options)).given, base).experiment()
 
 
 class Draft:
@@ -225,8 +213,8 @@ class Draft:
 
     def _take_cell(self, found: Reflections | None) -> None:
         """The file's unit cell, where no other is given."""
-        given = [self.values.get(f"crystal.{name}", getattr(self.base and self.base.crystal, name, None)) for name in ("cell", "a_matrix")]
-        if found is not None and given == [None, None]:
+        given = [self.values.get(f"crystal.{name}", getattr(self.base and self.base.crystal, name, None)) for name in STATE_A_CELL]
+        if found is not None and given == [None] * len(STATE_A_CELL):
             self.values["crystal.cell"] = found.cell
 
     def _say(self, name: str) -> None:
@@ -273,7 +261,7 @@ def apply_all(given: Sequence[ParsedOption], base: Experiment | None = None, mod
 
 
 def matrix(given: ParsedOption) -> dict[str, Any]:
-    return {given.option.field: read_matrix(given.values[0])}
+    return {given.option.field: read_matrix(given.values[0]), "crystal.reciprocal_matrix": None}
 
 
 def cell(given: ParsedOption) -> dict[str, Any]:

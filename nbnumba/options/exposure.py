@@ -87,7 +87,7 @@ def fields_of(recorded: RecordedGeometry) -> Fields:
     if exposure.spindle_axis is not None or recorded.reciprocal is not None:
         found |= scan(exposure)
     if recorded.reciprocal is not None:
-        found |= {RECIPROCAL: recorded.reciprocal, "crystal.a_matrix": None, "crystal.cell": None}
+        found |= {RECIPROCAL: recorded.reciprocal, "crystal.a_matrix": None, "crystal.reciprocal_matrix": None, "crystal.cell": None}
         found |= {"crystal.misset": None, "crystal.random_orientation_seed": None}
     elif recorded.cell is not None:
         found["crystal.cell"] = recorded.cell

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nbnumba.experiment.crystal import SEED
-from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, quantity
+from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, described, quantity
 
 MOST_IMAGES = 100_000  # of a sweep
 ADC_OFFSET = 40.0  # of nanoBragg
@@ -22,7 +22,8 @@ def file(default: str | None, meaning: str) -> Any:
     return field(default=None if default is None else Path(default), metadata={"unit": "", "meaning": meaning})
 
 
-@dataclass(frozen=True, kw_only=True)
+@described
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Output(Part):
     """Files, and the scales of the integer ones."""
 

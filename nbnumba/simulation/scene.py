@@ -162,7 +162,7 @@ def prepared_scene(experiment: Experiment, chosen: Stages) -> Scene:
 
 def choose_stages(experiment: Experiment, stages: registry.Registry) -> Stages:
     """By preset, experiment and the user's own choice."""
-    return stages.choose(stage_names(experiment), experiment.model.parameters)
+    return stages.choose(stage_names(experiment, stages.taken), experiment.model.parameters)
 
 
 def refuse_overflow(pixels: NDArray[np.float64]) -> None:

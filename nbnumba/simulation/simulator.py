@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
+from nbnumba.errors import QuirkWarning
+from nbnumba.experiment.advice import IN_PYTHON, quirk_notes
 from nbnumba.image.image import Image, provenance
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.devices import open_device
 from nbnumba.simulation.scene import refuse_overflow, scene_of
-from nbnumba.stages import registry
+from nbnumba.stages.registry import StageSource, registry_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -18,20 +22,20 @@ if TYPE_CHECKING:
 def simulate(
     experiment: Experiment,
     *,
-    stages: registry.Registry | None = None,
+    stages: StageSource = None,
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Image:
     """Render an experiment.
 
-    stages: where to look stages up; default: those of all installed packages. device: cpu, cuda, or auto: the GPU if there is one and it
-    pays. threads: of the CPU, default all. progress(done, total) is called now and then with numbers of pixels, the first time with
-    done = 0 when experiment and stages have been checked.
+    stages: your own, each of which is taken for its kind, or a registry to look them up in; default: those of all installed packages.
+    device: cpu, cuda, or auto: the GPU if there is one and it pays. threads: of the CPU, default all. progress(done, total) is called now
+    and then with numbers of pixels, the first time with done = 0 when experiment and stages have been checked.
 
     Returns an Image: photons per pixel, float64, [slow, fast], zero outside the region of interest and the mask, with
-    statistics and provenance. Raises ParameterError, StageError and NotAvailableError before any pixel is rendered, NotFiniteError after
-    it.
+    statistics and provenance. Warns of quirks of nanoBragg that are followed and change the image (QuirkWarning). Raises ParameterError,
+    StageError and NotAvailableError before any pixel is rendered, NotFiniteError after it.
     """
     return Simulator(stages=stages, device=device, threads=threads).image(experiment, progress)
 
@@ -42,8 +46,8 @@ class Simulator:
     Takes what simulate() takes. The device is opened when the first image is asked for. One thread at a time.
     """
 
-    def __init__(self, *, stages: registry.Registry | None = None, device: str = "cpu", threads: int | None = None) -> None:
-        self._stages, self._wanted, self._threads = stages or registry.installed(), device, threads
+    def __init__(self, *, stages: StageSource = None, device: str = "cpu", threads: int | None = None) -> None:
+        self._stages, self._wanted, self._threads = registry_of(stages), device, threads
         self._device: Device | None = None
         self._pixels: Any = None
 
@@ -56,6 +60,7 @@ class Simulator:
         """The experiment's Image, as simulate() returns it."""
         experiment.check()
         refuse_too_much(experiment)
+        warn_of_quirks(experiment)
         scene, device = scene_of(experiment, self._stages), self._open(experiment)
         pixels = device.to_host(scene.render(device, progress))
         refuse_overflow(pixels)
@@ -71,6 +76,7 @@ class Simulator:
         other: copy what has to last. Whether pixels are finite is left to the caller.
         """
         experiment.check()
+        warn_of_quirks(experiment)
         device = self._open(experiment)
         shape = experiment.detector.shape
         if out is None:
@@ -86,3 +92,14 @@ class Simulator:
         if self._device is None:
             self._device = open_device(self._wanted, experiment.terms, experiment.sampling.dtype, self._threads)
         return self._device
+
+
+def warn_of_quirks(experiment: Experiment) -> None:
+    """A QuirkWarning for each that is followed and changes the image; once for an experiment."""
+    if experiment not in _warned_of:
+        _warned_of.add(experiment)
+        for note in quirk_notes(experiment, IN_PYTHON).values():
+            warnings.warn(QuirkWarning(note), stacklevel=4)
+
+
+_warned_of: WeakSet[Experiment] = WeakSet()

@@ -15,7 +15,7 @@ from nbnumba.stages.stage import Kind, Place, Stage, positional_arguments
 Function = Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Geometry(
     Stage,
     kind=Kind(
@@ -41,7 +41,7 @@ class Geometry(
     optional: ClassVar[dict[str, tuple[str, ...]]] = {"place": ("fast", "slow", "layer")}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rotation(
     Stage,
     kind=Kind(
@@ -58,7 +58,7 @@ class Rotation(
     """How the crystal is oriented; p.axes has rows a, b, c (m) of every orientation, (rows, domains, 3, 3)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LatticeShape(
     Stage,
     kind=Kind(
@@ -87,7 +87,7 @@ class LatticeShape(
     optional: ClassVar[dict[str, tuple[str, ...]]] = {"ceiling": ("x", "y", "z"), "sign": ("h", "k", "l")}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StructureFactor(
     Stage,
     kind=Kind(
@@ -128,7 +128,7 @@ class StructureFactor(
         return super()._problem_of_functions()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Polarization(
     Stage,
     kind=Kind(
@@ -145,7 +145,7 @@ class Polarization(
     """The polarization factor: the factor that may be that of a pixel's first sample (``polarization_per_term`` of the scaling)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scaling(
     Stage,
     kind=Kind(
@@ -170,7 +170,7 @@ class Scaling(
     weighted: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Factor(
     Stage,
     kind=Kind(

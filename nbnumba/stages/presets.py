@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nbnumba.experiment.quirks import TERM_QUIRKS
@@ -11,11 +13,11 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
 
-def stage_names(experiment: Experiment) -> dict[str, str]:
-    """kind -> name: the usual one, then what quirks and experiment call for, then what the user names."""
-    model = experiment.model
+def stage_names(experiment: Experiment, taken: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """kind -> name: the usual one, then what quirks and experiment call for, then what the user names, then what is taken in any case."""
+    named = {**experiment.model.stages, **taken}
     usual = {kind.name: kind.usual for kind in KINDS.values() if kind.usual}
-    names = {**usual, **suited_to(experiment), **model.stages}
+    names = {**usual, **suited_to(experiment, named), **named}
     if names["geometry"] == "planar" and experiment.detector.sensor_thickness > 0.0 and "layer-fronts" not in experiment.quirks:
         names["geometry"] = "planar-depth"
     if names["polarization"] == "none" and experiment.sampling.polarization_per_subpixel and "nopolar-undone" in experiment.quirks:
@@ -23,15 +25,15 @@ def stage_names(experiment: Experiment) -> dict[str, str]:
     return names
 
 
-def suited_to(experiment: Experiment) -> dict[str, str]:
-    """Stages that the kind of data, the sampling and the quirks decide (SF-3, SF-6, SCA-9, SCA-10)."""
+def suited_to(experiment: Experiment, named: Collection[str]) -> dict[str, str]:
+    """Stages that the kind of data, the sampling, the quirks and the kinds that are named decide (SF-3, SF-6, SCA-9, SCA-10)."""
     quirks = experiment.quirks
     suited = {"rotation": "c-parity" if "phi-carryover" in quirks else "spec"}
     if experiment.structure_factors.hkl is None:
         suited["structure_factor"] = "constant"
     elif experiment.interpolated:
         suited["structure_factor"] = "tricubic-latch" if "interpolation-latch" in quirks else "tricubic"
-    if not quirks >= TERM_QUIRKS or any(KINDS[kind].place is Place.FACTORS for kind in KINDS.keys() & experiment.model.stages.keys()):
+    if not quirks >= TERM_QUIRKS or any(KINDS[kind].place is Place.FACTORS for kind in KINDS.keys() & set(named)):
         suited["scaling"] = "per-term"
     elif experiment.sampling.corrects_subpixels:
         suited["scaling"] = "running-product" if "running-product" in quirks else "per-term"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pluggy
 
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError, StageError
+from nbnumba.experiment.part import shown
 from nbnumba.files.text import read_text
 from nbnumba.stages import kinds as kinds  # which declares them
 from nbnumba.stages.chosen import Stages
@@ -28,11 +30,21 @@ class Registry:
 
     def __init__(self) -> None:
         self._stages: dict[tuple[str, str], tuple[Stage, str]] = {}
+        self.taken: dict[str, str] = {}  # kind -> name of a stage that is taken whatever an experiment names
 
     def __iter__(self) -> Iterator[tuple[Stage, str]]:
         """Stages with their origins, by kind, then name."""
         order = list(KINDS)
         return iter(sorted(self._stages.values(), key=lambda entry: (order.index(entry[0].kind), entry[0].name)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Registry) and (list(self), self.taken) == (list(other), other.taken)
+
+    __hash__ = None  # type: ignore[assignment]  # more can be registered
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its stages, of which functions are found by name wherever it is needed: plugins are modules, which stay where they are."""
+        return registry_with, (list(self), dict(self.taken))
 
     def register(self, plugin: object, origin: str) -> list[Stage]:
         """Add every stage that a plugin's hooks answer with; refuse the plugin, by name and reason, if one is wrong."""
@@ -119,12 +131,61 @@ def with_files(paths: tuple[Path, ...]) -> Registry:
     """The installed stages and those of plugin files (``--plugin-file``)."""
     if not paths:
         return installed()
-    registry = Registry()
-    for stage, origin in installed():
-        registry._add(stage.kind, stage, origin)
+    registry = registry_with(installed(), {})
     for path in paths:
         registry.register(load_file(path), str(path))
     return registry
+
+
+def registry_with(entries: Iterable[tuple[Stage, str]], taken: Mapping[str, str]) -> Registry:
+    """A registry of its own, with stages and their origins."""
+    registry = Registry()
+    for stage, origin in entries:
+        registry._add(stage.kind, stage, origin)
+    registry.taken.update(taken)
+    return registry
+
+
+# Where stages are looked up, as functions take it; None: where they usually are.
+StageSource = Registry | Iterable[Stage] | None
+
+
+def registry_of(stages: StageSource) -> Registry:
+    """A registry as it is; stages of the caller's, each taken for its kind, beside the usual ones."""
+    if isinstance(stages, Registry):
+        return stages
+    return with_stages(tuple(stages)) if stages is not None else usual()
+
+
+def with_stages(stages: tuple[Stage, ...]) -> Registry:
+    """The usual stages and those of the caller's, which need no file, each taken for its kind, or in its chain."""
+    registry = registry_with(usual(), {})
+    for stage in stages:
+        if not isinstance(stage, Stage):
+            raise ParameterError("stages", f"{shown(stage)} is not a Stage")
+        several, before = KINDS[stage.kind].is_chain, registry.taken.get(stage.kind)
+        if before and not several:
+            both = f"{before!r} and {stage.name!r}"
+            raise ParameterError("stages", f"{both} are both of kind {stage.kind}; give one of them")
+        registry._add(stage.kind, stage, "given as stages=")
+        registry.taken[stage.kind] = f"{before},{stage.name}" if before else stage.name
+    return registry
+
+
+def usual() -> Registry:
+    """The stages that are there when nobody says otherwise: those installed, and those of files that this process has been told to use."""
+    return _of_this_process[-1] if _of_this_process else installed()
+
+
+def use_files(paths: Sequence[Path]) -> None:
+    """Have the stages of plugin files among the usual ones, for the rest of this process; a file that is named again is read again."""
+    if paths:
+        _files.update(dict.fromkeys(path.resolve() for path in paths))
+        _of_this_process[:] = [with_files(tuple(_files))]
+
+
+_files: dict[Path, None] = {}
+_of_this_process: list[Registry] = []
 
 
 def load_file(path: Path) -> ModuleType:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nbnumba.errors import StageError
+from nbnumba.experiment.by_value import ByValue
 from nbnumba.experiment.part import ANY, Limits, Part, default_of
 
 
@@ -96,8 +97,8 @@ def experiment_parameter(part: type[Part], name: str) -> Parameter:
     )
 
 
-@dataclass(frozen=True)
-class WorkedValue:
+@dataclass(frozen=True, eq=False)
+class WorkedValue(ByValue):
     """A value worked out independently: function(parameters, *arguments) equals ``result`` to ``tolerance``, relative."""
 
     parameters: Any
@@ -118,8 +119,8 @@ class EarlierForm(type):
         return stage_of_its_kind(*args, **fields)
 
 
-@dataclass(frozen=True)
-class Stage(metaclass=EarlierForm):
+@dataclass(frozen=True, eq=False)
+class Stage(ByValue, metaclass=EarlierForm):
     """One physics model.
 
     prepare(experiment) runs once on the host and returns a flat NamedTuple of numbers and arrays, which it leaves alone from then

@@ -261,7 +261,7 @@ def image(stage: Stage) -> str:
 def small_experiment() -> Any:
     """16 x 16 pixels of a small crystal, turned a little, with a table of reflections that does not reach to the corners."""
     from nbnumba.experiment.structure_factors import StructureFactors
-    from nbnumba.options.experiment import experiment_from_options
+    from nbnumba.options.own import experiment_from_options
 
     hkl = np.stack(np.meshgrid(*[np.arange(-6, 7)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     experiment = experiment_from_options(

@@ -19,7 +19,7 @@ from nbnumba.kernel.device import Area, Function
 from nbnumba.kernel.interpreted import Call, in_plain_python, last_sample, stages_in_precision, watch_pixel
 from nbnumba.simulation.devices import open_device
 from nbnumba.simulation.scene import Scene, scene_of
-from nbnumba.stages import registry
+from nbnumba.stages.registry import StageSource, registry_of
 from nbnumba.traces.text import Row, Trace
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def trace(
     slow: int,
     fast: int,
     *,
-    stages: registry.Registry | None = None,
+    stages: StageSource = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> Trace:
@@ -44,7 +44,7 @@ def trace(
     what simulate() raises, and ParameterError for a pixel that is not rendered.
     """
     experiment.check()
-    scene = scene_of(experiment, stages)
+    scene = scene_of(experiment, registry_of(stages))
     physics, area = scene.physics, scene.area
     require_rendered(area, slow, fast)
     renderer = open_device(device, experiment.terms, experiment.sampling.dtype, threads)

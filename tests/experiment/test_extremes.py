@@ -31,6 +31,7 @@ from nbnumba import (
     StructureFactors,
 )
 from nbnumba.errors import OptionError
+from nbnumba.experiment import advice
 
 PARTS = (Beam, Sources, Crystal, Background, Detector, Goniometer, Sampling, StructureFactors, Model)
 USUAL: dict[str, dict[str, Any]] = {
@@ -93,7 +94,7 @@ def image_of(experiment: nbnumba.Experiment) -> nbnumba.Image | None:
     """The image, unless it would take long; what is said of it is worked out, too."""
     began = time.process_time()
     experiment.check()
-    assert len(experiment.warnings + experiment.quirk_notes) < 50
+    assert len(advice.warnings(experiment)) + len(advice.quirk_notes(experiment)) < 50
     assert time.process_time() - began < 2.0
     small = experiment.terms < 2e5 and math.prod(experiment.detector.shape) < 1e6
     return nbnumba.simulate(experiment) if small else None

@@ -12,6 +12,7 @@ from conftest import ROOT
 import nbnumba
 from nbnumba import Model, ParameterError
 from nbnumba.cli.main import main
+from nbnumba.experiment import advice
 from nbnumba.experiment.quirks import BY_NAME, QUIRKS
 from nbnumba.formats.smv import header_text, smv_blocks
 from nbnumba.response.noise import noisy_counts
@@ -136,10 +137,10 @@ def test_the_back_of_a_detector_is_refused_where_its_photons_are_negative() -> N
     )
     for preset in ("reference", "c-parity", "physics"):
         seen = experiment("negative-back", on=False, preset=preset)
-        assert "the crystal sees the detector's back: as a surface it counts what comes from there" in seen.warnings
+        assert "the crystal sees the detector's back: as a surface it counts what comes from there" in advice.warnings(seen)
         assert nbnumba.simulate(seen).pixels.min() > 0.0
     behind = replace(seen, detector=replace(seen.detector, sensor_thickness=1e-4))
-    assert "the crystal sees the detector's back: its sensor captures nothing" in behind.warnings
+    assert "the crystal sees the detector's back: its sensor captures nothing" in advice.warnings(behind)
     assert not nbnumba.simulate(behind).pixels.any()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import nbnumba
 from nbnumba import Beam, Crystal, Detector, Goniometer, ParameterError, units
+from nbnumba.experiment import advice
 
 BASE = "-default_F 1 -cell 50 "
 
@@ -68,11 +69,11 @@ def test_cells_from_sizes_and_oversampling() -> None:
     found = experiment("-sample_x 0.000499 -sample_y 0.5 -Nc 7 -beamsize 0.000999")
     assert found.cells == (100, 200, 7)
     assert experiment("-N 0").cells == (1, 1, 1)
-    assert "sample y of 0.5 mm clipped to the beam size of 0.000999 mm" in found.warnings
+    assert "sample y of 0.5 mm clipped to the beam size of 0.000999 mm" in advice.warnings(found)
     # 3 x 200 cells x 50 A / (1 A x 100 mm / 0.1 mm) = 30
     assert found.oversample == found.recommended_oversample == 30
     assert experiment("-N 5 -oversample 3").oversample == 3
-    assert any("-oversample 2" in note for note in experiment("-N 10 -oversample 1").warnings)
+    assert any("-oversample 2" in note for note in advice.warnings(experiment("-N 10 -oversample 1")))
     with pytest.raises(ParameterError, match="asks for 3000 sub-pixels"):
         experiment("-N 20000").check()
 
@@ -84,8 +85,8 @@ def test_mosaic_domains() -> None:
     assert experiment("-mosaic 0 -mosaic_dom 7").mosaic == (0.0, 1)
     assert experiment("-mosaic 1").mosaic == (units.radians(1.0), 10)
     assert experiment("-mosaic 1 -mosaic_dom 3").mosaic[1] == 3
-    assert any("10 domains are rendered" in note for note in experiment("-mosaic 1").warnings)
-    assert any("one domain is rendered" in note for note in experiment("-mosaic_dom 7").warnings)
+    assert any("10 domains are rendered" in note for note in advice.warnings(experiment("-mosaic 1")))
+    assert any("one domain is rendered" in note for note in advice.warnings(experiment("-mosaic_dom 7")))
 
 
 @pytest.mark.spec("EXP-3", "EXP-4", "EXP-8")

@@ -10,6 +10,7 @@ import pytest
 from geometry.geometry_files import XDS_INP, XPARM, write_expt
 
 import nbnumba
+from nbnumba.experiment import advice
 from nbnumba.experiment.rocking import LEAST, MOST, rocking_width
 from nbnumba.options.arguments import split_arguments
 from nbnumba.options.experiment import Draft, apply_all
@@ -27,7 +28,7 @@ def draft_of(options: str, preset: str = "reference") -> Draft:
 
 
 def gaps(experiment: nbnumba.Experiment) -> list[str]:
-    return [note for note in experiment.warnings if note.startswith("phi steps")]
+    return [note for note in advice.warnings(experiment) if note.startswith("phi steps")]
 
 
 @pytest.mark.spec("EXP-20")

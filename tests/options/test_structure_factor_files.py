@@ -18,6 +18,7 @@ from nbnumba import InputFileError, OptionError, ParameterError, load_experiment
 from nbnumba.cli.main import main
 from nbnumba.errors import NotAvailableError
 from nbnumba.evidence.verify import verify
+from nbnumba.experiment import advice
 from nbnumba.nanobragg import words_for
 from nbnumba.options.arguments import split_arguments
 
@@ -74,7 +75,7 @@ def test_a_configuration_loads_to_the_same_amplitudes(files: Path, options: str)
     for found in (there, again):
         np.testing.assert_array_equal(found.structure_factors.hkl, here.structure_factors.hkl)
         np.testing.assert_array_equal(found.structure_factors.F, here.structure_factors.F)
-        assert found.information == here.information
+        assert advice.information(found) == advice.information(here)
         assert found.crystal.cell == here.crystal.cell
 
 
@@ -167,17 +168,17 @@ def test_the_files_cell_is_taken_where_none_is_given(files: Path) -> None:
     files_cell = [20e-10, 23e-10, 27e-10, np.pi / 2, np.pi / 2, np.pi / 2]
     here = experiment("--mtz a.mtz")
     np.testing.assert_allclose(here.crystal.cell, files_cell)
-    assert not any("unit cell" in note for note in here.warnings)
+    assert not any("unit cell" in note for note in advice.warnings(here))
     other = experiment("--mtz a.mtz -cell 20 23.3 27")
     np.testing.assert_allclose(other.crystal.cell[:3], [20e-10, 23.3e-10, 27e-10])
-    assert other.warnings[0] == (
+    assert advice.warnings(other)[0] == (
         "the unit cell is 20 23.3 27 90 90 90 (A, deg), that of a.mtz 20 23 27 90 90 90: amplitudes are taken by index"
     )
-    assert not experiment("--mtz a.mtz -cell 20.1 23.1 27 90.5").other_cell
-    assert experiment("--mtz a.mtz -cell 20 23 27 90 91.5").other_cell
+    assert not advice.other_cell(experiment("--mtz a.mtz -cell 20.1 23.1 27 90.5"))
+    assert advice.other_cell(experiment("--mtz a.mtz -cell 20 23 27 90 91.5"))
     by_matrix = experiment("--mtz a.mtz -mat A.mat")
     assert by_matrix.crystal.cell is None
-    assert not by_matrix.other_cell
+    assert not advice.other_cell(by_matrix)
     assert experiment("--mtz a.mtz", experiment("-default_F 1 -cell 50")).crystal.cell[0] == 50e-10
     assert experiment("--mtz a.mtz", by_matrix).crystal.cell is None
 

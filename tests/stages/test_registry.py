@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -12,7 +16,7 @@ import nbnumba
 from nbnumba import ParameterError, StageError
 from nbnumba.plugin import LatticeShape, hookimpl
 from nbnumba.stages.hookspecs import specification
-from nbnumba.stages.registry import Registry, installed, with_files
+from nbnumba.stages.registry import Registry, installed, registry_of, with_files
 from nbnumba.stages.stage import KINDS
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lorentz_plugin" / "lorentz.py"
@@ -100,3 +104,19 @@ def test_a_plugin_file_is_a_plugin() -> None:
     assert registry.get("lattice_shape", "lorentz").kind == "lattice_shape"
     with pytest.raises(StageError):
         installed().get("lattice_shape", "lorentz")
+
+
+@pytest.mark.spec("API-2")
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
+def test_stages_and_registries_equal_their_copies(copied: Callable[[object], object]) -> None:
+    for stage, _ in installed():
+        assert copied(stage) == stage
+        assert hash(copied(stage)) == hash(stage)
+        assert replace(stage, name="another") != stage
+    mine = replace(installed().get("lattice_shape", "gauss"), name="mine")
+    for registry in (installed(), registry_of([mine])):
+        assert copied(registry) == registry
+    assert registry_of([mine]) != registry_of(None) == installed()
+    assert copied(registry_of([mine])).taken == {"lattice_shape": "mine"}
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(installed())

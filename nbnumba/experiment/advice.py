@@ -1,0 +1,128 @@
+"""What people should know of an experiment before it is rendered, in lines."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nbnumba.experiment.quirks import BY_NAME, SAID_ANYWAY, UNSAID
+from nbnumba.experiment.rocking import covering_steps, rocking_width
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+# How a quirk is switched off.
+ON_THE_COMMAND_LINE, IN_PYTHON = "--quirk {0}=off: ", "Model(quirks={{'{0}': False}}): "
+BEYOND = 0.99  # of a smallest d; the last reflection within a limit seldom lies on it
+
+
+def quirk_notes(experiment: Experiment, switch: str = ON_THE_COMMAND_LINE) -> dict[str, str]:
+    """quirk -> a line, for every quirk that is followed and changes the image, with the switch that puts it right."""
+    followed = [name for name in experiment.quirks_met if name not in UNSAID and (name in experiment.quirks or name in SAID_ANYWAY)]
+    return {name: quirk_note(name, switch) for name in followed}
+
+
+def quirk_note(name: str, switch: str = ON_THE_COMMAND_LINE) -> str:
+    """That a quirk is followed; of what stays surprising without it, what to do about that."""
+    quirk = BY_NAME[name]
+    off = "" if name in SAID_ANYWAY else switch.format(name)
+    return f"quirk {name}: {quirk.effect} ({off}{quirk.instead})"
+
+
+def warnings(experiment: Experiment) -> list[str]:
+    """What was decided for the user, one line each."""
+    return [
+        *other_cell(experiment),
+        *clipped(experiment),
+        *half_mosaic(experiment),
+        *assumed_sensor(experiment),
+        *seen_from_behind(experiment),
+        *coarse(experiment),
+        *gaps(experiment),
+    ]
+
+
+def other_cell(experiment: Experiment) -> list[str]:
+    """A line if the unit cell is not that of the file of structure factors, to 1 % and a degree (SF-11)."""
+    factors = experiment.structure_factors
+    if factors.reflections is None:
+        return []
+    here, there = experiment.unit_cell.lengths_and_angles, factors.reflections.cell
+    lengths, angles = list(zip(here, there, strict=True))[:3], list(zip(here, there, strict=True))[3:]
+    if all(abs(a - b) <= 0.01 * b for a, b in lengths) and all(abs(a - b) <= math.radians(1.0) for a, b in angles):
+        return []
+    file = Path(factors.path or "").name
+    return [f"the unit cell is {cell_text(here)} (A, deg), that of {file} {cell_text(there)}: amplitudes are taken by index"]
+
+
+def cell_text(cell: tuple[float, ...]) -> str:
+    return " ".join([*(f"{v * 1e10:.5g}" for v in cell[:3]), *(f"{math.degrees(v):.5g}" for v in cell[3:])])
+
+
+def clipped(experiment: Experiment) -> list[str]:
+    """A line for every edge of the sample that the beam does not cover."""
+    edges = zip("yz", experiment.crystal.size[1:], experiment.sample_size[1:], strict=True)
+    return [
+        f"sample {name} of {given * 1e3:g} mm clipped to the beam size of {lit * 1e3:g} mm" for name, given, lit in edges if lit < given
+    ]
+
+
+def half_mosaic(experiment: Experiment) -> list[str]:
+    """A line where one of mosaic spread and domains is given without the other."""
+    spread, domains = experiment.crystal.mosaic_spread, experiment.crystal.mosaic_domains
+    if spread and not domains:
+        return [f"mosaic spread without a number of domains: {experiment.mosaic[1]} domains are rendered"]
+    return [f"{domains} mosaic domains without a mosaic spread: one domain is rendered"] if domains and domains > 1 and not spread else []
+
+
+def assumed_sensor(experiment: Experiment) -> list[str]:
+    """A line where a sensor's material is not given."""
+    detector = experiment.detector
+    if not detector.sensor_thickness or detector.sensor_attenuation is not None:
+        return []
+    return [f"attenuation depth of the sensor not given: taken as its thickness, {detector.sensor_thickness * 1e6:g} um"]
+
+
+def seen_from_behind(experiment: Experiment) -> list[str]:
+    """A line where the crystal sees the detector's back."""
+    if "negative-back" not in experiment.quirks_met:
+        return []
+    thick = experiment.detector.sensor_thickness
+    seen = "its sensor captures nothing" if thick else "as a surface it counts what comes from there"
+    return [f"the crystal sees the detector's back: {seen}"]
+
+
+def coarse(experiment: Experiment) -> list[str]:
+    """A line where there are fewer sub-pixels than spots ask for."""
+    wanted, used = experiment.recommended_oversample, experiment.oversample
+    return [f"intensity may vary across a pixel: the crystal asks for -oversample {wanted}, {used} is used"] if used < wanted else []
+
+
+def gaps(experiment: Experiment) -> list[str]:
+    """A line where phi steps are so wide that reflections stay dark between them (EXP-20)."""
+    sweep = experiment.goniometer.scan
+    if sweep.oscillation == 0.0 or sweep.step <= rocking_width(experiment) * (1.0 + 1e-9):
+        return []
+    step, width = math.degrees(sweep.step), math.degrees(rocking_width(experiment))
+    return [
+        f"phi steps of {step:.3g} deg are wider than the narrowest rocking curve, {width:.2g} deg: reflections between them stay dark; "
+        f"-phisteps {covering_steps(experiment)} lights them"
+    ]
+
+
+def information(experiment: Experiment) -> list[str]:
+    """What was read from a file of structure factors, one line each (SF-12)."""
+    factors = experiment.structure_factors
+    found, rest = factors.reflections, f"default_F = {factors.default_F:g}"
+    if found is None:
+        return []
+    lines = [
+        f"{found.unique} unique reflections of {found.space_group}, {found.in_p1} in P1 with Friedel mates, "
+        f"{found.d_max * 1e10:.2f} to {found.d_min * 1e10:.2f} A, {found.completeness:.1%} complete; {found.meaning}",
+        f"F000 is not in the file: 0 0 0 has {rest}" if found.F000 is None else f"F000 = {found.F000:.6g} electrons",
+    ]
+    reach = max(experiment.finest_d, experiment.sampling.dmin)
+    if reach < found.d_min * BEYOND:
+        lines.append(f"the image reaches {reach * 1e10:.2f} A, the reflections {found.d_min * 1e10:.2f} A: those beyond have {rest}")
+    return [f"structure factors: {line}" for line in lines]
