@@ -63,7 +63,7 @@ assert pathlib.Path("image.png").stat().st_size > 1000
 
 OWN_STAGE = """
 from typing import NamedTuple
-from nbnumba import Parameter, Stage
+from nbnumba.plugin import LatticeShape, Parameter
 
 class Blob(NamedTuple):
     width: float
@@ -74,8 +74,8 @@ def prepare(experiment):
 def blob(p, x, y, z):
     return 64.0 * np.exp(-(x * x + y * y + z * z) / (p.width * p.width))
 
-STAGE = Stage(
-    kind="lattice_shape", name="blob", summary="a blob", prepare=prepare, function=blob,
+STAGE = LatticeShape(
+    name="blob", summary="a blob", prepare=prepare, function=blob,
     parameters=(Parameter("width", "", 0.2, "1/e half-width in reciprocal cells"),),
 )
 mine = nbnumba.simulate(experiment, stages=[STAGE])

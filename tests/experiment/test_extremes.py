@@ -107,6 +107,7 @@ def test_any_value_gives_an_image_or_is_refused(changed: dict[tuple[type, str], 
     refusal = ""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", nbnumba.QuirkWarning)
         try:
             image = image_of(made(changed, **chosen))
             assert image is None or (np.isfinite(image.float32).all() and image.pixels.min() >= 0.0)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nbnumba.formats.smv_read import read_smv
 from PIL import Image as PillowImage
 
 import nbnumba
 from nbnumba import Image, OutputFileError, ParameterError, read_image, write_image
 from nbnumba.cli.main import main
 from nbnumba.formats.registry import FORMATS
+from nbnumba.formats.smv import read_smv
 from nbnumba.image.png import plain_png
 
 OPTIONS = "-default_F 100 -cell 50 50 50 90 90 90 -N 3 -lambda 2 -detpixels_x 12 -detpixels_y 8 -distance 100 -pixel 1 -fluence 1e29"

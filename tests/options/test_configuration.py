@@ -16,7 +16,7 @@ import nbnumba
 from nbnumba import InputFileError, ParameterError, load_experiment, save_experiment
 from nbnumba.errors import NbnumbaError
 from nbnumba.experiment.experiment import PARTS
-from nbnumba.simulation.simulator import choose_stages
+from nbnumba.simulation.scene import choose_stages
 from nbnumba.stages.registry import installed
 
 OPTIONS = (

@@ -12,12 +12,13 @@ from nbnumba import InputFileError, OptionError, ParameterError, StageError, exp
 from nbnumba.cli.main import main
 from nbnumba.cli.options import experiment_options
 from nbnumba.options.own import OWN
+from nbnumba.plugin import LatticeShape
 from nbnumba.stages import registry
 
 BASE = "-default_F 100 -cell 50 -N 4 -detpixels 16 -pixel 4 -distance 100"
 PLUGIN = """
 from typing import NamedTuple
-from nbnumba import Parameter, Stage, hookimpl
+from nbnumba.plugin import LatticeShape, Parameter, hookimpl
 
 class Dot(NamedTuple):
     size: float
@@ -28,7 +29,7 @@ def prepare(experiment):
 def dot(p, x, y, z):
     return p.size
 
-STAGE = Stage("lattice_shape", "dot", "the same everywhere", prepare, dot, (Parameter("dot-size", "", 2.0, "everywhere"),))
+STAGE = LatticeShape("dot", "the same everywhere", prepare, dot, (Parameter("dot-size", "", 2.0, "everywhere"),))
 
 @hookimpl
 def lattice_shape():
@@ -167,8 +168,8 @@ def test_stages_are_refused_by_what_is_wrong() -> None:
         nbnumba.simulate(experiment, stages=["gauss"])
     with pytest.raises(StageError, match=r"plugin given as stages=: lattice_shape 'gauss' is already provided by"):
         nbnumba.simulate(experiment, stages=[stage])
-    mine = nbnumba.Stage("lattice_shape", "mine", "mine", stage.prepare, stage.function)
-    other = nbnumba.Stage("lattice_shape", "other", "other", stage.prepare, stage.function)
+    mine = LatticeShape("mine", "mine", stage.prepare, stage.function)
+    other = LatticeShape("other", "other", stage.prepare, stage.function)
     with pytest.raises(ParameterError, match=r"stages: 'mine' and 'other' are both of kind lattice_shape; give one of them"):
         nbnumba.Simulator(stages=[mine, other])
 
@@ -177,7 +178,7 @@ def test_stages_are_refused_by_what_is_wrong() -> None:
 def test_a_stage_of_ones_own_is_taken_for_its_kind() -> None:
     """Whatever the experiment names; by everything that takes stages."""
     gauss = registry.installed().get("lattice_shape", "gauss")
-    mine = nbnumba.Stage("lattice_shape", "mine", "mine", gauss.prepare, gauss.function)
+    mine = LatticeShape("mine", "mine", gauss.prepare, gauss.function)
     experiment = experiment_from_options(f"{BASE} -round_xtal")
     found = nbnumba.simulate(experiment, stages=[mine])
     assert found.provenance["stages"]["lattice_shape"] == "mine"
