@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,13 +27,14 @@ PIXELS_PER_BLOCK = 1 << 15
 class Block(NamedTuple):
     """Some rows of an image as they are written; rows: which, region: where the region of interest is in them.
 
-    mask: which pixels of these rows it leaves in, None for all.
+    mask: which pixels of these rows it leaves in, None for all; panel: the number of the panel that they are of.
     """
 
     rows: slice
     photons: NDArray[np.float32]
     region: tuple[slice, slice]
     mask: NDArray[np.bool_] | None = None
+    panel: int = 0
 
     def image(self, values: NDArray[Any], dtype: type[Any], mark: int = 0) -> NDArray[Any]:
         """The rows with ``values`` in the region of interest, fractions dropped, and ``mark`` elsewhere.
@@ -50,6 +52,7 @@ class Block(NamedTuple):
 class Image:
     """pixels: photons, float64, [slow, fast]; experiment and provenance: what they were computed from, and with what.
 
+    Of a detector of several panels the pixels are those of one panel after the other, (pixels,), and ``panels`` has each as an image.
     Works as a NumPy array wherever one is expected: ``np.log(image)``, ``np.asarray(image)``.
     """
 
@@ -59,8 +62,9 @@ class Image:
     terms_outside: int = 0  # terms that the structure factor stage had no data for
 
     def __repr__(self) -> str:
-        slow, fast = self.shape
-        return f"<Image {slow} x {fast} [slow, fast], preset {self.provenance.get('preset')}, {self.pixels.sum():.6g} photons>"
+        many = len(self.experiment.by_panel)
+        size = f"of {many} panels" if many > 1 else "{} x {} [slow, fast]".format(*self.shape)
+        return f"<Image {size}, preset {self.provenance.get('preset')}, {self.pixels.sum():.6g} photons>"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.pixels, dtype=dtype, copy=copy)
@@ -70,6 +74,14 @@ class Image:
         """(slow, fast)"""
         slow, fast = self.pixels.shape
         return slow, fast
+
+    @cached_property
+    def panels(self) -> tuple[Image, ...]:
+        """Every panel's image, of the same pixels; this one, if it has one panel."""
+        panels, pixels = self.experiment.by_panel, split_by_panel(self.pixels, self.experiment)
+        if panels[0] is self.experiment:
+            return (self,)
+        return tuple(Image(pixels=p, experiment=panel, provenance=self.provenance) for panel, p in zip(panels, pixels, strict=True))
 
     @property
     def float32(self) -> NDArray[np.float32]:
@@ -84,6 +96,10 @@ class Image:
 
     def blocks(self) -> Iterator[Block]:
         """The image a few rows at a time, as all that comes of it is worked out: nothing else is as large as the pixels."""
+        if self.panels[0] is not self:
+            for number, panel in enumerate(self.panels):
+                yield from (block._replace(panel=number) for block in panel.blocks())
+            return
         (slow, fast), mask = self.roi, self.experiment.sampling.mask
         rows = max(1, PIXELS_PER_BLOCK // self.shape[1])
         for first in range(0, self.shape[0], rows):
@@ -98,8 +114,19 @@ class Image:
         return statistics_of(self)
 
 
+def split_by_panel(pixels: Any, experiment: Experiment) -> list[Any]:
+    """Each panel's pixels, [slow, fast], of those of all panels one after the other; of an array on any device."""
+    if len(experiment.by_panel) == 1:
+        return [pixels]
+    shapes = [panel.detector.shape for panel in experiment.by_panel]
+    ends = [0, *accumulate(slow * fast for slow, fast in shapes)]
+    return [pixels[first:last].reshape(shape) for (first, last), shape in zip(pairwise(ends), shapes, strict=True)]
+
+
 def not_rendered(experiment: Experiment) -> int:
     """How many pixels are outside the region of interest or the mask."""
+    if experiment.by_panel[0] is not experiment:
+        return sum(map(not_rendered, experiment.by_panel))
     first_fast, last_fast, first_slow, last_slow = experiment.roi
     slow, fast = experiment.detector.shape
     if (mask := experiment.sampling.mask) is None:

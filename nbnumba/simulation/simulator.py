@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbnumba.errors import NbnumbaError, StageError
-from nbnumba.image.image import Image, provenance
+from nbnumba.image.image import Image, provenance, split_by_panel
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.devices import open_device
-from nbnumba.simulation.scene import refuse_overflow, render, terms_outside
+from nbnumba.simulation.scene import area_of, refuse_overflow, render, terms_outside
 from nbnumba.stages import registry
 from nbnumba.stages.presets import stage_names
 from nbnumba.stages.stage import Stage
@@ -61,11 +62,16 @@ class Simulator:
         experiment.check()
         refuse_too_much(experiment)
         chosen = choose_stages(experiment, self._stages)
-        parameters = prepare(chosen, experiment)
         device = self._open(experiment)
-        pixels = device.to_host(render(experiment, chosen, parameters, device, progress))
-        refuse_overflow(pixels)
-        outside = terms_outside(experiment, chosen, parameters, device)
+        pixels = device.zeros(shape_of(experiment))
+        outside = 0
+        for panel, image, report in zip(experiment.by_panel, split_by_panel(pixels, experiment), shares(progress, experiment), strict=True):
+            parameters = prepare(chosen, panel)
+            render(panel, chosen, parameters, device, report, image)
+            outside += terms_outside(panel, chosen, parameters, device)
+        pixels = device.to_host(pixels)
+        for image in split_by_panel(pixels, experiment):
+            refuse_overflow(image)
         made_with = {**provenance(experiment, chosen), "device": device.name}
         return Image(pixels=pixels, experiment=experiment, provenance=made_with, terms_outside=outside)
 
@@ -80,13 +86,15 @@ class Simulator:
         experiment.check()
         chosen = choose_stages(experiment, self._stages)
         device = self._open(experiment)
-        shape = experiment.detector.shape
+        shape = shape_of(experiment)
         if out is None:
             if self._pixels is None or self._pixels.shape != shape:
                 refuse_too_much(experiment)
                 self._pixels = device.zeros(shape)
             out = self._pixels
-        render(experiment, chosen, prepare(chosen, experiment), device, image=device.own(out, shape))
+        whole = device.own(out, shape)
+        for panel, image in zip(experiment.by_panel, split_by_panel(whole, experiment), strict=True):
+            render(panel, chosen, prepare(chosen, panel), device, image=image)
         return out
 
     def _open(self, experiment: Experiment) -> Device:
@@ -94,6 +102,23 @@ class Simulator:
         if self._device is None:
             self._device = open_device(self._wanted, experiment.terms, experiment.sampling.dtype, self._threads)
         return self._device
+
+
+def shape_of(experiment: Experiment) -> tuple[int, ...]:
+    """Of the pixels: (slow, fast), or how many all panels have."""
+    shapes = [panel.detector.shape for panel in experiment.by_panel]
+    return shapes[0] if len(shapes) == 1 else (sum(slow * fast for slow, fast in shapes),)
+
+
+def shares(progress: Progress | None, experiment: Experiment) -> Iterator[Progress | None]:
+    """For every panel what it reports to: progress is that of all panels."""
+    if len(experiment.by_panel) == 1:
+        yield progress
+        return
+    before, total = 0, sum(area_of(panel).pixels for panel in experiment.by_panel)
+    for panel in experiment.by_panel:
+        yield None if progress is None else partial(lambda first, done, _: progress(first + done, total), before)
+        before += area_of(panel).pixels
 
 
 def choose_stages(experiment: Experiment, stages: registry.Registry) -> dict[str, Stage]:
