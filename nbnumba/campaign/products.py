@@ -96,7 +96,7 @@ def products_of(output: Output) -> list[Product]:
 def content(product: Product, image: Image, output: Output, seed: int) -> Content:
     """The bytes of a file; those of images are made as they are written. seed: of the noise."""
     path, holds = product
-    if product.has_counts or holds in (PHOTONS, GREYS, PICTURE):
+    if product.has_counts or holds in (PHOTONS, GREYS):
         require_one_panel(path, image.experiment, by_ending(path))
     if product.has_counts:
         return counted(product, image, output, seed)

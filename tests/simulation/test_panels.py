@@ -18,6 +18,7 @@ from nbnumba.experiment.panel import Panel
 from nbnumba.formats.write import image_content
 from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.geometry.prediction import predicted_spots
+from nbnumba.image.flat_view import flat_view
 from nbnumba.image.image import not_rendered
 from nbnumba.image.statistics import statistics_of
 from nbnumba.image.summary import image_summary
@@ -34,6 +35,12 @@ PLACES = (
     "-detpixels_x 9 -detpixels_y 16 -twotheta 25 -detector_roty 10",
     "-detpixels_x 12 -detpixels_y 12 -distance 30 -pixel 0.4 -detector_thick 450 -detector_abs 300 -thicksteps 3",
 )
+
+
+PANEL = {
+    "origin": (0.1, 0.0, 0.0), "fast_axis": (0.0, 0.0, 1.0), "slow_axis": (0.0, -1.0, 0.0), "pixel_size": 1e-4,
+    "fast_pixels": 4, "slow_pixels": 3,
+}  # fmt: skip
 
 
 def alone(number: int, more: str = "") -> Experiment:
@@ -127,6 +134,10 @@ def test_statistics_are_over_all_panels(image: Image) -> None:
     assert found.maximum_panel == brightest
     assert image.panels[brightest].pixels[found.maximum_slow, found.maximum_fast] == image.pixels.max()
     assert statistics_of(image.panels[1]).maximum_panel == 0
+    backwards = replace(image.experiment, detector=replace(image.experiment.detector, panels=image.experiment.panels[::-1]))
+    pixels = np.concatenate([panel.pixels.ravel() for panel in image.panels[::-1]])
+    other = Image(pixels=pixels, experiment=backwards, provenance={}).statistics
+    assert (other.maximum_panel, other.maximum_slow, other.maximum_fast) == (2 - brightest, found.maximum_slow, found.maximum_fast)
 
 
 @pytest.mark.spec("EXP-32")
@@ -179,6 +190,10 @@ def test_noise_is_numbered_by_panel_and_pixel() -> None:
         assert abs(np.corrcoef(drawn[a].ravel(), drawn[b].ravel())[0, 1]) < 0.25
         assert (drawn[a] != drawn[b]).mean() > 0.8
     assert drawn.mean() == pytest.approx(50.0, abs=2.0)
+    wider = replace(one.panels[0], fast_pixels=20)
+    beside = replace(experiment, detector=replace(one.detector, panels=(wider, one.panels[0])))
+    flat = Image(pixels=np.full(11 * 20 + 11 * 14, 50.0), experiment=beside, provenance={})
+    np.testing.assert_array_equal([*noisy_counts(flat, 7, 0.0, INT32)][-1], drawn[1])  # whatever is before it
     np.testing.assert_array_equal(third, first)
 
 
@@ -209,12 +224,58 @@ def test_a_simulator_renders_into_memory_of_all_panels(image: Image) -> None:
 
 
 @pytest.mark.spec("EXP-35")
-@pytest.mark.parametrize(("name", "holds"), [("a.bin", PHOTONS), ("a.img", NOISY_COUNTS), ("a.pgm", GREYS), ("a.png", PICTURE)])
+@pytest.mark.parametrize(("name", "holds"), [("a.bin", PHOTONS), ("a.img", NOISY_COUNTS), ("a.pgm", GREYS)])
 def test_a_file_of_one_panel_is_refused(name: str, holds: str, image: Image) -> None:
-    kind = {"a.bin": "a raw file", "a.img": "a SMV file", "a.pgm": "a PGM file", "a.png": "a file of this kind"}[name]
+    kind = {"a.bin": "a raw file", "a.img": "a SMV file", "a.pgm": "a PGM file"}[name]
     expected = f"{name}: {kind} holds one panel, the image has 3; image.panels has one after the other"
     with pytest.raises(OutputFileError, match=re.escape(expected)):
         content(Product(Path(name), holds), image, Output(), 1)
+
+
+@pytest.mark.spec("EXP-36", "FMT-9")
+def test_halves_of_a_detector_are_drawn_as_the_whole() -> None:
+    """A detector that is straight in the beam, as two panels."""
+    whole = simulate(alone(0))
+    panel = replace(alone(0).panels[0], fast_pixels=6)
+    other = tuple(np.array(panel.origin) + 6 * panel.pixel_size * np.array(panel.fast_axis))
+    halves = simulate(replace(alone(0), detector=Detector(panels=(panel, replace(panel, origin=other, fast_pixels=8)))))
+    view, exposure = flat_view(halves)
+    np.testing.assert_allclose(view, whole.pixels, rtol=1e-9, atol=0.0)
+    expected = exposure_of(alone(0))
+    for field in ("origin", "fast_axis", "slow_axis", "pixel_size", "beam_centre", "distance"):
+        np.testing.assert_allclose(getattr(exposure, field), getattr(expected, field), rtol=1e-9, atol=1e-12)
+
+
+def centre(place, fast: int, slow: int) -> np.ndarray:
+    """Of a pixel of a panel or an exposure, m."""
+    fast_axis, slow_axis = np.array(place.fast_axis), np.array(place.slow_axis)
+    return np.array(place.origin) + place.pixel_size * ((fast + 0.5) * fast_axis + (slow + 0.5) * slow_axis)
+
+
+@pytest.mark.spec("EXP-36")
+def test_a_panel_is_drawn_where_its_rays_are(image: Image) -> None:
+    """The brightest pixel of a tilted panel, and the pixels of the view that show it."""
+    experiment = replace(image.experiment, detector=replace(image.experiment.detector, panels=image.experiment.panels[:2]))
+    found = simulate(experiment)
+    view, exposure = flat_view(found)
+    slow, fast = np.unravel_index(found.panels[1].pixels.argmax(), found.panels[1].shape)
+    there = centre(experiment.panels[1], fast, slow)
+    shown = np.argwhere(view == found.panels[1].pixels.max())
+    assert len(shown) > 0
+    for s, f in shown:
+        here = centre(exposure, f, s)
+        assert np.linalg.norm(np.cross(here, there)) / np.linalg.norm(here) < experiment.panels[1].pixel_size / np.sqrt(2.0)
+    assert (view == 0.0).any()
+    assert content(Product(Path("a.png"), PICTURE), image, Output(), 1).startswith(b"\x89PNG")
+
+
+@pytest.mark.spec("EXP-36")
+def test_panels_beside_the_crystal_are_not_drawn_in_one_picture() -> None:
+    side = Panel(**{**PANEL, "origin": (0.0, 0.05, -0.002), "fast_axis": (1.0, 0.0, 0.0), "slow_axis": (0.0, 0.0, 1.0)})
+    one = alone(0)
+    pair = replace(one, detector=Detector(panels=(one.panels[0], side)))
+    with pytest.raises(ParameterError, match=r"detector\.panels: reach beyond 80 deg from the beam, too far for one picture"):
+        flat_view(Image(pixels=np.zeros(11 * 14 + 12), experiment=pair, provenance={}))
 
 
 @pytest.mark.spec("EXP-35")
@@ -247,12 +308,6 @@ def test_what_is_of_one_panel_is_refused_of_several(ask, image: Image) -> None:
 def test_an_experiment_file_has_no_words_for_panels(image: Image) -> None:
     with pytest.raises(ParameterError, match=r"detector\.panels: have no words in an experiment file"):
         toml_text(image.experiment)
-
-
-PANEL = {
-    "origin": (0.1, 0.0, 0.0), "fast_axis": (0.0, 0.0, 1.0), "slow_axis": (0.0, -1.0, 0.0), "pixel_size": 1e-4,
-    "fast_pixels": 4, "slow_pixels": 3,
-}  # fmt: skip
 
 
 @pytest.mark.spec("EXP-30")
