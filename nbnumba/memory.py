@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -29,12 +30,12 @@ GROUPS: dict[str, tuple[Path, str, str, str]] = {
 
 def needed(experiment: Experiment) -> dict[str, int]:
     """Bytes of what is as large as the experiment makes it."""
-    slow, fast = experiment.detector.shape
+    pixels = sum(math.prod(panel.detector.shape) for panel in experiment.by_panel)
     hkl, size = experiment.structure_factors.hkl, 8 + 4 * (experiment.sampling.dtype == "float32")
     entries = 0 if hkl is None else int(np.prod(hkl.max(axis=0).astype(float) - hkl.min(axis=0) + 3.0))
     entries = entries if entries <= LARGEST_TABLE else 0
     orientations = experiment.mosaic[1] * experiment.goniometer.scan.steps
-    return {"image": 8 * slow * fast, "structure factors": size * entries, "orientations": ORIENTATION * orientations}
+    return {"image": 8 * pixels, "structure factors": size * entries, "orientations": ORIENTATION * orientations}
 
 
 def problem(experiment: Experiment) -> str:

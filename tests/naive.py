@@ -36,6 +36,20 @@ def photons(experiment: Experiment) -> Array:
     return image
 
 
+def photons_of_panels(experiment: Experiment) -> list[Array]:
+    """The same of every panel, as if it were alone (EXP-31)."""
+    return [
+        photons(
+            replace(
+                experiment,
+                detector=replace(experiment.detector, panels=(replace(panel, mask=None),)),
+                sampling=replace(experiment.sampling, mask=panel.mask),
+            )
+        )
+        for panel in experiment.detector.panels
+    ]
+
+
 # ----------------------------------------------------------------------------------------------------------------- the image
 
 
@@ -593,8 +607,14 @@ def beam_and_nearest_point(detector: Detector, quirks: Quirks) -> tuple[tuple[fl
 
 
 def detector_frame(detector: Detector, beam: Beam, goniometer: Goniometer, quirks: Quirks) -> Frame:
-    """Where the detector is (EXP-4)."""
+    """Where the detector is (EXP-4), or its panel (EXP-30)."""
     axes = axes_of(detector, beam, goniometer, quirks)
+    if detector.panels:
+        fast, slow, pix0 = (np.array(v) for v in (detector.panels[0].fast_axis, detector.panels[0].slow_axis, detector.panels[0].origin))
+        normal = np.cross(fast, slow) * np.sign(np.cross(fast, slow) @ pix0)
+        return Frame(
+            axes.beam, axes.polarization, axes.spindle, fast, slow, normal, pix0, pix0 @ normal, pix0 @ normal / (axes.beam @ normal)
+        )
     (F, S), (F_near, S_near) = beam_and_nearest_point(detector, quirks)
 
     def rot(v: Array) -> Array:

@@ -14,7 +14,7 @@ from nbnumba.files.whole import Content
 from nbnumba.formats.format import Format
 from nbnumba.formats.registry import by_ending, known
 from nbnumba.formats.smv import SMV
-from nbnumba.formats.write import format_of_counts, image_content, scan_content
+from nbnumba.formats.write import format_of_counts, image_content, require_one_panel, scan_content
 from nbnumba.options.output import (
     ADC_OFFSET,
     CONFIGURATION,
@@ -96,6 +96,8 @@ def products_of(output: Output) -> list[Product]:
 def content(product: Product, image: Image, output: Output, seed: int) -> Content:
     """The bytes of a file; those of images are made as they are written. seed: of the noise."""
     path, holds = product
+    if product.has_counts or holds in (PHOTONS, GREYS):
+        require_one_panel(path, image.experiment, by_ending(path))
     if product.has_counts:
         return counted(product, image, output, seed)
     if holds == PHOTONS:

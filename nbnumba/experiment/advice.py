@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbnumba.experiment.panel import each_once
 from nbnumba.experiment.quirks import BY_NAME, SAID_ANYWAY, UNSAID
 from nbnumba.experiment.rocking import covering_steps, rocking_width
 
@@ -31,7 +32,11 @@ def quirk_note(name: str, switch: str = ON_THE_COMMAND_LINE) -> str:
 
 
 def warnings(experiment: Experiment) -> list[str]:
-    """What was decided for the user, one line each."""
+    """What was decided for the user, one line each; of several panels, what is said of each, once."""
+    return each_once([warnings_of_panel(panel) for panel in experiment.by_panel])
+
+
+def warnings_of_panel(experiment: Experiment) -> list[str]:
     return [
         *other_cell(experiment),
         *clipped(experiment),

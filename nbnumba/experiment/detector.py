@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
+from nbnumba.experiment.panel import PIXELS, Panel
 from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, choice, described, flag, quantity, shown
 
 CONVENTIONS = ("mosflm", "xds", "adxv", "denzo", "dials", "custom")
-PIXELS = Limits(1, 100_000)
+OF_PANELS = ("pixel_size", "fast_pixels", "slow_pixels", "sensor_thickness", "sensor_attenuation", "sensor_material")  # what each states
 FORMULA = re.compile(r"[A-Za-z0-9_.()-]{1,40}")
 
 
@@ -51,6 +52,9 @@ class Detector(Part):
     )
     sensor_layers: int | None = quantity(None, "", "number of layers that the sensor is divided into", Limits(0, 10_000), whole=True)
     point_pixel: bool = flag(False, "solid angle by the inverse square alone")
+    panels: tuple[Panel, ...] = field(
+        default=(), metadata={"unit": "", "meaning": "panels in their places, instead of all that says where one is"}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,6 +62,12 @@ class Detector(Part):
             raise ParameterError(
                 self.where("sensor_material"), f"{shown(self.sensor_material)} is not a chemical formula such as Si or CdTe"
             )
+        if not isinstance(self.panels, tuple | list) or not all(isinstance(panel, Panel) for panel in self.panels):
+            raise ParameterError(self.where("panels"), f"{shown(self.panels)} is not a tuple of Panel")
+        object.__setattr__(self, "panels", tuple(self.panels))
+        if len(self.panels) == 1:
+            for name in OF_PANELS:
+                object.__setattr__(self, name, getattr(self.panels[0], name))
 
     @property
     def absorption(self) -> float:
@@ -76,7 +86,9 @@ class Detector(Part):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Pixels as (slow, fast)."""
+        """Pixels as (slow, fast), of a detector of one panel."""
+        if len(self.panels) > 1:
+            raise ParameterError(self.where("panels"), f"are {len(self.panels)}, and one is asked for; experiment.by_panel has each alone")
         most = max(self.extent) / self.pixel_size
         if not most <= PIXELS.high:
             raise ParameterError(

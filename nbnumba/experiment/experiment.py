@@ -15,6 +15,7 @@ from nbnumba.experiment.by_value import ByValue, same, values_of
 from nbnumba.experiment.crystal import Cells, Crystal
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.goniometer import Goniometer
+from nbnumba.experiment.panel import Panel, each_once, frame_of, over_panels, panel_of, total
 from nbnumba.experiment.part import Part
 from nbnumba.experiment.physics import Model
 from nbnumba.experiment.quirks import QUIRKS
@@ -97,12 +98,35 @@ class Experiment(ByValue):
         return resolve_axes(self.beam, self.detector, self.goniometer, self.quirks)
 
     @cached_property
+    def panels(self) -> tuple[Panel, ...]:
+        """The detector's panels in their places (EXP-30)."""
+        return tuple(map(panel_of, self.by_panel))
+
+    @cached_property
+    def by_panel(self) -> tuple[Experiment, ...]:
+        """The same experiment with each panel alone, whose mask is that of the experiment then; itself, if it is one of these."""
+        given = self.detector.panels
+        if not given or (len(given) == 1 and given[0].mask is None):
+            return (self,)
+        if self.sampling.mask is not None:
+            raise ParameterError("sampling.mask", "is of a detector without panels; give each panel its own mask")
+        return tuple(
+            replace(
+                self, detector=replace(self.detector, panels=(replace(panel, mask=None),)), sampling=replace(self.sampling, mask=panel.mask)
+            )
+            for panel in given
+        )
+
+    @cached_property
     def frame(self) -> Frame:
-        """Beam, axes and detector origin in the laboratory."""
+        """Beam, axes and detector origin in the laboratory, of one panel."""
         import numpy as np
 
         from nbnumba.experiment.frame import resolve_frame
 
+        if self.detector.panels:
+            _ = self.detector.shape  # one panel
+            return frame_of(self.detector.panels[0], self.axes)
         with np.errstate(all="ignore"):
             return resolve_frame(self.axes, self.detector, self.quirks)
 
@@ -121,6 +145,7 @@ class Experiment(ByValue):
         return resolve_unit_cell(self.crystal, self.beam.wavelength, self.quirks)
 
     @cached_property
+    @over_panels(min)
     def finest_d(self) -> float:
         """Smallest d in m that the corners of the (planar) detector see, of any source: d = wavelength / (2 sin theta)."""
         import numpy as np
@@ -190,6 +215,7 @@ class Experiment(ByValue):
         return (spread, domains or 10) if spread > 0.0 else (0.0, 1)
 
     @cached_property
+    @over_panels(max)
     def recommended_oversample(self) -> int:
         """Sub-pixels per pixel edge that resolve the crystal's shape transform (SCA-5)."""
         longest = max(n * edge for n, edge in zip(self.cells, self.unit_cell.lengths_and_angles, strict=False))
@@ -212,6 +238,7 @@ class Experiment(ByValue):
         return len(self.source_list.wavelength) * self.mosaic[1] * self.goniometer.scan.steps * self.oversample**2
 
     @cached_property
+    @over_panels(total)
     def terms(self) -> int:
         """Terms that the image adds up, over all pixels that are rendered."""
         first_fast, last_fast, first_slow, last_slow = self.roi
@@ -237,6 +264,10 @@ class Experiment(ByValue):
 
     def check(self) -> None:
         """Resolve everything once, so that a contradiction is found before any work is done."""
+        if self.by_panel[0] is not self:
+            for panel in self.by_panel:
+                panel.check()
+            return
         rendered = (self.roi[1] - self.roi[0] + 1) * (self.roi[3] - self.roi[2] + 1)
         if not math.isfinite(self.beam.photons_per_area):
             raise ParameterError("beam.flux", "times the exposure, over the beam's area, is not a finite fluence")
@@ -259,6 +290,7 @@ class Experiment(ByValue):
             raise ParameterError("sampling.mask", f"has shape {mask.shape}, the image (slow, fast) {self.detector.shape}")
 
     @cached_property
+    @over_panels(each_once)
     def quirks_met(self) -> list[str]:
         """Names of the quirks that change this experiment's image, whether they are followed or not."""
         return [quirk.name for quirk in QUIRKS if quirk.bites(self)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, choice, described, flag, quantity
@@ -45,19 +45,24 @@ class Sampling(Part):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.mask is not None:
-            import numpy as np
-
-            try:
-                mask = np.asarray(self.mask)
-            except ValueError:
-                raise ParameterError(self.where("mask"), "its rows must all have the same length") from None
-            if mask.ndim != 2 or not (mask.dtype == bool or np.issubdtype(mask.dtype, np.integer)):
-                raise ParameterError(self.where("mask"), f"must be a [slow, fast] array of true and false, not {mask.dtype} {mask.shape}")
-            mask = mask != 0
-            mask.setflags(write=False)  # devices keep what they made of it
-            object.__setattr__(self, "mask", mask)
+            object.__setattr__(self, "mask", checked_mask(self.where("mask"), self.mask))
 
     @property
     def corrects_subpixels(self) -> bool:
         """Whether any correction factor is worked out for every sub-pixel."""
         return self.capture_per_subpixel or self.polarization_per_subpixel or self.solid_angle_per_subpixel
+
+
+def checked_mask(where: str, given: Any) -> np.ndarray:
+    """A mask as an array of truth values that nobody changes. Raises ParameterError."""
+    import numpy as np
+
+    try:
+        mask = np.asarray(given)
+    except ValueError:
+        raise ParameterError(where, "its rows must all have the same length") from None
+    if mask.ndim != 2 or not (mask.dtype == bool or np.issubdtype(mask.dtype, np.integer)):
+        raise ParameterError(where, f"must be a [slow, fast] array of true and false, not {mask.dtype} {mask.shape}")
+    checked: np.ndarray = mask != 0
+    checked.setflags(write=False)  # devices keep what they made of it
+    return checked

@@ -88,6 +88,7 @@ class Format:
 
     counts: the whole numbers it holds; None: none. photons: whether it holds fractions. marks: whether numbers below 0 stand for what was
     not measured. packed: whether its pixels are compressed. drawn: whether it is a picture, to be looked at.
+    panels: whether it holds an image of several.
 
     geometry: whether it states none, or what is known, or needs to be given one. unsaid: what it does not say of an exposure, in words.
     states_pedestal: whether it says what is added to counts. number_in_name: whether DIALS asks for a number in the file's name.
@@ -105,6 +106,7 @@ class Format:
     marks: bool = False
     packed: bool = False
     drawn: bool = False
+    panels: bool = False
     geometry: Literal["none", "stated", "needed"] = "none"
     unsaid: Callable[[Exposure], str] = says_nothing
     states_pedestal: bool = False

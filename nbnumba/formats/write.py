@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nbnumba.errors import OutputFileError
 from nbnumba.formats.format import Format, Pixels
 from nbnumba.formats.registry import by_ending
 from nbnumba.formats.smv import SMV, smv_blocks
@@ -28,6 +29,14 @@ def format_of_counts(path: Path) -> Format:
     return kind if kind and kind.write and kind.for_counts else SMV
 
 
+def require_one_panel(path: Path, experiment: Experiment, kind: Format | None) -> None:
+    """Refuse an image of several panels where its file has no place for them. Raises OutputFileError."""
+    panels = len(experiment.by_panel)
+    if panels > 1 and not (kind and kind.panels):
+        what = f"a {kind.name} file" if kind else "a file of this kind"
+        raise OutputFileError(f"{path}: {what} holds one panel, the image has {panels}; image.panels has one after the other")
+
+
 def image_content(
     path: Path, experiment: Experiment, blocks: Iterable[Pixels], pedestal: float = 0.0, gain: float = 1.0
 ) -> Iterator[bytes]:
@@ -36,6 +45,7 @@ def image_content(
     pedestal: what is added to counts; gain: counts of a photon.
     """
     kind = format_of_counts(path)
+    require_one_panel(path, experiment, kind)
     first, rest = peeked(blocks)
     if first.dtype.kind == "f" and not kind.photons:
         yield from (rows.tobytes() for rows in rest)

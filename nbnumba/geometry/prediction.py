@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,12 +21,16 @@ MOST_CANDIDATES = 3e9  # lattice points within the resolution; a minute or two
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spots:
-    """hkl: (n, 3) integers; fast, slow: (n,) pixels, a pixel's centre being whole; phi: (n,) rad, where the spot is brightest."""
+    """hkl: (n, 3) integers; fast, slow: (n,) pixels, a pixel's centre being whole; phi: (n,) rad, where the spot is brightest.
+
+    panel: (n,) the number of the panel that it is on; 0 is the first.
+    """
 
     hkl: NDArray[np.int64]
     fast: Array
     slow: Array
     phi: Array
+    panel: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def predicted_spots(experiment: Experiment, d_min: float | None = None) -> Spots:
@@ -38,17 +42,16 @@ def predicted_spots(experiment: Experiment, d_min: float | None = None) -> Spots
 
     Raises ParameterError for a cell so large that there are too many reflections.
     """
-    d_min = d_min or experiment.sampling.dmin or best_resolution(experiment)
-    found = []
-    for plane in lattice_points(experiment, d_min):
-        hkl = plane[may_light_up(experiment, plane)]
-        found.append(on_detector(experiment, hkl, *crossings(experiment, hkl)))
-    return Spots(
-        hkl=np.concatenate([spots.hkl for spots in found]),
-        fast=np.concatenate([spots.fast for spots in found]),
-        slow=np.concatenate([spots.slow for spots in found]),
-        phi=np.concatenate([spots.phi for spots in found]),
-    )
+    found = [replace(spots, panel=np.full(len(spots.hkl), number)) for number, spots in spots_of_panels(experiment, d_min)]
+    return Spots(**{f.name: np.concatenate([getattr(spots, f.name) for spots in found]) for f in fields(Spots)})
+
+
+def spots_of_panels(experiment: Experiment, d_min: float | None) -> Iterator[tuple[int, Spots]]:
+    """The spots of every panel, plane by plane of h, with the panel's number."""
+    for number, panel in enumerate(experiment.by_panel):
+        for plane in lattice_points(panel, d_min or panel.sampling.dmin or best_resolution(panel)):
+            hkl = plane[may_light_up(panel, plane)]
+            yield number, on_detector(panel, hkl, *crossings(panel, hkl))
 
 
 def best_resolution(experiment: Experiment) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,13 +30,14 @@ PIXELS_PER_BLOCK = 1 << 15
 class Block(NamedTuple):
     """Some rows of an image as they are written; rows: which, region: where the region of interest is in them.
 
-    mask: which pixels of these rows it leaves in, None for all.
+    mask: which pixels of these rows it leaves in, None for all; panel: the number of the panel that they are of.
     """
 
     rows: slice
     photons: NDArray[np.float32]
     region: tuple[slice, slice]
     mask: NDArray[np.bool_] | None = None
+    panel: int = 0
 
     def image(self, values: NDArray[Any], dtype: type[Any], mark: int = 0) -> NDArray[Any]:
         """The rows with ``values`` in the region of interest, fractions dropped, and ``mark`` elsewhere.
@@ -54,7 +56,8 @@ class Image(NDArrayOperatorsMixin, ByValue):
     """pixels: photons, float64, [slow, fast]; experiment and provenance: what they were computed from, and with what.
 
     Behaves as the array of its pixels: ``image[10:20, 30]``, ``image - background``, ``np.log(image)``, ``image.max()``, which give arrays
-    and numbers of NumPy's. Two images are equal if pixels, experiment and provenance are. A notebook shows a picture.
+    and numbers of NumPy's. Two images are equal if pixels, experiment and provenance are. A notebook shows a picture. Of a detector of
+    several panels the pixels are those of one panel after the other, (pixels,), and ``panels`` has each as an image.
     """
 
     pixels: NDArray[np.float64]
@@ -72,8 +75,9 @@ class Image(NDArrayOperatorsMixin, ByValue):
         return not self == other if isinstance(other, Image) else self.pixels != other
 
     def __repr__(self) -> str:
-        slow, fast = self.shape
-        return f"<Image {slow} x {fast} [slow, fast], preset {self.provenance.get('preset')}, {self.pixels.sum():.6g} photons>"
+        many = len(self.experiment.by_panel)
+        size = f"of {many} panels" if many > 1 else "{} x {} [slow, fast]".format(*self.shape)
+        return f"<Image {size}, preset {self.provenance.get('preset')}, {self.pixels.sum():.6g} photons>"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.pixels, dtype=dtype, copy=copy)
@@ -128,6 +132,14 @@ class Image(NDArrayOperatorsMixin, ByValue):
         slow, fast = self.pixels.shape
         return slow, fast
 
+    @cached_property
+    def panels(self) -> tuple[Image, ...]:
+        """Every panel's image, of the same pixels; this one, if it has one panel."""
+        panels, pixels = self.experiment.by_panel, split_by_panel(self.pixels, self.experiment)
+        if panels[0] is self.experiment:
+            return (self,)
+        return tuple(Image(pixels=p, experiment=panel, provenance=self.provenance) for panel, p in zip(panels, pixels, strict=True))
+
     @property
     def float32(self) -> NDArray[np.float32]:
         """The pixels as they are written to files."""
@@ -141,6 +153,10 @@ class Image(NDArrayOperatorsMixin, ByValue):
 
     def blocks(self) -> Iterator[Block]:
         """The image a few rows at a time, as all that comes of it is worked out: nothing else is as large as the pixels."""
+        if self.panels[0] is not self:
+            for number, panel in enumerate(self.panels):
+                yield from (block._replace(panel=number) for block in panel.blocks())
+            return
         (slow, fast), mask = self.roi, self.experiment.sampling.mask
         rows = max(1, PIXELS_PER_BLOCK // self.shape[1])
         for first in range(0, self.shape[0], rows):
@@ -167,8 +183,19 @@ class Image(NDArrayOperatorsMixin, ByValue):
         return statistics_of(self)
 
 
+def split_by_panel(pixels: Any, experiment: Experiment) -> list[Any]:
+    """Each panel's pixels, [slow, fast], of those of all panels one after the other; of an array on any device."""
+    if len(experiment.by_panel) == 1:
+        return [pixels]
+    shapes = [panel.detector.shape for panel in experiment.by_panel]
+    ends = [0, *accumulate(slow * fast for slow, fast in shapes)]
+    return [pixels[first:last].reshape(shape) for (first, last), shape in zip(pairwise(ends), shapes, strict=True)]
+
+
 def not_rendered(experiment: Experiment) -> int:
     """How many pixels are outside the region of interest or the mask."""
+    if experiment.by_panel[0] is not experiment:
+        return sum(map(not_rendered, experiment.by_panel))
     first_fast, last_fast, first_slow, last_slow = experiment.roi
     slow, fast = experiment.detector.shape
     if (mask := experiment.sampling.mask) is None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import NotAvailableError
 from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.image.drawing import DECADES, Picture, binned, draw, geometry_line
+from nbnumba.image.flat_view import flat_view
 
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
@@ -21,8 +22,8 @@ DOTS_PER_INCH = 150
 
 def png_bytes(image: Image) -> bytes:
     """A PNG file of a rendered image (FMT-9). Raises NotAvailableError."""
-    exposure = exposure_of(image.experiment)
-    return png_of(Picture(pixels=image.pixels, exposure=exposure, title=geometry_line(exposure)), "--png")[0]
+    pixels, exposure = (image.pixels, exposure_of(image.experiment)) if len(image.panels) == 1 else flat_view(image)
+    return png_of(Picture(pixels=pixels, exposure=exposure, title=geometry_line(exposure)), "--png")[0]
 
 
 def notebook_png(image: Image) -> bytes:

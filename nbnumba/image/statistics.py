@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Over the region of interest, from the float32 pixels that are written; positions are pixel numbers."""
+    """Over the region of interest of all panels, from the float32 pixels that are written; positions are pixel numbers."""
 
     sum: float
     maximum: float
@@ -25,16 +25,16 @@ class Statistics:
     rms: float
     rms_deviation: float
     pixels: int
+    maximum_panel: int = 0
 
 
 def statistics_of(image: Image) -> Statistics:
     """Sums are of float64, block by block."""
-    mask = image.experiment.sampling.mask
     total, squares, pixels = 0.0, 0.0, 0
-    maximum = (-math.inf, 0, 0)
+    maximum = (-math.inf, 0, 0, 0)
     for block in image.blocks():
         region = block.photons[block.region]
-        values = (region if mask is None else region[mask[block.rows][block.region]]).astype(np.float64)
+        values = (region if block.mask is None else region[block.mask[block.region]]).astype(np.float64)
         total += float(values.sum())
         squares += float(np.square(values, out=values).sum())
         pixels += values.size
@@ -49,17 +49,18 @@ def statistics_of(image: Image) -> Statistics:
         rms=math.sqrt(squares / max(1, pixels - 1)),
         rms_deviation=rms_deviation(image, mean),
         pixels=pixels,
+        maximum_panel=maximum[3],
     )
 
 
-def brightest(block: Block) -> tuple[float, int, int]:
-    """Photons, fast and slow of the first of the brightest pixels in the region of interest."""
+def brightest(block: Block) -> tuple[float, int, int, int]:
+    """Photons, fast, slow and panel of the first of the brightest pixels in the region of interest."""
     slow, fast = block.region
     region = block.photons[slow, fast]
     if not region.size:
-        return -math.inf, 0, 0
+        return -math.inf, 0, 0, 0
     at = divmod(int(region.argmax()), region.shape[1])
-    return float(region[at]), fast.start + at[1], block.rows.start + slow.start + at[0]
+    return float(region[at]), fast.start + at[1], block.rows.start + slow.start + at[0], block.panel
 
 
 def rms_deviation(image: Image, mean: float) -> float:

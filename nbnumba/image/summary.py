@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,15 +26,21 @@ def description(experiment: Experiment, provenance: Mapping[str, Any]) -> dict[s
     """What the program decided before rendering: provenance, geometry, crystal, structure factors, sampling, warnings."""
     return {
         **provenance,
-        "geometry": geometry(experiment),
+        "geometry": by_panel(geometry, experiment),
         "crystal": crystal(experiment),
         "structure_factors": structure_factors(experiment),
         "beam": beam(experiment),
         "sources": sources(experiment),
-        "sampling": sampling(experiment),
+        "sampling": by_panel(sampling, experiment),
         "estimate": estimate(experiment),
         "warnings": [*advice.warnings(experiment), *advice.quirk_notes(experiment).values()],
     }
+
+
+def by_panel(about: Callable[[Experiment], dict[str, Any]], experiment: Experiment) -> dict[str, Any]:
+    """What is said of a detector of one panel; of several, of each by its number."""
+    panels = experiment.by_panel
+    return about(panels[0]) if len(panels) == 1 else {f"panel_{n}": about(panel) for n, panel in enumerate(panels)}
 
 
 def geometry(experiment: Experiment) -> dict[str, Any]:
@@ -134,7 +140,7 @@ SAMPLES_PER_SECOND = 3e8  # of one thread with AVX-512 or AVX2, for a rough esti
 
 def estimate(experiment: Experiment) -> dict[str, Any]:
     """Roughly what a run takes."""
-    samples = rendered_samples(experiment)
+    samples = sum(map(rendered_samples, experiment.by_panel))
     return {
         "samples": samples,
         "seconds_on_one_core": samples / SAMPLES_PER_SECOND,

@@ -84,13 +84,13 @@ class Device(Protocol):
 
     name: str
 
-    def zeros(self, shape: tuple[int, int]) -> Any:
+    def zeros(self, shape: tuple[int, ...]) -> Any:
         """A float64 image in the device's memory."""
 
     def render(self, physics: Physics, sampling: Sampling, area: Area, image: Any, progress: Progress | None = None) -> None:
         """Fill the area of the image."""
 
-    def own(self, image: Any, shape: tuple[int, int]) -> Any:
+    def own(self, image: Any, shape: tuple[int, ...]) -> Any:
         """The caller's array as one of this device's, in the same memory. Raises ParameterError if that cannot be."""
 
     def to_host(self, image: Any) -> NDArray[np.float64]:
@@ -106,7 +106,7 @@ class Device(Protocol):
         """Number of terms of the image for which ``outside`` is 1."""
 
 
-def check_image(image: Any, shape: tuple[int, int]) -> None:
+def check_image(image: Any, shape: tuple[int, ...]) -> None:
     """Refuse memory that the image does not fit."""
     if tuple(image.shape) != shape:
         raise ParameterError("out", f"has the shape {tuple(image.shape)}, the detector {shape}")

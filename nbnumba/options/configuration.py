@@ -39,6 +39,8 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     """The experiment as TOML; a structure factor file is named relative to ``folder``."""
     import tomli_w
 
+    if experiment.detector.panels:
+        raise ParameterError("detector.panels", "have no words in an experiment file; keep the Python that makes them")
     tables = {section: changed(getattr(experiment, section)) for section in PARTS}
     factors, mask = experiment.structure_factors, experiment.sampling.mask
     if factors.path is not None:

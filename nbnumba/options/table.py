@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbnumba import units
 from nbnumba.experiment.crystal import SEED
-from nbnumba.experiment.detector import PIXELS
 from nbnumba.experiment.experiment import PARTS
+from nbnumba.experiment.panel import PIXELS
 from nbnumba.experiment.part import ANY, NOT_NEGATIVE, POSITIVE, Limits, Part
 from nbnumba.options.output import Output
 

@@ -18,16 +18,19 @@ BRIGHT = 1e6  # photons beyond which a normal deviate stands for a Poisson one
 
 
 class CounterNoise:
-    """Poisson deviates by inversion of one Philox number for each pixel of the detector, keyed by (seed, image, pixel).
+    """Poisson deviates by inversion of one Philox number for each pixel of the detector, keyed by (seed, image, panel, pixel).
 
     The same for any region of interest and size of block; blocks are drawn in the order of their rows.
     """
 
     def __init__(self, seed: int, image: int = 0) -> None:
-        self._generator = np.random.Philox(key=np.array([seed, image], np.uint64))
+        self._key, self._panel = np.array([seed, image], np.uint64), 0
+        self._generator = np.random.Philox(key=self._key)
 
     def draw(self, block: Block) -> NDArray[np.float64]:
-        """Deviates of the region of interest of the next rows, [slow, fast]."""
+        """Deviates of the region of interest of the next rows, [slow, fast]; every panel has numbers of its own."""
+        if block.panel != self._panel:
+            self._panel, self._generator = block.panel, np.random.Philox(key=self._key, counter=np.array([0, 0, 0, block.panel], np.uint64))
         raw = np.asarray(self._generator.random_raw(block.photons.size), np.uint64).reshape(block.photons.shape)[block.region]
         uniform = np.maximum((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53, 2.0**-54).ravel()
         mean = block.photons[block.region].astype(np.float64).ravel()

@@ -60,7 +60,7 @@ class Scene:
     @cached_property
     def area(self) -> Area:
         """The pixels to render."""
-        return Area(self.experiment.detector.shape, self.experiment.roi, self.experiment.sampling.mask)
+        return area_of(self.experiment)
 
     @cached_property
     def sampling(self) -> Sampling:
@@ -150,6 +150,17 @@ def scene_of(experiment: Experiment, stages: registry.Registry | None = None) ->
     """The scene of an experiment. Raises ParameterError, StageError."""
     chosen = choose_stages(experiment, stages or registry.installed())
     return prepared_scene(experiment, chosen)
+
+
+def scenes_of(experiment: Experiment, stages: registry.Registry | None = None) -> list[Scene]:
+    """A scene of every panel. Raises ParameterError, StageError."""
+    chosen = choose_stages(experiment, stages or registry.installed())
+    return [prepared_scene(panel, chosen) for panel in experiment.by_panel]
+
+
+def area_of(experiment: Experiment) -> Area:
+    """The pixels to render."""
+    return Area(experiment.detector.shape, experiment.roi, experiment.sampling.mask)
 
 
 def prepared_scene(experiment: Experiment, chosen: Stages) -> Scene:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from nbnumba.errors import QuirkWarning
 from nbnumba.experiment.advice import IN_PYTHON, quirk_notes
-from nbnumba.image.image import Image, provenance
+from nbnumba.image.image import Image, provenance, split_by_panel
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.devices import open_device
-from nbnumba.simulation.scene import refuse_overflow, scene_of
+from nbnumba.simulation.scene import area_of, refuse_overflow, scenes_of
 from nbnumba.stages.registry import StageSource, registry_of
 
 if TYPE_CHECKING:
@@ -61,11 +63,16 @@ class Simulator:
         experiment.check()
         refuse_too_much(experiment)
         warn_of_quirks(experiment)
-        scene, device = scene_of(experiment, self._stages), self._open(experiment)
-        pixels = device.to_host(scene.render(device, progress))
-        refuse_overflow(pixels)
-        made_with = {**provenance(experiment, scene.stages), "device": device.name}
-        return Image(pixels=pixels, experiment=experiment, provenance=made_with, terms_outside=scene.terms_outside(device))
+        scenes, device = scenes_of(experiment, self._stages), self._open(experiment)
+        pixels = device.zeros(shape_of(experiment))
+        for scene, part, report in zip(scenes, split_by_panel(pixels, experiment), shares(progress, experiment), strict=True):
+            scene.render(device, report, part)
+        pixels = device.to_host(pixels)
+        for part in split_by_panel(pixels, experiment):
+            refuse_overflow(part)
+        made_with = {**provenance(experiment, scenes[0].stages), "device": device.name}
+        outside = sum(scene.terms_outside(device) for scene in scenes)
+        return Image(pixels=pixels, experiment=experiment, provenance=made_with, terms_outside=outside)
 
     def render(self, experiment: Experiment, out: Any = None) -> Any:
         """Photons per pixel alone, float64, [slow, fast], in the device's memory.
@@ -78,13 +85,15 @@ class Simulator:
         experiment.check()
         warn_of_quirks(experiment)
         device = self._open(experiment)
-        shape = experiment.detector.shape
+        shape = shape_of(experiment)
         if out is None:
             if self._pixels is None or self._pixels.shape != shape:
                 refuse_too_much(experiment)
                 self._pixels = device.zeros(shape)
             out = self._pixels
-        scene_of(experiment, self._stages).render(device, image=device.own(out, shape))
+        whole = device.own(out, shape)
+        for scene, part in zip(scenes_of(experiment, self._stages), split_by_panel(whole, experiment), strict=True):
+            scene.render(device, image=part)
         return out
 
     def _open(self, experiment: Experiment) -> Device:
@@ -92,6 +101,23 @@ class Simulator:
         if self._device is None:
             self._device = open_device(self._wanted, experiment.terms, experiment.sampling.dtype, self._threads)
         return self._device
+
+
+def shape_of(experiment: Experiment) -> tuple[int, ...]:
+    """Of the pixels: (slow, fast), or how many all panels have."""
+    shapes = [panel.detector.shape for panel in experiment.by_panel]
+    return shapes[0] if len(shapes) == 1 else (sum(slow * fast for slow, fast in shapes),)
+
+
+def shares(progress: Progress | None, experiment: Experiment) -> Iterator[Progress | None]:
+    """For every panel what it reports to: progress is that of all panels."""
+    if len(experiment.by_panel) == 1:
+        yield progress
+        return
+    before, total = 0, sum(area_of(panel).pixels for panel in experiment.by_panel)
+    for panel in experiment.by_panel:
+        yield None if progress is None else partial(lambda first, done, _: progress(first + done, total), before)
+        before += area_of(panel).pixels
 
 
 def warn_of_quirks(experiment: Experiment) -> None:

@@ -169,6 +169,18 @@ def test_several_launches_make_the_same_image(monkeypatch: pytest.MonkeyPatch) -
     assert calls == [(0, 437), (128, 437), (256, 437), (384, 437), (437, 437)]
 
 
+@pytest.mark.spec("EXP-31", "DEV-2")
+def test_panels_are_rendered_into_one_array() -> None:
+    experiment = experiment_of("")
+    panels = [experiment.panels[0], experiment_of("-detpixels_f 4 -detpixels_s 5 -twotheta 20").panels[0]]
+    experiment = replace(experiment, detector=replace(experiment.detector, panels=panels))
+    found, expected = nbnumba.simulate(experiment, device="cuda"), nbnumba.simulate(experiment)
+    assert found.pixels.shape == (7 * 9 + 5 * 4,)
+    np.testing.assert_allclose(found.pixels, expected.pixels, rtol=0.0, atol=BOUNDS["float64"] * expected.pixels.max())
+    assert [panel.pixels.max() > 0.0 for panel in found.panels] == [True, True]
+    np.testing.assert_array_equal(np.asarray(Simulator(device="cuda").render(experiment)), found.pixels)
+
+
 @pytest.mark.spec("DEV-4")
 def test_a_simulator_keeps_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     from numba import cuda

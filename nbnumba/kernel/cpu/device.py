@@ -85,11 +85,11 @@ class Cpu:
         self._arrays = Kept()
         self._spans: tuple[Area, NDArray[np.int64]] | None = None
 
-    def zeros(self, shape: tuple[int, int]) -> NDArray[np.float64]:
+    def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """A float64 image."""
         return np.zeros(shape)
 
-    def own(self, image: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
+    def own(self, image: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """The caller's array, checked."""
         if not isinstance(image, np.ndarray):
             raise ParameterError("out", f"must be an array of NumPy's, not a {type(image).__name__}")

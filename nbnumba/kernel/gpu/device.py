@@ -111,12 +111,12 @@ class Cuda:
         self._area: tuple[Area, Region, Any] | None = None
         self._blank: Any = None
 
-    def zeros(self, shape: tuple[int, int]) -> Any:
+    def zeros(self, shape: tuple[int, ...]) -> Any:
         """A float64 image in the GPU's memory."""
         with one_line_of_the_driver():
             return cuda.to_device(np.zeros(shape))
 
-    def own(self, image: Any, shape: tuple[int, int]) -> Any:
+    def own(self, image: Any, shape: tuple[int, ...]) -> Any:
         """The caller's array as one of numba's, in the same memory."""
         if not hasattr(image, "copy_to_device"):
             if not hasattr(image, "__cuda_array_interface__"):

@@ -1,0 +1,143 @@
+"""A flat panel of a detector, in its place; what a detector of one is resolved to, and one of several is described by (EXP-30)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nbnumba.errors import ParameterError
+from nbnumba.experiment.beam import Vector
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity
+from nbnumba.experiment.sampling import checked_mask
+from nbnumba.experiment.vectors import Array, cross, dot, length
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.experiment.frame import Frame
+
+PIXELS = Limits(1, 100_000)
+UNIT = 1e-6  # what files leave of a unit vector's length, or of a right angle
+PARALLEL = 1e-9  # cosine between the beam and a panel's normal, or of the smallest angle from the crystal to its plane
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Panel(Part):
+    """Pixel (f, s) is at origin + f pixel_size fast_axis + s pixel_size slow_axis, in the laboratory of the detector's convention."""
+
+    origin: Vector = quantity(MISSING, "m", "outer corner of the first pixel, seen from the crystal", size=3)
+    fast_axis: Vector = quantity(MISSING, "", "unit vector along which a row's pixels follow each other", size=3)
+    slow_axis: Vector = quantity(MISSING, "", "unit vector along which rows follow each other", size=3)
+    pixel_size: float = quantity(MISSING, "m", "edge of a square pixel", POSITIVE)
+    fast_pixels: int = quantity(MISSING, "", "number of pixels along the fast axis", PIXELS, whole=True)
+    slow_pixels: int = quantity(MISSING, "", "number of pixels along the slow axis", PIXELS, whole=True)
+    sensor_thickness: float = quantity(0.0, "m", "thickness of the sensor; 0: a surface that captures every photon", NOT_NEGATIVE)
+    sensor_attenuation: float | None = quantity(
+        None, "m", "attenuation depth of the sensor's material, 0: infinite; default: the sensor's thickness", NOT_NEGATIVE
+    )
+    sensor_material: str | None = field(default=None, metadata={"unit": "", "meaning": "chemical formula of the sensor's material"})
+    mask: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "[slow, fast], true where to render"})
+
+    def __post_init__(self) -> None:
+        import numpy as np
+
+        super().__post_init__()
+        fast, slow = np.array(self.fast_axis), np.array(self.slow_axis)
+        for name, axis in (("fast_axis", fast), ("slow_axis", slow)):
+            if abs(length(axis) - 1.0) > UNIT:
+                raise ParameterError(self.where(name), f"has the length {length(axis):g}; give a unit vector")
+        if abs(dot(fast, slow)) > UNIT:
+            raise ParameterError(self.where("slow_axis"), "is not at right angles to panel.fast_axis")
+        if self.mask is not None:
+            object.__setattr__(self, "mask", checked_mask(self.where("mask"), self.mask))
+            if self.mask.shape != self.shape:
+                raise ParameterError(self.where("mask"), f"has shape {self.mask.shape}, the panel (slow, fast) {self.shape}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels as (slow, fast)."""
+        return self.slow_pixels, self.fast_pixels
+
+
+def frame_of(panel: Panel, axes: Mapping[str, Array]) -> Frame:
+    """Where a panel is, in the words of a detector of one; its normal points away from the crystal. Raises ParameterError."""
+    import numpy as np
+
+    from nbnumba.experiment.frame import Frame
+
+    incident = axes["incident"]
+    pix0, fast, slow = (np.array(v) for v in (panel.origin, panel.fast_axis, panel.slow_axis))
+    normal = cross(fast, slow)
+    normal = -normal if dot(pix0, normal) < 0.0 else normal
+    close_distance, ratio = float(dot(pix0, normal)), float(dot(incident, normal))
+    if not close_distance > PARALLEL * length(pix0):
+        raise ParameterError("panel.origin", "puts the panel's plane through the crystal")
+    # A panel that the beam runs along is stated by its nearest point.
+    distance, towards = (close_distance, normal) if abs(ratio) < PARALLEL else (close_distance / ratio, incident)
+    met = distance * towards - pix0
+    beam_fast, beam_slow = float(dot(met, fast)), float(dot(met, slow))
+    return Frame(
+        incident=incident,
+        polarization_axis=axes["polarization"],
+        spindle_axis=axes["spindle"],
+        twotheta_axis=axes["twotheta"],
+        fast_axis=fast,
+        slow_axis=slow,
+        normal=normal,
+        pix0=pix0,
+        distance=distance,
+        close_distance=close_distance,
+        pivot="sample",
+        beam_x=beam_fast,
+        beam_y=beam_slow,
+        beam_fast=beam_fast,
+        beam_slow=beam_slow,
+        close_fast=float(dot(-pix0, fast)),
+        close_slow=float(dot(-pix0, slow)),
+    )
+
+
+def panel_of(experiment: Experiment) -> Panel:
+    """The panel that a detector of one is."""
+    frame, detector = experiment.frame, experiment.detector
+    slow_pixels, fast_pixels = detector.shape
+    return Panel(
+        origin=tuple(frame.pix0),
+        fast_axis=tuple(frame.fast_axis),
+        slow_axis=tuple(frame.slow_axis),
+        pixel_size=detector.pixel_size,
+        fast_pixels=fast_pixels,
+        slow_pixels=slow_pixels,
+        sensor_thickness=detector.sensor_thickness,
+        sensor_attenuation=detector.sensor_attenuation,
+        sensor_material=detector.sensor_material,
+        mask=experiment.sampling.mask,
+    )
+
+
+def over_panels(combined: Callable[[list[T]], T]) -> Callable[[Callable[[Any], T]], Callable[[Any], T]]:
+    """What an experiment answers; one of several panels: what those of each alone answer, combined."""
+
+    def decorate(answer: Callable[[Any], T]) -> Callable[[Any], T]:
+        @wraps(answer)
+        def over(experiment: Any) -> T:
+            panels = experiment.by_panel
+            return answer(experiment) if panels[0] is experiment else combined([getattr(panel, answer.__name__) for panel in panels])
+
+        return over
+
+    return decorate
+
+
+def total(answers: list[int]) -> int:
+    """The sum over panels."""
+    return sum(answers)
+
+
+def each_once(answers: list[list[str]]) -> list[str]:
+    """Lines of several panels, without those that are there already."""
+    return list(dict.fromkeys(line for answer in answers for line in answer))

@@ -1,0 +1,351 @@
+"""A detector of several panels: each as if it were alone, and what is said of all of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import naive
+import numpy as np
+import pytest
+
+import nbnumba
+from nbnumba import Detector, Experiment, Image, ParameterError, simulate
+from nbnumba.campaign.products import Product, content
+from nbnumba.errors import OutputFileError
+from nbnumba.experiment.panel import Panel
+from nbnumba.formats.write import image_content
+from nbnumba.geometry.of_experiment import exposure_of
+from nbnumba.geometry.prediction import predicted_spots
+from nbnumba.image.flat_view import flat_view
+from nbnumba.image.image import not_rendered
+from nbnumba.image.statistics import statistics_of
+from nbnumba.image.summary import image_summary
+from nbnumba.options.configuration import toml_text
+from nbnumba.options.output import GREYS, NOISY_COUNTS, PHOTONS, PICTURE, Output
+from nbnumba.response.counts import INT32
+from nbnumba.response.noise import noisy_counts
+from nbnumba.simulation.simulator import Simulator
+
+CRYSTAL = "-default_F 100 -cell 50 60 70 90 90 90 -lambda 1 -N 5 -misset 10 20 30 -osc 1 -phisteps 2"
+BASE = f"{CRYSTAL} -fluence 1e22 -distance 50 -pixel 0.7 -oversample 2"
+PLACES = (
+    "-detpixels_x 14 -detpixels_y 11",
+    "-detpixels_x 9 -detpixels_y 16 -twotheta 25 -detector_roty 10",
+    "-detpixels_x 12 -detpixels_y 12 -distance 30 -pixel 0.4 -detector_thick 450 -detector_abs 300 -thicksteps 3",
+)
+
+
+PANEL = {
+    "origin": (0.1, 0.0, 0.0), "fast_axis": (0.0, 0.0, 1.0), "slow_axis": (0.0, -1.0, 0.0), "pixel_size": 1e-4,
+    "fast_pixels": 4, "slow_pixels": 3,
+}  # fmt: skip
+
+
+def alone(number: int, more: str = "") -> Experiment:
+    """A detector of one panel, in the place of one of three."""
+    return nbnumba.experiment_from_options(f"{BASE} {PLACES[number]} {more}", base=None)
+
+
+def mask_of(number: int) -> np.ndarray:
+    return np.random.default_rng(number).random(alone(number).detector.shape) > 0.3
+
+
+def together(more: str = "", masked: bool = False) -> Experiment:
+    """A detector of three panels."""
+    each = [alone(n, more) for n in range(3)]
+    panels = [one.panels[0] for one in each]
+    if masked:
+        panels = [replace(panel, mask=mask_of(n)) for n, panel in enumerate(panels)]
+    detector = replace(each[0].detector, panels=panels, sensor_layers=each[2].detector.sensor_layers)
+    return replace(each[0], detector=detector)
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    return simulate(together())
+
+
+@pytest.mark.spec("EXP-30", "EXP-31")
+def test_each_panel_is_rendered_as_if_it_were_alone(image: Image) -> None:
+    for number, panel in enumerate(image.panels):
+        expected = simulate(alone(number))
+        assert panel.shape == expected.shape
+        np.testing.assert_allclose(panel.pixels, expected.pixels, rtol=1e-12, atol=0.0)
+        assert expected.pixels.max() > 0.0
+
+
+@pytest.mark.spec("EXP-30")
+def test_a_detector_of_one_panel_is_one(image: Image) -> None:
+    one = alone(1)
+    assert one.by_panel == (one,)
+    (panel,) = one.panels
+    assert panel.shape == one.detector.shape
+    np.testing.assert_array_equal(panel.origin, one.frame.pix0)
+    again = replace(one, detector=Detector(panels=(panel,), sensor_layers=one.detector.sensor_layers))
+    assert again.detector.shape == panel.shape
+    assert again.detector.pixel_size == pytest.approx(7e-4)
+    np.testing.assert_array_equal(simulate(again).pixels, image.panels[1].pixels)
+    found = simulate(one)
+    assert found.panels == (found,)
+
+
+@pytest.mark.spec("EXP-31")
+def test_an_image_holds_the_pixels_of_its_panels(image: Image) -> None:
+    shapes = [panel.shape for panel in image.panels]
+    assert shapes == [(11, 14), (16, 9), (12, 12)]
+    np.testing.assert_array_equal(image.pixels, np.concatenate([panel.pixels.ravel() for panel in image.panels]))
+    assert repr(image).startswith("<Image of 3 panels, preset reference, ")
+    assert all(np.shares_memory(panel.pixels, image.pixels) for panel in image.panels)
+
+
+@pytest.mark.spec("EXP-31")
+def test_region_and_masks_are_of_each_panel() -> None:
+    image = simulate(together("-roi 2 7 3 9", masked=True))
+    for number, panel in enumerate(image.panels):
+        one = alone(number, "-roi 2 7 3 9")
+        expected = simulate(replace(one, sampling=replace(one.sampling, mask=mask_of(number))))
+        np.testing.assert_allclose(panel.pixels, expected.pixels, rtol=1e-12, atol=0.0)
+        assert panel.pixels[:3].max() == panel.pixels[~mask_of(number)].max() == 0.0
+    left = sum(int(mask_of(n)[3:10, 2:8].sum()) for n in range(3))
+    assert not_rendered(image.experiment) == image.pixels.size - left
+    assert image.statistics.pixels == left
+
+
+@pytest.mark.spec("EXP-31")
+def test_one_panel_with_a_mask() -> None:
+    one = alone(0)
+    found = simulate(replace(one, detector=Detector(panels=(replace(one.panels[0], mask=mask_of(0)),))))
+    expected = simulate(replace(one, sampling=replace(one.sampling, mask=mask_of(0))))
+    assert found.shape == (11, 14)
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    assert found.statistics == expected.statistics
+
+
+@pytest.mark.spec("EXP-32", "FMT-8")
+def test_statistics_are_over_all_panels(image: Image) -> None:
+    found, pixels = image.statistics, image.pixels.astype(np.float32).astype(np.float64)
+    assert found.pixels == pixels.size
+    assert found.sum == pytest.approx(pixels.sum(), rel=1e-12)
+    assert found.rms == pytest.approx(np.sqrt((pixels**2).sum() / (pixels.size - 1)), rel=1e-12)
+    assert found.rms_deviation == pytest.approx(pixels.std(ddof=1), rel=1e-12)
+    brightest = max(range(3), key=lambda n: image.panels[n].pixels.max())
+    assert found.maximum_panel == brightest
+    assert image.panels[brightest].pixels[found.maximum_slow, found.maximum_fast] == image.pixels.max()
+    assert statistics_of(image.panels[1]).maximum_panel == 0
+    backwards = replace(image.experiment, detector=replace(image.experiment.detector, panels=image.experiment.panels[::-1]))
+    pixels = np.concatenate([panel.pixels.ravel() for panel in image.panels[::-1]])
+    other = Image(pixels=pixels, experiment=backwards, provenance={}).statistics
+    assert (other.maximum_panel, other.maximum_slow, other.maximum_fast) == (2 - brightest, found.maximum_slow, found.maximum_fast)
+
+
+@pytest.mark.spec("EXP-32")
+def test_what_is_said_of_all_panels(image: Image) -> None:
+    each = [alone(n) for n in range(3)]
+    assert image.experiment.finest_d == pytest.approx(min(one.finest_d for one in each), rel=1e-12)
+    assert image.experiment.terms == sum(one.terms for one in each)
+    summary = image_summary(image)
+    assert [summary["geometry"][f"panel_{n}"]["pixels_fast_slow"] for n in range(3)] == [(14, 11), (9, 16), (12, 12)]
+    assert summary["sampling"]["panel_1"]["roi_fast_fast_slow_slow"] == (0, 8, 0, 15)
+    assert summary["estimate"]["samples"] == image.experiment.terms
+
+
+@pytest.mark.spec("EXP-32", "SCA-5")
+def test_each_panel_has_the_sub_pixels_that_it_needs() -> None:
+    """In the distance along the beam, and in pixels, that are its own; as the equations of specs/ have it, worked out independently."""
+    experiment = together()
+    experiment = replace(experiment, sampling=replace(experiment.sampling, oversample=None, roi=(1, 3, 2, 4)))
+    assert [panel.oversample for panel in experiment.by_panel] == [15, 15, 14]
+    assert experiment.oversample == 15
+    for panel, expected in zip(simulate(experiment).panels, naive.photons_of_panels(experiment), strict=True):
+        assert np.abs(panel.pixels - expected).max() <= 1e-9 * expected.max()
+        assert expected.max() > 0.0
+
+
+@pytest.mark.spec("EXP-33", "FMT-30")
+def test_spots_have_the_number_of_their_panel(image: Image) -> None:
+    found = predicted_spots(image.experiment)
+    assert set(found.panel) == {0, 1, 2}
+    for number in range(3):
+        expected, here = predicted_spots(alone(number)), found.panel == number
+        np.testing.assert_array_equal(found.hkl[here], expected.hkl)
+        np.testing.assert_allclose(found.fast[here], expected.fast, rtol=0.0, atol=1e-9)
+        np.testing.assert_allclose(found.slow[here], expected.slow, rtol=0.0, atol=1e-9)
+        assert (expected.panel == 0).all()
+
+
+@pytest.mark.spec("EXP-34", "FMT-12")
+def test_noise_is_numbered_by_panel_and_pixel() -> None:
+    """Flat panels of the same photons: alike in nothing but the first, which has the noise of a detector of one."""
+    one = alone(0)
+    experiment = replace(one, detector=replace(one.detector, panels=(one.panels[0],) * 3))
+    experiment = replace(experiment, model=replace(experiment.model, preset="physics"))
+    flat = Image(pixels=np.full(3 * 11 * 14, 50.0), experiment=experiment, provenance={})
+    first, second, third = (np.vstack([*noisy_counts(panel, 7, 0.0, INT32)]) for panel in flat.panels)
+    np.testing.assert_array_equal(first, second)  # each alone
+    drawn = np.vstack([*noisy_counts(flat, 7, 0.0, INT32)]).reshape(3, 11, 14)
+    np.testing.assert_array_equal(drawn[0], first)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert abs(np.corrcoef(drawn[a].ravel(), drawn[b].ravel())[0, 1]) < 0.25
+        assert (drawn[a] != drawn[b]).mean() > 0.8
+    assert drawn.mean() == pytest.approx(50.0, abs=2.0)
+    wider = replace(one.panels[0], fast_pixels=20)
+    beside = replace(experiment, detector=replace(one.detector, panels=(wider, one.panels[0])))
+    flat = Image(pixels=np.full(11 * 20 + 11 * 14, 50.0), experiment=beside, provenance={})
+    np.testing.assert_array_equal([*noisy_counts(flat, 7, 0.0, INT32)][-1], drawn[1])  # whatever is before it
+    np.testing.assert_array_equal(third, first)
+
+
+@pytest.mark.spec("EXP-34", "FMT-11")
+def test_sequential_noise_goes_on_from_panel_to_panel() -> None:
+    """As one image of all their rows."""
+    one = alone(0)
+    three = replace(one, detector=replace(one.detector, panels=(one.panels[0],) * 3))
+    tall = nbnumba.experiment_from_options(f"{BASE} -detpixels_x 14 -detpixels_y 33")
+    photons = np.random.default_rng(1).random((33, 14)) * 40.0
+    found = [*noisy_counts(Image(pixels=photons.ravel(), experiment=three, provenance={}), 7, 0.0, INT32)]
+    expected = [*noisy_counts(Image(pixels=photons, experiment=tall, provenance={}), 7, 0.0, INT32)]
+    np.testing.assert_array_equal(np.vstack(found), np.vstack(expected))
+
+
+@pytest.mark.spec("EXP-31")
+def test_a_simulator_renders_into_memory_of_all_panels(image: Image) -> None:
+    simulator, out, said = Simulator(), np.full(image.pixels.size, np.nan), []
+    assert simulator.render(image.experiment, out) is out
+    np.testing.assert_array_equal(out, image.pixels)
+    np.testing.assert_array_equal(simulator.render(image.experiment), image.pixels)
+    with pytest.raises(ParameterError, match=r"out: has the shape \(3,\), the detector \(442,\)"):
+        simulator.render(image.experiment, np.zeros(3))
+    simulate(image.experiment, progress=lambda done, total: said.append((done, total)))
+    assert said[0] == (0, 442)
+    assert said[-1] == (442, 442)
+    assert [done for done, _ in said] == sorted(done for done, _ in said)
+
+
+@pytest.mark.spec("EXP-35")
+@pytest.mark.parametrize(("name", "holds"), [("a.bin", PHOTONS), ("a.img", NOISY_COUNTS), ("a.pgm", GREYS)])
+def test_a_file_of_one_panel_is_refused(name: str, holds: str, image: Image) -> None:
+    kind = {"a.bin": "a raw file", "a.img": "a SMV file", "a.pgm": "a PGM file"}[name]
+    expected = f"{name}: {kind} holds one panel, the image has 3; image.panels has one after the other"
+    with pytest.raises(OutputFileError, match=re.escape(expected)):
+        content(Product(Path(name), holds), image, Output(), 1)
+
+
+@pytest.mark.spec("EXP-36", "FMT-9")
+def test_halves_of_a_detector_are_drawn_as_the_whole() -> None:
+    """A detector that is straight in the beam, as two panels."""
+    whole = simulate(alone(0))
+    panel = replace(alone(0).panels[0], fast_pixels=6)
+    other = tuple(np.array(panel.origin) + 6 * panel.pixel_size * np.array(panel.fast_axis))
+    halves = simulate(replace(alone(0), detector=Detector(panels=(panel, replace(panel, origin=other, fast_pixels=8)))))
+    view, exposure = flat_view(halves)
+    np.testing.assert_allclose(view, whole.pixels, rtol=1e-9, atol=0.0)
+    expected = exposure_of(alone(0))
+    for field in ("origin", "fast_axis", "slow_axis", "pixel_size", "beam_centre", "distance"):
+        np.testing.assert_allclose(getattr(exposure, field), getattr(expected, field), rtol=1e-9, atol=1e-12)
+
+
+def centre(place, fast: int, slow: int) -> np.ndarray:
+    """Of a pixel of a panel or an exposure, m."""
+    fast_axis, slow_axis = np.array(place.fast_axis), np.array(place.slow_axis)
+    return np.array(place.origin) + place.pixel_size * ((fast + 0.5) * fast_axis + (slow + 0.5) * slow_axis)
+
+
+@pytest.mark.spec("EXP-36")
+def test_a_panel_is_drawn_where_its_rays_are(image: Image) -> None:
+    """The brightest pixel of a tilted panel, and the pixels of the view that show it."""
+    experiment = replace(image.experiment, detector=replace(image.experiment.detector, panels=image.experiment.panels[:2]))
+    found = simulate(experiment)
+    view, exposure = flat_view(found)
+    slow, fast = np.unravel_index(found.panels[1].pixels.argmax(), found.panels[1].shape)
+    there = centre(experiment.panels[1], fast, slow)
+    shown = np.argwhere(view == found.panels[1].pixels.max())
+    assert len(shown) > 0
+    for s, f in shown:
+        here = centre(exposure, f, s)
+        assert np.linalg.norm(np.cross(here, there)) / np.linalg.norm(here) < experiment.panels[1].pixel_size / np.sqrt(2.0)
+    assert (view == 0.0).any()
+    assert content(Product(Path("a.png"), PICTURE), image, Output(), 1).startswith(b"\x89PNG")
+
+
+@pytest.mark.spec("EXP-36")
+def test_panels_beside_the_crystal_are_not_drawn_in_one_picture() -> None:
+    side = Panel(**{**PANEL, "origin": (0.0, 0.05, -0.002), "fast_axis": (1.0, 0.0, 0.0), "slow_axis": (0.0, 0.0, 1.0)})
+    one = alone(0)
+    pair = replace(one, detector=Detector(panels=(one.panels[0], side)))
+    with pytest.raises(ParameterError, match=r"detector\.panels: reach beyond 80 deg from the beam, too far for one picture"):
+        flat_view(Image(pixels=np.zeros(11 * 14 + 12), experiment=pair, provenance={}))
+
+
+@pytest.mark.spec("EXP-35")
+def test_each_panel_can_be_written(image: Image) -> None:
+    panel = image.panels[1]
+    written = b"".join(image_content(Path("a.bin"), panel.experiment, (block.photons for block in panel.blocks())))
+    np.testing.assert_array_equal(np.frombuffer(written, np.float32), panel.float32.ravel())
+    with pytest.raises(OutputFileError, match="a miniCBF file holds one panel, the image has 3"):
+        b"".join(image_content(Path("a.cbf"), image.experiment, iter(())))
+
+
+@pytest.mark.spec("EXP-35")
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda e: e.frame,
+        lambda e: e.roi,
+        lambda e: e.detector.shape,
+        exposure_of,
+        lambda e: nbnumba.trace(e, 1, 1),
+        lambda e: nbnumba.value_and_grad(e, ["cell_a"], lambda photons: (0.0, photons)),
+    ],
+)
+def test_what_is_of_one_panel_is_refused_of_several(ask, image: Image) -> None:
+    with pytest.raises(ParameterError, match=r"detector\.panels: are 3, and one is asked for; experiment\.by_panel has each alone"):
+        ask(image.experiment)
+
+
+@pytest.mark.spec("EXP-35")
+def test_an_experiment_file_has_no_words_for_panels(image: Image) -> None:
+    with pytest.raises(ParameterError, match=r"detector\.panels: have no words in an experiment file"):
+        toml_text(image.experiment)
+
+
+@pytest.mark.spec("EXP-30")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fast_axis": (0.0, 0.0, 2.0)}, "panel.fast_axis: has the length 2; give a unit vector"),
+        ({"slow_axis": (0.0, -0.8, 0.6)}, "panel.slow_axis: is not at right angles to panel.fast_axis"),
+        ({"pixel_size": 0.0}, "panel.pixel_size: 0.0 m: must be greater than 0"),
+        ({"origin": None}, "panel.origin: needs 3 numbers, got None"),
+        ({"mask": np.ones((4, 3), bool)}, "panel.mask: has shape (4, 3), the panel (slow, fast) (3, 4)"),
+        ({"mask": np.ones(3)}, "panel.mask: must be a [slow, fast] array of true and false, not float64 (3,)"),
+    ],
+)
+def test_a_panel_that_cannot_be(change: dict, message: str) -> None:
+    with pytest.raises(ParameterError, match=re.escape(message)):
+        Panel(**{**PANEL, **change})
+
+
+@pytest.mark.spec("EXP-30")
+def test_panels_that_cannot_be() -> None:
+    with pytest.raises(ParameterError, match=r"detector\.panels: \(3,\) is not a tuple of Panel"):
+        Detector(panels=(3,))
+    through = replace(alone(0), detector=Detector(panels=(Panel(**{**PANEL, "origin": (0.0, 0.1, 0.0)}),)))
+    with pytest.raises(ParameterError, match=r"panel\.origin: puts the panel's plane through the crystal"):
+        simulate(through)
+    masked = replace(together(), sampling=replace(alone(0).sampling, mask=mask_of(0)))
+    with pytest.raises(ParameterError, match=r"sampling\.mask: is of a detector without panels; give each panel its own mask"):
+        simulate(masked)
+
+
+@pytest.mark.spec("EXP-30")
+def test_a_panel_along_the_beam() -> None:
+    """Its distance is that of its nearest point; its pixels are where they are."""
+    side = Panel(
+        **{**PANEL, "origin": (0.01, 0.05, -0.002), "fast_axis": (1.0, 0.0, 0.0), "slow_axis": (0.0, 0.0, 1.0), "pixel_size": 1e-3}
+    )
+    one = replace(alone(0), detector=Detector(panels=(side,)))
+    assert one.frame.distance == one.frame.close_distance == pytest.approx(0.05)
+    assert (one.frame.beam_fast, one.frame.beam_slow) == pytest.approx((-0.01, 0.002))
+    assert np.isfinite(simulate(one).pixels).all()
