@@ -6,12 +6,14 @@ A plugin imports from here alone, besides the parts of an experiment, which ``nb
 from nbnumba.errors import ParameterError, StageError
 from nbnumba.experiment.part import ANY, NOT_NEGATIVE, POSITIVE, Limits
 from nbnumba.kernel.math import double, exp, nearest, working
+from nbnumba.response.readout import Frame, Readout
 from nbnumba.stages.hookspecs import hookimpl
 from nbnumba.stages.kinds import (
     Factor,
     Geometry,
     LatticeShape,
     Polarization,
+    Response,
     Rotation,
     Scaling,
     StructureFactor,
@@ -23,6 +25,7 @@ __all__ = [
     "NOT_NEGATIVE",
     "POSITIVE",
     "Factor",
+    "Frame",
     "Geometry",
     "Kind",
     "LatticeShape",
@@ -31,6 +34,8 @@ __all__ = [
     "ParameterError",
     "Place",
     "Polarization",
+    "Readout",
+    "Response",
     "Rotation",
     "Scaling",
     "Stage",

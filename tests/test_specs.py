@@ -8,12 +8,15 @@ import re
 from conftest import ROOT, TESTS
 
 from nbnumba.stages.registry import installed
+from nbnumba.stages.stage import KINDS
 
 STATEMENT = re.compile(r"^\*\*([A-Z]+-\d+)\*\*", re.MULTILINE)
-STAGE_PREFIXES = ("GEO", "ROT", "LAT", "SF", "POL", "SCA")
+STAGE_PREFIXES = tuple(kind.prefix for kind in KINDS.values())
 # What the whole program does rather than one plugin.
 PROGRAM_STATEMENTS = {
+    "FAC-1",
     "GEO-1",
+    "RSP-4",
     "SF-6",
     "SF-7",
     "SF-8",

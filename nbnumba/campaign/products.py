@@ -29,7 +29,8 @@ from nbnumba.options.output import (
     TABLE,
     Output,
 )
-from nbnumba.response.counts import automatic_scale, expected_counts
+from nbnumba.response.counts import automatic_scale
+from nbnumba.response.noise import expected_counts, noisy_counts
 
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
@@ -127,8 +128,6 @@ def content(product: Product, image: Image, output: Output, seed: int) -> Conten
 
 def counted(product: Product, image: Image, output: Output, seed: int) -> Content:
     """An image of whole counts."""
-    from nbnumba.response.noise import noisy_counts
-
     path, holds = product
     as_sweep, added, held = holds in (FRAME, NOISY_FRAME), product.pedestal(output), product.kind.counts
     assert held is not None

@@ -24,8 +24,9 @@ from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.options.configuration import toml_text
 from nbnumba.options.output import MOST_IMAGES
-from nbnumba.response.counter_noise import CounterNoise
-from nbnumba.response.counts import CountRange, rounded, whole
+from nbnumba.response.chain import counts_of
+from nbnumba.response.counts import CountRange
+from nbnumba.response.readout import Readout
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -49,14 +50,8 @@ class Counting:
 
     def counts(self, image: Image, number: int, held: CountRange) -> tuple[NDArray[Any], int]:
         """[slow, fast], and how many were cut off at the greatest that is held; every image's noise is its own (FMT-12)."""
-        noise = None if self.seed is None else CounterNoise(self.seed, number)
-        counts, cut = np.empty(image.shape, held.dtype), 0
-        for block in image.blocks():
-            photons = block.photons[block.region].astype(np.float64) * self.scale if noise is None else noise.draw(block)
-            wanted, to_counts = photons + self.offset, rounded if noise is None else whole
-            cut += int(np.count_nonzero(wanted >= held.most + (0.5 if noise is None else 1.0)))
-            counts[block.rows] = block.image(to_counts(wanted, held.simulated), held.dtype, held.mark)
-        return counts, cut
+        rows = list(counts_of(image, Readout(self.seed, self.scale, self.offset, number, held)))
+        return np.concatenate([part.counts for part in rows]), sum(part.cut for part in rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

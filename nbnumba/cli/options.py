@@ -167,6 +167,10 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--quirk", "quirks", multiple=True, metavar="NAME=on|off",
                 help="Follow a quirk of nanoBragg or not; see specs/presets.md. Repeatable.",
             ),
+            shared(
+                "--response", metavar="A,B,C",
+                help="Stages that turn photons into counts, in order (default: counting,offset,rounding); --plugin response=NAME adds one.",
+            ),
             shared("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of a stage. Repeatable."),
             shared(
                 "--dtype", type=click.Choice(DTYPES),

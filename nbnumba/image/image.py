@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from itertools import accumulate, pairwise
@@ -22,6 +22,7 @@ from nbnumba.image.statistics import Statistics, statistics_of
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.stages.chosen import Stages
+    from nbnumba.stages.stage import Stage
 
 # So few that what is worked out stays in a core's cache, and that malloc does not ask the system for memory each time.
 PIXELS_PER_BLOCK = 1 << 15
@@ -38,6 +39,12 @@ class Block(NamedTuple):
     region: tuple[slice, slice]
     mask: NDArray[np.bool_] | None = None
     panel: int = 0
+
+    def with_values(self, values: NDArray[Any]) -> Block:
+        """The same rows with other values in the region of interest."""
+        photons = self.photons.copy()
+        photons[self.region] = values
+        return self._replace(photons=photons)
 
     def image(self, values: NDArray[Any], dtype: type[Any], mark: int = 0) -> NDArray[Any]:
         """The rows with ``values`` in the region of interest, fractions dropped, and ``mark`` elsewhere.
@@ -64,6 +71,7 @@ class Image(NDArrayOperatorsMixin, ByValue):
     experiment: Experiment
     provenance: Mapping[str, Any]
     terms_outside: int = 0  # terms that the structure factor stage had no data for
+    responses: tuple[Stage, ...] = ()  # what its photons go through on the way to counts; none: the usual ones
 
     __hash__ = None  # type: ignore[assignment]  # pixels can be written to
 
@@ -138,7 +146,7 @@ class Image(NDArrayOperatorsMixin, ByValue):
         panels, pixels = self.experiment.by_panel, split_by_panel(self.pixels, self.experiment)
         if panels[0] is self.experiment:
             return (self,)
-        return tuple(Image(pixels=p, experiment=panel, provenance=self.provenance) for panel, p in zip(panels, pixels, strict=True))
+        return tuple(replace(self, pixels=p, experiment=panel) for panel, p in zip(panels, pixels, strict=True))
 
     @property
     def float32(self) -> NDArray[np.float32]:
@@ -151,14 +159,17 @@ class Image(NDArrayOperatorsMixin, ByValue):
         first_fast, last_fast, first_slow, last_slow = self.experiment.roi
         return slice(first_slow, last_slow + 1), slice(first_fast, last_fast + 1)
 
-    def blocks(self) -> Iterator[Block]:
-        """The image a few rows at a time, as all that comes of it is worked out: nothing else is as large as the pixels."""
+    def blocks(self, at_once: bool = False) -> Iterator[Block]:
+        """The image a few rows at a time, as all that comes of it is worked out: nothing else is as large as the pixels.
+
+        at_once: all rows of a panel together.
+        """
         if self.panels[0] is not self:
             for number, panel in enumerate(self.panels):
-                yield from (block._replace(panel=number) for block in panel.blocks())
+                yield from (block._replace(panel=number) for block in panel.blocks(at_once))
             return
         (slow, fast), mask = self.roi, self.experiment.sampling.mask
-        rows = max(1, PIXELS_PER_BLOCK // self.shape[1])
+        rows = self.shape[0] if at_once else max(1, PIXELS_PER_BLOCK // self.shape[1])
         for first in range(0, self.shape[0], rows):
             photons = self.pixels[first : first + rows].astype(np.float32)
             begin, end = (min(max(edge - first, 0), len(photons)) for edge in (slow.start, slow.stop))

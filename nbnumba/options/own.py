@@ -15,7 +15,7 @@ from nbnumba.options.configuration import load_experiment
 from nbnumba.options.experiment import Draft, apply_all
 from nbnumba.options.named import ALLOW, expanded
 from nbnumba.stages import registry
-from nbnumba.stages.stage import KINDS
+from nbnumba.stages.stage import CLASSES, KINDS
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -36,6 +36,7 @@ OWN = {
     "--plugin": OwnOption("plugins", repeatable=True),
     "--plugin-file": OwnOption("plugin_files", repeatable=True),
     "--quirk": OwnOption("quirks", repeatable=True),
+    "--response": OwnOption("response"),
     "--set": OwnOption("settings", repeatable=True),
     "--dtype": OwnOption("dtype"),
     "--negligible": OwnOption("negligible"),
@@ -86,10 +87,14 @@ def draft_of(given: Sequence[ParsedOption], own: Mapping[str, Any], base: Experi
     draft = apply_all(given, base, model_of(base.model if base else Model(), own))
     if own["phi_carryover_mode"]:
         draft.values["model.stages.rotation"] = own["phi_carryover_mode"]
+    if own["response"]:
+        draft.values["model.stages.response"] = own["response"]
     for text in own["plugins"]:
         kind, name = key_and_value("--plugin", text, "KIND=NAME")
-        earlier = draft.values.get(f"model.stages.{kind}", "") if kind in KINDS and KINDS[kind].is_chain else ""
-        draft.values[f"model.stages.{kind}"] = f"{earlier},{name}" if earlier else name
+        field = f"model.stages.{kind}"
+        if kind in KINDS and KINDS[kind].is_chain:
+            name = CLASSES[kind].added(draft.values.get(field, draft.model.stages.get(kind, KINDS[kind].usual)), name)
+        draft.values[field] = name
     for text in own["settings"]:
         name, value = key_and_value("--set", text, "NAME=VALUE")
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -46,20 +45,16 @@ def whole(values: NDArray[Any], held: CountRange) -> NDArray[Any]:
     return np.asarray(np.clip(numbers, max(held.least, limits.min), min(held.most, limits.max)), held.dtype)
 
 
+def with_half(values: NDArray[np.floating[Any]], held: CountRange) -> NDArray[Any]:
+    """values + 1/2, whose whole part is the nearest number; for 16 bits that is a sum of float32, as nanoBragg has it (FMT-5)."""
+    return (values + 0.5).astype(np.float32) if held.dtype is np.uint16 else values + 0.5
+
+
 def rounded(values: NDArray[np.floating[Any]], held: CountRange) -> NDArray[Any]:
-    """floor(values + 1/2) within the range; for 16 bits that is a sum of float32, as nanoBragg has it (FMT-5)."""
-    sums = np.clip(values, held.least, held.most) + 0.5
-    return whole(sums.astype(np.float32) if held.dtype is np.uint16 else sums, held)
+    """floor(values + 1/2) within the range."""
+    return whole(with_half(np.clip(values, held.least, held.most), held), held)
 
 
 def automatic_scale(image: Image) -> float:
     """Counts per photon that make the brightest pixel 55000."""
     return BRIGHTEST / image.statistics.maximum if image.statistics.maximum > 0.0 else 1.0
-
-
-def expected_counts(image: Image, scale: float, offset: float, held: CountRange = UINT16) -> Iterator[NDArray[Any]]:
-    """Rows of photons times ``scale`` (0: automatic) plus ``offset``, rounded; what is not rendered is marked."""
-    scale = scale or automatic_scale(image)
-    for block in image.blocks():
-        scaled = block.photons[block.region].astype(np.float64) * scale + offset
-        yield block.image(rounded(scaled, held.simulated), held.dtype, held.mark)

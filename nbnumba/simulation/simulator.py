@@ -72,7 +72,8 @@ class Simulator:
             refuse_overflow(part)
         made_with = {**provenance(experiment, scenes[0].stages), "device": device.name}
         outside = sum(scene.terms_outside(device) for scene in scenes)
-        return Image(pixels=pixels, experiment=experiment, provenance=made_with, terms_outside=outside)
+        responses = scenes[0].stages.responses
+        return Image(pixels=pixels, experiment=experiment, provenance=made_with, terms_outside=outside, responses=responses)
 
     def render(self, experiment: Experiment, out: Any = None) -> Any:
         """Photons per pixel alone, float64, [slow, fast], in the device's memory.

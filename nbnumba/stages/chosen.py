@@ -36,6 +36,11 @@ class Stages:
         return tuple(stage for stage in self if stage.of.place is Place.FACTORS)
 
     @property
+    def responses(self) -> tuple[Stage, ...]:
+        """Those that an image goes through after the sum, of all kinds that come there, in order."""
+        return tuple(stage for stage in self if stage.of.place is Place.RESPONSES)
+
+    @property
     def in_kernels(self) -> tuple[Stage, ...]:
         """Those that are compiled into the kernels."""
         return tuple(stage for stage in self if stage.of.in_kernels)

@@ -184,3 +184,35 @@ class Factor(
     ),
 ):
     """A factor of every term; any number of them is multiplied."""
+
+
+@dataclass(frozen=True, eq=False)
+class Response(
+    Stage,
+    kind=Kind(
+        name="response",
+        place=Place.RESPONSES,
+        meaning="What happens to an image after the sum, from photons to counts.",
+        arguments=("values", "frame"),
+        returns="the values that the next response of the chain is given; frame says which rows of which image they are of",
+        prefix="RSP",
+        usual="counting,offset,rounding",
+    ),
+):
+    """What happens to photons on the way to counts, in NumPy: values is the region of interest of some rows, [slow, fast], float64.
+
+    whole: whether the values have to be those of a whole image (of a panel, if there are several), since pixels depend on others. prepare()
+    may return anything.
+    """
+
+    whole: bool = False
+
+    def require_fields(self, parameters: Any) -> None:
+        """Nothing is compiled with it."""
+
+    @classmethod
+    def added(cls, chain: str, name: str) -> str:
+        """Before the offset: at photons that have been counted, if they are."""
+        names = chain.split(",")
+        at = names.index("offset") if "offset" in names else len(names)
+        return ",".join([*names[:at], name, *names[at:]])

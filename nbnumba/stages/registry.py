@@ -168,7 +168,8 @@ def with_stages(stages: tuple[Stage, ...]) -> Registry:
             both = f"{before!r} and {stage.name!r}"
             raise ParameterError("stages", f"{both} are both of kind {stage.kind}; give one of them")
         registry._add(stage.kind, stage, "given as stages=")
-        registry.taken[stage.kind] = f"{before},{stage.name}" if before else stage.name
+        chain = (before or KINDS[stage.kind].usual) if several else ""
+        registry.taken[stage.kind] = stage.added(chain, stage.name)
     return registry
 
 

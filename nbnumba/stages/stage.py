@@ -155,7 +155,12 @@ class Stage(ByValue, metaclass=EarlierForm):
         """A class of stages declares their kind."""
         if kind is not None:
             cls.kind, cls.of = kind.name, kind
-            KINDS[kind.name] = kind
+            KINDS[kind.name], CLASSES[kind.name] = kind, cls
+
+    @classmethod
+    def added(cls, chain: str, name: str) -> str:
+        """A chain of names, with commas between, with one more."""
+        return f"{chain},{name}" if chain else name
 
     def problem(self) -> str:
         """Why the stage cannot be registered; empty if it can."""
@@ -214,6 +219,7 @@ class Stage(ByValue, metaclass=EarlierForm):
 
 
 KINDS: dict[str, Kind] = {}  # those that classes have declared, in order
+CLASSES: dict[str, type[Stage]] = {}  # these
 IN_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from nbnumba.errors import NbnumbaError
-from nbnumba.stages.kinds import Geometry, LatticeShape, Scaling, StructureFactor
+from nbnumba.image.image import Block, Image
+from nbnumba.response.chain import responded, responses_of
+from nbnumba.response.readout import Frame, Readout
+from nbnumba.stages.kinds import Geometry, LatticeShape, Response, Scaling, StructureFactor
 from nbnumba.stages.registry import installed
-from nbnumba.stages.stage import Stage
+from nbnumba.stages.stage import Place, Stage
 
 TRIALS = 50
 STEP = 1e-4  # of differences, relative
@@ -58,8 +61,10 @@ def worked_values(stage: Stage) -> str:
     return ""
 
 
-def compiled(stage: Stage) -> str:
-    """The compiled function equals the plain Python one, at the worked values and around them."""
+def compiled(stage: Stage) -> str | None:
+    """The compiled function equals the plain Python one, at the worked values and around them; responses stay in NumPy."""
+    if stage.of.place is Place.RESPONSES:
+        return None
     from nbnumba.kernel.cpu.device import device_function
 
     function, random = device_function(stage.function), np.random.default_rng(0)
@@ -241,7 +246,7 @@ def unlike_differences(stage: Stage, p: Any, arguments: tuple[float, ...], weigh
 
 
 def image(stage: Stage) -> str:
-    """A small image with this stage in place is finite, not negative, and the same on one thread as on all."""
+    """A small image with this stage in place is finite, not negative, and the same on one thread as on all; so are its counts."""
     from nbnumba.kernel.cpu.device import Cpu
     from nbnumba.simulation.scene import choose_stages, prepared_scene
 
@@ -255,7 +260,28 @@ def image(stage: Stage) -> str:
         return f"{np.count_nonzero(~np.isfinite(pixels))} pixels of a small image are not finite"
     if pixels.min() < 0.0:
         return f"a small image has a pixel of {pixels.min():g} photons"
-    return "" if np.array_equal(pixels, scene.render(Cpu(1))) else "an image depends on the number of threads"
+    if not np.array_equal(pixels, scene.render(Cpu(1))):
+        return "an image depends on the number of threads"
+    return counts(Image(pixels, experiment, {}, responses=scene.stages.responses), stage) if isinstance(stage, Response) else ""
+
+
+def counts(image: Image, response: Response) -> str:
+    """What is wrong with the counts of an image that this response has a part in."""
+    stages = responses_of(image)
+    (at_once,) = (responded(stages, Frame(Readout(), block)) for block in image.blocks(at_once=True))
+    rows = [responded(stages, Frame(Readout(), row)) for row in single_rows(image)]
+    if not np.isfinite(at_once).all():
+        return "counts of a small image are not finite"
+    if not response.whole and not np.array_equal(np.vstack(rows), at_once):
+        return "is not declared whole, and its values depend on how many rows it is given"
+    return ""
+
+
+def single_rows(image: Image) -> Iterator[Block]:
+    """Blocks of a row each."""
+    (whole,) = image.blocks(at_once=True)
+    for slow, photons in enumerate(whole.photons):
+        yield Block(slice(slow, slow + 1), photons[np.newaxis], (slice(0, 1), whole.region[1]))
 
 
 def small_experiment() -> Any:
@@ -290,4 +316,5 @@ CHECKS: dict[str, Callable[[Stage], str | None]] = {
 def close(found: Any, expected: Any, tolerance: float) -> bool:
     """Equal numbers, or tuples of them, to a relative tolerance (absolute below 1)."""
     a, b = np.atleast_1d(np.asarray(found, float)), np.atleast_1d(np.asarray(expected, float))
-    return a.shape == b.shape and all(math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance) for x, y in zip(a, b, strict=True))
+    pairs = zip(a.flat, b.flat, strict=False)
+    return a.shape == b.shape and all(math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance) for x, y in pairs)

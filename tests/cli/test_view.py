@@ -21,7 +21,7 @@ from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.image import png
 from nbnumba.image.drawing import Picture
 from nbnumba.image.rings import resolution_A
-from nbnumba.response.counts import expected_counts
+from nbnumba.response.noise import expected_counts
 
 pytestmark = pytest.mark.spec("CLI-15")
 

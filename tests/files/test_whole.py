@@ -32,7 +32,7 @@ from nbnumba.image.drawing import binned
 from nbnumba.image.png import png_bytes
 from nbnumba.image.rings import resolution_A, ring_resolutions
 from nbnumba.image.summary import as_text, image_summary
-from nbnumba.response.counts import expected_counts
+from nbnumba.response.noise import expected_counts
 
 OPTIONS = "-default_F 100 -cell 50 -lambda 2 -N 5 -distance 100 -detpixels_x 40 -detpixels_y 30 -misset 10 20 30 -phi 3 -osc 2 -pixel 0.5"
 

@@ -15,8 +15,7 @@ import nbnumba
 from nbnumba.formats.pgm import pgm_blocks
 from nbnumba.formats.smv import smv_blocks
 from nbnumba.image import image as image_module
-from nbnumba.response.counts import expected_counts
-from nbnumba.response.noise import noisy_counts
+from nbnumba.response.noise import expected_counts, noisy_counts
 
 # VmHWM is the peak of this program alone; what getrusage says of a child begins with the peak of the process that started it.
 CHILD = """

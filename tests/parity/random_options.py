@@ -22,8 +22,7 @@ from nbnumba.errors import NotFiniteError, ParameterError
 from nbnumba.experiment.vectors import rotate_about
 from nbnumba.formats.pgm import pgm_blocks
 from nbnumba.formats.smv import header_text
-from nbnumba.response.counts import expected_counts
-from nbnumba.response.noise import noisy_counts
+from nbnumba.response.noise import expected_counts, noisy_counts
 from nbnumba.stages.kinds import Polarization
 
 TIMEOUT = 120.0  # s, for the executable

@@ -16,8 +16,7 @@ from parity.gate import assert_passes_gate
 import nbnumba
 from nbnumba.formats.pgm import pgm_blocks
 from nbnumba.formats.smv import header_text
-from nbnumba.response.counts import expected_counts
-from nbnumba.response.noise import noisy_counts
+from nbnumba.response.noise import expected_counts, noisy_counts
 
 OWN = own_golden()
 MODES = ("spec", "c-parity")

@@ -33,8 +33,7 @@ from parity.random_options import (
 import nbnumba
 from nbnumba.formats.pgm import pgm_blocks
 from nbnumba.formats.smv import smv_blocks
-from nbnumba.response.counts import expected_counts
-from nbnumba.response.noise import noisy_counts
+from nbnumba.response.noise import expected_counts, noisy_counts
 
 EXECUTABLE = os.environ.get("NBNUMBA_REFERENCE_EXE", "")
 EXAMPLES = int(os.environ.get("NBNUMBA_PARITY_EXAMPLES") or 200)
