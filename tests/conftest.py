@@ -32,6 +32,30 @@ GOLDEN = folder("NBNUMBA_GOLDEN", "../shared/golden")
 SUPERVISOR = folder("NBNUMBA_SUPERVISOR", "../shared/data/supervisor")
 
 
+# They take longest: where several processes share the tests by file, whoever has one of them last would keep the others waiting.
+BEGIN_WITH = (
+    "round_trip/test_dials.py",
+    "gradients/test_value_and_grad.py",
+    "gpu/test_without_a_gpu.py",
+    "gpu/test_adjoint.py",
+    "test_examples.py",
+    "parity/test_naive.py",
+    "kernel/test_numba_parts.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files are dealt out in the order of the tests, not, as pytest-xdist would have it, by how many tests they have."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, in the order above."""
+    order = {TESTS / file: place for place, file in enumerate(BEGIN_WITH)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is kept of parsed files stays out of the user's own cache."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import BEGIN_WITH, ROOT, TESTS
 
 import nbnumba
 from nbnumba.cli.main import main
@@ -55,3 +55,7 @@ def test_files_that_documents_name_are_there(document: Path) -> None:
     linked = [link for _, link in NAMED.findall(document.read_text()) if link]
     assert [name for name in named if not any(file.endswith(f"/{name}") for file in there)] == []
     assert [link for link in linked if not (document.parent / link).exists()] == []
+
+
+def test_files_that_the_tests_begin_with_are_there() -> None:
+    assert [file for file in BEGIN_WITH if not (TESTS / file).is_file()] == []

@@ -52,11 +52,9 @@ def facts_of(ptx: str, capability: tuple[int, int]) -> Facts:
     return Facts(max(map(int, re.findall(r"Used (\d+) registers", log))), stack, spilled, len(code))
 
 
-def compile_and_assemble(names: dict[str, str], dtype: str, capabilities: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Facts]:
-    """The rendering kernel with these stages, kind -> name: PTX for all compute capabilities, machine code for some."""
-    compiled = rendering_kernel(names, dtype)
-    ptx = {capability: ptx_of(compiled, capability) for capability in CAPABILITIES}
-    return {capability: facts_of(ptx[capability], capability) for capability in capabilities}
+def compile_and_assemble(names: dict[str, str], dtype: str, capability: tuple[int, int]) -> Facts:
+    """The rendering kernel with these stages, kind -> name."""
+    return facts_of(ptx_of(rendering_kernel(names, dtype), capability), capability)
 
 
 def arithmetic_in_float(names: dict[str, str], dtype: str) -> Counter[str]:

@@ -63,7 +63,7 @@ def process(folder: Path, images: list[str]) -> Outcome:
     """The usual way from images to intensities. The smallest spot is given since DIALS's own default depends on the format."""
     dials(folder, "import", *images)
     spots = dials(folder, "find_spots", "imported.expt", "nproc=1", "min_spot_size=3")
-    indexing = dials(folder, "index", "imported.expt", "strong.refl")
+    indexing = dials(folder, "index", "imported.expt", "strong.refl", "indexing.method=fft1d", "refinement_protocol.n_macro_cycles=1")
     dials(folder, "refine", "indexed.expt", "indexed.refl")
     dials(folder, "integrate", "refined.expt", "refined.refl", "nproc=1")
     dials(folder, "export", "integrated.expt", "integrated.refl", "format=mtz")
