@@ -75,12 +75,16 @@ class Image:
         slow, fast = self.pixels.shape
         return slow, fast
 
-    @cached_property
+    @property
     def panels(self) -> tuple[Image, ...]:
         """Every panel's image, of the same pixels; this one, if it has one panel."""
+        return self._panels or (self,)
+
+    @cached_property
+    def _panels(self) -> tuple[Image, ...]:
         panels, pixels = self.experiment.by_panel, split_by_panel(self.pixels, self.experiment)
         if panels[0] is self.experiment:
-            return (self,)
+            return ()
         return tuple(Image(pixels=p, experiment=panel, provenance=self.provenance) for panel, p in zip(panels, pixels, strict=True))
 
     @property
