@@ -102,12 +102,17 @@ class Experiment(ByValue):
         """The detector's panels in their places (EXP-30)."""
         return tuple(map(panel_of, self.by_panel))
 
-    @cached_property
+    @property
     def by_panel(self) -> tuple[Experiment, ...]:
         """The same experiment with each panel alone, whose mask is that of the experiment then; itself, if it is one of these."""
+        return self._by_panel or (self,)
+
+    @cached_property
+    def _by_panel(self) -> tuple[Experiment, ...]:
+        """The others among these: what refers to itself is there until garbage is searched for."""
         given = self.detector.panels
         if not given or (len(given) == 1 and given[0].mask is None):
-            return (self,)
+            return ()
         if self.sampling.mask is not None:
             raise ParameterError("sampling.mask", "is of a detector without panels; give each panel its own mask")
         return tuple(

@@ -140,12 +140,16 @@ class Image(NDArrayOperatorsMixin, ByValue):
         slow, fast = self.pixels.shape
         return slow, fast
 
-    @cached_property
+    @property
     def panels(self) -> tuple[Image, ...]:
         """Every panel's image, of the same pixels; this one, if it has one panel."""
+        return self._panels or (self,)
+
+    @cached_property
+    def _panels(self) -> tuple[Image, ...]:
         panels, pixels = self.experiment.by_panel, split_by_panel(self.pixels, self.experiment)
         if panels[0] is self.experiment:
-            return (self,)
+            return ()
         return tuple(replace(self, pixels=p, experiment=panel) for panel, p in zip(panels, pixels, strict=True))
 
     @property

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fuzz.child_process import Child
+from fuzz.readers import READERS
+
+from nbnumba.formats.registry import FORMATS
 
 EXPLAIN = "explain -default_F 1 -cell 50 -N 3 -detpixels 8 --plugin-file p.py".split()
 
@@ -36,3 +41,8 @@ def test_memory_is_bounded(child: Child) -> None:
 
 def test_an_exit_code_that_should_not_be(child: Child) -> None:
     assert child.run(EXPLAIN, {"p.py": b"nothing"}, (0,), ()).problem == "exit code 2"
+
+
+def test_every_format_of_images_is_damaged() -> None:
+    endings = {Path(reader.file).suffix for reader in READERS.values()}
+    assert [kind.name for kind in FORMATS if (kind.read or kind.scan) and not endings & set(kind.endings)] == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +100,23 @@ def test_an_image_holds_the_pixels_of_its_panels(image: Image) -> None:
     np.testing.assert_array_equal(image.pixels, np.concatenate([panel.pixels.ravel() for panel in image.panels]))
     assert repr(image).startswith("<Image of 3 panels, preset reference, ")
     assert all(np.shares_memory(panel.pixels, image.pixels) for panel in image.panels)
+
+
+@pytest.mark.spec("EXP-31", "FMT-15")
+@pytest.mark.parametrize("make", [lambda: alone(0), together])
+def test_nothing_has_to_be_searched_for_to_be_freed(make) -> None:
+    """The command line seldom searches for garbage; a sweep would keep its images until then."""
+    gc.collect()
+    gc.disable()
+    try:
+        experiment = make()
+        found = simulate(experiment)
+        assert found.statistics.pixels == sum(panel.pixels.size for panel in found.panels)
+        left = [weakref.ref(found), weakref.ref(found.pixels), weakref.ref(experiment)]
+        del found, experiment
+        assert [ref() is None for ref in left] == [True] * 3
+    finally:
+        gc.enable()
 
 
 @pytest.mark.spec("EXP-31")

@@ -88,7 +88,8 @@ def in_numbas_threads(threads: int, work: Callable[[int], None]) -> bool:
         return False
     with numba_threads(threads):
         callback = CALLBACK(work)
-        driver()(ctypes.cast(callback, ctypes.c_void_p).value, np.zeros(threads, np.int64))
+        address = ctypes.c_void_p.from_buffer(callback).value  # ctypes.cast makes it, and the image with it, refer to itself
+        driver()(address, np.zeros(threads, np.int64))
     return True
 
 
