@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from nbnumba.errors import NbnumbaError, QuirkWarning, StageError
 from nbnumba.experiment.advice import IN_PYTHON, quirk_notes
@@ -103,13 +103,13 @@ class Simulator:
 
 def warn_of_quirks(experiment: Experiment) -> None:
     """A QuirkWarning for each that is followed and changes the image; once for an experiment."""
-    if experiment not in _warned_of:
-        _warned_of.add(experiment)
+    if _warned_of.get(id(experiment)) is not experiment:
+        _warned_of[id(experiment)] = experiment
         for note in quirk_notes(experiment, IN_PYTHON).values():
             warnings.warn(QuirkWarning(note), stacklevel=4)
 
 
-_warned_of: WeakSet[Experiment] = WeakSet()
+_warned_of: WeakValueDictionary[int, Experiment] = WeakValueDictionary()
 
 
 def choose_stages(experiment: Experiment, stages: Registry) -> dict[str, Stage]:
