@@ -66,7 +66,7 @@ class Derivatives:
     ) -> None:
         experiment.check()
         refuse_too_much(experiment)
-        self.experiment = experiment
+        self.experiment, self._asked = experiment, (threads, device)
         # Stages, and which orientation a phi step takes, are chosen in steps, and do not vary.
         self._chosen: Mapping[str, Stage] = like._chosen if like else choose_stages(experiment, registry_of(stages))
         self._prepared = prepare(self._chosen, experiment)
@@ -77,6 +77,10 @@ class Derivatives:
             sampling = sampling_of(experiment, self._chosen, self._prepared)
             sampling = sampling._replace(orientations=taken(self._prepared["rotation"], self._rows))
             self._sampling = mark_scan_order(self._physics, sampling, self._area, self._device)
+
+    def near(self, experiment: Experiment) -> Derivatives:
+        """The same of an experiment nearby."""
+        return Derivatives(experiment, threads=self._asked[0], like=self, device=self._asked[1])
 
     @cached_property
     def _differentiated(self) -> Physics:
