@@ -68,7 +68,7 @@ class Derivatives:
     ) -> None:
         experiment.check()
         refuse_too_much(experiment)
-        self.experiment = experiment
+        self.experiment, self._asked = experiment, (threads, device)
         # Stages, and which orientation a phi step takes, are chosen in steps, and do not vary.
         self._scene: Scene = prepared_scene(experiment, like._scene.stages) if like else scene_of(experiment, registry_of(stages))
         self._chosen, self._prepared, self._area = self._scene.stages, self._scene.parameters, self._scene.area
@@ -78,6 +78,10 @@ class Derivatives:
         sampling = self._scene.sampling._replace(orientations=taken(self._prepared["rotation"], self._rows))
         with self._scene.naming_stages():
             self._sampling = mark_scan_order(self._physics, sampling, self._area, self._device)
+
+    def near(self, experiment: Experiment) -> Derivatives:
+        """The same of an experiment nearby."""
+        return Derivatives(experiment, threads=self._asked[0], like=self, device=self._asked[1])
 
     @cached_property
     def _differentiated(self) -> Physics:

@@ -47,7 +47,7 @@ def value_and_grad(
         here = Derivatives(experiment, stages, threads, device=device)
 
         def value_of(other: Experiment) -> float:
-            return here.loss_of(Derivatives(other, stages, threads, like=here, device=device).image(), loss)
+            return here.loss_of(here.near(other).image(), loss)
 
         value = value_of(experiment)
         return value, np.array(gradient_by_differences(experiment, variables, value_of, value))

@@ -36,17 +36,13 @@ def jacobian(
     """
     variables = variables_of(experiment, parameters, stages)
     here = Derivatives(experiment, stages, threads)
-
-    def pixels(other: Experiment) -> NDArray[np.float64]:
-        return Derivatives(other, stages, threads, like=here).image()
-
     try:
         columns = None if differences else here.columns(here.slopes(variables))[1]
     except NoDerivativeError as error:
         warn_of_differences(error.problem)
         columns = None
     if columns is None:
-        columns = np.array(gradient_by_differences(experiment, variables, pixels, here.image()))
+        columns = np.array(gradient_by_differences(experiment, variables, lambda other: here.near(other).image(), here.image()))
     return columns.reshape(len(variables), int(np.prod(experiment.detector.shape))).T
 
 

@@ -111,16 +111,15 @@ class Refinement:
         return differences(here)
 
     def _columns_by_differences(self, here: Derivatives) -> Vector:
-        return np.array(gradient_by_differences(here.experiment, self._variables, self._image_near(here), here.image()))
+        return np.array(gradient_by_differences(here.experiment, self._variables, lambda other: here.near(other).image(), here.image()))
 
     def _gradient_by_differences(self, here: Derivatives) -> tuple[float, Vector]:
-        image = self._image_near(here)
-        value = here.loss_of(here.image(), self._loss)
-        found = gradient_by_differences(here.experiment, self._variables, lambda other: here.loss_of(image(other), self._loss), value)
-        return value, np.array(found)
+        def value_of(there: Derivatives) -> float:
+            return here.loss_of(there.image(), self._loss)
 
-    def _image_near(self, here: Derivatives) -> Callable[[Experiment], Vector]:
-        return lambda other: Derivatives(other, self._stages, self._threads, like=here).image()
+        value = value_of(here)
+        found = gradient_by_differences(here.experiment, self._variables, lambda other: value_of(here.near(other)), value)
+        return value, np.array(found)
 
     @cached_property
     def _roots(self) -> NDArray[np.float64]:

@@ -41,7 +41,7 @@ class _Render(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, values: Any, experiment: Experiment, parameters: tuple[str, ...], stages: Any, threads: int | None) -> Any:
         numbers = values.detach().cpu().numpy().astype(np.float64).ravel()
-        ctx.variables, ctx.like = independent(variables_of(experiment, parameters)), values
+        ctx.variables, ctx.like = independent(variables_of(experiment, parameters, stages)), values
         ctx.here = Derivatives(moved(experiment, ctx.variables, numbers.tolist()), stages, threads)
         return torch.from_numpy(ctx.here.image())
 

@@ -92,6 +92,8 @@ class Image(NDArrayOperatorsMixin, ByValue):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """Functions of NumPy's take the pixels, and give arrays: what is worked out of an image is the image of no experiment."""
+        if any(isinstance(one, Image) for one in options.get("out", ())):
+            raise TypeError("an Image is not changed in place; give another out, or work on np.array(image)")
         return getattr(ufunc, method)(*(one.pixels if isinstance(one, Image) else one for one in inputs), **options)
 
     def __getitem__(self, where: Any) -> Any:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from nbnumba.errors import QuirkWarning
 from nbnumba.experiment.advice import IN_PYTHON, quirk_notes
@@ -123,10 +123,10 @@ def shares(progress: Progress | None, experiment: Experiment) -> Iterator[Progre
 
 def warn_of_quirks(experiment: Experiment) -> None:
     """A QuirkWarning for each that is followed and changes the image; once for an experiment."""
-    if experiment not in _warned_of:
-        _warned_of.add(experiment)
+    if _warned_of.get(id(experiment)) is not experiment:
+        _warned_of[id(experiment)] = experiment
         for note in quirk_notes(experiment, IN_PYTHON).values():
             warnings.warn(QuirkWarning(note), stacklevel=4)
 
 
-_warned_of: WeakSet[Experiment] = WeakSet()
+_warned_of: WeakValueDictionary[int, Experiment] = WeakValueDictionary()

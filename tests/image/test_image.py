@@ -58,6 +58,19 @@ def test_an_image_is_an_array(image: Image) -> None:
     assert np.argmax(image) == np.argmax(pixels)
 
 
+@pytest.mark.spec("API-5")
+def test_an_image_is_not_changed_in_place(image: Image) -> None:
+    with pytest.raises(TypeError, match=r"an Image is not changed in place; give another out, or work on np\.array"):
+        np.add(image.pixels, 1.0, out=image)
+    here = image
+    with pytest.raises(TypeError, match="not changed in place"):
+        here += 1.0
+    into = np.zeros(image.shape)
+    np.add(image, 1.0, out=into)
+    np.testing.assert_array_equal(into, image.pixels + 1.0)
+    np.testing.assert_array_equal(image.pixels - image, into * 0.0)
+
+
 @pytest.mark.spec("API-2")
 @pytest.mark.parametrize("made", [copy.copy, copy.deepcopy, lambda image: pickle.loads(pickle.dumps(image))])
 def test_an_image_equals_its_copies(image: Image, made: object) -> None:

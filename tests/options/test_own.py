@@ -108,6 +108,8 @@ def test_a_saved_experiment_to_start_from(tmp_path: Path) -> None:
     nbnumba.save_experiment(base, tmp_path / "e.toml")
     assert experiment_from_options(["--config", str(tmp_path / "e.toml")]) == base
     assert experiment_from_options("--quirk water-squared=on", base).quirks == {"water-squared"}
+    followed = experiment_from_options(BASE).quirks
+    assert experiment_from_options(f"{BASE} --quirk water-squared=off").quirks == followed - {"water-squared"}
     with pytest.raises(OptionError, match="there is an experiment to start from already"):
         experiment_from_options(["--config", str(tmp_path / "e.toml")], base)
 
