@@ -45,7 +45,11 @@ BEGIN_WITH = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Files are dealt out in the order of the tests, not, as pytest-xdist would have it, by how many tests they have."""
+    """Files are dealt out in the order of the tests, not, as pytest-xdist would have it, by how many tests they have.
+
+    Nearly every experiment of the tests follows quirks of nanoBragg on purpose.
+    """
+    config.addinivalue_line("filterwarnings", "ignore::nbnumba.errors.QuirkWarning")
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
 
@@ -70,8 +74,3 @@ def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Nearly every experiment of the tests follows quirks of nanoBragg on purpose."""
-    config.addinivalue_line("filterwarnings", "ignore::nbnumba.errors.QuirkWarning")
