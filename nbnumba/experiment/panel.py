@@ -11,13 +11,13 @@ from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
 from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity
 from nbnumba.experiment.sampling import checked_mask
-from nbnumba.experiment.vectors import Array, cross, dot, length
 
 if TYPE_CHECKING:
     import numpy as np
 
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.experiment.frame import Frame
+    from nbnumba.experiment.vectors import Array
 
 PIXELS = Limits(1, 100_000)
 UNIT = 1e-6  # what files leave of a unit vector's length, or of a right angle
@@ -45,6 +45,8 @@ class Panel(Part):
     def __post_init__(self) -> None:
         import numpy as np
 
+        from nbnumba.experiment.vectors import dot, length
+
         super().__post_init__()
         fast, slow = np.array(self.fast_axis), np.array(self.slow_axis)
         for name, axis in (("fast_axis", fast), ("slow_axis", slow)):
@@ -68,6 +70,7 @@ def frame_of(panel: Panel, axes: Mapping[str, Array]) -> Frame:
     import numpy as np
 
     from nbnumba.experiment.frame import Frame
+    from nbnumba.experiment.vectors import cross, dot, length
 
     incident = axes["incident"]
     pix0, fast, slow = (np.array(v) for v in (panel.origin, panel.fast_axis, panel.slow_axis))
