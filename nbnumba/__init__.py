@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "experiment.detector": ["Detector"],
         "experiment.experiment": ["Experiment"],
         "experiment.goniometer": ["Goniometer"],
+        "experiment.panel": ["Panel"],
         "experiment.part": ["Limits"],
         "experiment.physics": ["Model"],
         "experiment.sampling": ["Sampling"],

@@ -19,6 +19,7 @@ from .experiment.crystal import Crystal as Crystal
 from .experiment.detector import Detector as Detector
 from .experiment.experiment import Experiment as Experiment
 from .experiment.goniometer import Goniometer as Goniometer
+from .experiment.panel import Panel as Panel
 from .experiment.part import Limits as Limits
 from .experiment.physics import Model as Model
 from .experiment.sampling import Sampling as Sampling
