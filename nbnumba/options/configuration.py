@@ -135,24 +135,18 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
     """A part as its table has it; before: the parts that stand before it."""
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     try:
-        if section == "sampling" and "mask" in table:
-            detector = before["detector"]
-            assert isinstance(detector, Detector)
-            arguments["mask"] = unpacked(table["mask"], detector.shape)
-        if section == "structure_factors" and "path" in table:
-            if not isinstance(table["path"], str) or not table["path"]:
-                raise ParameterError("structure_factors.path", f"{table['path']!r} is not a file name")
-            source = require_regular(path.parent / table["path"])
-            given = {name: value for name, value in arguments.items() if name in SOURCE}
-            checked = part(**(given | {"path": source, "default_F": 1.0}))
-            arguments |= {"path": source, **read_amplitudes(**{name: getattr(checked, name) for name in SOURCE})}
-        elif section == "sources":
-            for name in ("positions", "weights", "wavelengths"):
-                if name in table:
-                    arguments[name] = numbers(section, name, table[name])
-        elif section == "structure_factors" and "hkl" in table:
-            arguments["hkl"] = rectangular(section, "hkl", table["hkl"])
-            arguments["F"] = None if "F" not in table else numbers(section, "F", table["F"])
+        match section:
+            case "sampling" if "mask" in table:
+                detector = before["detector"]
+                assert isinstance(detector, Detector)
+                arguments["mask"] = unpacked(table["mask"], detector.shape)
+            case "sources":
+                arguments |= {name: numbers(section, name, table[name]) for name in OF_SOURCES if name in table}
+            case "structure_factors" if "path" in table:
+                arguments |= from_file(path, part, table["path"], arguments)
+            case "structure_factors" if "hkl" in table:
+                arguments["hkl"] = rectangular(section, "hkl", table["hkl"])
+                arguments["F"] = None if "F" not in table else numbers(section, "F", table["F"])
         return part(**arguments)
     except InputFileError:
         raise
@@ -160,6 +154,19 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
         raise InputFileError(path, f"{error}") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise InputFileError(path, f"[{section}]: {error}") from None
+
+
+OF_SOURCES = ("positions", "weights", "wavelengths")
+
+
+def from_file(path: Path, part: type[Part], name: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Structure factors of the file that a configuration names. Raises ParameterError, InputFileError."""
+    if not isinstance(name, str) or not name:
+        raise ParameterError("structure_factors.path", f"{name!r} is not a file name")
+    source = require_regular(path.parent / name)
+    given = {name: value for name, value in arguments.items() if name in SOURCE}
+    checked = part(**(given | {"path": source, "default_F": 1.0}))
+    return {"path": source, **read_amplitudes(**{name: getattr(checked, name) for name in SOURCE})}
 
 
 def rectangular(section: str, name: str, values: Any) -> NDArray[Any]:

@@ -140,28 +140,36 @@ def derivative(stage: Stage) -> str | None:
     from nbnumba.kernel.cpu.device import device_function
 
     compiled, random = device_function(stage.derivative), np.random.default_rng(0)
-    names = (*stage.of.differentiated_by, *stage.varied)
     for worked in stage.worked_values:
         for trial in range(TRIALS):
             arguments = worked.arguments if trial == 0 else varied_a_little(stage, worked.arguments, random)
             if not np.isfinite(arguments).all():
                 break
             weights = tuple(random.normal(size=stage.of.results))
-            found = np.array(stage.derivative(worked.parameters, *arguments, *weights), float)
-            value, slopes = (0.0, found) if weights else (found[0], found[1:])
-            if len(slopes) != len(names):
-                return f"returns {len(slopes)} derivatives, not one for each of {names}"
-            if not np.isfinite(found).all():
-                return f"{arguments} gives {found}"
-            if not close(compiled(worked.parameters, *arguments, *weights), found, 1e-9):
-                return f"{arguments} gives something else compiled"
-            if stage.kind == "lattice_shape":  # its sign is open: that of its square
-                value, slopes = value * value, 2.0 * value * slopes
-            if not weights and not close(value, summed(stage, worked.parameters, arguments, weights), 1e-8):
-                return f"{arguments} gives the value {found[0]}, the function {stage.function(worked.parameters, *arguments)}"
-            if trial and (problem := unlike_differences(stage, worked.parameters, arguments, weights, slopes)):
+            if problem := problem_of_slopes(stage, compiled, worked.parameters, arguments, weights, differences=trial > 0):
                 return problem
     return ""
+
+
+def problem_of_slopes(
+    stage: Stage, compiled: Callable[..., Any], p: Any, arguments: tuple[float, ...], weights: tuple[float, ...], differences: bool
+) -> str:
+    """What is wrong with a derivative at some arguments; differences: whether to hold it against those."""
+    assert stage.derivative is not None
+    names = (*stage.of.differentiated_by, *stage.varied)
+    found = np.array(stage.derivative(p, *arguments, *weights), float)
+    value, slopes = (0.0, found) if weights else (found[0], found[1:])
+    if len(slopes) != len(names):
+        return f"returns {len(slopes)} derivatives, not one for each of {names}"
+    if not np.isfinite(found).all():
+        return f"{arguments} gives {found}"
+    if not close(compiled(p, *arguments, *weights), found, 1e-9):
+        return f"{arguments} gives something else compiled"
+    if stage.kind == "lattice_shape":  # its sign is open: that of its square
+        value, slopes = value * value, 2.0 * value * slopes
+    if not weights and not close(value, summed(stage, p, arguments, weights), 1e-8):
+        return f"{arguments} gives the value {found[0]}, the function {stage.function(p, *arguments)}"
+    return unlike_differences(stage, p, arguments, weights, slopes) if differences else ""
 
 
 def declarations(stage: Stage) -> str | None:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from own_golden import STORED, own_golden
 
 import nbnumba
 from nbnumba.kernel.cpu.device import Cpu
 from nbnumba.simulation.scene import choose_stages, prepared_scene
 from nbnumba.simulation.simulator import Simulator
-from nbnumba.stages.registry import installed
+from nbnumba.stages.registry import installed, with_files
 from nbnumba.stages.stage import Stage
 from nbnumba.testing.stage_suite import small_experiment
 
@@ -84,6 +85,18 @@ def test_every_stage(stage: Stage, dtype: str) -> None:
     expected, found = (np.asarray(scene.render(device)) for device in (Cpu(), Cuda()))
     assert np.abs(found - expected).max() <= BOUNDS[dtype] * expected.max()
     assert scene.terms_outside(Cuda()) == scene.terms_outside(Cpu())
+
+
+@pytest.mark.spec("DEV-2", "FAC-1")
+def test_a_chain_of_factors() -> None:
+    from nbnumba.kernel.gpu.device import Cuda
+
+    factor = with_files((ROOT / "examples" / "debye_waller.py",)).get("factor", "debye-waller")
+    chosen = choose_stages(small_experiment(), installed()).with_stage(installed().get("scaling", "per-term"))
+    scene = prepared_scene(small_experiment(), chosen.with_stage(factor).with_stage(factor))
+    expected, found = (np.asarray(scene.render(device)) for device in (Cpu(), Cuda()))
+    assert np.abs(found - expected).max() <= BOUNDS["float64"] * expected.max()
+    assert expected[0, 0] < 0.5 * np.asarray(prepared_scene(small_experiment(), chosen).render(Cpu()))[0, 0]
 
 
 @pytest.mark.spec("DEV-2")

@@ -12,6 +12,7 @@ from conftest import ROOT
 import nbnumba
 from nbnumba import StageError
 from nbnumba.cli.main import main
+from nbnumba.gradients.check import check_gradient
 from nbnumba.plugin import Factor, Kind, Place, Response
 from nbnumba.response.chain import counts_of
 from nbnumba.response.counts import INT32
@@ -112,6 +113,16 @@ def test_factors_multiply_terms() -> None:
     q = np.array(traced.values["scattering_vec_A_inv"]) if "scattering_vec_A_inv" in traced.values else None
     if q is not None:
         assert factor[3, 4] == pytest.approx(np.exp(-0.5 * 1e-19 * (q @ q)), rel=1e-9)
+
+
+@pytest.mark.spec("FAC-1", "GRA-2", "GRA-20")
+def test_gradients_go_through_factors() -> None:
+    """By the wavelength, which the factor is told, by the rays, and by its own parameter; with two of them."""
+    options = "--plugin factor=debye-waller --plugin factor=debye-waller --set debye_waller_B=1e-20"
+    experiment = nbnumba.experiment_from_options(f"{BASE} {options} --plugin-file {DEBYE_WALLER} -oversample 2 -oversample_polar")
+    found = check_gradient(experiment, ["wavelength", "detector_rotx", "distance", "debye_waller_B"], stages=with_files((DEBYE_WALLER,)))
+    assert found.off() == []
+    assert all(row.gradient != 0.0 for row in found.rows)
 
 
 @pytest.mark.spec("FAC-1")
