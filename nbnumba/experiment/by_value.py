@@ -86,6 +86,8 @@ def key_of(value: Any) -> Any:
         return tuple(map(key_of, value))
     if isinstance(value, Mapping):
         return frozenset(value.items())
+    if isinstance(value, slice):
+        return value.start, value.stop, value.step
     return "NaN" if is_nan(value) else value
 
 

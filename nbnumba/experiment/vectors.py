@@ -44,12 +44,11 @@ def cross(u: Array, v: Array) -> Array:
 def rotate_xyz(v: Array, angles: Sequence[float]) -> Array:
     """Rotate v (..., 3) about x, then y, then z by the angles in rad (EXP-8)."""
     (cx, cy, cz), (sx, sy, sz) = ([f(angle) for angle in angles] for f in (math.cos, math.sin))
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    for about in (about_x, about_y, about_z):
-        v = np.stack([dot(v, row) for row in about], axis=-1)
-    return v
+    x, y, z = v[..., 0], v[..., 1], v[..., 2]
+    y, z = y * cx - z * sx, y * sx + z * cx
+    x, z = x * cy + z * sy, z * cy - x * sy
+    x, y = x * cz - y * sz, x * sz + y * cz
+    return np.stack([x, y, z], axis=-1)
 
 
 def rotate_about(v: Array, axis: Array, angle: float) -> Array:

@@ -21,8 +21,8 @@ SHIPPED = Path(__file__).parents[1] / "experiments"
 OWN_READ = ("--config", PLUGIN_FILE, OPTION)
 # What a file may say besides options of the table: what to simulate and on what, nothing that is written or run.
 OWN_OF_FILES = (
-    OPTION, "--config", "--preset", "--phi-carryover-mode", "--plugin", "--quirk", "--set", "--dtype", "--negligible", "--device",
-    "--threads", "--images", "--width",
+    OPTION, "--config", "--preset", "--phi-carryover-mode", "--plugin", "--quirk", "--response", "--set", "--dtype", "--negligible",
+    "--device", "--threads", "--images", "--width",
 )  # fmt: skip
 DEPTH = 10  # of experiments that name others
 

@@ -50,7 +50,7 @@ class Registry:
         """Add every stage that a plugin's hooks answer with; refuse the plugin, by name and reason, if one is wrong."""
         try:
             hooks = hooks_of(plugin, origin)
-            answers = [(kind, stage) for kind in KINDS for stages in getattr(hooks, kind)() for stage in stages]
+            answers = [(kind, stage) for kind in KINDS for answer in getattr(hooks, kind)() for stage in listed(kind, answer, origin)]
         except NbnumbaError:
             raise
         except (Exception, SystemExit) as error:
@@ -96,6 +96,13 @@ class Registry:
         if (kind, stage.name) in self._stages:
             raise StageError(f"plugin {origin}: {stage} is already provided by {self._stages[kind, stage.name][1]}")
         self._stages[kind, stage.name] = stage, origin
+
+
+def listed(kind: str, answer: object, origin: str) -> Iterable[Any]:
+    """The stages that a hook has answered with. Raises StageError."""
+    if not isinstance(answer, list | tuple):
+        raise StageError(f"plugin {origin}: hook {kind} must answer with a list of stages, not a {type(answer).__name__}")
+    return answer
 
 
 def hooks_of(plugin: object, origin: str) -> pluggy.HookRelay:

@@ -60,10 +60,11 @@ def table(hkl: np.ndarray, F: np.ndarray, default_F: float) -> Nearest:
 def prepare(experiment: Experiment) -> Nearest:
     """The same table for the same structure factors: a series of images needs it once."""
     factors = experiment.structure_factors
-    found = TABLES.get(factors) or table_of(factors)
-    if factors not in TABLES and len(TABLES) >= MOST_TABLES:
-        TABLES.clear()
-    TABLES[factors] = found
+    found = TABLES.get(factors)
+    if found is None:
+        if len(TABLES) >= MOST_TABLES:
+            TABLES.clear()
+        found = TABLES[factors] = table_of(factors)
     return found
 
 

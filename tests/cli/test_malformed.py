@@ -784,8 +784,10 @@ def test_failure_while_writing(
     """Whichever file cannot be written or put in place, none is left behind, and those of an earlier run stay."""
     if kind is Hidden:
         monkeypatch.setattr("nbnumba.files.whole.nameless_file", lambda folder: None)
-    elif nameless_file(tmp_path) is None:
+    elif (file := nameless_file(tmp_path)) is None:
         pytest.skip("this system knows no files without a name")
+    else:
+        file.close()
     files = {"floatimage.bin": b"\1\2", "intimage.img": b"{\n"}
     name = ("floatimage.bin", "intimage.img", "image.pgm")[fails - 1]
     real = getattr(kind, step)
@@ -876,8 +878,8 @@ def make(width):
     source("hook of another kind", plugin(hook="polarization"), "lattice_shape 'mine'", "polarization"),
     source("hook with an argument", plugin().replace("lattice_shape()", "lattice_shape(experiment)"), "experiment"),
     source("hook that fails", plugin(answer="1 / 0"), "ZeroDivisionError"),
-    source("hook answers with a stage", plugin(answer="STAGE"), "Stage"),
-    source("hook answers with nothing", plugin(answer="None"), "None"),
+    source("hook answers with a stage", plugin(answer="STAGE"), "must answer with a list of stages, not a LatticeShape"),
+    source("hook answers with nothing", plugin(answer="None"), "provides no stage"),
     source("hook answers with numbers", plugin(answer="[5]"), "lattice_shape", "int"),
     source("hook answers with text", plugin(answer="'mine'"), "lattice_shape", "str"),
     source("stage without a name", plugin(name="''"), "''", "name"),

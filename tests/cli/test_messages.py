@@ -33,7 +33,9 @@ def talkative() -> None:
 @pytest.mark.spec("CLI-33")
 def test_what_libraries_say_are_lines_of_the_program(capfd: pytest.CaptureFixture[str]) -> None:
     before = logging.getLogger().handlers[:]
-    assert main([], talkative) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main([], talkative) == 0
     assert capfd.readouterr().err.splitlines() == [
         r"nbnumba: warning: library: header of a.cbf is \x1b[31modd",
         "nbnumba: warning: RuntimeWarning: obsolete since 2020",

@@ -258,7 +258,7 @@ def test_the_kernel_becomes_machine_code(names: tuple[str, ...], capability: tup
     """It adds to sums in shared memory, and in the GPU's own, by instructions for that."""
     named = dict(zip(KINDS, names, strict=True))
     physics, (*arguments, _) = physics_and_arguments(named, "float64")
-    physics = with_derivatives(physics, installed().choose(named, {}))
+    physics = with_derivatives(physics, installed().choose({"rotation": "spec", **named}, {}))
     physics = replace(physics, bind={"loss": negative_log_probability})
     kernel = library(kernel_cuda.linked(adjoint_cuda.adjoint, physics), (*arguments, *[np.zeros((1, 1))] * 5))
     ptx = ptx_of(kernel, capability)

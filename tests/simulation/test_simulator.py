@@ -8,6 +8,7 @@ from statistics import median
 
 import numpy as np
 import pytest
+from nbnumba_plugins import structure_factor_nearest as nearest
 
 import nbnumba
 from nbnumba import Experiment, Simulator, StructureFactors, simulate
@@ -63,10 +64,13 @@ def test_the_same_memory_unless_told_otherwise() -> None:
 
 @pytest.mark.spec("DEV-4")
 def test_structure_factors_are_told_apart_whatever_they_hold() -> None:
-    """By identity: a table is kept for the structure factors that it was made of."""
-    a, b = StructureFactors(default_F=1.0), StructureFactors(default_F=1.0)
-    assert a == a
-    assert a != b
+    """By what they hold: a table is kept for structure factors that equal those that it was made of."""
+    hkl = np.array([[1, 2, 3], [4, 5, 6]])
+    a, same, b = (StructureFactors(hkl=hkl, F=np.array([1.0, f])) for f in (2.0, 2.0, 3.0))
+    assert a == same != b
+    first, again, other = (nearest.prepare(replace(experiment_of("", F=1.0), structure_factors=one)).F for one in (a, same, b))
+    assert first is again
+    assert not np.array_equal(first, other)
 
 
 @pytest.mark.spec("DEV-4")

@@ -22,11 +22,8 @@ def test_stage(stage: Stage, check: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_every_stage_cites_statements_of_its_own_kind(stage: Stage) -> None:
-    prefixes = {
-        "geometry": "GEO", "rotation": "ROT", "lattice_shape": "LAT", "structure_factor": "SF", "polarization": "POL", "scaling": "SCA",
-    }  # fmt: skip
     assert stage.spec
-    assert all(statement.startswith(f"{prefixes[stage.kind]}-") for statement in stage.spec)
+    assert all(statement.startswith(f"{stage.of.prefix}-") for statement in stage.spec)
 
 
 def wrong_value(p, x, y, z):
