@@ -4,7 +4,13 @@ The names below are the public API, which ``dir(nbnumba)`` lists. They are loade
 ``__init__.pyi`` says the same to type checkers.
 """
 
+import sys
+
 import lazy_loader
+
+from nbnumba.earlier_names import Moved
+
+sys.meta_path.append(Moved)  # where nothing else is found
 
 __version__ = "0.1.0"
 

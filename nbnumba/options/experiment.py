@@ -345,3 +345,9 @@ SPECIAL = {
     "-detector_abs": attenuation,
     "-sourcefile": sources,
 }
+
+
+def __getattr__(name: str) -> Any:
+    from nbnumba.earlier_names import attribute
+
+    return attribute(__name__, "nbnumba.options.own", name)
