@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from geometry.geometry_files import GEOM, XPARM, write_expt
+from geometry_files import GEOM, XPARM, write_expt
 
 from nbnumba.cli.main import main
 from nbnumba.experiment.quirks import NAMES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from geometry.geometry_files import XDS_INP, XPARM, write_expt
+from geometry_files import XDS_INP, XPARM, write_expt
 
 import nbnumba
 from nbnumba.experiment import advice

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from amplitudes.crystals import SF_CIF, SMALL_CIF, protein, sf_cif, write_mtz
-from geometry.geometry_files import GEOM, XDS_INP, XPARM, expt_content
+from geometry_files import GEOM, XDS_INP, XPARM, expt_content
 
 import nbnumba
 from nbnumba.amplitudes.dump import dump_blocks

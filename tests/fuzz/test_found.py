@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fuzz.child_process import Child
 from fuzz.readers import CRYSTAL, SMALL, image, npy
-from geometry.geometry_files import expt_content
+from geometry_files import expt_content
 
 DIGITS = 10**400
 MARK = b"--CIF-BINARY-FORMAT-SECTION--"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from geometry.geometry_files import GEOM
+from geometry_files import GEOM
 
 import nbnumba
 from nbnumba.errors import InputFileError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from formats.dxtbx_reader import MISSING, answer, has_dxtbx
-from geometry.geometry_files import REAL_AXES, expt_content, panel, turn, write_expt
+from geometry_files import REAL_AXES, expt_content, panel, turn, write_expt
 
 import nbnumba
 from nbnumba.errors import InputFileError

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from formats.dxtbx_reader import MISSING, answer, has_dxtbx
-from geometry.geometry_files import REAL_AXES, XDS_INP, XPARM
+from geometry_files import REAL_AXES, XDS_INP, XPARM
 
 import nbnumba
 from nbnumba.errors import InputFileError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from geometry.geometry_files import GEOM
+from geometry_files import GEOM
 
 import nbnumba
 from nbnumba.errors import InputFileError, OptionError

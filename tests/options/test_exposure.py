@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geometry.geometry_files import FACING, GEOM, XDS_INP, XPARM, panel, predicted, turn, write_expt
+from geometry_files import FACING, GEOM, XDS_INP, XPARM, panel, predicted, turn, write_expt
 
 import nbnumba
 from nbnumba.cli.main import main
