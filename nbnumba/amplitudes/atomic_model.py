@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from nbnumba.amplitudes.atoms import FURTHEST, Macromolecule, expand_ncs, put_into_cell, read_mmcif, read_pdb, told
 from nbnumba.amplitudes.cif import read_cif
-from nbnumba.amplitudes.reflections import ANGSTROM, ON_THE_LIMIT, Reflections, in_p1
+from nbnumba.amplitudes.reflections import ANGSTROM, ON_THE_LIMIT, in_p1
 from nbnumba.amplitudes.symmetry import checked_symmetry, of_block
 from nbnumba.errors import InputFileError
+from nbnumba.experiment.reflections import Reflections
 from nbnumba.files.packed import ascii_bytes
 
 if TYPE_CHECKING:

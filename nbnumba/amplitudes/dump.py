@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.amplitudes.hkl import LARGEST_INDEX
 from nbnumba.errors import InputFileError
+from nbnumba.experiment.reflections import LARGEST_INDEX
 from nbnumba.files.text import read_bytes
 
 MOST_ENTRIES = 2**31

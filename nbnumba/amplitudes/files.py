@@ -10,7 +10,7 @@ from nbnumba.amplitudes.hkl import read_hkl
 from nbnumba.errors import InputFileError
 
 if TYPE_CHECKING:
-    from nbnumba.amplitudes.reflections import Reflections
+    from nbnumba.experiment.reflections import Reflections
 
 
 def read_amplitudes(

@@ -6,16 +6,15 @@ import math
 import warnings
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
+from nbnumba.experiment.reflections import LARGEST_INDEX, contradiction
 from nbnumba.files import array_cache as cache
 from nbnumba.files.text import decoded, lines, number, read_bytes
 
-LARGEST_INDEX = 100_000
 WORTH_KEEPING = 200_000  # bytes of text; less is parsed in a few ms
 COMMENT = "#"
 VERSION = "1"  # of what is kept: another number where the same text is read in another way
@@ -97,14 +96,3 @@ def refuse_contradictions(path: str | Path, text: str, hkl: NDArray[np.int32], F
         raise InputFileError(
             path, f"reflection {index} has F = {F[second]:g} here and F = {F[first]:g} in line {rows[first]}", rows[second]
         )
-
-
-def contradiction(hkl: NDArray[Any], F: NDArray[np.float64]) -> tuple[int, int] | None:
-    """Two places where one reflection has different amplitudes, if there are any."""
-    order = np.lexsort(hkl.T[::-1])
-    differs = (np.diff(hkl[order], axis=0) == 0).all(axis=1) & (np.diff(F[order]) != 0.0)
-    if not differs.any():
-        return None
-    at = int(np.flatnonzero(differs)[0])
-    first, second = sorted(order[at : at + 2].tolist())
-    return first, second

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from nbnumba.amplitudes import columns
 from nbnumba.amplitudes.columns import Kind, amplitudes, best
-from nbnumba.amplitudes.reflections import Reflections, in_p1, reason
+from nbnumba.amplitudes.reflections import in_p1, reason
 from nbnumba.amplitudes.symmetry import Stated, checked_symmetry
 from nbnumba.errors import InputFileError, warn_of_file
+from nbnumba.experiment.reflections import Reflections
 from nbnumba.files.packed import unpacked
 
 if TYPE_CHECKING:

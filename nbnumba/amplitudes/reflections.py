@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.amplitudes.hkl import LARGEST_INDEX
 from nbnumba.amplitudes.symmetry import Symmetry
 from nbnumba.errors import InputFileError, warn_of_file
+from nbnumba.experiment.reflections import LARGEST_INDEX, Reflections
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,30 +23,6 @@ KEY = 2 * LARGEST_INDEX + 1
 SAME = 1e-3  # relative; amplitudes of equivalent reflections may be rounded
 EASY = 2e6  # reflections in P1, listed in a fraction of a second
 SPARSE = 100  # times as many as a file has: one reflection is far from the others
-
-
-@dataclass(frozen=True, eq=False)
-class Reflections:
-    """What a file says, expanded to P1.
-
-    hkl: (n, 3) int32, each reflection once; F: (n,) electrons; cell: a, b, c in m, alpha, beta, gamma in rad; d_min, d_max in m.
-    unique, in_p1: numbers of reflections with an amplitude before and after expansion, those that the space group forbids and 0 0 0 not
-    counted; completeness: unique, of all to d_min; F000: electrons, None if the file does not have it, in the table if the file lists it;
-    meaning: what the amplitudes are.
-    """
-
-    hkl: NDArray[np.int32]
-    F: NDArray[np.float64]
-    cell: tuple[float, float, float, float, float, float]
-    space_group: str
-    meaning: str
-    unique: int
-    in_p1: int
-    completeness: float
-    d_min: float
-    d_max: float
-    F000: float | None = None
-    column: str | None = None
 
 
 def in_p1(

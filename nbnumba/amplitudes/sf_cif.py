@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from nbnumba.amplitudes import columns
 from nbnumba.amplitudes.cif import read_cif
 from nbnumba.amplitudes.columns import Kind, amplitudes, best
-from nbnumba.amplitudes.hkl import LARGEST_INDEX
-from nbnumba.amplitudes.reflections import Reflections, in_p1, reason
+from nbnumba.amplitudes.reflections import in_p1, reason
 from nbnumba.amplitudes.symmetry import MISSING, Stated, checked_symmetry, of_block
 from nbnumba.errors import InputFileError
+from nbnumba.experiment.reflections import LARGEST_INDEX, Reflections
 from nbnumba.files.packed import ascii_bytes
 
 if TYPE_CHECKING:

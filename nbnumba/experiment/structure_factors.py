@@ -12,7 +12,7 @@ from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Part, choice, descri
 if TYPE_CHECKING:
     import numpy as np
 
-    from nbnumba.amplitudes.reflections import Reflections
+    from nbnumba.experiment.reflections import Reflections
 
 KINDS = ("hkl", "mtz", "sf-cif", "model")
 WITH_COLUMNS = ("mtz", "sf-cif")
@@ -59,7 +59,7 @@ class StructureFactors(Part):
     def _check_table(self) -> None:
         import numpy as np
 
-        from nbnumba.amplitudes.hkl import LARGEST_INDEX, contradiction
+        from nbnumba.experiment.reflections import LARGEST_INDEX, contradiction
 
         try:
             hkl, F = np.asarray(self.hkl), np.asarray(self.F)

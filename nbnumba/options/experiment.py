@@ -35,7 +35,7 @@ from nbnumba.options.headers import header_values
 from nbnumba.options.table import DISTANCE, GEOMETRY, SECTIONS, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
-    from nbnumba.amplitudes.reflections import Reflections
+    from nbnumba.experiment.reflections import Reflections
 
 RANDOM = "random"
 IMPLICIT_DUMP = Path("Fdump.bin")

@@ -20,8 +20,8 @@ from scipy.spatial import cKDTree
 
 from nbnumba import InputFileError
 from nbnumba.amplitudes.atomic_model import from_mask, read_model
-from nbnumba.amplitudes.reflections import Reflections
 from nbnumba.errors import InputFileWarning
+from nbnumba.experiment.reflections import Reflections
 
 CRYSTALS = {"P 21 21 21": (20, 23, 28, 90, 90, 90), "P 32 2 1": (26, 26, 31, 90, 90, 120)}
 D_MIN = 1.8e-10

@@ -12,8 +12,8 @@ from amplitudes.crystals import as_dict, write_mtz
 
 from nbnumba import InputFileError
 from nbnumba.amplitudes.mtz import read_mtz
-from nbnumba.amplitudes.reflections import Reflections
 from nbnumba.errors import InputFileWarning
+from nbnumba.experiment.reflections import Reflections
 
 CELL = (40, 50, 60, 90, 90, 90)
 HKL = gemmi.make_miller_array(gemmi.UnitCell(*CELL), gemmi.SpaceGroup("P 21 21 21"), 6.01)

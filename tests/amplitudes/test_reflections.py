@@ -13,8 +13,8 @@ from amplitudes.crystals import SF_CIF, as_dict, sf_cif, write_mtz
 
 from nbnumba import InputFileError
 from nbnumba.amplitudes.mtz import read_mtz
-from nbnumba.amplitudes.reflections import Reflections
 from nbnumba.amplitudes.sf_cif import read_sf_cif
+from nbnumba.experiment.reflections import Reflections
 
 CELLS = {
     "P 1": (20, 23, 27, 80, 95, 100),

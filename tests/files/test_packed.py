@@ -13,8 +13,8 @@ from amplitudes.crystals import SMALL_CIF, sf_cif, write_mtz, write_pdb
 from nbnumba import InputFileError
 from nbnumba.amplitudes.atomic_model import read_model
 from nbnumba.amplitudes.mtz import read_mtz
-from nbnumba.amplitudes.reflections import Reflections
 from nbnumba.amplitudes.sf_cif import read_sf_cif
+from nbnumba.experiment.reflections import Reflections
 
 
 def model(path: Path) -> Reflections:
