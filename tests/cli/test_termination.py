@@ -9,6 +9,8 @@ from conftest import ENVIRONMENT
 CODE = """
 import os, signal, sys, time
 from nbnumba.cli.termination import Terminated, heed_signals
+if "SIGINT" in sys.argv:  # which a job in the background is started to ignore
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 heed_signals()
 number = getattr(signal, sys.argv[1])
 class Thing:
