@@ -87,14 +87,7 @@ def draft_of(given: Sequence[ParsedOption], own: Mapping[str, Any], base: Experi
     draft = apply_all(given, base, model_of(base.model if base else Model(), own))
     if own["phi_carryover_mode"]:
         draft.values["model.stages.rotation"] = own["phi_carryover_mode"]
-    if own["response"]:
-        draft.values["model.stages.response"] = own["response"]
-    for text in own["plugins"]:
-        kind, name = key_and_value("--plugin", text, "KIND=NAME")
-        field = f"model.stages.{kind}"
-        if kind in KINDS and KINDS[kind].is_chain:
-            name = CLASSES[kind].added(draft.values.get(field, draft.model.stages.get(kind, KINDS[kind].usual)), name)
-        draft.values[field] = name
+    name_stages(draft, own)
     for text in own["settings"]:
         name, value = key_and_value("--set", text, "NAME=VALUE")
         try:
@@ -105,6 +98,20 @@ def draft_of(given: Sequence[ParsedOption], own: Mapping[str, Any], base: Experi
         if own[name] is not None:
             draft.values[f"sampling.{name}"] = own[name]
     return draft
+
+
+def name_stages(draft: Draft, own: Mapping[str, Any]) -> None:
+    """The stages that are named: in place of their kind's, or in its chain."""
+    if own["response"] is not None:
+        if not all(own["response"].split(",")):
+            raise OptionError(f"--response {own['response']!r}: must have the form A,B,C, names of response stages")
+        draft.values["model.stages.response"] = own["response"]
+    for text in own["plugins"]:
+        kind, name = key_and_value("--plugin", text, "KIND=NAME")
+        field = f"model.stages.{kind}"
+        if kind in KINDS and KINDS[kind].is_chain:
+            name = CLASSES[kind].added(draft.values.get(field, draft.model.stages.get(kind, KINDS[kind].usual)), name)
+        draft.values[field] = name
 
 
 def model_of(base: Model, own: Mapping[str, Any]) -> Model:

@@ -71,6 +71,13 @@ def test_run_and_save_go_through_the_chain(tmp_path: Path, monkeypatch: pytest.M
     assert found.sum() < 0.9 * image().sum()
 
 
+@pytest.mark.spec("RSP-4")
+@pytest.mark.parametrize("chain", ["", "counting,", ",offset"])
+def test_a_chain_with_a_name_missing_is_refused(chain: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", *BASE.split(), f"--response={chain}"]) == 2
+    assert capsys.readouterr().err == f"nbnumba: error: --response {chain!r}: must have the form A,B,C, names of response stages\n"
+
+
 def whole_image(p, values, frame):
     return values / values.sum() * 1e6
 
@@ -110,9 +117,8 @@ def test_factors_multiply_terms() -> None:
     np.testing.assert_allclose(twice.pixels / plain.pixels, factor**2, rtol=1e-12)
     traced = trace(once.experiment, 3, 4, stages=with_files((DEBYE_WALLER,)))
     assert traced.samples[0]["factor_debye-waller"] == pytest.approx(factor[3, 4], rel=1e-12)
-    q = np.array(traced.values["scattering_vec_A_inv"]) if "scattering_vec_A_inv" in traced.values else None
-    if q is not None:
-        assert factor[3, 4] == pytest.approx(np.exp(-0.5 * 1e-19 * (q @ q)), rel=1e-9)
+    q = np.array(traced.values["scattering_vec_A_inv"])  # in 1/m, under the name that it has in nanoBragg's logs
+    assert factor[3, 4] == pytest.approx(np.exp(-0.5 * 1e-19 * (q @ q)), rel=1e-9)
 
 
 @pytest.mark.spec("FAC-1", "GRA-2", "GRA-20")
