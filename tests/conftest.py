@@ -16,6 +16,8 @@ os.environ.pop("PYTEST_ADDOPTS", None)
 
 import pytest
 
+from nbnumba.stages import registry
+
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
 # The program in a process of its own, from any folder.
@@ -67,6 +69,13 @@ def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         if "NBNUMBA_CACHE_DIR" not in os.environ:
             patch.setenv("NBNUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_plugin_file_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may be told to use files for all that follows."""
+    monkeypatch.setattr(registry, "_files", {})
+    monkeypatch.setattr(registry, "_of_this_process", [])
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
+from nbnumba.experiment.panel import Panel
 from nbnumba.geometry.exposure import Exposure, Vector
 
 Array = NDArray[np.float64]
@@ -23,6 +24,7 @@ ONE_PANEL = "one flat detector of one panel is simulated"
 class RecordedGeometry(NamedTuple):
     """What a file says of one image.
 
+    exposure: of the first panel. panels: all of a detector of several, in the frame of the exposure; none of one.
     reciprocal: (3, 3), rows a*, b*, c* in 1/m at spindle angle 0, in the frame of the exposure; None: no orientation is stated.
     cell: a, b, c in m and alpha, beta, gamma in rad, where the file has no more than these. notes: what the user should know.
     """
@@ -31,6 +33,7 @@ class RecordedGeometry(NamedTuple):
     reciprocal: Array | None = None
     cell: tuple[float, float, float, float, float, float] | None = None
     notes: tuple[str, ...] = ()
+    panels: tuple[Panel, ...] = ()
 
 
 class Entry(NamedTuple):

@@ -8,7 +8,7 @@ import os
 import tomllib
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from nbnumba.errors import InputFileError, NbnumbaError, ParameterError
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.experiment import PARTS, Experiment
+from nbnumba.experiment.panel import Panel
 from nbnumba.experiment.part import Part, shown
 from nbnumba.experiment.structure_factors import SOURCE, StructureFactors
 from nbnumba.files.text import read_text, require_regular
@@ -32,15 +33,13 @@ HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba 
 
 # Structure factors last: the other parts say to what resolution a model is worked out.
 IN_ORDER = dict(sorted(PARTS.items(), key=lambda named: named[1] is StructureFactors))
-ARRAYS = ("hkl", "F", "path", "reflections", "mask", "positions", "weights", "wavelengths")
+ARRAYS = ("hkl", "F", "path", "reflections", "mask", "panels", "positions", "weights", "wavelengths")
 
 
 def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     """The experiment as TOML; a structure factor file is named relative to ``folder``."""
     import tomli_w
 
-    if experiment.detector.panels:
-        raise ParameterError("detector.panels", "have no words in an experiment file; keep the Python that makes them")
     tables = {section: changed(getattr(experiment, section)) for section in PARTS}
     factors, mask = experiment.structure_factors, experiment.sampling.mask
     if factors.path is not None:
@@ -51,9 +50,15 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
         tables["sources"] |= {name: getattr(sources, name).tolist() for name in ("positions", "weights", "wavelengths")}
     if mask is not None:
-        packed = base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode("ascii")
-        tables["sampling"]["mask"] = {"shape": list(mask.shape), "packed": packed}
+        tables["sampling"]["mask"] = packed(mask)
+    if panels := experiment.detector.panels:
+        tables["detector"]["panels"] = [changed(p) | ({} if p.mask is None else {"mask": packed(p.mask)}) for p in panels]
     return HEADING + tomli_w.dumps({section: table for section, table in tables.items() if table})
+
+
+def packed(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """A mask as TOML has it."""
+    return {"shape": list(mask.shape), "packed": base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode("ascii")}
 
 
 def text_of(path: str) -> str:
@@ -136,10 +141,12 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     try:
         match section:
+            case "detector" if "panels" in table:
+                arguments["panels"] = tuple(panel_from_table(n, panel) for n, panel in enumerate(arguments["panels"]))
             case "sampling" if "mask" in table:
                 detector = before["detector"]
                 assert isinstance(detector, Detector)
-                arguments["mask"] = unpacked(table["mask"], detector.shape)
+                arguments["mask"] = unpacked("sampling.mask", table["mask"], detector.shape)
             case "sources":
                 arguments |= {name: numbers(section, name, table[name]) for name in OF_SOURCES if name in table}
             case "structure_factors" if "path" in table:
@@ -154,6 +161,25 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
         raise InputFileError(path, f"{error}") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise InputFileError(path, f"[{section}]: {error}") from None
+
+
+def panel_from_table(number: int, table: Any) -> Panel:
+    """A panel as its table has it. Raises ParameterError."""
+    where, known = f"detector.panels[{number}]", {f.name: f for f in fields(Panel)}
+    if not isinstance(table, dict):
+        raise ParameterError(where, f"{shown(table)} is not a table")
+    if strange := sorted(set(table) - set(known)):
+        raise ParameterError(where, f"has no {strange[0]!r}; it has {', '.join(known)}")
+    if missing := [name for name, f in known.items() if f.default is MISSING and name not in table]:
+        raise ParameterError(where, f"has no {missing[0]}")
+    arguments: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in table.items() if name != "mask"
+    }
+    try:
+        panel = Panel(**arguments)
+        return replace(panel, mask=unpacked("panel.mask", table["mask"], panel.shape)) if "mask" in table else panel
+    except ParameterError as error:
+        raise ParameterError(where, f"{error}") from None
 
 
 OF_SOURCES = ("positions", "weights", "wavelengths")
@@ -185,14 +211,14 @@ def numbers(section: str, name: str, values: Any) -> NDArray[np.float64]:
         raise ParameterError(f"{section}.{name}", f"holds something that is no number, or too large for one: {error}") from None
 
 
-def unpacked(table: Any, image: tuple[int, int]) -> NDArray[np.bool_]:
+def unpacked(where: str, table: Any, image: tuple[int, int]) -> NDArray[np.bool_]:
     """The mask array of a configuration, of which no more is unpacked than the image (slow, fast) has pixels."""
     try:
         shape = tuple(int(n) for n in table["shape"])
         if len(shape) != 2 or min(shape) < 1:
             raise ValueError
         if shape != image:
-            raise ParameterError("sampling.mask", f"has shape {shape}, the image (slow, fast) {image}")
+            raise ParameterError(where, f"has shape {shape}, the image (slow, fast) {image}")
         size = -(-math.prod(image) // 8)
         packed = base64.b64decode(table["packed"], validate=True)
         bits = np.frombuffer(zlib.decompressobj().decompress(packed, size + 1), np.uint8)
@@ -200,4 +226,4 @@ def unpacked(table: Any, image: tuple[int, int]) -> NDArray[np.bool_]:
             raise ValueError
         return np.unpackbits(bits, count=math.prod(image)).reshape(image).view(bool)
     except (KeyError, TypeError, ValueError, OverflowError, zlib.error):
-        raise ParameterError("sampling.mask", "is damaged; save the experiment again") from None
+        raise ParameterError(where, "is damaged; save the experiment again") from None

@@ -43,6 +43,7 @@ NOT_READ = StructureFactors(default_F=1.0)  # stands for structure factors as lo
 STATE_A_CELL = ("cell", "a_matrix", "reciprocal_matrix")  # fields of a crystal
 HEADERS = ("-mask", "-img")  # in the order in which they act
 BY_DIRECT_BEAM = (DISTANCE, "-Xbeam", "-Ybeam", "-pivot beam")
+OF_ALL_PANELS = ("detector.sensor_layers", "detector.point_pixel")
 NEAREST_POINT = {"-ORGX": "detector.close_x", "-ORGY": "detector.close_y"}  # what the option takes the place of
 NAMED_CONVENTIONS = ("-mosflm", "-xds", "-adxv", "-denzo", "-dials")
 
@@ -62,6 +63,7 @@ class Draft:
         self.notes: list[str] = []
         self.files_read: list[Path] = []
         self.geometry: ParsedOption | None = None  # the file that the detector's place is from
+        self.panels = 0  # that the file puts in their places
         self.by_direct_beam: Fields = {}  # the same place in other words, until an option needs them
 
     def apply(self, given: ParsedOption) -> None:
@@ -111,10 +113,13 @@ class Draft:
         self.notes.extend(recorded.notes)
         self.values.update(fields_of(recorded))
         self.geometry, self.by_direct_beam = given, by_direct_beam(recorded.exposure)
+        self.panels = len(recorded.panels)
 
     def _adjust_geometry(self, given: ParsedOption) -> None:
         """Make ready for an option that changes the geometry of a file."""
         name = given.option.name
+        if self.panels and given.option.field.startswith("detector.") and given.option.field not in OF_ALL_PANELS:
+            raise OptionError(f"{given}: {self.geometry} has {self.panels} panels in their places; leave {name} out")
         if name in NAMED_CONVENTIONS:
             raise OptionError(f"{given.name}: {self.geometry} has a frame of its own; leave {given.name} out, or give it before")
         if name in BY_DIRECT_BEAM or " ".join((name, *given.values)) in BY_DIRECT_BEAM:

@@ -65,9 +65,7 @@ def fields_of(recorded: RecordedGeometry) -> Fields:
     polarization = polarization_axis(exposure)
     found: Fields = {
         **position(exposure),
-        "detector.pixel_size": exposure.pixel_size,
-        "detector.slow_pixels": exposure.shape[0],
-        "detector.fast_pixels": exposure.shape[1],
+        **({"detector.panels": recorded.panels} if recorded.panels else one_panel(exposure)),
         "beam.direction": exposure.incident,
         "beam.polarization_axis": polarization,
         "goniometer.spindle_axis": exposure.spindle_axis or polarization,
@@ -78,12 +76,6 @@ def fields_of(recorded: RecordedGeometry) -> Fields:
         found |= {"beam.polarization_fraction": exposure.polarization_fraction, "model.stages.polarization": "kahn"}
     if exposure.exposure_time is not None:
         found["beam.exposure"] = exposure.exposure_time
-    if exposure.sensor_thickness > 0.0 and exposure.sensor_attenuation is not None:
-        found |= {
-            "detector.sensor_thickness": exposure.sensor_thickness,
-            "detector.sensor_attenuation": exposure.sensor_attenuation,
-            "detector.sensor_material": exposure.sensor_material,
-        }
     if exposure.spindle_axis is not None or recorded.reciprocal is not None:
         found |= scan(exposure)
     if recorded.reciprocal is not None:
@@ -91,6 +83,23 @@ def fields_of(recorded: RecordedGeometry) -> Fields:
         found |= {"crystal.misset": None, "crystal.random_orientation_seed": None}
     elif recorded.cell is not None:
         found["crystal.cell"] = recorded.cell
+    return found
+
+
+def one_panel(exposure: Exposure) -> Fields:
+    """Pixels and sensor of a detector of one panel."""
+    found: Fields = {
+        "detector.panels": (),
+        "detector.pixel_size": exposure.pixel_size,
+        "detector.slow_pixels": exposure.shape[0],
+        "detector.fast_pixels": exposure.shape[1],
+    }
+    if exposure.sensor_thickness > 0.0 and exposure.sensor_attenuation is not None:
+        found |= {
+            "detector.sensor_thickness": exposure.sensor_thickness,
+            "detector.sensor_attenuation": exposure.sensor_attenuation,
+            "detector.sensor_material": exposure.sensor_material,
+        }
     return found
 
 

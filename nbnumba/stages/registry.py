@@ -197,18 +197,29 @@ _of_this_process: list[Registry] = []
 
 
 def load_file(path: Path) -> ModuleType:
-    """A plugin file as a module; nothing is written beside it."""
-    module = ModuleType(f"nbnumba_plugin_file_{path.stem}")
+    """A plugin file as a module, the same one for as long as the file says the same: its stages equal their copies, and can be pickled.
+
+    Nothing is written beside the file.
+    """
+    text = read_text(path)
+    content = path.resolve(), text
+    module = _modules.get(content) or executed(ModuleType(f"nbnumba_plugin_file_{path.stem}"), path, text)
+    sys.modules[module.__name__] = _modules[content] = module
+    return module
+
+
+def executed(module: ModuleType, path: Path, text: str) -> ModuleType:
+    """A module after its file has run. Raises InputFileError."""
     module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses look their module up
     try:
-        source = compile(read_text(path), str(path), "exec", dont_inherit=True)
-        sys.modules[module.__name__] = module
-        exec(source, module.__dict__)
-    except InputFileError:
-        raise
+        exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
     except (Exception, SystemExit) as error:
         frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1] if frames else None
         what = error.msg if isinstance(error, SyntaxError) else error
         raise InputFileError(path, f"{type(error).__name__}: {what}", line) from error
     return module
+
+
+_modules: dict[tuple[Path, str], ModuleType] = {}

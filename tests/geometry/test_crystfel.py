@@ -26,8 +26,8 @@ def written(folder: Path, *changes: tuple[str, str]) -> Path:
 
 @pytest.mark.spec("FMT-23")
 def test_what_a_geometry_says(tmp_path: Path) -> None:
-    exposure, reciprocal, cell, notes = read_geom(written(tmp_path))
-    assert (reciprocal, cell, notes) == (None, None, ())
+    exposure, reciprocal, cell, notes, panels = read_geom(written(tmp_path))
+    assert (reciprocal, cell, notes, panels) == (None, None, (), ())
     assert (exposure.shape, exposure.incident, exposure.polarization_axis) == ((420, 400), (0, 0, 1), (1, 0, 0))
     assert (exposure.polarization_fraction, exposure.spindle_axis) == (None, None)
     assert exposure.wavelength == pytest.approx(12398.42e-10 / 12700)

@@ -37,13 +37,6 @@ def lattice_shape():
 """
 
 
-@pytest.fixture(autouse=True)
-def nothing_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No plugin file of another test."""
-    monkeypatch.setattr(registry, "_files", {})
-    monkeypatch.setattr(registry, "_of_this_process", [])
-
-
 def experiment_of_the_command_line(words: list[str], tmp_path: Path) -> nbnumba.Experiment:
     assert main(["run", *words, "-o", str(tmp_path / "i.bin"), "--save-config", str(tmp_path / "e.toml")]) == 0
     return nbnumba.load_experiment(tmp_path / "e.toml")

@@ -15,7 +15,7 @@ import pytest
 import nbnumba
 from nbnumba import Detector, Experiment, Image, ParameterError, simulate
 from nbnumba.campaign.products import Product, content
-from nbnumba.errors import OutputFileError
+from nbnumba.errors import InputFileError, OutputFileError
 from nbnumba.experiment.panel import Panel
 from nbnumba.formats.write import image_content
 from nbnumba.geometry.of_experiment import exposure_of
@@ -324,9 +324,31 @@ def test_what_is_of_one_panel_is_refused_of_several(ask, image: Image) -> None:
 
 
 @pytest.mark.spec("EXP-35")
-def test_an_experiment_file_has_no_words_for_panels(image: Image) -> None:
-    with pytest.raises(ParameterError, match=r"detector\.panels: have no words in an experiment file"):
-        toml_text(image.experiment)
+def test_panels_in_an_experiment_file(tmp_path: Path) -> None:
+    experiment = together(masked=True)
+    named = tuple(replace(panel, name=f"p{n}", group=f"q{n % 2}") for n, panel in enumerate(experiment.detector.panels))
+    experiment = replace(experiment, detector=replace(experiment.detector, panels=named))
+    nbnumba.save_experiment(experiment, tmp_path / "e.toml")
+    assert nbnumba.load_experiment(tmp_path / "e.toml") == experiment
+
+
+@pytest.mark.spec("EXP-35")
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("pixel_size = 0.0007", "pixel_sise = 0.0007", "detector.panels[0]: has no 'pixel_sise'; it has origin, fast_axis"),
+        ("fast_pixels = 14\n", "", "detector.panels[0]: has no fast_pixels"),
+        ("fast_pixels = 14", "fast_pixels = 0", "detector.panels[0]: panel.fast_pixels: 0: must be at least 1"),
+        ("shape = [\n    11,", "shape = [\n    12,", "detector.panels[0]: panel.mask: has shape (12, 14), the image (slow, fast) (11, 14)"),
+        ('packed = "', 'packed = "!', "detector.panels[0]: panel.mask: is damaged; save the experiment again"),
+    ],
+)
+def test_a_panel_of_a_file_that_cannot_be(before: str, after: str, message: str, tmp_path: Path) -> None:
+    head, mark, panels = toml_text(together(masked=True)).partition("[[detector.panels]]")
+    assert before in panels
+    (tmp_path / "e.toml").write_text(head + mark + panels.replace(before, after, 1))
+    with pytest.raises(InputFileError, match=re.escape(message)):
+        nbnumba.load_experiment(tmp_path / "e.toml")
 
 
 @pytest.mark.spec("EXP-30")
@@ -338,6 +360,7 @@ def test_an_experiment_file_has_no_words_for_panels(image: Image) -> None:
         ({"pixel_size": 0.0}, "panel.pixel_size: 0.0 m: must be greater than 0"),
         ({"origin": None}, "panel.origin: needs 3 numbers, got None"),
         ({"mask": np.ones((4, 3), bool)}, "panel.mask: has shape (4, 3), the panel (slow, fast) (3, 4)"),
+        ({"group": 3}, "panel.group: 3 is not a text"),
         ({"mask": np.ones(3)}, "panel.mask: must be a [slow, fast] array of true and false, not float64 (3,)"),
     ],
 )

@@ -106,6 +106,17 @@ def test_a_plugin_file_is_a_plugin() -> None:
         installed().get("lattice_shape", "lorentz")
 
 
+def test_a_file_that_is_read_again_gives_the_same_stages_until_it_says_something_else(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(EXAMPLE.read_text())
+    before = with_files((file,)).get("lattice_shape", "lorentz")
+    assert with_files((file,)).get("lattice_shape", "lorentz") == before == pickle.loads(pickle.dumps(before))
+    file.write_text(EXAMPLE.read_text() + "\n# changed\n")
+    after = with_files((file,)).get("lattice_shape", "lorentz")
+    assert after != before
+    assert pickle.loads(pickle.dumps(after)) == after
+
+
 @pytest.mark.spec("API-2")
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
 def test_stages_and_registries_equal_their_copies(copied: Callable[[object], object]) -> None:
