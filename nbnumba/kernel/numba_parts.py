@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import llvmlite
 import numba
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder, Flags
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaError as NumbaError
@@ -74,6 +75,35 @@ class WithoutOverlap(CompilerBase):  # type: ignore[misc]
         if hasattr(Flags, "noalias"):
             self.state.flags.noalias = True
         return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+
+class PartsOfKernels(JITCodeLibrary):  # type: ignore[misc]
+    """What functions are compiled to that become part of kernels: these alone are optimised and made machine code."""
+
+    codegen = SimpleNamespace(set_env=lambda name, environment: None)  # of functions with an address
+
+    def finalize(self) -> None:
+        """Link what it calls."""
+        self._raise_if_finalized()
+        for library in dict.fromkeys(self._linking_libraries):
+            self._reload_init.update(library._reload_init)
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """None: it cannot be called."""
+        self._ensure_finalized()
+        return 0
+
+
+class Inlined(WithoutOverlap):
+    """The compiler of such functions. Each of its steps for whole functions would be done once more, and for nothing, in every kernel."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Numba's own, with the flag and the library set."""
+        if all(hasattr(JITCodeLibrary, name) for name in ("_raise_if_finalized", "_ensure_finalized", "_get_module_for_linking")):
+            self.state.library = PartsOfKernels(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        return super().define_pipelines()
 
 
 class Form(NamedTuple):

@@ -37,7 +37,8 @@ def prepare(experiment: Experiment) -> Round:
 
 def radius(p, x, y, z):
     """Distance from the lattice point, each axis scaled by its number of cells."""
-    return np.sqrt(((p.n_a * x) ** 2 + (p.n_b * y) ** 2 + (p.n_c * z) ** 2) * p.fudge)
+    u, v, w = p.n_a * x, p.n_b * y, p.n_c * z
+    return np.sqrt((u * u + v * v + w * w) * p.fudge)
 
 
 def round_(p, x, y, z):
@@ -47,7 +48,7 @@ def round_(p, x, y, z):
 
 def derivative(p, x, y, z):
     """The transform, and its derivatives by offsets, cells, peak and fudge."""
-    x_squared, y_squared, z_squared = (p.n_a * x) ** 2, (p.n_b * y) ** 2, (p.n_c * z) ** 2
+    u, v, w = p.n_a * x, p.n_b * y, p.n_c * z
     r = radius(p, x, y, z)
     height = sinc3_pi(r)
     slope = p.peak * sinc3_pi_slope(r)  # by r^2
@@ -61,7 +62,7 @@ def derivative(p, x, y, z):
         twice * p.n_b * y * y,
         twice * p.n_c * z * z,
         height,
-        slope * (x_squared + y_squared + z_squared),
+        slope * (u * u + v * v + w * w),
     )
 
 

@@ -25,7 +25,7 @@ from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progre
 from nbnumba.kernel.forking import wait_for_the_compiler_at_forks
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
-from nbnumba.kernel.numba_parts import WithoutOverlap, compiler_lock, kept_on_disk
+from nbnumba.kernel.numba_parts import Inlined, WithoutOverlap, compiler_lock, kept_on_disk
 from nbnumba.kernel.unrolled import derivatives_of
 
 FAST_MATH = ("arcp", "contract", "nsz")
@@ -55,7 +55,7 @@ OF_NUMBERS = ("by_both", "times")
 def compile_inline(function: Function) -> Any:
     """A function that becomes part of the kernel that calls it."""
     flags = {*FAST_MATH, *(("reassoc",) if function.__name__ in SUMMING else ()), *(("nnan",) if function.__name__ in OF_NUMBERS else ())}
-    return njit(**dict.fromkeys(INLINE, True), **(OPTIONS | {"fastmath": flags}))(function)
+    return njit(**dict.fromkeys(INLINE, True), **(OPTIONS | {"fastmath": flags}), pipeline_class=Inlined)(function)
 
 
 CPU = Target(
@@ -113,8 +113,9 @@ class Cpu:
         done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
         if progress:
             progress(done, total)
+        scratch = partial(render.scratch_for, choice.shape[2])
         for block in blocks(spans, TERMS_PER_BLOCK * threads / sampling.terms_per_pixel, 4 * threads):
-            self._run(physics, len(block), partial(kernel, arguments, sampling, choice, block, image))
+            self._run(physics, len(block), partial(kernel, arguments, sampling, choice, block, image), scratch)
             done += int((block[:, 2] - block[:, 1]).sum())
             if progress:
                 progress(done, total)
@@ -136,8 +137,11 @@ class Cpu:
         spans = shorter(self._spans_of(area, sampling), longest or (LANES if kept else LONGEST))
         shares = max(1, min(MOST_SHARES, len(spans), MOST_SUMS // sum(int(np.prod(shape)) for shape in shapes)))
         found = adjoint.Sums(*(np.zeros((shares, *shape)) for shape in shapes))
-        arguments = [physics.arguments(lambda array, dtype: array), sampling, spans, loss.observed, loss.weights, terms if kept else 1]
-        self._run(physics, shares, partial(kernel, *arguments, found))
+        arguments = [physics.arguments(lambda array, dtype: array), sampling, spans, loss.observed, loss.weights]
+        of_fields = derivatives_of(physics)
+        terms, samples = (terms, terms // turns) if kept else (1, 1)
+        scratch = partial(adjoint.scratch_for, terms, samples, of_fields["N_TERM"], of_fields["N_ALL"])
+        self._run(physics, shares, partial(kernel, *arguments, found), scratch)
         return adjoint.Sums(*(part.sum(axis=0) for part in found))
 
     def tangents(
@@ -147,7 +151,10 @@ class Cpu:
         kernel, spans = self._kernels.of(tangent.tangents, physics), self._spans_of(area, sampling)
         image, changes = np.zeros(area.shape), np.zeros((along.turns.size, *area.shape))
         arguments = physics.arguments(lambda array, dtype: array)
-        self._run(physics, len(spans), partial(kernel, arguments, sampling, along, spans, image, changes))
+        n = derivatives_of(physics)
+        n_ray = n["N_POLARIZATION"] + n["N_FACTORS"]
+        scratch = partial(tangent.scratch_for, along.turns.size, n["N_TERM"], n["N_GEOMETRY"], n_ray)
+        self._run(physics, len(spans), partial(kernel, arguments, sampling, along, spans, image, changes), scratch)
         if area.mask is not None:
             image[~area.mask], changes[:, ~area.mask] = 0.0, 0.0
         return image, changes
@@ -188,8 +195,12 @@ class Cpu:
         """How many render."""
         return self._threads or threads_of_numba()
 
-    def _run(self, physics: Physics, pieces: int, work: Callable[[NDArray[np.int64]], None]) -> None:
-        """Have threads claim the pieces of a kernel's work, ``work(counter)``, when it is compiled."""
+    def _run(self, physics: Physics, pieces: int, kernel: Callable[..., None], scratch: Callable[[], Any] | None = None) -> None:
+        """Have threads claim the pieces of a kernel's work when it is compiled; scratch: makes what each of them works with."""
+
+        def work(counter: NDArray[np.int64]) -> None:
+            kernel(counter, *([scratch()] if scratch else []))
+
         with compiler_lock, compile_errors(physics, why_not_compiled), wide_vectors(physics.dtype):
             work(np.full(1, NOTHING_LEFT))
         share_out(max(1, min(self.threads, pieces)), work)

@@ -19,6 +19,7 @@ CHUNK = 16  # pixels that are left out together
 REACH = CHUNK // 2 / (CHUNK - 1)
 MARGIN = 1.0 + 1e-9  # for rounding
 NEVER = 2**62
+LINE = 64  # bytes of the cache
 
 # What is worked out for every pixel of a span, a row each: arrays of their own would be as many arguments of every function.
 DX, DY, DZ, SOLID_ANGLE, CAPTURE = range(5)  # of a sub-pixel
@@ -67,6 +68,35 @@ class Sampling(NamedTuple):
         return int(self.layers * self.oversample**2 * self.wavelength.size * self.orientations.shape[1])
 
 
+class Scratch(NamedTuple):
+    """What a thread works with, of its own: what a kernel made by itself would be counted references to, and cost their compilation."""
+
+    work: np.ndarray
+    whole: np.ndarray
+    spare: np.ndarray
+    keep: np.ndarray
+    chosen: np.ndarray
+
+
+def scratch_for(turns: int) -> Scratch:
+    """That of the rendering kernel."""
+    return Scratch(
+        work=empty(ROWS, ROW),
+        whole=empty(WHOLE_ROWS, ROW, dtype=np.int64),
+        spare=empty(LONGEST, dtype=np.float32),
+        keep=empty(turns, dtype=np.int64),
+        chosen=np.arange(turns),
+    )
+
+
+def empty(*shape: int, dtype: Any = np.float64) -> np.ndarray:
+    """An array that begins at a line of the cache."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.empty(size + LINE, np.uint8)
+    first = -room.ctypes.data % LINE
+    return room[first : first + size].view(dtype).reshape(shape)
+
+
 def geometry(p, fast, slow, layer): ...
 
 
@@ -101,20 +131,14 @@ LOOK_UP_FIRST = 0  # whether structure factors are looked up in a loop of their 
 def mark(array, i, value): ...
 
 
-def render(p, sampling, choice, spans, image, counter):
+def render(p, sampling, choice, spans, image, counter, scratch):
     """Fill ``image`` [slow, fast] with photons per pixel over those of ``spans`` (n, 3) that are claimed here.
 
     p: Parameters. choice: (1, 12, orientations), the orientations by component: a and its length, b, c. counter: counts the spans that
-    were claimed.
+    were claimed. scratch: Scratch.
     """
+    work, whole, spare, keep, chosen = scratch
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
-    work = np.empty((ROWS, ROW))
-    whole = np.empty((WHOLE_ROWS, ROW), np.int64)
-    spare = np.empty(LONGEST, np.float32)
-    keep = np.empty(turns, np.int64)
-    chosen = np.empty(turns, np.int64)
-    for turn in range(turns):
-        chosen[turn] = turn
     while True:
         j = claim(counter)
         if j >= spans.shape[0]:
@@ -131,7 +155,7 @@ def render(p, sampling, choice, spans, image, counter):
             for sub in range(n_sub * n_sub):
                 rays(p.geometry, n_sub, layer, sub, slow, start, width, work)
                 for source in range(n_sources):
-                    visible = scatter(p, sampling, source, width, work, whole)
+                    visible = scatter(p.polarization, p.factors, p.scaling, sampling, source, width, work, whole)
                     for i in range(width):
                         work[BEFORE, i] = work[TOTAL, i]
                     if sampling.blank_terms > 0:
@@ -180,7 +204,7 @@ def rays(gp, n_sub, layer, sub, slow, start, width, work):
                 work[FIRST_SOLID_ANGLE, i] = work[SOLID_ANGLE, i]
 
 
-def scatter(p, sampling, source, width, work, whole):
+def scatter(pp, fp, sp, sampling, source, width, work, whole):
     """Scattering vectors (1 / m), whether they are inside the resolution limit, the factors of their terms; how many are inside."""
     visible = 0
     ix, iy, iz = sampling.incident[source, 0], sampling.incident[source, 1], sampling.incident[source, 2]
@@ -194,14 +218,14 @@ def scatter(p, sampling, source, width, work, whole):
         inside = 1 if np.sqrt(qx * qx + qy * qy + qz * qz) <= sampling.longest else 0
         whole[INSIDE, i] = inside
         visible += inside
-        polarized, first = polarization(p.polarization, ix, iy, iz, dx, dy, dz), work[FIRST_POLARIZATION, i]
+        polarized, first = polarization(pp, ix, iy, iz, dx, dy, dz), work[FIRST_POLARIZATION, i]
         work[FIRST_POLARIZATION, i] = polarized if first == 0.0 and (inside == 1 or sampling.blank_terms > 0) else first
-        weight = sampling.brightness[source] * factors(p.factors, ix, iy, iz, dx, dy, dz, wavelength)
-        if p.scaling.polarization_per_term:
+        weight = sampling.brightness[source] * factors(fp, ix, iy, iz, dx, dy, dz, wavelength)
+        if sp.polarization_per_term:
             weight *= polarized
-        if p.scaling.solid_angle_per_term:
+        if sp.solid_angle_per_term:
             weight *= work[SOLID_ANGLE, i]
-        if p.scaling.capture_per_term:
+        if sp.capture_per_term:
             weight *= work[CAPTURE, i]
         work[WEIGHT, i] = weight
     return visible
