@@ -19,7 +19,7 @@ from nbnumba.kernel.gpu.ptx import arithmetic_of_a_term
 from nbnumba.simulation.scene import scene_of
 from nbnumba.simulation.simulator import Simulator
 
-ROUNDS = 7
+ROUNDS, SERIES = 7, 50
 DOMAINS = 20  # times those of a CPU's row
 CHAINS, STEPS, BLOCKS, THREADS = 8, 2048, 4096, 256
 COPIED = 1 << 30  # bytes
@@ -82,7 +82,7 @@ def fixed_cost(pixels: int) -> float:
     def image() -> None:
         simulator.render(replace(experiment, crystal=replace(experiment.crystal, misset=(1e-3 * next(turned), 0.0, 0.0))))
 
-    return median_time(image, 50)
+    return median_time(image, SERIES)
 
 
 def of_ceiling(row: dict[str, Any], limits: dict[str, float]) -> float:

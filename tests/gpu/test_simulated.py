@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -127,9 +128,13 @@ def test_the_carried_orientation(options: str, cut: str) -> None:
 
 
 @pytest.mark.spec("DEV-2")
-@pytest.mark.parametrize("preset", ["reference", "c-parity", "physics"])
 @pytest.mark.parametrize(
-    ("reach", "options"), [(8, ""), (5, ""), (5, "-tophat_spots -fudge 0.01"), (8, "-oversample 2 -phi 0 -osc 2 -phisteps 2")]
+    ("reach", "options", "preset"),
+    [
+        *product((8, 5), [""], ("reference", "c-parity", "physics")),
+        *product([8], ["-oversample 2 -phi 0 -osc 2 -phisteps 2"], ("reference", "c-parity", "physics")),
+        (5, "-tophat_spots -fudge 0.01", "reference"),  # kernels of its own
+    ],
 )
 def test_the_table_and_where_it_ends(reach: int, options: str, preset: str) -> None:
     for interpolate in (False, True):
@@ -250,7 +255,7 @@ def test_the_benchmark_measures_what_it_says(monkeypatch: pytest.MonkeyPatch) ->
 
     ptx = "\n".join(["$L__1:", *["ld.shared.f64 %fd1, [%rd1];"] * 9, *["fma.rn.f64 %fd1, %fd2;"] * 4, "mul.f32 %f1, %f2;", "bra $L__1;"])
     monkeypatch.setattr(Cuda, "code", lambda self, physics: MachineCode(64, 0, ptx))
-    for name, value in {"ROUNDS": 1, "STEPS": 3, "BLOCKS": 1, "THREADS": 2, "COPIED": 64, "DOMAINS": 2}.items():
+    for name, value in {"ROUNDS": 1, "SERIES": 2, "STEPS": 3, "BLOCKS": 1, "THREADS": 2, "COPIED": 64, "DOMAINS": 2}.items():
         monkeypatch.setattr(gpu, name, value)
     limits = dict(gpu.ceilings())
     assert len(limits) == 3
