@@ -50,6 +50,7 @@ class Detector(Part):
     sensor_material: str | None = field(
         default=None, metadata={"unit": "", "meaning": "chemical formula of the sensor's material, which headers of files state"}
     )
+    saturation: float | None = quantity(None, "", "largest count that a pixel can be taken at its word with, which files state", POSITIVE)
     sensor_layers: int | None = quantity(None, "", "number of layers that the sensor is divided into", Limits(0, 10_000), whole=True)
     point_pixel: bool = flag(False, "solid angle by the inverse square alone")
     panels: tuple[Panel, ...] = field(

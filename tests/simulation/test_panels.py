@@ -78,6 +78,14 @@ def test_each_panel_is_rendered_as_if_it_were_alone(image: Image) -> None:
         assert expected.pixels.max() > 0.0
 
 
+@pytest.mark.spec("EXP-31", "GEO-20")
+def test_a_sensor_of_one_panel_is_deep_among_others() -> None:
+    """One of the three has a sensor."""
+    found = simulate(together("--preset physics"))
+    for number, panel in enumerate(found.panels):
+        np.testing.assert_array_equal(panel.pixels, simulate(alone(number, "--preset physics")).pixels)
+
+
 @pytest.mark.spec("EXP-30")
 def test_a_detector_of_one_panel_is_one(image: Image) -> None:
     one = alone(1)

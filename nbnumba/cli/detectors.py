@@ -1,0 +1,69 @@
+"""``nbnumba detectors``: detectors that have a name, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import click
+
+from nbnumba.cli.terminal import one_line
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.part import Part
+    from nbnumba.geometry.catalogue import KnownDetector
+
+COLUMNS = ("NAME", "PIXELS", "PANELS", "PIXEL/um", "SIZE/mm", "SENSOR")
+
+
+@click.command("detectors")
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """List the detectors that --detector takes, or show what is known of one, with where the numbers are from.
+
+    A file NAME.toml describes another; what it leaves out is that of the detector it is like:
+
+    \b
+      like = "eiger2-16m"
+      [sensor]
+      material = "CdTe"
+      thickness = 750e-6
+    """
+    from nbnumba.geometry import catalogue
+
+    if name is not None:
+        click.echo("\n".join(account(catalogue.detector_by_name(name))))
+        return
+    rows = [COLUMNS, *(row(catalogue.detector_by_name(known)) for known in catalogue.names())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+def row(detector: KnownDetector) -> tuple[str, ...]:
+    """A detector as a line of the list: pixels of all of it, fast x slow, or of each of its panels."""
+    panels, sensor, modules = detector.panels, detector.sensor, detector.modules
+    slow, fast = panels[0].shape
+    size = " x ".join(f"{edge * 1e3:.1f}" for edge in detector.size)
+    material = f"{sensor.material} {sensor.thickness * 1e6:g} um" if sensor.thickness else "-"
+    return detector.name, f"{fast} x {slow}", str(len(panels)), f"{modules.pixel_size * 1e6:g}", size, material
+
+
+def account(detector: KnownDetector) -> Iterator[str]:
+    """Everything that is known of a detector."""
+    yield f"{one_line(detector.name)}: {one_line(detector.description)}"
+    yield "  ".join(f"{title.lower()} {cell}" for title, cell in zip(COLUMNS[1:], row(detector)[1:], strict=True))
+    for title, part in (("modules", detector.modules), ("sensor", detector.sensor), ("counting", detector.counting)):
+        yield from ("", title, *lines(part))
+
+
+def lines(part: Part) -> Iterator[str]:
+    """A table of a detector's file, a line for each of its numbers."""
+    for f in fields(part):
+        value = getattr(part, f.name)
+        shown = f"{len(value) if isinstance(value, tuple) else value} {f.metadata['unit']}".rstrip()
+        if f.name == "source":
+            yield f"    from {one_line(value) or '-'}"
+        elif value not in (None, ""):
+            yield f"    {f.name} = {one_line(shown)}: {f.metadata['meaning']}"
