@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from nbnumba import units
 from nbnumba.errors import NotAvailableError, ParameterError
 
 FIELD = "detector.sensor_material"
 # g/cm^3, of materials that xraydb has no density of: CRC Handbook of Chemistry and Physics.
 DENSITIES = {"CsI": 4.51, "Gd2O2S": 7.32, "CdZnTe": 5.8}
+EQUAL = 0.01  # relative difference between tables of attenuation
 LEAST_EV, MOST_EV = 100.0, 800_000.0  # of xraydb's tables
 
 
@@ -31,3 +34,13 @@ def attenuation_length(material: str, wavelength: float) -> float:
         raise ParameterError(FIELD, f"{material}: attenuation is known from 100 eV to 800 keV, not at {energy:g} eV; give -detector_abs")
     per_cm = float(xraydb.material_mu(material, energy, density=density, kind="total"))
     return units.metres_from_mm(10.0 / per_cm)
+
+
+def is_of_material(depth: float, material: str | None, wavelength: float | None) -> bool:
+    """Whether an attenuation depth in m is what others take of the material, as far as that can be told."""
+    if material is None or wavelength is None:
+        return False
+    try:
+        return math.isclose(depth, attenuation_length(material, wavelength), rel_tol=EQUAL)
+    except (NotAvailableError, ParameterError):
+        return False

@@ -11,7 +11,7 @@ import xraydb
 from nbnumba.errors import NotAvailableError, ParameterError
 from nbnumba.geometry import catalogue
 from nbnumba.geometry.catalogue import detector_by_name
-from nbnumba.geometry.sensor import attenuation_length
+from nbnumba.geometry.sensor import attenuation_length, is_of_material
 from nbnumba.units import wavelength_from_energy
 
 ENERGY = 12_400.0
@@ -57,8 +57,18 @@ def test_what_is_not_known() -> None:
         attenuation_length("Si", wavelength_from_energy(900e3))
 
 
+@pytest.mark.spec("DET-8")
+def test_a_depth_that_is_the_materials_own() -> None:
+    depth = attenuation_length("Si", WAVELENGTH)
+    assert is_of_material(depth * 1.005, "Si", WAVELENGTH)
+    assert not is_of_material(depth * 1.02, "Si", WAVELENGTH)
+    assert not is_of_material(depth, "CdTe", WAVELENGTH)
+    assert not any((is_of_material(depth, None, WAVELENGTH), is_of_material(depth, "Si", None), is_of_material(depth, "Uo", WAVELENGTH)))
+
+
 @pytest.mark.spec("DET-6")
 def test_without_xraydb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xraydb", None)
     with pytest.raises(NotAvailableError, match=r"pip install 'nbnumba\[sensor\]', or give -detector_abs$"):
         attenuation_length("Si", WAVELENGTH)
+    assert not is_of_material(1e-4, "Si", WAVELENGTH)
