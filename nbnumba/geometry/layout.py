@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +19,7 @@ from nbnumba.experiment.part import POSITIVE, Limits, Part, flag, quantity, text
 
 Array = NDArray[np.float64]
 GRID, GAPS = Limits(1, 1000), Limits(0, 10_000)
-MOST_PANELS = 10_000
+MOST_PANELS, MOST_PIXELS = 1000, 10**8
 OF_MODULES = ("pixel_size", "fast_pixels", "slow_pixels", "fast_size", "slow_size")  # fields of a detector that modules decide
 
 
@@ -43,11 +44,10 @@ class Modules(Part):
         if self.one_panel and (self.grids or self.turns > 1):
             raise ParameterError(self.where("one_panel"), "is true, and one panel has one grid; give one_panel = false")
         object.__setattr__(self, "grids", tuple(self.grids) or (Grid(),))
-        number, (slow, fast) = self.rows * self.columns * self.turns * len(self.grids), self.shape
-        if number > MOST_PANELS and not self.one_panel:
+        if not self.one_panel and (number := self.rows * self.columns * self.turns * len(self.grids)) > MOST_PANELS:
             raise ParameterError("modules", f"are {number} panels; {MOST_PANELS} are the most")
-        if self.one_panel and max(slow, fast) > PIXELS.high:
-            raise ParameterError("modules", f"are {fast} x {slow} pixels as one panel; {PIXELS.high} along an edge are the most")
+        if self.one_panel and (pixels := math.prod(self.shape)) > MOST_PIXELS:
+            raise ParameterError("modules", f"are a panel of {pixels} pixels; {MOST_PIXELS} are the most")
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -233,10 +233,11 @@ WRONG = {
     "infinite": ("[modules]\npixel_size = inf", "modules.pixel_size: inf m: must be a finite number"),
     "flag": ("[modules]\none_panel = 3", "modules.one_panel: 3 must be true or false"),
     "too many pixels": (
-        "[modules]\nrows = 1000\nslow_pixels = 1000", "modules: are 1 x 1000000 pixels as one panel; 100000 along an edge are the most"
+        "[modules]\nrows = 1000\nslow_pixels = 1000\nfast_pixels = 101", "modules: are a panel of 101000000 pixels; 100000000 are the most"
     ),
+    "too long": ("[modules]\nrows = 1000\nslow_pixels = 101", "panel.slow_pixels: 101000: must be at most 100000"),
     "too many panels": (
-        "[modules]\none_panel = false\nrows = 1000\ncolumns = 1000", "modules: are 1000000 panels; 10000 are the most"
+        "[modules]\none_panel = false\nrows = 1000\ncolumns = 1000", "modules: are 1000000 panels; 1000 are the most"
     ),
     "one panel of several grids": (
         "[modules]\n[[modules.grids]]\n[[modules.grids]]", "modules.one_panel: is true, and one panel has one grid; give one_panel = false"
