@@ -44,6 +44,7 @@ ONE_PANEL = {
     "timepix": (516, 516, 1, 55, "Si 300"),
     "lambda-250k": (516, 516, 1, 55, "Si 300"),
     "lambda-750k": (1556, 516, 1, 55, "Si 300"),
+    "lambda-2m": (1556, 1556, 3, 55, "Si 300"),
 }
 # Number of panels, their pixels (fast, slow), pixel in um, sensor, width and height of all in mm, in how many groups.
 PANELS = {
