@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +20,8 @@ COLUMNS = ("NAME", "PIXELS", "PANELS", "PIXEL/um", "SIZE/mm", "SENSOR")
 
 @click.command("detectors")
 @click.argument("name", required=False)
-def command(name: str | None) -> None:
+@click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture of the modules, to scale.")
+def command(name: str | None, png: Path | None) -> None:
     """List the detectors that --detector takes, or show what is known of one, with where the numbers are from.
 
     A file NAME.toml describes another; what it leaves out is that of the detector it is like:
@@ -32,13 +34,26 @@ def command(name: str | None) -> None:
     """
     from nbnumba.geometry import catalogue
 
-    if name is not None:
-        click.echo("\n".join(account(catalogue.detector_by_name(name))))
-        return
-    rows = [COLUMNS, *(row(catalogue.detector_by_name(known)) for known in catalogue.names())]
+    found = [catalogue.detector_by_name(one) for one in ([name] if name else catalogue.names())]
+    if png is not None:
+        write_picture(png, found)
+    click.echo("\n".join(account(found[0]) if name else listing(found)))
+
+
+def write_picture(path: Path, detectors: Sequence[KnownDetector]) -> None:
+    from nbnumba.files.whole import check_writable, write_all
+    from nbnumba.image.detector_picture import picture
+
+    check_writable([path])
+    write_all({path: picture(detectors)})
+
+
+def listing(detectors: Sequence[KnownDetector]) -> Iterator[str]:
+    """Detectors as a table."""
+    rows = [COLUMNS, *map(row, detectors)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def row(detector: KnownDetector) -> tuple[str, ...]:

@@ -117,11 +117,11 @@ def untold(exposure: Exposure) -> list[str]:
     depth, material, thick = exposure.sensor_attenuation, exposure.sensor_material, exposure.sensor_thickness > 0.0
     slanted = exposure.polarization_fraction and abs(x * y) > 1e-6 * (x * x + y * y)
     other = thick and SENSORS.get(material or "", material) != sensor_name(material)
-    own = thick and depth and not is_of_material(depth, material, exposure.wavelength)
+    own = 1.0 / depth if thick and depth and not is_of_material(depth, material, exposure.wavelength) else None
     return [
         *(["its polarization is along neither x nor y"] if slanted else []),
         *([f"its sensor is of {material or 'an unknown material'} rather than silicon"] if other else []),
-        *([f"its sensor absorbs {1.0 / depth:.6g} /m, which readers work out of the material"] if own else []),
+        *([f"its sensor absorbs {own:.6g} /m, which readers work out of the material"] if own else []),
         *([f"pixels without photons count {exposure.pedestal:g}"] if exposure.pedestal else []),
         *([f"pixels are trusted from {least:g} to {most:g}"] if least not in (-1.0, 0.0) or not float(most).is_integer() else []),
     ]

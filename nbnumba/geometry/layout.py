@@ -78,6 +78,11 @@ class Modules(Part):
         if self.one_panel:
             slow, fast = self.shape
             return (self._panel(np.zeros(3), np.eye(3), slow_pixels=slow, fast_pixels=fast, mask=self.gaps),)
+        return self.each
+
+    @property
+    def each(self) -> tuple[Panel, ...]:
+        """Every module as a panel."""
         return tuple(replace(panel, name=f"module{number}") for number, panel in enumerate(self._modules()))
 
     def _modules(self) -> Iterator[Panel]:

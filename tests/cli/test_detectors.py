@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from nbnumba.cli.main import main
 from nbnumba.geometry import catalogue
@@ -45,3 +48,24 @@ def test_one_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.startswith("mine: a\\x1bb\npixels 1030 x 1065  panels 1  ")
     assert main(["detectors", "eiger"]) == 2
     assert "nbnumba: error: detector eiger: there is none of this name; the nearest are eiger-" in capsys.readouterr().err
+
+
+@pytest.mark.spec("CLI-61")
+def test_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "d.png"
+    assert main(["detectors", "jungfrau-1m", "--png", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("jungfrau-1m: ")
+    grey = np.asarray(Image.open(file).convert("L")) == 204
+    rows = np.flatnonzero(grey.sum(axis=1) > grey.shape[1] // 4)
+    # Two modules of 38.55 mm with 2.7 mm and the lines around them between.
+    assert np.count_nonzero(np.diff(rows) > 2) == 1
+    assert 2.7 / 79.8 < np.diff(rows).max() / (rows[-1] - rows[0]) < 2.7 / 79.8 + 5 / (rows[-1] - rows[0])
+    assert main(["detectors", "--png", str(tmp_path / "no" / "d.png")]) == 2
+    assert "no such" in capsys.readouterr().err.lower()
+
+
+@pytest.mark.spec("CLI-61")
+def test_a_picture_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["detectors", "--png", str(tmp_path / "d.png")]) == 2
+    assert capsys.readouterr().err == "nbnumba: error: --png: needs matplotlib; install it with: pip install 'nbnumba[plot]'\n"
