@@ -15,7 +15,7 @@ from nbnumba.experiment.beam import Vector
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.frame import Frame
 from nbnumba.experiment.panel import PIXELS, Panel
-from nbnumba.experiment.part import POSITIVE, Limits, Part, flag, quantity, text
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, flag, quantity, text
 
 Array = NDArray[np.float64]
 GRID, GAPS = Limits(1, 1000), Limits(0, 10_000)
@@ -34,6 +34,7 @@ class Modules(Part):
     columns: int = quantity(1, "", "modules along the fast axis", GRID, whole=True)
     slow_gap: int = quantity(0, "pixel", "between rows", GAPS, whole=True)
     fast_gap: int = quantity(0, "pixel", "between columns", GAPS, whole=True)
+    diameter: float = quantity(0.0, "m", "of the disc of active pixels in the middle of the one panel; 0: all are", NOT_NEGATIVE)
     one_panel: bool = flag(True, "all modules are one panel, whose pixels in gaps are masked; else each is a panel of its own")
     turns: int = quantity(1, "", "how many times the grids are there, turned about the beam by equal angles", GRID, whole=True)
     grids: tuple[Grid, ...] = field(default=(), metadata={"unit": "", "meaning": "where grids of modules are; default: one"})
@@ -46,6 +47,8 @@ class Modules(Part):
         object.__setattr__(self, "grids", tuple(self.grids) or (Grid(),))
         if not self.one_panel and (number := self.rows * self.columns * self.turns * len(self.grids)) > MOST_PANELS:
             raise ParameterError("modules", f"are {number} panels; {MOST_PANELS} are the most")
+        if self.diameter > 0.0 and not self.one_panel:
+            raise ParameterError(self.where("diameter"), "is of one panel, and each module is one; leave it out")
         if self.one_panel and (pixels := math.prod(self.shape)) > MOST_PIXELS:
             raise ParameterError("modules", f"are a panel of {pixels} pixels; {MOST_PIXELS} are the most")
 
@@ -60,17 +63,21 @@ class Modules(Part):
     @property
     def has_gaps(self) -> bool:
         """Whether pixels of the one panel are in gaps."""
-        return self.one_panel and self.shape != (self.rows * self.slow_pixels, self.columns * self.fast_pixels)
+        return self.one_panel and (self.diameter > 0.0 or self.shape != (self.rows * self.slow_pixels, self.columns * self.fast_pixels))
 
     @property
     def gaps(self) -> NDArray[np.bool_] | None:
-        """Mask of the one panel [slow, fast], false in gaps; None without gaps."""
+        """Mask of the one panel [slow, fast], false in gaps and outside the disc; None without any."""
         if not self.has_gaps:
             return None
         slow, fast = self.shape
         in_row = np.arange(slow) % (self.slow_pixels + self.slow_gap) < self.slow_pixels
         in_column = np.arange(fast) % (self.fast_pixels + self.fast_gap) < self.fast_pixels
-        return np.asarray(in_row[:, None] & in_column)
+        active = np.asarray(in_row[:, None] & in_column)
+        if self.diameter > 0.0:
+            x, y = ((np.arange(pixels) + 0.5 - pixels / 2.0) * self.pixel_size for pixels in (fast, slow))
+            active &= np.hypot(x, y[:, None]) <= self.diameter / 2.0
+        return active
 
     @property
     def panels(self) -> tuple[Panel, ...]:

@@ -40,11 +40,14 @@ def picture(detectors: Sequence[KnownDetector]) -> bytes:
 def draw(axes: Any, detector: KnownDetector, scale: float) -> None:
     """The modules of a detector in the middle of a square of so many mm."""
     from matplotlib.collections import PolyCollection
+    from matplotlib.patches import Circle
 
     least, greatest = enclosing(detector.panels)
     x, y, _ = ((least + greatest) / 2.0 * 1e3).tolist()
     modules = [corners_of(module)[:, :2] * 1e3 - (x, y) for module in detector.modules.each]
-    axes.add_collection(PolyCollection(modules, facecolors="0.8", edgecolors="0.2", linewidths=0.4))
+    drawn = axes.add_collection(PolyCollection(modules, facecolors="0.8", edgecolors="0.2", linewidths=0.4))
+    if detector.modules.diameter > 0.0:
+        drawn.set_clip_path(Circle((0.0, 0.0), detector.modules.diameter / 2.0 * 1e3, transform=axes.transData))
     axes.set(xlim=(-scale / 2, scale / 2), ylim=(scale / 2, -scale / 2), aspect="equal")
     axes.set_title(detector.name, fontsize=8, parse_math=False)
     axes.set_xlabel(" x ".join(f"{edge * 1e3:.0f}" for edge in detector.size) + " mm", fontsize=7)
