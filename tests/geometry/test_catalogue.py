@@ -178,6 +178,18 @@ def test_turns() -> None:
         np.testing.assert_array_equal(corners_of(right), -corners_of(left) + 0.0)
 
 
+@pytest.mark.spec("DET-3")
+def test_quarter_turns(tmp_path: Path) -> None:
+    """From the fast axis to the slow one, and on."""
+    file = tmp_path / "four.toml"
+    file.write_text("[modules]\none_panel = false\nturns = 4\n[[modules.grids]]\norigin = [1e-3, 2e-3, 3e-3]")
+    panels = detector_by_name(str(file)).panels
+    assert [panel.origin for panel in panels] == [(1e-3, 2e-3, 3e-3), (-2e-3, 1e-3, 3e-3), (-1e-3, -2e-3, 3e-3), (2e-3, -1e-3, 3e-3)]
+    assert [panel.fast_axis for panel in panels] == [(1, 0, 0), (0, 1, 0), (-1, 0, 0), (0, -1, 0)]
+    assert [panel.slow_axis for panel in panels] == [(0, 1, 0), (-1, 0, 0), (0, -1, 0), (1, 0, 0)]
+    assert [panel.group for panel in panels] == ["grid0", "grid1", "grid2", "grid3"]
+
+
 @pytest.mark.spec("DET-1")
 @pytest.mark.parametrize("name", [*ONE_PANEL, *PANELS])
 def test_every_number_has_a_source(name: str) -> None:
