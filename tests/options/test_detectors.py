@@ -236,6 +236,7 @@ def test_on_the_command_line(small: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert main(["explain", *place, "--detector", "jungfrau-4m"]) == 0
     assert "panel_7" in capsys.readouterr().out
     assert main(["run", *place, "--detector", "timepix", "-roi", "0", "3", "0", "3", "-o", "t.npy", "--bundle", "second"]) == 0
+    assert main(["bundle", "verify", "second"]) == 0, capsys.readouterr()
     assert main(["run", *place, "--detector", "eiger3-1m", "-o", "t.npy"]) == 2
     assert "nbnumba: error: detector eiger3-1m: there is none of this name; the nearest are eiger" in capsys.readouterr().err
     # The file of an experiment names a detector's file beside itself.
