@@ -78,6 +78,12 @@ class Detector(Part):
         return 1.0 / self.sensor_attenuation if self.sensor_attenuation > 0.0 else 0.0
 
     @property
+    def absorbs_as_a_material(self) -> bool:
+        """Whether it, or a panel of it, has an attenuation depth and the material that it may be of."""
+        sensors: tuple[Detector | Panel, ...] = (self, *self.panels)
+        return any(one.sensor_attenuation is not None and one.sensor_material is not None for one in sensors)
+
+    @property
     def extent(self) -> tuple[float, float]:
         """Height and width of the image in m, (slow, fast): from the pixels where they are given (EXP-5)."""
         return (

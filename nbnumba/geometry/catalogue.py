@@ -13,7 +13,7 @@ from nbnumba.errors import InputFileError, OptionError, ParameterError
 from nbnumba.experiment.detector import FORMULA
 from nbnumba.experiment.panel import Panel
 from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity, shown, text
-from nbnumba.files.text import looks_like_toml, read_text, require_regular
+from nbnumba.files.text import looks_like_toml, read_text
 from nbnumba.geometry.layout import Grid, Modules, enclosing, plane_of
 
 SHIPPED = Path(__file__).parents[1] / "detectors"
@@ -135,7 +135,7 @@ def read_detector(path: Path) -> KnownDetector:
 def tables_of(path: Path) -> dict[str, Any]:
     """What a file holds, over what the shipped one that it is like holds. Raises InputFileError."""
     try:
-        content = tomllib.loads(read_text(require_regular(path)))
+        content = tomllib.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise InputFileError(path, f"is not TOML: {error}") from None
     if strange := sorted(content.keys() - {LIKE, "description", *TABLES}):

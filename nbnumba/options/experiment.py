@@ -69,18 +69,17 @@ class Draft:
         self.notes: list[str] = []
         self.files_read: list[Path] = []
         self.geometry: ParsedOption | None = None  # the file that the detector's place is from
-        self.panels_in_place = 0  # by that file
+        self.panels = 0  # that the file puts in their places
         self.by_direct_beam: Fields = {}  # the same place in other words, until an option needs them
         self.detector: KnownDetector | None = None  # that has a name
-        self.panels: tuple[Panel, ...] = ()  # of that detector, in its own coordinates
+        self.layout: tuple[Panel, ...] = ()  # of that detector's panels, in its own coordinates
 
     def apply(self, given: ParsedOption) -> None:
         """Do what the option says."""
         option = given.option
+        self._require_movable(given)
         if self.geometry is not None:
             self._adjust_geometry(given)
-        if self.detector is not None and option.field in DECIDED:
-            raise OptionError(f"{given}: {NAMED_DETECTOR} {self.detector.name} has pixels of its own; leave {given.name} out")
         self.values.update(option.settings)
         if option.name == "-pivot":
             self.pivot = given.values[0]
@@ -125,6 +124,16 @@ class Draft:
         self.detector = detector_by_name(str(in_si(given)[0]))
         self.values |= fields_of_detector(self.detector)
 
+    def _require_movable(self, given: ParsedOption) -> None:
+        """Refuse an option that changes the pixels of a detector that has a name, or panels which the base has in their places."""
+        field, panels = given.option.field, self.base.detector.panels if self.base else ()
+        if self.detector is not None and field in DECIDED:
+            raise OptionError(f"{given}: {NAMED_DETECTOR} {self.detector.name} has pixels of its own; leave {given.name} out")
+        if self.detector or self.geometry or not panels or not field.startswith("detector.") or field in (*OF_ALL_PANELS, "detector.name"):
+            return
+        has = f"{len(panels)} panel{'s' if len(panels) > 1 else ''} in place"
+        raise OptionError(f"{given}: the experiment to start from has {has}; leave {given.name} out")
+
     def apply_geometry(self, given: ParsedOption, distance: float | None = None) -> None:
         """Geometry, scan and crystal from the file of another program; distance: the user's, in m, for a file that leaves it open."""
         if self.detector is not None:
@@ -134,13 +143,13 @@ class Draft:
         self.notes.extend(recorded.notes)
         self.values.update(fields_of(recorded))
         self.geometry, self.by_direct_beam = given, by_direct_beam(recorded.exposure)
-        self.panels_in_place = len(recorded.panels)
+        self.panels = len(recorded.panels)
 
     def _adjust_geometry(self, given: ParsedOption) -> None:
         """Make ready for an option that changes the geometry of a file."""
         name = given.option.name
-        if self.panels_in_place and given.option.field.startswith("detector.") and given.option.field not in OF_ALL_PANELS:
-            raise OptionError(f"{given}: {self.geometry} has {self.panels_in_place} panels in their places; leave {name} out")
+        if self.panels and given.option.field.startswith("detector.") and given.option.field not in OF_ALL_PANELS:
+            raise OptionError(f"{given}: {self.geometry} has {self.panels} panels in their places; leave {name} out")
         if name in NAMED_CONVENTIONS:
             raise OptionError(f"{given.name}: {self.geometry} has a frame of its own; leave {given.name} out, or give it before")
         if name in BY_DIRECT_BEAM or " ".join((name, *given.values)) in BY_DIRECT_BEAM:
@@ -182,9 +191,9 @@ class Draft:
             base, arguments = getattr(self.base, f.name, None), self.part(f.name)
             parts[f.name] = instead.get(f.name) or (SECTIONS[f.name](**arguments) if base is None else replace(base, **arguments))
         experiment = Experiment(**parts)
-        if len(self.panels) < 2:
+        if len(self.layout) < 2:
             return experiment
-        return replace(experiment, detector=in_place(self.panels, experiment.detector, experiment.frame))
+        return replace(experiment, detector=in_place(self.layout, experiment.detector, experiment.frame))
 
     def _settle_pivot(self) -> None:
         """In a named convention only -pivot itself speaks of the pivot, not the options that imply one."""
@@ -197,18 +206,20 @@ class Draft:
     def _settle_panels(self) -> None:
         """What is rendered of a detector that has a name: not its gaps, nor what -mask leaves out."""
         if self.detector is not None:
-            self.panels = masked(self.detector, self.values.get("sampling.mask"))
-            self.values["sampling.mask"] = self.panels[0].mask if len(self.panels) == 1 else None
+            self.layout = masked(self.detector, self.values.get("sampling.mask"))
+            self.values["sampling.mask"] = self.layout[0].mask if len(self.layout) == 1 else None
 
     def _settle_sensor(self) -> None:
-        """How far photons get in the material that an option names, unless another says that."""
-        material = self.values.get("detector.sensor_material")
-        if material is None or self.values.get("detector.sensor_attenuation") is not None:
-            return
-        beam, detector = (self.base.beam, self.base.detector) if self.base else (Beam(), Detector())
-        if self.values.get("detector.sensor_thickness", detector.sensor_thickness) > 0.0:
-            wavelength = self.values.get("beam.wavelength", beam.wavelength)
+        """How far photons get in the material that an option names, unless another says that; a base's own is not worked out again."""
+        beam, before = (self.base.beam, self.base.detector) if self.base else (Beam(), Detector())
+        wavelength = self.values.get("beam.wavelength", beam.wavelength)
+        material, depth = (self.values.get(f"detector.sensor_{name}") for name in ("material", "attenuation"))
+        if material is not None and depth is None and self.values.get("detector.sensor_thickness", before.sensor_thickness) > 0.0:
             self.values["detector.sensor_attenuation"] = attenuation_length(str(material), wavelength)
+        elif self.detector is None and self.geometry is None and wavelength != beam.wavelength and before.absorbs_as_a_material:
+            self.notes.append(
+                f"the sensor's attenuation depth is the one at {beam.wavelength * 1e10:g} A, as in the experiment to start from"
+            )
 
     def _read_structure_factors(self) -> None:
         """From the file named last, else from a dump that is named, else the base's, again if they are to be read in another way."""

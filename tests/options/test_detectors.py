@@ -192,6 +192,33 @@ def test_over_a_configuration(small: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert nbnumba.experiment_from_options("--detector two.toml", base=one) == again
 
 
+@pytest.mark.spec("DET-4")
+@pytest.mark.parametrize(
+    "option", ["-distance 200", "-Xbeam 3", "-twotheta 3", "-detector_thick 3", "-detpixels 3", "--sensor-material Si"]
+)
+def test_panels_of_a_configuration_stay_in_place(option: str, small: Path) -> None:
+    base = made(f"--detector {small}/two.toml -distance 90")
+    with pytest.raises(OptionError, match=f"^{option}: the experiment to start from has 2 panels in place; leave {option.split()[0]} out$"):
+        nbnumba.experiment_from_options(option, base=base)
+    alone = replace(base, detector=replace(base.detector, panels=base.detector.panels[:1]))
+    with pytest.raises(OptionError, match="the experiment to start from has 1 panel in place"):
+        nbnumba.experiment_from_options(option, base=alone)
+    assert nbnumba.experiment_from_options("-thicksteps 4 -lambda 1", base=base).detector.sensor_layers == 4
+
+
+@pytest.mark.spec("DET-6")
+def test_another_wavelength_over_a_configuration(small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(small)
+    for name in ("one", "two"):
+        nbnumba.save_experiment(made(f"--detector {name}.toml -distance 90"), "saved.toml")
+        said = "  the sensor's attenuation depth is the one at 1 A, as in the experiment to start from\n"
+        assert main(["explain", "--config", "saved.toml", "-lambda", "0.9"]) == 0
+        assert said in capsys.readouterr().out
+        for words in (["-lambda", "1"], ["-lambda", "0.9", "--detector", "one.toml"]):
+            assert main(["explain", "--config", "saved.toml", *words]) == 0
+            assert said not in capsys.readouterr().out
+
+
 @pytest.mark.spec("DET-7")
 @pytest.mark.parametrize("name", ["eiger2-1m", "jungfrau-1m", "rayonix-mx225", "timepix"])
 @pytest.mark.parametrize("preset", PRESETS)
