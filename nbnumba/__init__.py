@@ -37,6 +37,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "experiment.sources": ["Sources"],
         "experiment.structure_factors": ["StructureFactors"],
         "formats.read": ["read_image"],
+        "geometry.named_detector": ["detector"],
         "geometry.spots": ["PredictedSpots", "predict"],
         "geometry.matrix": ["read_matrix"],
         "gradients": ["losses"],

@@ -27,6 +27,7 @@ from .experiment.sources import Sources as Sources
 from .experiment.structure_factors import StructureFactors as StructureFactors
 from .formats.read import read_image as read_image
 from .geometry.matrix import read_matrix as read_matrix
+from .geometry.named_detector import detector as detector
 from .geometry.spots import PredictedSpots as PredictedSpots
 from .geometry.spots import predict as predict
 from .gradients import losses as losses

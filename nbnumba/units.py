@@ -44,6 +44,11 @@ def wavelength_from_energy(energy_eV: float) -> float:
     return metres_from_angstrom(HC_EV_ANGSTROM / energy_eV) if energy_eV else math.inf
 
 
+def energy_from_wavelength(wavelength: float) -> float:
+    """Energy in eV of photons with the given wavelength in m."""
+    return HC_EV_ANGSTROM / (wavelength * 1e10)
+
+
 def slip_in_energy(energy_eV: float) -> str:
     """What is likely wrong with a photon energy, in words, where it is too small for any crystal; empty elsewhere."""
     if energy_eV >= LEAST_EV:

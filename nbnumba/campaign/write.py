@@ -38,7 +38,7 @@ def write_image(path: str | Path, image: Any, *, experiment: Experiment | None =
     path = Path(path)
     if not isinstance(image, Image):
         image = pixels_of(image) if experiment is None else Image(pixels_of(image), experiment, {})
-    if isinstance(image, Image) and image.shape != image.experiment.detector.shape:
+    if isinstance(image, Image) and len(image.panels) == 1 and image.shape != image.experiment.detector.shape:
         raise ParameterError("image", f"has shape {image.shape}, the experiment's detector {image.experiment.detector.shape}")
     if seed is not None and (not isinstance(seed, int) or SEED.problem(seed)):
         raise ParameterError("seed", f"{seed} must be a whole number, {SEED.words}")

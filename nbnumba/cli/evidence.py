@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbnumba.options.arguments import OwnOption, ParsedOption
-from nbnumba.options.named import ALLOW, reads
+from nbnumba.options.named import ALLOW, is_file_name, reads
 from nbnumba.options.table import BY_NAME
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def words_to_repeat(
 
     words: list[str] = []
     for one in given:
-        if one.option.reads or (one.option.name == DUMP and Path(one.values[0]).resolve() in inputs):
+        if (one.option.reads and is_file_name(one.name, one.values[0])) or (
+            one.option.name == DUMP and Path(one.values[0]).resolve() in inputs
+        ):
             from nbnumba.formats.read import split
 
             file, image = split(one.values[0])

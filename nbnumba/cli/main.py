@@ -35,6 +35,7 @@ COMMANDS = {
     "options": ("nbnumba.cli.find_options", "Search the options by what they mean."),
     "bundle": ("nbnumba.cli.bundle", "Check the evidence that a command has left, and repeat it."),
     "experiments": ("nbnumba.cli.experiments", "List experiments that have a name."),
+    "detectors": ("nbnumba.cli.detectors", "List detectors that have a name, or show what is known of one."),
     "bench": ("nbnumba.cli.bench", "Time the kernels of every model."),
     "warm": ("nbnumba.cli.warm", "Compile the kernels of the shipped models ahead of time."),
     "cache": ("nbnumba.cli.cache", "Show, bound or clear what is kept from run to run."),

@@ -50,6 +50,7 @@ class Detector(Part):
     sensor_material: str | None = field(
         default=None, metadata={"unit": "", "meaning": "chemical formula of the sensor's material, which headers of files state"}
     )
+    saturation: float | None = quantity(None, "", "largest count that a pixel can be taken at its word with, which files state", POSITIVE)
     sensor_layers: int | None = quantity(None, "", "number of layers that the sensor is divided into", Limits(0, 10_000), whole=True)
     point_pixel: bool = flag(False, "solid angle by the inverse square alone")
     panels: tuple[Panel, ...] = field(
@@ -75,6 +76,12 @@ class Detector(Part):
         if self.sensor_attenuation is None:
             return 1.0 / self.sensor_thickness if self.sensor_thickness > 0.0 else 0.0
         return 1.0 / self.sensor_attenuation if self.sensor_attenuation > 0.0 else 0.0
+
+    @property
+    def absorbs_as_a_material(self) -> bool:
+        """Whether it, or a panel of it, has an attenuation depth and the material that it may be of."""
+        sensors: tuple[Detector | Panel, ...] = (self, *self.panels)
+        return any(one.sensor_attenuation is not None and one.sensor_material is not None for one in sensors)
 
     @property
     def extent(self) -> tuple[float, float]:

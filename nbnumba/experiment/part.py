@@ -62,6 +62,11 @@ def choice(default: str | None, meaning: str, allowed: Sequence[str | None]) -> 
     return field(default=default, metadata={"unit": "", "meaning": meaning, "allowed": tuple(allowed)})
 
 
+def text(meaning: str) -> Any:
+    """A dataclass field for a text, empty by default."""
+    return field(default="", metadata={"unit": "", "meaning": meaning, "text": True})
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Part(ByValue):
     """A part of the experiment. Numbers are normalised to float, int and tuples of them, and checked."""
@@ -74,6 +79,8 @@ class Part(ByValue):
                 self._check_word(f)
             elif "flag" in f.metadata:
                 self._check_flag(f)
+            elif "text" in f.metadata and not isinstance(getattr(self, f.name), str):
+                raise ParameterError(self.where(f.name), f"{shown(getattr(self, f.name))} is not a text")
 
     @classmethod
     def where(cls, name: str) -> str:

@@ -67,6 +67,11 @@ def require_words(words: Iterable[str]) -> None:
             raise OptionError(f"{word!r}: holds a zero byte or half a character; give plain text")
 
 
+def looks_like_toml(name: str) -> bool:
+    """Whether what may be the name of something that is shipped names a file of the user's instead."""
+    return name.endswith(".toml") or Path(name).parent != Path()
+
+
 def require_regular(path: Path) -> Path:
     """A file that another file names: no pipe or device, at which reading may wait or never end. Raises InputFileError."""
     try:

@@ -20,6 +20,7 @@ from nbnumba import units
 from nbnumba.formats.cbf_pixels import STARTS, read_cbf
 from nbnumba.formats.format import Format, ImageFile, Pixels, Wanted, begins_with, cannot_say, with_geometry
 from nbnumba.geometry.exposure import Exposure
+from nbnumba.geometry.sensor import is_of_material
 from nbnumba.response.counts import INT32
 
 MODULE, GAP = (195, 487), (17, 7)  # pixels of a Pilatus module and between two, (slow, fast)
@@ -113,13 +114,14 @@ def untold(exposure: Exposure) -> list[str]:
     """What a header cannot say of an exposure in imgCIF's laboratory, beside its geometry."""
     least, most = exposure.trusted_range or (0.0, CUTOFF)
     x, y, _ = exposure.polarization_axis or (1.0, 0.0, 0.0)
-    mu, material, thick = exposure.sensor_attenuation, exposure.sensor_material, exposure.sensor_thickness > 0.0
+    depth, material, thick = exposure.sensor_attenuation, exposure.sensor_material, exposure.sensor_thickness > 0.0
     slanted = exposure.polarization_fraction and abs(x * y) > 1e-6 * (x * x + y * y)
     other = thick and SENSORS.get(material or "", material) != sensor_name(material)
+    own = 1.0 / depth if thick and depth and not is_of_material(depth, material, exposure.wavelength) else None
     return [
         *(["its polarization is along neither x nor y"] if slanted else []),
         *([f"its sensor is of {material or 'an unknown material'} rather than silicon"] if other else []),
-        *([f"its sensor absorbs {mu:.6g} /m, which readers work out of the material"] if thick and mu else []),
+        *([f"its sensor absorbs {own:.6g} /m, which readers work out of the material"] if own else []),
         *([f"pixels without photons count {exposure.pedestal:g}"] if exposure.pedestal else []),
         *([f"pixels are trusted from {least:g} to {most:g}"] if least not in (-1.0, 0.0) or not float(most).is_integer() else []),
     ]

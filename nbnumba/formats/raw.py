@@ -33,4 +33,4 @@ def write(pixels: Pixels, exposure: object) -> bytes:
 
 
 # A file that is nothing else may be one.
-RAW = Format(name="raw", endings=(".bin",), understand=lambda first, path: True, read=read, write=write, counts=None)
+RAW = Format(name="raw", endings=(".bin",), understand=lambda first, path: True, read=read, write=write, counts=None, panels=True)

@@ -45,10 +45,13 @@ def image_content(
     pedestal: what is added to counts; gain: counts of a photon.
     """
     kind = format_of_counts(path)
-    require_one_panel(path, experiment, kind)
+    require_one_panel(path, experiment, by_ending(path) or kind)
     first, rest = peeked(blocks)
     if first.dtype.kind == "f" and not kind.photons:
         yield from (rows.tobytes() for rows in rest)
+        return
+    if kind.geometry == "none" and kind.write is not None:
+        yield kind.write(in_rows(list(rest)), None)
         return
     exposure = replace(exposure_of(experiment), gain=gain, pedestal=pedestal)
     if kind is SMV:
@@ -63,6 +66,12 @@ def scan_content(
     """A rendered image's file with the header that a sweep writes."""
     assert kind.write is not None
     yield kind.write(np.concatenate(list(blocks)), replace(exposure_of(experiment), pedestal=pedestal, gain=gain))
+
+
+def in_rows(blocks: list[Pixels]) -> Pixels:
+    """Blocks of rows one after the other; of panels whose rows are not all as long, all pixels in one row."""
+    alike = len({block.shape[1] for block in blocks}) == 1
+    return np.concatenate(blocks) if alike else np.concatenate([block.ravel() for block in blocks])[None]
 
 
 def peeked(blocks: Iterable[Pixels]) -> tuple[Pixels, Iterator[Pixels]]:

@@ -36,6 +36,7 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         sensor_thickness=detector.sensor_thickness,
         sensor_attenuation=1.0 / absorption if absorption > 0.0 else None,
         sensor_material=detector.sensor_material,
+        trusted_range=None if detector.saturation is None else (0.0, detector.saturation),
     )
 
 

@@ -19,6 +19,7 @@ from nbnumba.errors import OptionError
 from nbnumba.experiment.beam import Beam
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.experiment import Experiment
+from nbnumba.experiment.panel import Panel
 from nbnumba.experiment.part import Part
 from nbnumba.experiment.physics import Model
 from nbnumba.experiment.quirks import BY_NAME
@@ -27,12 +28,17 @@ from nbnumba.experiment.structure_factors import SOURCE, WITH_COLUMNS, Structure
 from nbnumba.formats.mask import Mask, read_mask
 from nbnumba.formats.read import is_smv, split
 from nbnumba.formats.smv import read_smv
+from nbnumba.geometry.catalogue import KnownDetector, detector_by_name
+from nbnumba.geometry.layout import in_place
 from nbnumba.geometry.matrix import read_matrix
+from nbnumba.geometry.sensor import attenuation_length
 from nbnumba.geometry.source_table import read_sources
 from nbnumba.options.arguments import ParsedOption, in_si, is_number, numbers
+from nbnumba.options.detectors import DECIDED, fields_of_detector, masked
 from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded
 from nbnumba.options.headers import header_values
-from nbnumba.options.table import DISTANCE, GEOMETRY, SECTIONS, WITHOUT_EFFECT
+from nbnumba.options.named import is_file_name
+from nbnumba.options.table import DISTANCE, GEOMETRY, NAMED_DETECTOR, SECTIONS, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
     from nbnumba.experiment.reflections import Reflections
@@ -65,19 +71,24 @@ class Draft:
         self.geometry: ParsedOption | None = None  # the file that the detector's place is from
         self.panels = 0  # that the file puts in their places
         self.by_direct_beam: Fields = {}  # the same place in other words, until an option needs them
+        self.detector: KnownDetector | None = None  # that has a name
+        self.layout: tuple[Panel, ...] = ()  # of that detector's panels, in its own coordinates
 
     def apply(self, given: ParsedOption) -> None:
         """Do what the option says."""
         option = given.option
+        self._require_movable(given)
         if self.geometry is not None:
             self._adjust_geometry(given)
         self.values.update(option.settings)
         if option.name == "-pivot":
             self.pivot = given.values[0]
-        if option.reads:
+        if option.reads and is_file_name(option.name, given.values[0]):
             self.files_read.append(Path(given.values[0]))
         if option in WITHOUT_EFFECT:
             self.notes.append(f"{given}: {option.help}")
+        elif option.name == NAMED_DETECTOR:
+            self._take_detector(given)
         elif option.name in SPECIAL:
             self.values.update(SPECIAL[option.name](given))
         elif option.element is not None:
@@ -106,8 +117,27 @@ class Draft:
         if mask.rendered.all() or not mask.rendered.any():
             self.notes.append(f"{given}: masks {'no' if mask.rendered.all() else 'every'} pixel; {mask.rule}")
 
+    def _take_detector(self, given: ParsedOption) -> None:
+        """Pixels and sensor of a detector that has a name; gaps and places of its panels follow once all options are known."""
+        if self.geometry is not None:
+            raise OptionError(f"{given}: {self.geometry} has a detector of its own; leave one of them out")
+        self.detector = detector_by_name(str(in_si(given)[0]))
+        self.values |= fields_of_detector(self.detector)
+
+    def _require_movable(self, given: ParsedOption) -> None:
+        """Refuse an option that changes the pixels of a detector that has a name, or panels which the base has in their places."""
+        field, panels = given.option.field, self.base.detector.panels if self.base else ()
+        if self.detector is not None and field in DECIDED:
+            raise OptionError(f"{given}: {NAMED_DETECTOR} {self.detector.name} has pixels of its own; leave {given.name} out")
+        if self.detector or self.geometry or not panels or not field.startswith("detector.") or field in (*OF_ALL_PANELS, "detector.name"):
+            return
+        has = f"{len(panels)} panel{'s' if len(panels) > 1 else ''} in place"
+        raise OptionError(f"{given}: the experiment to start from has {has}; leave {given.name} out")
+
     def apply_geometry(self, given: ParsedOption, distance: float | None = None) -> None:
         """Geometry, scan and crystal from the file of another program; distance: the user's, in m, for a file that leaves it open."""
+        if self.detector is not None:
+            raise OptionError(f"{given}: has a detector of its own, as {NAMED_DETECTOR} {self.detector.name}; leave one of them out")
         recorded = read_recorded(given, distance)
         self.files_read.append(Path(given.values[0]))
         self.notes.extend(recorded.notes)
@@ -127,6 +157,8 @@ class Draft:
             self.by_direct_beam = {}
         elif name in NEAREST_POINT:
             self.values[NEAREST_POINT[name]] = None
+        elif given.option.field == "detector.sensor_material":
+            self.values["detector.sensor_attenuation"] = None
 
     def part(self, section: str) -> dict[str, Any]:
         """Keyword arguments for a part; keyed fields (``model.stages.rotation``) are gathered into mappings."""
@@ -145,6 +177,8 @@ class Draft:
         self._settle_orientation()
         self._settle_crystal()
         self._settle_pivot()
+        self._settle_panels()
+        self._settle_sensor()
         self._read_structure_factors()
         self._divide_image()
         return self._assembled()
@@ -156,7 +190,10 @@ class Draft:
         for f in fields(Experiment):
             base, arguments = getattr(self.base, f.name, None), self.part(f.name)
             parts[f.name] = instead.get(f.name) or (SECTIONS[f.name](**arguments) if base is None else replace(base, **arguments))
-        return Experiment(**parts)
+        experiment = Experiment(**parts)
+        if len(self.layout) < 2:
+            return experiment
+        return replace(experiment, detector=in_place(self.layout, experiment.detector, experiment.frame))
 
     def _settle_pivot(self) -> None:
         """In a named convention only -pivot itself speaks of the pivot, not the options that imply one."""
@@ -165,6 +202,24 @@ class Draft:
         )
         if "detector.pivot" in self.values and convention != "custom":
             self.values["detector.pivot"] = self.pivot
+
+    def _settle_panels(self) -> None:
+        """What is rendered of a detector that has a name: not its gaps, nor what -mask leaves out."""
+        if self.detector is not None:
+            self.layout = masked(self.detector, self.values.get("sampling.mask"))
+            self.values["sampling.mask"] = self.layout[0].mask if len(self.layout) == 1 else None
+
+    def _settle_sensor(self) -> None:
+        """How far photons get in the material that an option names, unless another says that; a base's own is not worked out again."""
+        beam, before = (self.base.beam, self.base.detector) if self.base else (Beam(), Detector())
+        wavelength = self.values.get("beam.wavelength", beam.wavelength)
+        material, depth = (self.values.get(f"detector.sensor_{name}") for name in ("material", "attenuation"))
+        if material is not None and depth is None and self.values.get("detector.sensor_thickness", before.sensor_thickness) > 0.0:
+            self.values["detector.sensor_attenuation"] = attenuation_length(str(material), wavelength)
+        elif self.detector is None and self.geometry is None and wavelength != beam.wavelength and before.absorbs_as_a_material:
+            self.notes.append(
+                f"the sensor's attenuation depth is the one at {beam.wavelength * 1e10:g} A, as in the experiment to start from"
+            )
 
     def _read_structure_factors(self) -> None:
         """From the file named last, else from a dump that is named, else the base's, again if they are to be read in another way."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nbnumba.errors import InputFileError, OptionError
-from nbnumba.files.text import read_text, require_regular
+from nbnumba.files.text import looks_like_toml, read_text, require_regular
 from nbnumba.options.arguments import is_number, is_option_set
-from nbnumba.options.table import BY_NAME
+from nbnumba.options.table import BY_NAME, NAMED_DETECTOR
 
 OPTION, PLUGIN_FILE, ALLOW = "--experiment", "--plugin-file", "--allow-plugins"
 SHIPPED = Path(__file__).parents[1] / "experiments"
@@ -72,7 +72,7 @@ def require_harmless(path: Path, words: Sequence[str], allow_plugins: bool) -> N
 
 def file_of(name: str) -> Path:
     """The file of a named experiment, or the file that is named."""
-    if looks_like_file(name):
+    if looks_like_toml(name):
         return Path(name)
     known = {path.stem: path for path in reversed(list(files()))}
     if name not in known:
@@ -136,9 +136,5 @@ def reads(name: str) -> bool:
 
 
 def is_file_name(option: str, value: str) -> bool:
-    """Whether a value names a file: of --experiment it may be the name of an experiment."""
-    return option != OPTION or looks_like_file(value)
-
-
-def looks_like_file(name: str) -> bool:
-    return name.endswith(".toml") or Path(name).parent != Path()
+    """Whether a value names a file: of --experiment and --detector it may be the name of one that is shipped."""
+    return option not in (OPTION, NAMED_DETECTOR) or looks_like_toml(value)

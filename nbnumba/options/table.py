@@ -137,7 +137,7 @@ def convention(name: str, pivot: str, help: str) -> Option:
     return flag(f"-{name}", help, ("detector.convention", name), ("detector.pivot", pivot))
 
 
-DISTANCE = "-distance"
+DISTANCE, NAMED_DETECTOR = "-distance", "--detector"
 BEAM_PIVOT: Setting = ("detector.pivot", "beam")
 SAMPLE_PIVOT: Setting = ("detector.pivot", "sample")
 
@@ -225,6 +225,12 @@ SOURCES = (
 
 DETECTOR = (
     text("-img", "header", "SMV file whose header gives defaults for all other options", reads=True),
+    text(
+        NAMED_DETECTOR,
+        "detector.name",
+        "pixels, gaps and sensor of a detector by its name, such as eiger2-16m, or from a TOML file; see 'nbnumba detectors'",
+        reads=True,
+    ),
     number(DISTANCE, "detector.distance", MM, "", BEAM_PIVOT),
     number("-close_distance", "detector.close_distance", MM, "", SAMPLE_PIVOT),
     number("-pixel -pixel_size", "detector.pixel_size", MM),
@@ -259,6 +265,11 @@ DETECTOR = (
     vector("-pix0_vector_mm", "detector.pix0", MM),
     text("-detector_abs -detector_absorb", "detector.sensor_attenuation", "attenuation depth of the sensor in um, or 'inf'"),
     number("-detector_thick", "detector.sensor_thickness", UM),
+    text(
+        "--sensor-material",
+        "detector.sensor_material",
+        "chemical formula of the sensor, which says what it absorbs unless -detector_abs does",
+    ),
     whole("-detector_thicksteps -thicksteps", "detector.sensor_layers"),
     flag("-curved_det", "every pixel at the same distance", stage("geometry", "curved")),
     flag("-point_pixel", "solid angle by the inverse square alone", ("detector.point_pixel", True)),

@@ -18,7 +18,8 @@ def stage_names(experiment: Experiment, taken: Mapping[str, str] = MappingProxyT
     named = {**experiment.model.stages, **taken}
     usual = {kind.name: kind.usual for kind in KINDS.values() if kind.usual}
     names = {**usual, **suited_to(experiment, named), **named}
-    if names["geometry"] == "planar" and experiment.detector.sensor_thickness > 0.0 and "layer-fronts" not in experiment.quirks:
+    is_deep = any(panel.detector.sensor_thickness > 0.0 for panel in experiment.by_panel)
+    if names["geometry"] == "planar" and is_deep and "layer-fronts" not in experiment.quirks:
         names["geometry"] = "planar-depth"
     if names["polarization"] == "none" and experiment.sampling.polarization_per_subpixel and "nopolar-undone" in experiment.quirks:
         names["polarization"] = "kahn"

@@ -33,9 +33,9 @@ VALUES = {
     "photons/m^2": ("1e24", "0", "1e300"),
     "": ("1", "2", "3", "0", "0.5", "-1", "nan", "1e20", "x"),
 }
-WORDS = {"-pivot": ("beam", "sample", "nowhere"), "-detector_abs": ("inf", "300", "0", "-2")}
+WORDS = {"-pivot": ("beam", "sample", "nowhere"), "-detector_abs": ("inf", "300", "0", "-2"), "--sensor-material": ("Si", "CdTe", "Xx", "")}
 FILES = {"-hkl": "p1.hkl", "-mat": "A.mat", "-sourcefile": "sources.txt", "-img": "a.img", "-mask": "a.img", "-dump": "F.bin"}
-FILES |= {"--expt": "a.expt", "--xds": "XPARM.XDS", "--geom": "a.geom"}
+FILES |= {"--expt": "a.expt", "--xds": "XPARM.XDS", "--geom": "a.geom", "--detector": "small.toml"}
 COUNTS = ("1", "2", "3", "0", "-1")
 
 
@@ -83,6 +83,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sources.txt").write_text("-10 0.01 0 1 1e-10\n-10 0 0.02 2 1.01e-10\n")
     header = "{\nHEADER_BYTES=512;\nDIM=2;\nBYTE_ORDER=little_endian;\nSIZE1=5;\nSIZE2=4;\nPIXEL_SIZE=0.1;\nDISTANCE=90;\nPHI=1;\n}\f"
     write_expt(folder / "a.expt")
+    modules = "slow_pixels = 2\nfast_pixels = 5\nrows = 2\nslow_gap = 1\none_panel = false"
+    (folder / "small.toml").write_text(f'[modules]\n{modules}\n[sensor]\nmaterial = "Si"\nthickness = 3e-4\n')
     (folder / "XPARM.XDS").write_text(XPARM)
     (folder / "a.geom").write_text(GEOM)
     (folder / "a.img").write_bytes(header.ljust(512).encode() + np.arange(20, dtype="<u2").tobytes())

@@ -40,7 +40,7 @@ def random_exposure(rng: np.random.Generator) -> Exposure:
         exposure_period=seconds if rng.random() < 0.7 else seconds * 1.1,
         sensor_thickness=float(rng.uniform(1e-5, 2e-3)) if thick else 0.0,
         sensor_material=[None, "Si", "CdTe", "GaAs"][rng.choice(4, p=[0.1, 0.4, 0.4, 0.1])] if thick else None,
-        sensor_attenuation=5e3 if thick and rng.random() < 0.2 else None,
+        sensor_attenuation=2e-4 if thick and rng.random() < 0.2 else None,
         trusted_range=None if rng.random() < 0.2 else (0.0, float(rng.integers(1000, 2**30))),
         pedestal=40.0 if rng.random() < 0.1 else 0.0,
     )

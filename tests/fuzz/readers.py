@@ -189,6 +189,31 @@ def of_bundle(name: str) -> Reader:
     )
 
 
+DETECTOR = b"""[modules]
+one_panel = false
+pixel_size = 1e-4
+slow_pixels = 5
+fast_pixels = 4
+rows = 2
+slow_gap = 1
+turns = 2
+[[modules.grids]]
+origin = [1e-3, 1e-3, 0.0]
+fast_axis = [0, 1, 0]
+slow_axis = [-1, 0, 0]
+group = "half"
+[sensor]
+material = "Si"
+thickness = 3e-4
+[counting]
+saturation = 1000
+"""
+LIKE = b"""like = "timepix"
+[sensor]
+material = "CdTe"
+[counting]
+bit_depth = 12
+"""
 TRACE = b"""F_cell 12.5
 orientation fresh
 hkl_frac 0.5 -1.25 3
@@ -240,6 +265,11 @@ READERS: dict[str, Reader] = {
         ("explain --experiment e.toml", "experiments ./e.toml"),
         lambda: [f'description = "small"\noptions = "{CRYSTAL} {SMALL} -hkl p1.hkl --preset physics"\n'.encode()],
         lambda: {"p1.hkl": b"1 0 0 10\n"},
+    ),
+    "detector": Reader(
+        "d.toml",
+        (f"explain --detector d.toml {CRYSTAL} -lambda 1 -distance 100 -detector_abs 200", "detectors ./d.toml"),
+        lambda: [DETECTOR, LIKE],
     ),
     "bundle": of_bundle("bundle.json"),
     "bundle's environment": of_bundle("environment.json"),

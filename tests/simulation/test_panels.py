@@ -25,7 +25,7 @@ from nbnumba.image.image import not_rendered
 from nbnumba.image.statistics import statistics_of
 from nbnumba.image.summary import image_summary
 from nbnumba.options.configuration import toml_text
-from nbnumba.options.output import GREYS, NOISY_COUNTS, PHOTONS, PICTURE, Output
+from nbnumba.options.output import GREYS, NOISY_COUNTS, PICTURE, Output
 from nbnumba.response.counts import INT32
 from nbnumba.response.noise import noisy_counts
 from nbnumba.simulation.simulator import Simulator
@@ -76,6 +76,14 @@ def test_each_panel_is_rendered_as_if_it_were_alone(image: Image) -> None:
         assert panel.shape == expected.shape
         np.testing.assert_allclose(panel.pixels, expected.pixels, rtol=1e-12, atol=0.0)
         assert expected.pixels.max() > 0.0
+
+
+@pytest.mark.spec("EXP-31", "GEO-20")
+def test_a_sensor_of_one_panel_is_deep_among_others() -> None:
+    """One of the three has a sensor."""
+    found = simulate(together("--preset physics"))
+    for number, panel in enumerate(found.panels):
+        np.testing.assert_array_equal(panel.pixels, simulate(alone(number, "--preset physics")).pixels)
 
 
 @pytest.mark.spec("EXP-30")
@@ -243,9 +251,9 @@ def test_a_simulator_renders_into_memory_of_all_panels(image: Image) -> None:
 
 
 @pytest.mark.spec("EXP-35")
-@pytest.mark.parametrize(("name", "holds"), [("a.bin", PHOTONS), ("a.img", NOISY_COUNTS), ("a.pgm", GREYS)])
+@pytest.mark.parametrize(("name", "holds"), [("a.img", NOISY_COUNTS), ("a.pgm", GREYS)])
 def test_a_file_of_one_panel_is_refused(name: str, holds: str, image: Image) -> None:
-    kind = {"a.bin": "a raw file", "a.img": "a SMV file", "a.pgm": "a PGM file"}[name]
+    kind = {"a.img": "a SMV file", "a.pgm": "a PGM file"}[name]
     expected = f"{name}: {kind} holds one panel, the image has 3; image.panels has one after the other"
     with pytest.raises(OutputFileError, match=re.escape(expected)):
         content(Product(Path(name), holds), image, Output(), 1)
@@ -304,6 +312,18 @@ def test_each_panel_can_be_written(image: Image) -> None:
     np.testing.assert_array_equal(np.frombuffer(written, np.float32), panel.float32.ravel())
     with pytest.raises(OutputFileError, match="a miniCBF file holds one panel, the image has 3"):
         b"".join(image_content(Path("a.cbf"), image.experiment, iter(())))
+
+
+@pytest.mark.spec("CLI-64", "API-6")
+def test_photons_of_all_panels_in_files_that_state_no_geometry(image: Image, tmp_path: Path) -> None:
+    alike = simulate(replace(image.experiment, detector=Detector(panels=(image.experiment.detector.panels[1],) * 2)))
+    for name in ("a.npy", "a.tif"):
+        image.save(tmp_path / name)
+        np.testing.assert_array_equal(nbnumba.read_image(tmp_path / name), image.float32[None])
+        alike.save(tmp_path / name)
+        np.testing.assert_array_equal(nbnumba.read_image(tmp_path / name), alike.float32.reshape(32, 9))
+    image.save(tmp_path / "a.bin")
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "a.bin", np.float32), image.float32)
 
 
 @pytest.mark.spec("EXP-35")
