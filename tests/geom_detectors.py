@@ -53,9 +53,9 @@ def cspad() -> str:
             sensor, half = divmod(chip, 2)
             along = np.radians(90 * quadrant)
             across = np.array([np.cos(along), np.sin(along)]), np.array([-np.sin(along), np.cos(along)])
-            middle = (110 + 215 * (sensor % 4)) * across[0] + (60 + 400 * (sensor // 4) + 197 * half) * across[1]
+            middle = (110 + 215 * (sensor % 4)) * across[0] + (130 + 400 * (sensor // 4) + 197 * half) * across[1]
             at = middle + rng.normal(0.0, 0.5, 2)
-            axes = turned(90 * quadrant, rng, 1e-4)
+            axes = turned(90 * quadrant + 90, rng, 1e-4)
             lines += panel(f"q{quadrant}a{chip}", axes, at, (sensor * 185, quadrant * 388 + half * 194), (185, 194))
     return "\n".join(lines)
 
@@ -159,7 +159,7 @@ def stacked() -> str:
         "data = /stack",
     ]
     for module in range(4):
-        swing = np.radians(12.0 * (module - 1.5))
+        swing = np.radians(40.0 * (module - 1.5))
         (fx, fy, _), slow = turned(0, rng)
         fast = np.array([fx * np.cos(swing), fy, -fx * np.sin(swing)])
         slow = slow - (slow @ fast) * fast

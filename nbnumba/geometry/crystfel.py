@@ -18,6 +18,7 @@ import numpy as np
 from nbnumba import units
 from nbnumba.errors import InputFileError
 from nbnumba.experiment.panel import Panel
+from nbnumba.experiment.vectors import dot
 from nbnumba.geometry.crystfel_entries import SHOWN, Entries, GeomFile, Stated, in_data, length, measured, read_entries
 from nbnumba.geometry.crystfel_groups import groups_of, torn
 from nbnumba.geometry.crystfel_layout import layout_of
@@ -119,21 +120,22 @@ def nearest_square(panel: Stated, corner: Array) -> Place:
     """A panel of square pixels about the centre of the one that is stated; refinement leaves edges and angles a little off.
 
     The columns fs and ss are Q P with a symmetric P (polar decomposition): Q is the nearest pair of axes, half the trace of P the nearest
-    scale.
+    scale. P is the root of the matrix of scalar products: P = (M + t) / s with t^2 = det M, s = trace P.
     """
     path, (fs, ss), shape = panel.path, steps_of(panel), shape_of(panel)
     detector_axes(path, (panel.where("fs"), panel.where("ss")), fs, ss, NEARLY)
     square_pixel(path, panel.where("pixel (|fs| / res, |ss| / res)"), edges_of(panel), 1.0, NEARLY)
-    stated = np.stack([fs, ss], axis=1)
-    u, scales, v = np.linalg.svd(stated, full_matrices=False)
-    axes, half = u @ v, np.array([shape[1], shape[0]]) / 2.0
-    origin = corner + (stated - axes * scales.mean()) @ half / per_metre(panel)
-    fast_axis, slow_axis = vector(path, panel.where("fs"), axes[:, 0]), vector(path, panel.where("ss"), axes[:, 1])
+    a, b, c = (float(dot(u, v)) for u, v in ((fs, fs), (ss, ss), (fs, ss)))
+    t = math.sqrt(a * b - c * c)
+    s = math.sqrt(a + b + 2.0 * t)
+    fast, slow, scale = ((b + t) * fs - c * ss) / (s * t), ((a + t) * ss - c * fs) / (s * t), s / 2.0
+    origin = corner + ((fs - scale * fast) * shape[1] + (ss - scale * slow) * shape[0]) / 2.0 / per_metre(panel)
+    fast_axis, slow_axis = vector(path, panel.where("fs"), fast), vector(path, panel.where("ss"), slow)
     return Place(
         first_corner(path, panel.where("clen + coffset"), origin, fast_axis, slow_axis),
         fast_axis,
         slow_axis,
-        float(scales.mean()) / per_metre(panel),
+        scale / per_metre(panel),
         shape,
     )
 
@@ -145,7 +147,7 @@ def steps_of(panel: Stated) -> tuple[Array, Array]:
 
 def edges_of(panel: Stated) -> tuple[float, float]:
     """Of a pixel, in m."""
-    fast, slow = (math.sqrt(float(v @ v)) / per_metre(panel) for v in steps_of(panel))
+    fast, slow = (math.sqrt(float(dot(v, v))) / per_metre(panel) for v in steps_of(panel))
     return fast, slow
 
 
