@@ -47,7 +47,7 @@ def written(folder: Path, text: str) -> Path:
     return folder / "a.geom"
 
 
-@pytest.mark.spec("FMT-80", "FMT-81")
+@pytest.mark.spec("FMT-80", "FMT-81", "FMT-83")
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_pixel_is_where_the_manual_has_it(name: str, tmp_path: Path) -> None:
     count, make = DETECTORS[name]
