@@ -21,8 +21,7 @@ from nbnumba.experiment.panel import Panel
 from nbnumba.experiment.vectors import dot
 from nbnumba.geometry.crystfel_entries import SHOWN, Entries, GeomFile, Stated, in_data, length, measured, read_entries
 from nbnumba.geometry.crystfel_groups import groups_of, torn
-from nbnumba.geometry.crystfel_layout import layout_of
-from nbnumba.geometry.crystfel_masks import Masks, Stored, masks_of
+from nbnumba.geometry.crystfel_masks import OF_REGION, Masks, Stored, masks_of
 from nbnumba.geometry.exposure import Exposure, Vector
 from nbnumba.geometry.recorded import Array, Entry, RecordedGeometry, detector_axes, first_corner, pixels, positive, square_pixel, vector
 
@@ -69,8 +68,6 @@ def recorded(file: GeomFile, distance: float | None, stored: Stored | None) -> R
         raise InputFileError(
             path, "electron_voltage: electrons are not simulated; give photon_energy", file.common["electron_voltage"].line
         )
-    for panel in panels:
-        layout_of(panel)
     corners = [corner_of(file, panel, distance) for panel in panels]
     place = as_stated if len(panels) == 1 else nearest_square
     places = [place(panel, corner) for panel, corner in zip(panels, corners, strict=True)]
@@ -219,6 +216,7 @@ def unused(file: GeomFile) -> list[str]:
     known = {key for key in file.common if key in OF_BEAM or GROUPS.fullmatch(key)}
     left = {key for key, entry in file.common.items() if entry not in taken} - known
     left |= {key for panel in file.panels.values() for key in panel.entries if not OF_PANEL.fullmatch(key)} - known
+    left |= {f"{key} of bad regions" for region in file.bad.values() for key in region.entries if not OF_REGION.fullmatch(key)}
     return [f"{file.path}: not used: {', '.join(sorted(left))[: SHOWN * 4]}"] if left else []
 
 

@@ -32,14 +32,15 @@ class Layout(NamedTuple):
 
 
 def layout_of(panel: Stated) -> Layout:
-    """As it is stated. Raises InputFileError."""
-    found = dict(DEFAULTS)
+    """As it is stated; an axis whose default is stated of another one counts images. Raises InputFileError."""
+    found: dict[int, str] = {}
     for key, entry in panel.entries.items():
         if key.startswith("dim"):
             meant, number = entry.value, DIM.fullmatch(key)
             if number is None or not (meant in (SLOW, FAST, IMAGE) or (meant.isascii() and meant.isdecimal())):
                 raise InputFileError(panel.path, f"{key[:SHOWN]} = {meant[:SHOWN]!r} is not dimN = ss, fs, % or a number", entry.line)
             found[int(number[1])] = meant
+    found |= {n: IMAGE if meant in found.values() else meant for n, meant in DEFAULTS.items() if n not in found}
     axes = tuple(found.get(n, "") for n in range(max(found) + 1))
     if "" in axes:
         raise InputFileError(panel.path, f"{panel.name} has no dim{axes.index('')}; give it")

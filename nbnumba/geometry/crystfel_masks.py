@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
@@ -25,6 +26,7 @@ Stored = Callable[[Path, str], NDArray[np.integer]]  # the numbers of a dataset 
 MASKS = 8
 TRUE, FALSE = ("1", "true"), ("0", "false")
 IN_PIXELS, IN_LABORATORY = ("min_fs", "max_fs", "min_ss", "max_ss"), ("min_x", "max_x", "min_y", "max_y")
+OF_REGION = re.compile(rf"{'|'.join(IN_PIXELS + IN_LABORATORY)}|panel|dim.*")
 OLDER = {"mask": "mask0_data", "mask_file": "mask0_file", "mask_good": "mask0_goodbits", "mask_bad": "mask0_badbits"}
 
 
@@ -39,7 +41,7 @@ class Masks(NamedTuple):
 def masks_of(file: GeomFile, places: Sequence[Place], stored: Stored | None) -> Masks:
     """Of all panels. Raises InputFileError."""
     drawn = [Drawn(panel, place) for panel, place in zip(file.panels.values(), places, strict=True)]
-    idle = [region.name for region in file.bad.values() if not mark_region(file, region, drawn)]
+    idle = [region.name for region in file.bad.values() if not mark_region(region, drawn)]
     notes = [f"{file.path}: these bad regions hold no pixel: {', '.join(idle)[:SHOWN]}"] if idle else []
     files = Files(file.path, stored)
     for panel, n in product(drawn, range(MASKS)):
@@ -51,7 +53,7 @@ class Drawn:
     """A panel, and its bad pixels as they become known."""
 
     def __init__(self, stated: Stated, place: Place) -> None:
-        self.stated, self.place = stated, place
+        self.stated, self.place, self.layout = stated, place, layout_of(stated)
         self._bad: Bad | None = None
         edge = whole(stated, "mask_edge_pixels") if "mask_edge_pixels" in stated else 0
         if self.ignored or edge:
@@ -89,34 +91,34 @@ def whole(panel: Stated, key: str) -> int:
     return int(value)
 
 
-def mark_region(file: GeomFile, region: Stated, drawn: Sequence[Drawn]) -> int:
+def mark_region(region: Stated, drawn: Sequence[Drawn]) -> int:
     """Mark the pixels of a bad region, and count them. A region without one of its four sides has none, as in CrystFEL."""
-    for key, entry in region.entries.items():
-        if key not in (*IN_PIXELS, *IN_LABORATORY, "panel"):
-            raise InputFileError(file.path, f"{region.where(key)[:SHOWN]} is not known; give {', '.join(IN_PIXELS)} and panel", entry.line)
     across, along = (any(key in region for key in keys) for keys in (IN_LABORATORY, IN_PIXELS))
     if across and along:
-        raise InputFileError(file.path, f"{region.name} is stated along x and y and along fs and ss; give one of both")
+        raise InputFileError(region.path, f"{region.name} is stated along x and y and along fs and ss; give one of both")
     keys = IN_PIXELS if along else IN_LABORATORY
-    ends = [measured(file.path, key, region.entries[key], PLAIN) for key in keys if key in region]
+    ends = [measured(region.path, key, region.entries[key], PLAIN) for key in keys if key in region]
     if len(ends) < len(keys):
         return 0
     if across:
         return sum([mark_across(panel, ends) for panel in drawn])
-    held = panels_of(file, region)
-    return sum([mark_block(panel, ends) for panel in drawn if panel.stated in held])
+    return sum([mark_block(panel, ends) for panel in panels_of(region, drawn)])
 
 
-def panels_of(file: GeomFile, region: Stated) -> list[Stated]:
-    """The panel that a region along fs and ss is of; where none is named, all parts of the one array there is, as in older files."""
-    if "panel" not in region:
-        if len({layout_of(panel).slab for panel in file.panels.values()}) > 1:
-            raise InputFileError(file.path, f"{region.name} has no panel, and they are in several arrays; give {region.name}/panel")
-        return list(file.panels.values())
-    stated = region.entry("panel")
-    if stated.value not in file.panels:
-        raise InputFileError(file.path, f"{region.name}/panel = {stated.value[:SHOWN]!r} is no panel", stated.line)
-    return [file.panels[stated.value]]
+def panels_of(region: Stated, drawn: Sequence[Drawn]) -> Sequence[Drawn]:
+    """The panel that a region along fs and ss is of. Older files name none: those in the array that dimN say, or in any."""
+    if "panel" in region:
+        stated = region.entry("panel")
+        named = [panel for panel in drawn if panel.stated.name == stated.value]
+        if not named:
+            raise InputFileError(region.path, f"{region.name}/panel = {stated.value[:SHOWN]!r} is no panel", stated.line)
+        return named
+    if any(key.startswith("dim") for key in region.entries):
+        _, axes = layout_of(region).slab
+        drawn = [panel for panel in drawn if panel.layout.slab[1] == axes]
+    if len({panel.layout.slab for panel in drawn}) > 1:
+        raise InputFileError(region.path, f"{region.name} has no panel, and they are in several arrays; give {region.name}/panel")
+    return drawn
 
 
 def mark_block(panel: Drawn, ends: list[float]) -> int:
@@ -192,7 +194,7 @@ def block_of(panel: Drawn, array: NDArray[np.integer], data: Entry) -> NDArray[n
     """A panel's part of a mask."""
     stated, (slow, fast) = panel.stated, panel.place.shape
     low_ss, low_fs = whole(stated, "min_ss"), whole(stated, "min_fs")
-    places = layout_of(stated).places(array.ndim, slice(low_ss, low_ss + slow), slice(low_fs, low_fs + fast))
+    places = panel.layout.places(array.ndim, slice(low_ss, low_ss + slow), slice(low_fs, low_fs + fast))
     if places is not None and fits(array, places) and (block := array[places]).shape == panel.place.shape:
         return block
     problem = f"the mask {data.value[:SHOWN]} of {' x '.join(map(str, array.shape))} pixels does not hold the panel {stated.name}"

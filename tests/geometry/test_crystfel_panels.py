@@ -158,6 +158,9 @@ def test_masks_in_files(older: bool, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.files == (Path("mask.h5"),)
     second = written(tmp_path, stated.replace("/run/mask", "/deep").replace("mask0", "mask7") + "dim0 = %\ndim1 = ss\ndim2 = fs\n" + PAIR)
     np.testing.assert_array_equal(read_geom(second, stored=stored_mask).panels[1].mask, found.panels[1].mask)
+    third = written(tmp_path, stated.replace("/run/mask", "/deep") + "dim1 = ss\ndim2 = fs\n" + PAIR)  # dim0 is no default of slow then
+    np.testing.assert_array_equal(read_geom(third, stored=stored_mask).panels[1].mask, found.panels[1].mask)
+    path = written(tmp_path, stated + PAIR)
     monkeypatch.chdir(tmp_path / "elsewhere")
     np.testing.assert_array_equal(read_geom(path, stored=stored_mask).panels[1].mask, found.panels[1].mask)
     words = f"-default_F 1 -cell 50 -lambda 1 --geom {path}"
@@ -166,23 +169,25 @@ def test_masks_in_files(older: bool, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.spec("FMT-81")
 @pytest.mark.parametrize(
-    ("stated", "note"),
+    ("stated", "notes"),
     [
-        ("mask_file = gone.h5\nmask = /m\n", "not used: the mask in gone.h5, which is not there"),
-        ("mask3_data = /m\n", "not used: the mask /m, which is in the data"),
-        ("mask_file = a.geom\nmask = /m/%/n\n", "not used: the mask /m/%/n, which is of each image"),
+        ("mask_file = gone.h5\nmask = /m\n", ["not used: the mask in gone.h5, which is not there"]),
+        ("mask3_data = /m\n", ["not used: the mask /m, which is in the data"]),
+        ("mask_file = a.geom\nmask = /m/%/n\n", ["not used: the mask /m/%/n, which is of each image"]),
         (
             "flag_equal = -1\nmax_adu = 9\nbandwidth = 0.1\nsaturation_map = /s\n",
-            "not used: bandwidth, flag_equal, max_adu, saturation_map",
+            ["not used: bandwidth, flag_equal, max_adu, saturation_map"],
         ),
-        ("bad_a/min_fs = 9\nbad_a/max_fs = 11\nbad_a/min_ss = 0\nbad_a/max_ss = 1\n", "these bad regions hold no pixel: bad_a"),
-        ("bad_a/min_x = 9\nbad_a/max_x = 11\nbad_a/min_y = 0\nbad_a/max_y = 1\n", "these bad regions hold no pixel: bad_a"),
-        ("bad_a/min_x = 0\n", "these bad regions hold no pixel: bad_a"),
+        ("bad_a/min_fs = 9\nbad_a/max_fs = 11\nbad_a/min_ss = 0\nbad_a/max_ss = 1\n", ["these bad regions hold no pixel: bad_a"]),
+        ("bad_a/min_x = 9\nbad_a/max_x = 11\nbad_a/min_y = 0\nbad_a/max_y = 1\n", ["these bad regions hold no pixel: bad_a"]),
+        ("bad_a/min_x = 0\n", ["these bad regions hold no pixel: bad_a"]),
+        ("bad_a/radius = 1\n", ["not used: radius of bad regions", "these bad regions hold no pixel: bad_a"]),
+        (f"{REGION}bad_a/dim0 = 7\nbad_a/dim1 = ss\nbad_a/dim2 = fs\n", ["these bad regions hold no pixel: bad_a"]),
     ],
 )
-def test_what_changes_nothing_is_said(stated: str, note: str, tmp_path: Path) -> None:
+def test_what_changes_nothing_is_said(stated: str, notes: list[str], tmp_path: Path) -> None:
     found = read_geom(written(tmp_path, stated + PAIR), stored=stored_mask)
-    assert found.notes == (f"{tmp_path / 'a.geom'}: {note}",)
+    assert found.notes == tuple(f"{tmp_path / 'a.geom'}: {note}" for note in notes)
     assert [panel.mask for panel in found.panels] == [None, None]
 
 
@@ -191,6 +196,16 @@ def test_a_region_without_a_panel_is_of_the_whole_array(tmp_path: Path) -> None:
     first, second = (panel.mask for panel in read_geom(written(tmp_path, REGION + PAIR)).panels)
     assert [*zip(*np.nonzero(~first), strict=True)] == [(2, 2), (2, 3)]
     assert [*zip(*np.nonzero(~second), strict=True)] == [(0, 2), (0, 3)]
+
+
+@pytest.mark.spec("FMT-81")
+def test_a_region_without_a_panel_says_which_array_it_is_of(tmp_path: Path) -> None:
+    region = "".join(f"bad_a/{key} = {value}\n" for key, value in zip(("dim1", "dim2", "dim3"), (2, "ss", "fs"), strict=True))
+    region += "bad_a/min_ss = 0\nbad_a/max_ss = 9\nbad_a/min_fs = 20\nbad_a/max_fs = 29\n"
+    masks = {panel.name: panel.mask for panel in read_geom(written(tmp_path, f"{DETECTORS['agipd'][1]()}\n{region}")).panels}
+    assert (~masks["p2a0"]).sum() == (~masks["p2a0"][:10, 20:30]).sum() == 100
+    assert masks["p1a0"] is None
+    assert masks["p2a1"] is None
 
 
 @pytest.mark.spec("FMT-81")
@@ -230,7 +245,6 @@ def test_bad_pixels_of_one_panel_are_not_rendered(tmp_path: Path) -> None:
         ("p1/mask_edge_pixels = 1.5\n", ", line 13: mask_edge_pixels = '1.5' is not a number of pixels"),
         ("bad_a/min_x = 1\nbad_a/max_fs = 3\n", ": bad_a is stated along x and y and along fs and ss; give one of both"),
         ("bad_a/min_x = one\n", ", line 13: min_x = 'one' is not a finite number"),
-        ("bad_a/radius = 1\n", ", line 13: bad_a/radius is not known; give min_fs, max_fs, min_ss, max_ss and panel"),
         (f"{REGION}bad_a/panel = p7\n", ", line 17: bad_a/panel = 'p7' is no panel"),
         (f"p1/data = /other\n{REGION}", ": bad_a has no panel, and they are in several arrays; give bad_a/panel"),
         ("group_a = p0,p7\n", ", line 13: the group a holds 'p7', which is no panel and no group"),
