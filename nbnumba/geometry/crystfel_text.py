@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from nbnumba.experiment.panel import Panel
 from nbnumba.experiment.vectors import Array, dot
-from nbnumba.geometry.exposure import STRAIGHT, Exposure
+from nbnumba.geometry.exposure import STRAIGHT, Exposure, Vector
 from nbnumba.geometry.of_experiment import exposure_of
 
 if TYPE_CHECKING:
@@ -43,44 +44,58 @@ def geom_text(experiment: Experiment, data: str = DATA) -> str:
 
     A detector with ``-curved_det`` is stated as the plane that it touches. Raises ParameterError.
     """
-    exposure = exposure_of(experiment.by_panel[0])
-    return "\n".join(geom_lines(experiment.panels, exposure, data)) + "\n"
+    return "\n".join(geom_lines(panels_of(experiment), exposure_of(experiment.by_panel[0]), data)) + "\n"
+
+
+def panels_of(experiment: Experiment) -> list[Panel]:
+    """The detector's panels, with masks of all that is not rendered."""
+    return [replace(panel, mask=rendered(one)) for panel, one in zip(experiment.panels, experiment.by_panel, strict=True)]
+
+
+def rendered(experiment: Experiment) -> NDArray[np.bool_] | None:
+    """The pixels of a panel that its mask and the region of interest leave; None: all."""
+    mask, (first_fast, last_fast, first_slow, last_slow) = experiment.sampling.mask, experiment.roi
+    inside = np.zeros(experiment.detector.shape, dtype=bool)
+    inside[first_slow : last_slow + 1, first_fast : last_fast + 1] = True
+    return None if mask is None and inside.all() else inside if mask is None else mask & inside
 
 
 def geom_lines(panels: Sequence[Panel], exposure: Exposure, data: str = DATA) -> Iterator[str]:
     """The same of panels in the frame of an exposure, whose beam and wavelength are theirs."""
     turn, names = to_crystfel(exposure), names_of(panels)
-    origins = [turned(turn, panel.origin) for panel in panels]
-    rows = list(accumulate((panel.slow_pixels for panel in panels), initial=0))
+    panels = [in_frame(panel, turn) for panel in panels]
+    rows = list(accumulate((panel.slow_pixels for panel in panels[:-1]), initial=0))
     regions = [list(bad_regions(panel)) for panel in panels]
-    few = sum(map(len, regions)) <= MOST_REGIONS
+    few, clen = sum(map(len, regions)) <= MOST_REGIONS, panels[0].origin[2]
     yield "; written by nbnumba"
-    if exposure.wavelength is not None:
-        yield f"wavelength = {exposure.wavelength * 1e10!r} A"
-    yield f"adu_per_photon = {exposure.gain!r}"
-    yield f"clen = {float(origins[0][2])!r} m"
-    yield from (f"data = {data}", "dim0 = %", "dim1 = ss", "dim2 = fs")
+    yield from () if exposure.wavelength is None else (f"wavelength = {exposure.wavelength * 1e10!r} A",)
+    yield from (f"adu_per_photon = {exposure.gain!r}", f"clen = {clen!r} m", f"data = {data}", "dim0 = %", "dim1 = ss", "dim2 = fs")
     yield from () if few else MASK
-    for name, panel, origin, row in zip(names, panels, origins, rows, strict=False):
-        stated = {
-            "min_fs": 0,
-            "max_fs": panel.fast_pixels - 1,
-            "min_ss": row,
-            "max_ss": row + panel.slow_pixels - 1,
-            "res": repr(1.0 / panel.pixel_size),
-            "corner_x": repr(float(origin[0]) / panel.pixel_size),
-            "corner_y": repr(float(origin[1]) / panel.pixel_size),
-            "coffset": repr(float(origin[2] - origins[0][2])),
-            "fs": step(turned(turn, panel.fast_axis)),
-            "ss": step(turned(turn, panel.slow_axis)),
-        }
-        yield ""
-        yield from (f"{name}/{key} = {value}" for key, value in stated.items())
-        if panel.mask is not None and not panel.mask.any():
-            yield f"{name}/no_index = 1"
-    for name, row, found in zip(names, rows, regions, strict=False):
-        yield from region_lines(name, row, found) if few else ()
+    for name, panel, row in zip(names, panels, rows, strict=True):
+        yield from panel_lines(name, panel, row, clen)
+    for name, found, row in zip(names, regions, rows, strict=True):
+        yield from region_lines(name, found, row) if few else ()
     yield from group_lines(names, panels)
+
+
+def panel_lines(name: str, panel: Panel, row: int, clen: float) -> Iterator[str]:
+    """A panel in CrystFEL's frame, whose first row of pixels is that one of the data."""
+    x, y, z = panel.origin
+    stated = {
+        "min_fs": 0,
+        "max_fs": panel.fast_pixels - 1,
+        "min_ss": row,
+        "max_ss": row + panel.slow_pixels - 1,
+        "res": 1.0 / panel.pixel_size,
+        "corner_x": x / panel.pixel_size,
+        "corner_y": y / panel.pixel_size,
+        "coffset": z - clen,
+        "fs": step(panel.fast_axis),
+        "ss": step(panel.slow_axis),
+        **({"no_index": 1} if panel.mask is not None and not panel.mask.any() else {}),
+    }
+    yield ""
+    yield from (f"{name}/{key} = {value}" for key, value in stated.items())
 
 
 def to_crystfel(exposure: Exposure) -> Array:
@@ -90,11 +105,12 @@ def to_crystfel(exposure: Exposure) -> Array:
     return OF_IMGCIF @ exposure.to_imgcif
 
 
-def turned(rotation: Array, v: Sequence[float]) -> Array:
-    return np.asarray(dot(rotation, np.array(v)))
+def in_frame(panel: Panel, turn: Array) -> Panel:
+    """The panel, turned with everything."""
+    return replace(panel, **{name: dot(turn, np.array(getattr(panel, name))) for name in ("origin", "fast_axis", "slow_axis")})
 
 
-def step(axis: Array) -> str:
+def step(axis: Vector) -> str:
     """From a pixel to the next; CrystFEL reads no exponents."""
     return " ".join(f"{c:+.18f}{letter}" for c, letter in zip(axis, "xyz", strict=True))
 
@@ -124,7 +140,7 @@ def runs(bad: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), (edges[1::2] - 1).tolist(), strict=True))
 
 
-def region_lines(name: str, row: int, regions: Sequence[Region]) -> Iterator[str]:
+def region_lines(name: str, regions: Sequence[Region], row: int) -> Iterator[str]:
     """Bad regions of a panel, in pixels of the data, where its first row is that one."""
     for number, region in enumerate(regions):
         ends = region._replace(min_ss=region.min_ss + row, max_ss=region.max_ss + row)._asdict()
@@ -160,15 +176,17 @@ def group_names(panels: Sequence[Panel], taken: Sequence[str]) -> dict[tuple[str
 
 def unsaid(experiment: Experiment) -> str:
     """What the file does not say of the experiment, in words; empty if it says all."""
-    exposure, panels = exposure_of(experiment.by_panel[0]), experiment.panels
-    across = exposure.polarization_axis is None or abs(float(turned(to_crystfel(exposure), exposure.polarization_axis)[0])) > 1.0 - STRAIGHT
-    left = [
-        ("the rotation about the spindle", exposure.oscillation != 0.0),
-        ("the sensor", any(panel.sensor_thickness > 0.0 for panel in panels)),
-        ("the polarization, which is not along x", not across),
-        ("that the detector is curved: it is the plane that it touches", experiment.model.stages.get("geometry") == "curved"),
-    ]
-    said = ", ".join(what for what, there in left if there)
-    masks = sum(len(list(bad_regions(panel))) for panel in panels)
+    exposure, panels = exposure_of(experiment.by_panel[0]), panels_of(experiment)
+    along_x = (
+        exposure.polarization_axis is None or abs(dot(to_crystfel(exposure), np.array(exposure.polarization_axis))[0]) > 1.0 - STRAIGHT
+    )
+    left = {
+        "the rotation about the spindle": exposure.oscillation != 0.0,
+        "the sensor": any(panel.sensor_thickness > 0.0 for panel in panels),
+        "the polarization, which is not along x": not along_x,
+        "that the detector is curved: it is the plane that it touches": experiment.model.stages.get("geometry") == "curved",
+    }
+    said = ", ".join(what for what, there in left.items() if there)
+    masks = sum(1 for panel in panels for _ in bad_regions(panel))
     many = f"leaves its masks to pixel_mask of the NXmx file: they have {masks} regions" if masks > MOST_REGIONS else ""
     return "; it ".join(filter(None, (said and f"does not say: {said}", many)))

@@ -105,7 +105,7 @@ p1/corner_y = 2
 
 def two(**more) -> Experiment:
     """Two panels of different sizes, one beside the other."""
-    base = nbnumba.experiment_from_options(f"{CRYSTAL} -distance 80 -pixel 0.2 -detpixels_x 9 -detpixels_y 7 -roi 0 3 0 3")
+    base = nbnumba.experiment_from_options(f"{CRYSTAL} -distance 80 -pixel 0.2 -detpixels_x 9 -detpixels_y 7")
     (panel,) = base.panels
     beside = tuple(np.array(panel.origin) + 12 * panel.pixel_size * np.array(panel.fast_axis))
     return replace(base, detector=Detector(panels=(panel, replace(panel, origin=beside, fast_pixels=5, **more))))
@@ -121,6 +121,12 @@ def test_masks_are_written_as_rectangles(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second.bad, ~mask)
     assert second.first == (7, 0)
     assert out.read_text().count("/panel = p1") == 4
+    region = replace(two(mask=mask), sampling=replace(two().sampling, roi=(1, 3, 0, 5)))
+    first, second = read_manual(written(tmp_path, region)).panels.values()
+    inside = np.zeros((7, 9), bool)
+    inside[:6, 1:4] = True
+    np.testing.assert_array_equal(first.bad, ~inside)
+    np.testing.assert_array_equal(second.bad, ~(mask & inside[:, :5]))
     nothing = written(tmp_path, two(mask=np.zeros((7, 5), bool))).read_text()
     assert "p1/no_index = 1" in nothing
     assert "bad_" not in nothing
