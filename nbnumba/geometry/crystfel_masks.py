@@ -150,7 +150,7 @@ class Files:
 
     def __init__(self, geometry: Path, stored: Stored | None) -> None:
         self.geometry, self.stored = geometry, stored
-        self.notes: list[str] = []
+        self.left: dict[str, dict[str, None]] = {}  # why masks are left out, and which
         self.read: list[Path] = []
         self._arrays: dict[tuple[Path, str], NDArray[np.integer]] = {}
 
@@ -159,17 +159,26 @@ class Files:
         named = Path(name)
         path = next((path for path in (named, self.geometry.parent / named.name) if require_regular(path).is_file()), None)
         if path is None or self.stored is None:
-            self.say(f"the mask in {name[:SHOWN]}, which is not there")
+            self.leave(name, "a file that is not there")
             return None
         if (path, data) not in self._arrays:
             self._arrays[path, data] = self.stored(path, data)
             self.read.extend([] if path in self.read else [path])
         return self._arrays[path, data]
 
-    def say(self, what: str) -> None:
-        """That something is left out, once."""
-        note = f"{self.geometry}: not used: {what}"
-        self.notes.extend([] if note in self.notes else [note])
+    def leave(self, name: str, why: str) -> None:
+        """A mask out."""
+        self.left.setdefault(why, {})[name[:SHOWN]] = None
+
+    @property
+    def notes(self) -> list[str]:
+        """A line for every reason that masks are left out for."""
+        return [f"{self.geometry}: not used: {in_words([*names])}, {why}" for why, names in self.left.items()]
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Masks, of which the first is named."""
+    return f"the mask {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def mark_stored(panel: Drawn, n: int, files: Files) -> None:
@@ -184,7 +193,7 @@ def mark_stored(panel: Drawn, n: int, files: Files) -> None:
         return
     wanted, unwanted = bits(path, f"mask{n}_goodbits", good), bits(path, f"mask{n}_badbits", rejected)
     if name is None or "%" in data.value:
-        files.say(f"the mask {data.value[:SHOWN]}, which is {'in the data' if name is None else 'of each image'}")
+        files.leave(data.value, "in the data" if name is None else "of each image")
     elif (array := files.array(name.value, data.value)) is not None:
         numbers = block_of(panel, array, data).astype(np.int64)
         panel.bad[((numbers & wanted) != wanted) | ((numbers & unwanted) != 0)] = True

@@ -171,9 +171,10 @@ def test_masks_in_files(older: bool, tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("stated", "notes"),
     [
-        ("mask_file = gone.h5\nmask = /m\n", ["not used: the mask in gone.h5, which is not there"]),
-        ("mask3_data = /m\n", ["not used: the mask /m, which is in the data"]),
-        ("mask_file = a.geom\nmask = /m/%/n\n", ["not used: the mask /m/%/n, which is of each image"]),
+        ("mask_file = gone.h5\nmask = /m\n", ["not used: the mask gone.h5, a file that is not there"]),
+        ("mask3_data = /m\n", ["not used: the mask /m, in the data"]),
+        ("mask3_data = /m\nmask4_data = /n\n", ["not used: the mask /m and 1 more, in the data"]),
+        ("mask_file = a.geom\nmask = /m/%/n\n", ["not used: the mask /m/%/n, of each image"]),
         (
             "flag_equal = -1\nmax_adu = 9\nbandwidth = 0.1\nsaturation_map = /s\n",
             ["not used: bandwidth, flag_equal, max_adu, saturation_map"],
@@ -221,6 +222,37 @@ def test_bad_pixels_of_one_panel_are_not_rendered(tmp_path: Path) -> None:
     np.testing.assert_array_equal(experiment.sampling.mask, ~bad)
     both = nbnumba.experiment_from_options(f"{words} -mask {tmp_path / 'mask.npy'}")
     np.testing.assert_array_equal(both.sampling.mask, ~bad & (mask == 1))
+
+
+WHOLE = """clen = 0.05
+res = 2000
+fs = -0.8x +0.6y
+ss = 0.6x +0.8y
+min_fs = 0
+max_fs = 11
+p0/min_ss = 0
+p0/max_ss = 9
+p0/corner_x = 3.5
+p0/corner_y = -6
+"""
+
+
+@pytest.mark.spec("FMT-80", "FMT-81")
+def test_a_detector_in_two_parts_is_rendered_as_the_whole(tmp_path: Path) -> None:
+    """Rows 4 to 9 as a panel of their own, without a bad region of theirs, and without a panel that is not used."""
+    words = "-default_F 100 -cell 50 60 70 90 90 90 -lambda 1 -N 5 -misset 10 20 30 -oversample 1 -fluence 1e24 --geom"
+    whole = nbnumba.simulate(nbnumba.experiment_from_options([*words.split(), str(written(tmp_path, WHOLE))])).pixels
+    halves = WHOLE.replace("max_ss = 9", "max_ss = 3") + "p1/min_ss = 4\np1/max_ss = 9\np1/corner_x = 5.9\np1/corner_y = -2.8\n"
+    bad = "bad_a/panel = p1\nbad_a/min_fs = 2\nbad_a/max_fs = 4\nbad_a/min_ss = 5\nbad_a/max_ss = 6\n"
+    unused = "p2/min_ss = 0\np2/max_ss = 3\np2/corner_x = 30\np2/corner_y = -6\np2/no_index = 1\n"
+    image = nbnumba.simulate(nbnumba.experiment_from_options([*words.split(), str(written(tmp_path, halves + bad + unused))]))
+    first, second, third = (panel.pixels for panel in image.panels)
+    np.testing.assert_allclose(first, whole[:4], rtol=1e-9, atol=0.0)
+    rendered = np.ones((6, 12), bool)
+    rendered[1:3, 2:5] = False
+    np.testing.assert_allclose(second, np.where(rendered, whole[4:], 0.0), rtol=1e-9, atol=0.0)
+    assert third.max() == 0.0
+    assert whole.min() > 0.0
 
 
 @pytest.mark.spec("FMT-80", "FMT-81")
