@@ -159,7 +159,7 @@ class Files:
         named = Path(name)
         path = next((path for path in (named, self.geometry.parent / named.name) if require_regular(path).is_file()), None)
         if path is None or self.stored is None:
-            self.leave(name, "a file that is not there")
+            self.leave(name, "a file that is not there" if path is None else "a file that is left alone")
             return None
         if (path, data) not in self._arrays:
             self._arrays[path, data] = self.stored(path, data)
@@ -186,13 +186,14 @@ def mark_stored(panel: Drawn, n: int, files: Files) -> None:
     path, entries = panel.stated.path, panel.stated.entries
     stated = {newer: entries[key] for key in entries if (newer := OLDER.get(key, key)).startswith(f"mask{n}_")}
     data, name, good, rejected = (stated.get(f"mask{n}_{what}") for what in ("data", "file", "goodbits", "badbits"))
-    if data is None:
-        if name is not None:
-            problem = f"mask{n}_file = {name.value[:SHOWN]} without mask{n}_data; give the place in that file"
-            raise InputFileError(path, problem, name.line)
-        return
     wanted, unwanted = bits(path, f"mask{n}_goodbits", good), bits(path, f"mask{n}_badbits", rejected)
-    if name is None or "%" in data.value:
+    if data is None and name is not None:
+        problem = f"mask{n}_file = {name.value[:SHOWN]} without mask{n}_data; give the place in that file"
+        raise InputFileError(path, problem, name.line)
+    if data is None:
+        if wanted or unwanted:
+            files.leave(str(n), "which has bits and no place")
+    elif name is None or "%" in data.value:
         files.leave(data.value, "in the data" if name is None else "of each image")
     elif (array := files.array(name.value, data.value)) is not None:
         numbers = block_of(panel, array, data).astype(np.int64)

@@ -156,6 +156,7 @@ def test_masks_in_files(older: bool, tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert 0 < sheet.bad.sum() < 12
     np.testing.assert_array_equal(np.concatenate([panel.mask for panel in found.panels]), ((numbers & 1) == 1) & ((numbers & 4) == 0))
     assert found.files == (Path("mask.h5"),)
+    assert read_geom(path).notes == (f"{path}: not used: the mask mask.h5, a file that is left alone",)
     second = written(tmp_path, stated.replace("/run/mask", "/deep").replace("mask0", "mask7") + "dim0 = %\ndim1 = ss\ndim2 = fs\n" + PAIR)
     np.testing.assert_array_equal(read_geom(second, stored=stored_mask).panels[1].mask, found.panels[1].mask)
     third = written(tmp_path, stated.replace("/run/mask", "/deep") + "dim1 = ss\ndim2 = fs\n" + PAIR)  # dim0 is no default of slow then
@@ -173,6 +174,7 @@ def test_masks_in_files(older: bool, tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         ("mask_file = gone.h5\nmask = /m\n", ["not used: the mask gone.h5, a file that is not there"]),
         ("mask3_data = /m\n", ["not used: the mask /m, in the data"]),
+        ("mask_bad = 0xff\nmask2_goodbits = 0\n", ["not used: the mask 0, which has bits and no place"]),
         ("mask3_data = /m\nmask4_data = /n\n", ["not used: the mask /m and 1 more, in the data"]),
         ("mask_file = a.geom\nmask = /m/%/n\n", ["not used: the mask /m/%/n, of each image"]),
         (
