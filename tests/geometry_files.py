@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,70 @@ p0/corner_y = 190.25
 p0/fs = +0.999950x +0.01y
 p0/ss = +0.01x -0.999950y +0.0001z
 """
+
+GEOM_PANELS = """wavelength = 1.1 A
+clen = 80 mm
+res = 5000
+dim0 = %
+dim1 = 2
+dim2 = ss
+dim3 = fs
+mask_file = mask.h5
+mask = /mask
+mask_good = 0x01
+mask1_file = mask.h5
+mask1_data = /mask
+mask1_badbits = 4
+detector_shift_x = -0.5 mm
+bad_stop/min_x = -3
+bad_stop/max_x = 3.5
+bad_stop/min_y = -90
+bad_stop/max_y = 2
+bad_row/panel = b
+bad_row/min_fs = 1
+bad_row/max_fs = 3
+bad_row/min_ss = 7
+bad_row/max_ss = 7
+a/min_fs = 0
+a/max_fs = 7
+a/min_ss = 0
+a/max_ss = 5
+a/corner_x = 2.5
+a/corner_y = -3
+a/fs = +0.999998x +0.002y
+a/ss = -0.002x +0.999998y
+b/min_fs = 0
+b/max_fs = 7
+b/min_ss = 6
+b/max_ss = 11
+b/corner_x = -9.25
+b/corner_y = -3
+b/fs = x
+b/ss = +0.999y -0.0447z
+b/coffset = 0.0002
+b/mask_edge_pixels = 1
+c/min_fs = 0
+c/max_fs = 7
+c/min_ss = 12
+c/max_ss = 17
+c/corner_x = 0
+c/corner_y = 20
+c/fs = -y
+c/ss = x
+c/no_index = true
+group_left = b
+group_right = a,c
+group_all = left,right
+"""
+
+
+def geom_mask() -> bytes:
+    """The HDF5 file that it names."""
+    import h5py
+
+    with h5py.File(buffer := BytesIO(), "w") as file:
+        file["mask"] = np.arange(3 * 18 * 8).reshape(3, 18, 8) % 7
+    return buffer.getvalue()
 
 
 def predicted(h: np.ndarray, A: np.ndarray, s0: np.ndarray, frame: np.ndarray, origin: np.ndarray, pixel: float) -> np.ndarray:

@@ -20,6 +20,7 @@ from nbnumba.options.output import (
     CONFIGURATION,
     COUNTS,
     FRAME,
+    GEOMETRY,
     GREYS,
     NOISY_COUNTS,
     NOISY_FRAME,
@@ -35,7 +36,7 @@ from nbnumba.response.noise import expected_counts, noisy_counts
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
 
-PNG = ".png"
+OTHERS = {".png": PICTURE, ".geom": GEOMETRY}  # by ending: what is no format of images
 
 
 class Product(NamedTuple):
@@ -72,11 +73,11 @@ class Product(NamedTuple):
 
 def named_product(path: Path, noise: bool) -> Product:
     """The file that a name with its ending asks for. Raises OutputFileError."""
-    if path.suffix.lower() == PNG:
-        return Product(path, PICTURE)
+    if held := OTHERS.get(path.suffix.lower()):
+        return Product(path, held)
     kind = by_ending(path)
     if kind is None or kind.write is None:
-        there = ", ".join([*(ending for kind in known() if kind.write for ending in kind.endings), PNG])
+        there = ", ".join([*(ending for kind in known() if kind.write for ending in kind.endings), *OTHERS])
         raise OutputFileError(f"{path}: {path.suffix or 'no ending'} stands for no kind of image; there are {there}")
     return Product(path, contents_of(kind, noise))
 
@@ -116,6 +117,10 @@ def content(product: Product, image: Image, output: Output, seed: int) -> Conten
         from nbnumba.image.summary import image_summary
 
         return (json.dumps(image_summary(image), indent=2) + "\n").encode("utf-8")
+    if holds == GEOMETRY:
+        from nbnumba.geometry.crystfel_text import geom_text
+
+        return geom_text(image.experiment).encode("utf-8")
     if holds == CONFIGURATION:
         from nbnumba.options.configuration import toml_text
 

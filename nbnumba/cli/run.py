@@ -16,7 +16,7 @@ from nbnumba.cli.evidence import bundle_option, inputs_of, output_words, pin_see
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError
 from nbnumba.files.whole import check_writable, is_standard_output, write_all
-from nbnumba.options.output import CONFIGURATION, PHOTONS, PICTURE, SUMMARY, TABLE, Output
+from nbnumba.options.output import CONFIGURATION, GEOMETRY, PHOTONS, PICTURE, SUMMARY, TABLE, Output
 
 if TYPE_CHECKING:
     from nbnumba.campaign.products import Product
@@ -37,7 +37,8 @@ SECONDS_BEFORE_PROGRESS = 1.0
     multiple=True,
     metavar="NAME",
     help="Write this, and of nanoBragg's files only those that are named. The ending says what: photons counted as a "
-    "detector counts them (.cbf, .img, .nxs, .h5), photons without noise (.npy, .tif, .bin), a picture (.png, .pgm). Repeatable.",
+    "detector counts them (.cbf, .img, .nxs, .h5), photons without noise (.npy, .tif, .bin), a picture (.png, .pgm), the geometry for "
+    "CrystFEL (.geom). Repeatable.",
 )
 @click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture: log scale, beam centre, resolution rings.")
@@ -124,6 +125,8 @@ def report_run(draft: Draft, experiment: Experiment, output: Output, products: S
         files = ", ".join(str(product.path) for product in as_reference)
         click.echo(f"nbnumba: warning: {files}: {BY_NAME['reference-header'].note}", err=True)
     for product in products:
+        if product.holds == GEOMETRY:
+            say_unsaid(product.path, experiment)
         if product.has_counts and product not in as_reference and not is_default(product.path):
             exposure = replace(exposure_of(experiment), pedestal=product.pedestal(output))
             for loss in losses(product.path, exposure, product.kind):
@@ -133,6 +136,14 @@ def report_run(draft: Draft, experiment: Experiment, output: Output, products: S
             click.echo(f"nbnumba: warning: {product.path}: {what}", err=True)
     unmarked = [product.path for product in products if (product.has_counts or product.holds == PHOTONS) and not product.mark]
     say_unmarked(unmarked, experiment)
+
+
+def say_unsaid(path: Path, experiment: Experiment) -> None:
+    """Warn of what a CrystFEL geometry cannot say."""
+    from nbnumba.geometry.crystfel_text import unsaid
+
+    if said := unsaid(experiment):
+        click.echo(f"nbnumba: warning: {path}: a CrystFEL geometry {said}", err=True)
 
 
 def is_default(path: Path) -> bool:
@@ -157,7 +168,7 @@ def say_outside(terms: int) -> None:
 
 
 # How a bundle's outputs are compared (evidence/agreement.py).
-AGREEMENT = {PHOTONS: "photons", TABLE: "exact", PICTURE: "picture", SUMMARY: "numbers", CONFIGURATION: "numbers"}
+AGREEMENT = {PHOTONS: "photons", TABLE: "exact", PICTURE: "picture", SUMMARY: "numbers", CONFIGURATION: "numbers", GEOMETRY: "words"}
 
 
 def leave_bundle(

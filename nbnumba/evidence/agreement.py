@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import math
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from nbnumba.formats.read import read_image
 from nbnumba.formats.registry import by_content, by_ending
 from nbnumba.traces.read import Key, TraceFile, Value, read_trace
 
+NUMBER = r"([+-]?\d+\.?\d*(?:[eE][+-]?\d+)?)"
 NUMBERS = 1e-6  # relative difference of figures in reports and traces
 COUNTS = 1e-4  # of the bytes of an integer image that may differ
 # Sizes below which a value of a trace is what rounding leaves of greater ones, and is held against this instead.
@@ -119,6 +121,15 @@ def same_numbers(there: Path, here: Path) -> Verdict:
     return Verdict(True, "equal within 1e-6")
 
 
+def same_words(there: Path, here: Path) -> Verdict:
+    """Texts of the same lines but for numbers, which are within 1e-6 of 1 or of their size."""
+    a, b = (re.split(NUMBER, path.read_text("utf-8")) for path in (there, here))
+    if a[::2] != b[::2]:
+        return Verdict(False, "has other words")
+    off = [(x, y) for x, y in zip(a[1::2], b[1::2], strict=True) if not math.isclose(float(x), float(y), rel_tol=NUMBERS, abs_tol=NUMBERS)]
+    return Verdict(False, f"has {off[0][1]}, not {off[0][0]}") if off else Verdict(True, "equal within 1e-6")
+
+
 def loaded(path: Path) -> Any:
     """What is in a JSON or TOML file."""
     text = path.read_text("utf-8")
@@ -145,6 +156,7 @@ KINDS: dict[str, Callable[[Path, Path], Verdict]] = {
     "photons": same_photons,
     "counts": same_counts,
     "numbers": same_numbers,
+    "words": same_words,
     "trace": same_trace,
     "picture": lambda there, here: Verdict(None, "drawn otherwise; pictures are not compared"),
     "timings": lambda there, here: Verdict(None, "timings are another machine's; not compared"),

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbnumba.experiment.panel import each_once
+from nbnumba.experiment.panel import Panel, each_once
 from nbnumba.experiment.quirks import BY_NAME, SAID_ANYWAY, UNSAID
 from nbnumba.experiment.rocking import covering_steps, rocking_width
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # How a quirk is switched off.
 ON_THE_COMMAND_LINE, IN_PYTHON = "--quirk {0}=off: ", "Model(quirks={{'{0}': False}}): "
+LISTED = 3  # panels, or pairs of them, in a line
 BEYOND = 0.99  # of a smallest d; the last reflection within a limit seldom lies on it
 
 
@@ -32,8 +33,47 @@ def quirk_note(name: str, switch: str = ON_THE_COMMAND_LINE) -> str:
 
 
 def warnings(experiment: Experiment) -> list[str]:
-    """What was decided for the user, one line each; of several panels, what is said of each, once."""
-    return each_once([warnings_of_panel(panel) for panel in experiment.by_panel])
+    """What was decided for the user, one line each; of several panels, what is said of each, once, and of where they are."""
+    return each_once([*(warnings_of_panel(panel) for panel in experiment.by_panel), in_the_way(experiment), turned_round(experiment)])
+
+
+def in_the_way(experiment: Experiment) -> list[str]:
+    """A line where panels cover the same directions as seen from the crystal; panels without a pixel to render are in nobody's way."""
+    panels = {number: panel for number, panel in enumerate(experiment.detector.panels) if panel.mask is None or panel.mask.any()}
+    if len(panels) < 2:
+        return []
+    from nbnumba.experiment.overlap import overlapping
+
+    names = [called(number, panel) for number, panel in panels.items()]
+    pairs = [f"{names[a]} and {names[b]}" for a, b in overlapping(list(panels.values()))]
+    if not pairs:
+        return []
+    return [f"panels overlap as seen from the crystal, and each counts what the nearer one would stop: {listed(pairs)}"]
+
+
+def turned_round(experiment: Experiment) -> list[str]:
+    """A line where panels are seen from the other side than most of them."""
+    panels = experiment.detector.panels
+    if len(panels) < 2:
+        return []
+    from nbnumba.experiment.overlap import seen_from_behind
+
+    names = [called(number, panels[number]) for number in seen_from_behind(panels)]
+    return (
+        [f"panels are mirror images of the others as seen from the crystal, as if they faced away from it: {listed(names)}"]
+        if names
+        else []
+    )
+
+
+def called(number: int, panel: Panel) -> str:
+    """A panel's name, or its number."""
+    return panel.name or f"panel {number}"
+
+
+def listed(names: list[str]) -> str:
+    """The first of them, and how many there are."""
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def warnings_of_panel(experiment: Experiment) -> list[str]:

@@ -113,6 +113,7 @@ def panel_of(experiment: Experiment) -> Panel:
     """The panel that a detector of one is."""
     frame, detector = experiment.frame, experiment.detector
     slow_pixels, fast_pixels = detector.shape
+    called = {"name": detector.panels[0].name, "group": detector.panels[0].group} if detector.panels else {}
     return Panel(
         origin=tuple(frame.pix0),
         fast_axis=tuple(frame.fast_axis),
@@ -124,6 +125,7 @@ def panel_of(experiment: Experiment) -> Panel:
         sensor_attenuation=detector.sensor_attenuation,
         sensor_material=detector.sensor_material,
         mask=experiment.sampling.mask,
+        **called,
     )
 
 

@@ -117,15 +117,21 @@ class Exposure:
         return part * (x * x - y * y), part * 2.0 * x * y
 
     @property
-    def imgcif(self) -> Exposure:
-        """The same in imgCIF's frame: z to the source, x the spindle's part across the beam (as it is, if z is right already)."""
+    def to_imgcif(self) -> NDArray[np.float64]:
+        """Rotation into imgCIF's frame: z to the source, x the spindle's part across the beam; none if z is right already."""
         incident = np.array(self.incident)
         if np.allclose(incident, IMGCIF_INCIDENT, rtol=0.0, atol=STRAIGHT):
-            return self
+            return np.eye(3)
         across = next(v for v in (self.spindle_axis, self.fast_axis, self.slow_axis) if v and np.linalg.norm(np.cross(v, incident)) > 1e-3)
         x = across - (across @ incident) * incident
         x = x / np.linalg.norm(x)
-        return self.turned(np.stack([x, np.cross(-incident, x), -incident]))
+        return np.stack([x, np.cross(-incident, x), -incident])
+
+    @property
+    def imgcif(self) -> Exposure:
+        """The same in imgCIF's frame."""
+        rotation = self.to_imgcif
+        return self if (rotation == np.eye(3)).all() else self.turned(rotation)
 
     def turned(self, rotation: NDArray[np.float64]) -> Exposure:
         """Every vector v as rotation @ v."""

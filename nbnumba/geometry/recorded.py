@@ -27,6 +27,7 @@ class RecordedGeometry(NamedTuple):
     exposure: of the first panel. panels: all of a detector of several, in the frame of the exposure; none of one.
     reciprocal: (3, 3), rows a*, b*, c* in 1/m at spindle angle 0, in the frame of the exposure; None: no orientation is stated.
     cell: a, b, c in m and alpha, beta, gamma in rad, where the file has no more than these. notes: what the user should know.
+    mask: of one panel, [slow, fast], true where to render. files: others that were read. distance_is_given: whether the user's is in it.
     """
 
     exposure: Exposure
@@ -34,6 +35,9 @@ class RecordedGeometry(NamedTuple):
     cell: tuple[float, float, float, float, float, float] | None = None
     notes: tuple[str, ...] = ()
     panels: tuple[Panel, ...] = ()
+    mask: NDArray[np.bool_] | None = None
+    files: tuple[Path, ...] = ()
+    distance_is_given: bool = False
 
 
 class Entry(NamedTuple):
@@ -66,11 +70,11 @@ def scaled(path: str | Path, name: str, v: Array) -> Array:
     return np.asarray(np.ldexp(v, -math.frexp(largest)[1]))
 
 
-def detector_axes(path: str | Path, names: tuple[str, str], fast: Array, slow: Array) -> tuple[Vector, Vector]:
+def detector_axes(path: str | Path, names: tuple[str, str], fast: Array, slow: Array, skew: float = SKEW) -> tuple[Vector, Vector]:
     """Unit vectors along a detector's edges, at right angles but for the last digits of a file."""
     fast_axis, slow_axis = direction(path, names[0], fast), direction(path, names[1], slow)
     cosine = float(np.dot(fast_axis, slow_axis))
-    if abs(cosine) > SKEW:
+    if abs(cosine) > skew:
         angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
         raise InputFileError(path, f"{names[0]} and {names[1]} are {angle:.6g} degrees apart; pixels must be square")
     return fast_axis, slow_axis
@@ -84,12 +88,12 @@ def first_corner(path: str | Path, name: str, corner: Array, fast: Vector, slow:
     return x, y, z
 
 
-def square_pixel(path: str | Path, name: str, edges: tuple[float, float], per_metre: float) -> float:
+def square_pixel(path: str | Path, name: str, edges: tuple[float, float], per_metre: float, square: float = SQUARE) -> float:
     """The edge of a square pixel in m, from the two edges in the file's unit."""
     fast, slow = edges
     if not (fast > 0.0 and slow > 0.0 and math.isfinite(fast + slow)):
         raise InputFileError(path, f"{name} = {fast:g} {slow:g} must be greater than 0")
-    if abs(fast - slow) > SQUARE * max(fast, slow):
+    if abs(fast - slow) > square * max(fast, slow):
         raise InputFileError(path, f"{name} = {fast:g} {slow:g}: pixels must be square")
     return (fast if fast == slow else (fast + slow) / 2.0) / per_metre
 

@@ -70,6 +70,7 @@ class Draft:
         self.files_read: list[Path] = []
         self.geometry: ParsedOption | None = None  # the file that the detector's place is from
         self.panels = 0  # that the file puts in their places
+        self.distance_is_given = False  # where the file leaves it open
         self.by_direct_beam: Fields = {}  # the same place in other words, until an option needs them
         self.detector: KnownDetector | None = None  # that has a name
         self.layout: tuple[Panel, ...] = ()  # of that detector's panels, in its own coordinates
@@ -139,15 +140,20 @@ class Draft:
         if self.detector is not None:
             raise OptionError(f"{given}: has a detector of its own, as {NAMED_DETECTOR} {self.detector.name}; leave one of them out")
         recorded = read_recorded(given, distance)
-        self.files_read.append(Path(given.values[0]))
+        self.files_read.extend([Path(given.values[0]), *recorded.files])
         self.notes.extend(recorded.notes)
+        masked = self.values.get("sampling.mask")  # by -mask
         self.values.update(fields_of(recorded))
+        if masked is not None and recorded.mask is not None and masked.shape == recorded.mask.shape:
+            self.values["sampling.mask"] = masked & recorded.mask
         self.geometry, self.by_direct_beam = given, by_direct_beam(recorded.exposure)
-        self.panels = len(recorded.panels)
+        self.panels, self.distance_is_given = len(recorded.panels), recorded.distance_is_given
 
     def _adjust_geometry(self, given: ParsedOption) -> None:
         """Make ready for an option that changes the geometry of a file."""
         name = given.option.name
+        if name == DISTANCE and self.distance_is_given:
+            return
         if self.panels and given.option.field.startswith("detector.") and given.option.field not in OF_ALL_PANELS:
             raise OptionError(f"{given}: {self.geometry} has {self.panels} panels in their places; leave {name} out")
         if name in NAMED_CONVENTIONS:

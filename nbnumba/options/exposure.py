@@ -44,9 +44,10 @@ def read_recorded(given: ParsedOption, distance: float | None) -> RecordedGeomet
 
             return read_xds(path, *numbers)
         case _:
+            from nbnumba.formats.hdf5_mask import stored_mask
             from nbnumba.geometry.crystfel import read_geom
 
-            return read_geom(path, distance)
+            return read_geom(path, distance, stored_mask)
 
 
 def whole(given: ParsedOption, word: str) -> int:
@@ -70,6 +71,8 @@ def fields_of(recorded: RecordedGeometry) -> Fields:
         "beam.polarization_axis": polarization,
         "goniometer.spindle_axis": exposure.spindle_axis or polarization,
     }
+    if recorded.mask is not None:
+        found["sampling.mask"] = recorded.mask
     if exposure.wavelength is not None:
         found["beam.wavelength"] = exposure.wavelength
     if exposure.polarization_fraction is not None:  # as -polar has it

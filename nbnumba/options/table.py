@@ -299,7 +299,7 @@ GEOMETRY = (
         most=2,
         reads=True,
     ),
-    text("--geom", "geometry.geom", "CrystFEL .geom file of one panel: detector and wavelength", reads=True),
+    text("--geom", "geometry.geom", "CrystFEL .geom file: panels, their bad pixels and groups, wavelength", reads=True),
 )
 
 SAMPLING = (

@@ -615,6 +615,79 @@ def test_geometry(case: Case, refused: Refused) -> None:
     refused(f"run {GOOD}", case)
 
 
+def geom(id: str, before: str | None, after: str, *expected: str, **more: Content) -> Case:
+    """A geometry of two panels with something else in it; before: what that takes the place of, None: all of it."""
+    files = {
+        "a.geom": after if before is None else GEOM_PAIR.replace(before, after, 1),
+        **{name.replace("_", "."): more[name] for name in more},
+    }
+    assert before is None or before in GEOM_PAIR
+    return case(id, "--geom a.geom", "a.geom", *expected, files=files)
+
+
+GEOM_PAIR = """clen = 0.1
+res = 10000
+min_fs = 0
+max_fs = 3
+p0/min_ss = 0
+p0/max_ss = 2
+p0/corner_x = 1
+p0/corner_y = 2
+p1/min_ss = 3
+p1/max_ss = 5
+p1/corner_x = -9
+p1/corner_y = 2
+"""
+GEOM_REGION = "bad_a/min_fs = 0\nbad_a/max_fs = 0\nbad_a/min_ss = 0\nbad_a/max_ss = 0\n"
+GEOM_MASKED = {"a.geom": f"mask_file = m.h5\nmask = /m\n{GEOM_PAIR}"}
+
+
+@pytest.mark.spec("FMT-80", "FMT-81")
+@table(
+    geom("empty file", None, "", "no panels"),
+    geom("comments", None, "; res = 3\n", "no panels"),
+    geom("no text", None, Special(FOLDER), "cannot be read"),
+    geom("zero bytes", None, b"res = 3\0", "zero bytes"),
+    geom("UTF-16", None, "res = 3".encode("utf-16"), "zero bytes"),
+    geom("a line of words", "clen = 0.1", "clen 0.1", "line 1", "'clen 0.1'", "KEY = VALUE"),
+    geom("no distance", "clen = 0.1", "", "p0", "clen"),
+    geom("distance in the data", "clen = 0.1", "clen = /a/b", "line 1", "-distance"),
+    geom("distance of words", "clen = 0.1", "clen = far", "line 1", "'far'"),
+    geom("distance in an unknown unit", "clen = 0.1", "clen = 0.1 inch", "line 1", "'0.1 inch'", "mm"),
+    geom("panels at the crystal", "clen = 0.1", "clen = 0", "p0", "through the crystal"),
+    geom("no resolution", "res = 10000", "", "p0", "res"),
+    geom("resolution 0", "res = 10000", "res = 0", "p0/res = 0", "greater than 0"),
+    geom("a resolution that overflows", "res = 10000", "res = 1e400", "line 2", "'1e400'"),
+    geom("a resolution without size", "res = 10000", "res = 1e-320", "p0", "greater than 0"),
+    geom("no rows", "p1/max_ss = 5", "p1/max_ss = 2", "p1", "= 0", "number of pixels"),
+    geom("half a row", "p1/max_ss = 5", "p1/max_ss = 5.5", "p1", "= 3.5", "number of pixels"),
+    geom("very many columns", "max_fs = 3", "max_fs = 1e9", "p0", "1e+09", "100000"),
+    geom("no corner", "p1/corner_y = 2", "", "p1 has no corner_y"),
+    geom("axes that are not numbers", "p0/min_ss", "p0/fs = nanx\np0/min_ss", "line 5", "'nanx'"),
+    geom("axes that overflow", "p0/min_ss", "p0/fs = 1e400x\np0/min_ss", "p0/fs", "finite"),
+    geom("axes that are too large", "res = 10000", "res = 10000\nfs = 1e200x\nss = 1e200y", "p0", "inf inf"),
+    geom("axes that are too small", "res = 10000", "res = 10000\nfs = 1e-200x\nss = 1e-200y", "p0", "greater than 0"),
+    geom("parallel axes", "res = 10000", "res = 10000\nfs = x\nss = x", "p0/fs and p0/ss are 0 degrees apart"),
+    geom("rectangular pixels", "res = 10000", "res = 10000\nfs = 2x", "p0", "0.0002 0.0001", "square"),
+    geom("electrons", "clen = 0.1", "electron_voltage = 200 kV\nclen = 0.1", "line 1", "electrons"),
+    geom("an axis of the data that there is not", "res = 10000", "dim1 = fast\nres = 10000", "line 2", "'fast'"),
+    geom("fast before slow", "res = 10000", "dim0 = fs\ndim1 = ss\nres = 10000", "p0", "fs ss"),
+    geom("a hundred axes", "res = 10000", "dim99 = %\nres = 10000", "p0 has no dim2"),
+    geom("a group of nobody", "clen", "group_a = p0,p9\nclen", "line 1", "'p9'"),
+    geom("groups in a ring", "clen", "group_a = b\ngroup_b = a\nclen", "group a is in itself"),
+    geom("a region of nobody", "clen", f"{GEOM_REGION}bad_a/panel = x\nclen", "line 5", "'x'"),
+    geom("a region of two kinds", "clen", "bad_a/min_fs = 0\nbad_a/max_x = 0\nclen", "bad_a", "one of both"),
+    geom("a mask without a place", "clen", "mask_file = m.h5\nclen", "line 1", "m.h5", "mask0_data"),
+    geom("bits that are none", "clen", "mask_file = m.h5\nmask = /m\nmask_bad = -1\nclen", "line 3", "'-1'", m_h5=b""),
+    case("no such geometry", "--geom gone.geom", "gone.geom", "cannot be read"),
+    case("mask that is no HDF5 file", "--geom a.geom", "m.h5", "HDF5", files={**GEOM_MASKED, "m.h5": b"no"}),
+    case("mask that is a pipe", "--geom a.geom", "m.h5", "pipe", files={**GEOM_MASKED, "m.h5": Special(PIPE)}),
+    case("panels that are moved", "--geom a.geom -Xbeam 3", "-Xbeam", "2 panels", files={"a.geom": GEOM_PAIR}),
+)  # fmt: skip
+def test_crystfel_geometry(case: Case, refused: Refused) -> None:
+    refused(f"run -default_F 100 {CELL} -lambda 6.2 -N 5", case)
+
+
 @table(
     case("amplitude", "-default_F 1e200", "finite", renders=True),
     case("fluence", "-fluence 1e300", "finite", renders=True),

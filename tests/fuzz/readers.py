@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from amplitudes.crystals import SF_CIF, SMALL_CIF, protein, sf_cif, write_mtz
-from geometry_files import GEOM, XDS_INP, XPARM, expt_content
+from geometry_files import GEOM, GEOM_PANELS, XDS_INP, XPARM, expt_content, geom_mask
 
 import nbnumba
 from nbnumba.amplitudes.dump import dump_blocks
@@ -252,7 +252,15 @@ READERS: dict[str, Reader] = {
     ),
     "xds": Reader("XDS.INP", explained(f"--xds XDS.INP {CRYSTAL}"), lambda: [XDS_INP.encode()]),
     "xparm": Reader("XPARM.XDS", explained("--xds XPARM.XDS 7 -default_F 1 -N 3"), lambda: [XPARM.encode()]),
-    "geom": Reader("i.geom", explained(f"--geom i.geom {CRYSTAL}"), lambda: [GEOM.encode()]),
+    "geom": Reader(
+        "i.geom",
+        explained(f"--geom i.geom {CRYSTAL}"),
+        lambda: [GEOM.encode(), GEOM_PANELS.encode()],
+        lambda: {"mask.h5": geom_mask()},
+    ),
+    "geom's mask": Reader(
+        "mask.h5", explained(f"--geom i.geom {CRYSTAL}"), lambda: [geom_mask()], lambda: {"i.geom": GEOM_PANELS.encode()}
+    ),
     "matrix": Reader(
         "A.mat", explained(f"-mat A.mat -default_F 1 -N 3 {SMALL}"), lambda: [b"0.014 0 0\n0 0.0125 0\n0.001 0 0.01\n1 2 3\n"]
     ),

@@ -26,8 +26,10 @@ def written(folder: Path, *changes: tuple[str, str]) -> Path:
 
 @pytest.mark.spec("FMT-23")
 def test_what_a_geometry_says(tmp_path: Path) -> None:
-    exposure, reciprocal, cell, notes, panels = read_geom(written(tmp_path))
-    assert (reciprocal, cell, notes, panels) == (None, None, (), ())
+    path = written(tmp_path)
+    exposure, reciprocal, cell, notes, panels, mask, files, distance_is_given = read_geom(path)
+    assert (reciprocal, cell, panels, mask, files, distance_is_given) == (None, None, (), None, (), False)
+    assert notes == (f"{path}: not used: adu_per_eV", f"{path}: these bad regions hold no pixel: bad_edge")
     assert (exposure.shape, exposure.incident, exposure.polarization_axis) == ((420, 400), (0, 0, 1), (1, 0, 0))
     assert (exposure.polarization_fraction, exposure.spindle_axis) == (None, None)
     assert exposure.wavelength == pytest.approx(12398.42e-10 / 12700)
@@ -120,11 +122,11 @@ def test_forms_that_there_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "problem"),
     [
-        ("p0/ss", "p1/min_fs = 0\np0/ss", ": the detector has 2 panels; one flat detector of one panel is simulated"),
-        ("res = 6666.7  ;", "; res", ": the panel has no res; give it"),
-        ("res = 6666.7 ", "res = 0 ", ": res = 0 must be greater than 0"),
+        ("p0/ss", "p1/min_fs = 0\np0/ss", ": p1 has no corner_x; give it"),
+        ("res = 6666.7  ;", "; res", ": p0 has no res; give it"),
+        ("res = 6666.7 ", "res = 0 ", ": p0/res = 0 must be greater than 0"),
         ("res = 6666.7 ", "res = 6666.7 mm ", ", line 5: res = '6666.7 mm' is not a finite number"),
-        ("clen = 120.5 mm\n", "", ": the panel has no clen; give it"),
+        ("clen = 120.5 mm\n", "", ": p0 has no clen; give it"),
         ("clen = 120.5 mm", "clen = 120.5 cm", ", line 4: clen = '120.5 cm' is not a finite number in m or mm"),
         ("p0/coffset = 0.0005", "p0/coffset = /a/b", ", line 11: coffset = /a/b is a place in a data file; write the number there"),
         ("clen =", "detector_shift_x = /a\nclen =", ", line 4: detector_shift_x = /a is a place in a data file; write the number there"),
@@ -133,13 +135,13 @@ def test_forms_that_there_are(tmp_path: Path) -> None:
         ("12.7 keV", "-1 keV", ": photon_energy = -1000 must be greater than 0"),
         ("photon_energy = 12.7 keV", "wavelength = 1.3", ", line 2: wavelength = '1.3' is not a finite number in m or A"),
         ("photon_energy =", "electron_voltage =", ", line 2: electron_voltage: electrons are not simulated; give photon_energy"),
-        ("p0/max_fs = 409", "p0/max_fs = 9", ": max_fs - min_fs + 1 = 0 is not a number of pixels from 1 to 100000"),
+        ("p0/max_fs = 409", "p0/max_fs = 9", ": p0/max_fs - min_fs + 1 = 0 is not a number of pixels from 1 to 100000"),
         ("p0/min_fs = 10", "p0/min_fs = ten", ", line 12: min_fs = 'ten' is not a finite number"),
         ("+0.999950x +0.01y", "1.0", ", line 18: fs = '1.0' is not a sum such as +1.0x -0.002y"),
         ("+0.999950x +0.01y", "", ", line 18: fs = '' is not a sum such as +1.0x -0.002y"),
-        ("+0.999950x +0.01y", "0x", ": fs is a zero vector; give a direction"),
-        ("+0.999950x +0.01y", "1.1x 0.011y", ": pixel (|fs| / res, |ss| / res) = 0.000165007 0.000149999: pixels must be square"),
-        ("+0.999950x +0.01y", "y", ": fs and ss are 179.427 degrees apart; pixels must be square"),
+        ("+0.999950x +0.01y", "0x", ": p0/fs is a zero vector; give a direction"),
+        ("+0.999950x +0.01y", "1.1x 0.011y", ": p0/pixel (|fs| / res, |ss| / res) = 0.000165007 0.000149999: pixels must be square"),
+        ("+0.999950x +0.01y", "y", ": p0/fs and p0/ss are 179.427 degrees apart; pixels must be square"),
         ("adu_per_eV = 0.0001", "adu_per_eV", ", line 3: 'adu_per_eV' is not KEY = VALUE"),
     ],
 )  # fmt: skip
@@ -155,11 +157,11 @@ def test_a_detector_at_the_crystal(tmp_path: Path) -> None:
     path = written(tmp_path, ("clen = 120.5 mm", "clen = -0.5 mm"), (" +0.0001z", ""))
     with pytest.raises(InputFileError) as raised:
         read_geom(path)
-    assert str(raised.value) == f"{path}: clen + coffset puts the detector plane through the crystal; give a distance"
+    assert str(raised.value) == f"{path}: p0/clen + coffset puts the detector plane through the crystal; give a distance"
 
 
 @pytest.mark.spec("FMT-23")
 def test_no_panel(tmp_path: Path) -> None:
     (tmp_path / "a.geom").write_text("clen = 0.1 ; no more\n")
-    with pytest.raises(InputFileError, match="the detector has no panels; one flat detector of one panel is simulated"):
+    with pytest.raises(InputFileError, match="the detector has no panels; give PANEL/corner_x and what else places one"):
         read_geom(tmp_path / "a.geom")
