@@ -40,7 +40,7 @@ def watch_pixel(physics: Physics, sampling: Sampling, shape: tuple[int, int], sl
     span, counter = np.array([[slow, fast, fast + 1]]), np.zeros(1, np.int64)
     with np.errstate(all="ignore"):
         arguments = physics.arguments(lambda array, dtype: array.astype(dtype, copy=False))
-        kernel(arguments, sampling._replace(negligible=0.0), choice, span, image, counter, render.scratch_for(choice.shape[2]))
+        kernel(arguments, sampling._replace(negligible=0.0), choice, span, image, counter)
     return calls, float(image[slow, fast])
 
 

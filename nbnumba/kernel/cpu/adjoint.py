@@ -30,7 +30,6 @@ from nbnumba.kernel.cpu.render import (
     TOTAL,
     WEIGHT,
     WHOLE_ROWS,
-    empty,
     photons,
     rays,
     scatter,
@@ -68,33 +67,6 @@ class Sums(NamedTuple):
     scaling: np.ndarray  # fields, then photons and background
     factors: np.ndarray
     table: np.ndarray  # of the structure factors; empty if it was not asked for
-
-
-class Scratch(NamedTuple):
-    """What a thread works with, of its own, besides that of the rendering kernel; found: photons."""
-
-    work: np.ndarray
-    whole: np.ndarray
-    found: np.ndarray
-    of_terms: np.ndarray
-    of_samples: np.ndarray
-    of_fields: np.ndarray
-    g: np.ndarray
-    by: np.ndarray
-
-
-def scratch_for(terms: int, samples: int, n_term: int, n_all: int) -> Scratch:
-    """terms, samples: for how many of a pixel slopes are kept on the way there; n_term, n_all: N_TERM and N_ALL."""
-    return Scratch(
-        work=empty(ROWS, ROW),
-        whole=empty(WHOLE_ROWS, ROW, dtype=np.int64),
-        found=empty(1, LONGEST),
-        of_terms=empty(4, terms, ROW),
-        of_samples=empty(2, samples, ROW),
-        of_fields=empty(n_term + 1, ROW),
-        g=empty(G_ROWS, ROW),
-        by=empty(OF_FIELDS + n_all, ROW),
-    )
 
 
 def loss(photons, observed, weight): ...
@@ -146,15 +118,23 @@ def add_scaling(rows, first, i, before, factor, slopes): ...
 def add_factors(rows, first, i, before, factor, slopes): ...
 
 
-def adjoint(p, sampling, spans, observed, weights, sums, counter, scratch):
+def adjoint(p, sampling, spans, observed, weights, rows, sums, counter):
     """Add L, the sum of loss(photons, observed, weight) over the pixels, and its derivatives to ``sums``; observed, weights: [slow, fast].
 
+    rows: for how many terms of a pixel slopes are kept on the way there.
     Spans are dealt out into shares, as many as Sums has rows, which threads claim: what a share adds up to depends on nothing else.
     """
-    work, whole, found, of_terms, of_samples, of_fields, g, by = scratch
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
     samples = sampling.layers * n_sub * n_sub * n_sources
     shares = sums.loss.shape[0]
+    work = np.empty((ROWS, ROW))
+    whole = np.empty((WHOLE_ROWS, ROW), np.int64)
+    found = np.empty((1, LONGEST))  # photons
+    of_terms = np.empty((4 if MULTIPLIES else 3, rows, ROW))
+    of_samples = np.empty((2, samples if KEPT else 1, ROW))
+    of_fields = np.empty((N_TERM + 1, ROW))
+    g = np.empty((G_ROWS, ROW))
+    by = np.empty((OF_FIELDS + N_ALL, ROW))
     while True:
         share = claim(counter)
         if share >= shares:

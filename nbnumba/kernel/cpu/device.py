@@ -113,9 +113,8 @@ class Cpu:
         done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
         if progress:
             progress(done, total)
-        scratch = partial(render.scratch_for, choice.shape[2])
         for block in blocks(spans, TERMS_PER_BLOCK * threads / sampling.terms_per_pixel, 4 * threads):
-            self._run(physics, len(block), partial(kernel, arguments, sampling, choice, block, image), scratch)
+            self._run(physics, len(block), partial(kernel, arguments, sampling, choice, block, image))
             done += int((block[:, 2] - block[:, 1]).sum())
             if progress:
                 progress(done, total)
@@ -137,11 +136,8 @@ class Cpu:
         spans = shorter(self._spans_of(area, sampling), longest or (LANES if kept else LONGEST))
         shares = max(1, min(MOST_SHARES, len(spans), MOST_SUMS // sum(int(np.prod(shape)) for shape in shapes)))
         found = adjoint.Sums(*(np.zeros((shares, *shape)) for shape in shapes))
-        arguments = [physics.arguments(lambda array, dtype: array), sampling, spans, loss.observed, loss.weights]
-        of_fields = derivatives_of(physics)
-        terms, samples = (terms, terms // turns) if kept else (1, 1)
-        scratch = partial(adjoint.scratch_for, terms, samples, of_fields["N_TERM"], of_fields["N_ALL"])
-        self._run(physics, shares, partial(kernel, *arguments, found), scratch)
+        arguments = [physics.arguments(lambda array, dtype: array), sampling, spans, loss.observed, loss.weights, terms if kept else 1]
+        self._run(physics, shares, partial(kernel, *arguments, found))
         return adjoint.Sums(*(part.sum(axis=0) for part in found))
 
     def tangents(
@@ -151,10 +147,7 @@ class Cpu:
         kernel, spans = self._kernels.of(tangent.tangents, physics), self._spans_of(area, sampling)
         image, changes = np.zeros(area.shape), np.zeros((along.turns.size, *area.shape))
         arguments = physics.arguments(lambda array, dtype: array)
-        n = derivatives_of(physics)
-        n_ray = n["N_POLARIZATION"] + n["N_FACTORS"]
-        scratch = partial(tangent.scratch_for, along.turns.size, n["N_TERM"], n["N_GEOMETRY"], n_ray)
-        self._run(physics, len(spans), partial(kernel, arguments, sampling, along, spans, image, changes), scratch)
+        self._run(physics, len(spans), partial(kernel, arguments, sampling, along, spans, image, changes))
         if area.mask is not None:
             image[~area.mask], changes[:, ~area.mask] = 0.0, 0.0
         return image, changes
@@ -195,12 +188,8 @@ class Cpu:
         """How many render."""
         return self._threads or threads_of_numba()
 
-    def _run(self, physics: Physics, pieces: int, kernel: Callable[..., None], scratch: Callable[[], Any] | None = None) -> None:
-        """Have threads claim the pieces of a kernel's work when it is compiled; scratch: makes what each of them works with."""
-
-        def work(counter: NDArray[np.int64]) -> None:
-            kernel(counter, *([scratch()] if scratch else []))
-
+    def _run(self, physics: Physics, pieces: int, work: Callable[[NDArray[np.int64]], None]) -> None:
+        """Have threads claim the pieces of a kernel's work, ``work(counter)``, when it is compiled."""
         with compiler_lock, compile_errors(physics, why_not_compiled), wide_vectors(physics.dtype):
             work(np.full(1, NOTHING_LEFT))
         share_out(max(1, min(self.threads, pieces)), work)

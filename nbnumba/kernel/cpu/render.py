@@ -19,7 +19,6 @@ CHUNK = 16  # pixels that are left out together
 REACH = CHUNK // 2 / (CHUNK - 1)
 MARGIN = 1.0 + 1e-9  # for rounding
 NEVER = 2**62
-LINE = 64  # bytes of the cache
 
 # What is worked out for every pixel of a span, a row each: arrays of their own would be as many arguments of every function.
 DX, DY, DZ, SOLID_ANGLE, CAPTURE = range(5)  # of a sub-pixel
@@ -68,35 +67,6 @@ class Sampling(NamedTuple):
         return int(self.layers * self.oversample**2 * self.wavelength.size * self.orientations.shape[1])
 
 
-class Scratch(NamedTuple):
-    """What a thread works with, of its own: what a kernel made by itself would be counted references to, and cost their compilation."""
-
-    work: np.ndarray
-    whole: np.ndarray
-    spare: np.ndarray
-    keep: np.ndarray
-    chosen: np.ndarray
-
-
-def scratch_for(turns: int) -> Scratch:
-    """That of the rendering kernel."""
-    return Scratch(
-        work=empty(ROWS, ROW),
-        whole=empty(WHOLE_ROWS, ROW, dtype=np.int64),
-        spare=empty(LONGEST, dtype=np.float32),
-        keep=empty(turns, dtype=np.int64),
-        chosen=np.arange(turns),
-    )
-
-
-def empty(*shape: int, dtype: Any = np.float64) -> np.ndarray:
-    """An array that begins at a line of the cache."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    room = np.empty(size + LINE, np.uint8)
-    first = -room.ctypes.data % LINE
-    return room[first : first + size].view(dtype).reshape(shape)
-
-
 def geometry(p, fast, slow, layer): ...
 
 
@@ -131,14 +101,20 @@ LOOK_UP_FIRST = 0  # whether structure factors are looked up in a loop of their 
 def mark(array, i, value): ...
 
 
-def render(p, sampling, choice, spans, image, counter, scratch):
+def render(p, sampling, choice, spans, image, counter):
     """Fill ``image`` [slow, fast] with photons per pixel over those of ``spans`` (n, 3) that are claimed here.
 
     p: Parameters. choice: (1, 12, orientations), the orientations by component: a and its length, b, c. counter: counts the spans that
-    were claimed. scratch: Scratch.
+    were claimed.
     """
-    work, whole, spare, keep, chosen = scratch
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
+    work = np.empty((ROWS, ROW))
+    whole = np.empty((WHOLE_ROWS, ROW), np.int64)
+    spare = np.empty(LONGEST, np.float32)
+    keep = np.empty(turns, np.int64)
+    chosen = np.empty(turns, np.int64)
+    for turn in range(turns):
+        chosen[turn] = turn
     while True:
         j = claim(counter)
         if j >= spans.shape[0]:

@@ -22,6 +22,7 @@ from nbnumba.kernel.cpu.adjoint import (
     N_POLARIZATION,
     N_SCALING,
     N_STRUCTURE_FACTOR,
+    N_TERM,
     add_blank,
     add_slopes,
     clear,
@@ -46,7 +47,6 @@ from nbnumba.kernel.cpu.render import (
     SOLID_ANGLE,
     TOTAL,
     WHOLE_ROWS,
-    empty,
     photons,
     rays,
     scatter,
@@ -72,39 +72,6 @@ class Directions(NamedTuple):
     factors: np.ndarray
 
 
-class Scratch(NamedTuple):
-    """What a thread works with, of its own, besides that of the rendering kernel."""
-
-    work: np.ndarray
-    whole: np.ndarray
-    of_terms: np.ndarray
-    of_samples: np.ndarray
-    of_fields: np.ndarray
-    s: np.ndarray
-    of_place: np.ndarray  # of ray, solid angle, captured fraction
-    by_ray: np.ndarray  # polarization by incident and diffracted ray, then factors by these and the wavelength
-    by_fields: np.ndarray
-    d_total: np.ndarray
-    d_photons: np.ndarray  # of the logarithm of the factors of the whole pixel
-
-
-def scratch_for(directions: int, n_term: int, n_geometry: int, n_ray: int) -> Scratch:
-    """n_term, n_geometry: N_TERM and N_GEOMETRY; n_ray: N_POLARIZATION + N_FACTORS."""
-    return Scratch(
-        work=empty(ROWS, ROW),
-        whole=empty(WHOLE_ROWS, ROW, dtype=np.int64),
-        of_terms=np.ones((4, 1, ROW)),
-        of_samples=empty(2, 1, ROW),
-        of_fields=empty(n_term + 1, ROW),
-        s=np.zeros((SLOPES, ROW)),
-        of_place=np.zeros((5, n_geometry + 1, ROW)),
-        by_ray=empty(13, ROW),
-        by_fields=np.zeros((n_ray + 1, ROW)),
-        d_total=empty(directions, ROW),
-        d_photons=empty(directions, ROW),
-    )
-
-
 def claim(counter): ...
 
 
@@ -126,11 +93,21 @@ def add_polarization(rows, first, i, before, factor, slopes): ...
 def add_factors(rows, first, i, before, factor, slopes): ...
 
 
-def tangents(p, sampling, along, spans, image, changes, counter, scratch):
+def tangents(p, sampling, along, spans, image, changes, counter):
     """Fill ``image`` [slow, fast] with photons, and ``changes`` [n, slow, fast] with their derivatives along n directions."""
-    work, whole, of_terms, of_samples, of_fields, s, of_place, by_ray, by_fields, d_total, d_photons = scratch
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
     directions = along.turns.size
+    work = np.empty((ROWS, ROW))
+    whole = np.empty((WHOLE_ROWS, ROW), np.int64)
+    of_terms = np.ones((4, 1, ROW))
+    of_samples = np.empty((2, 1, ROW))
+    of_fields = np.empty((N_TERM + 1, ROW))
+    s = np.zeros((SLOPES, ROW))
+    of_place = np.zeros((5, N_GEOMETRY + 1, ROW))  # of ray, solid angle, captured fraction
+    by_ray = np.empty((13, ROW))  # polarization by incident and diffracted ray, then factors by these and the wavelength
+    by_fields = np.zeros((N_POLARIZATION + N_FACTORS + 1, ROW))
+    d_total = np.empty((directions, ROW))
+    d_photons = np.empty((directions, ROW))  # of the logarithm of the factors of the whole pixel
     while True:
         j = claim(counter)
         if j >= spans.shape[0]:
