@@ -215,7 +215,7 @@ def text(value: Any) -> str:
 
 def require_bounded(dataset: h5py.Dataset, name: str, images: bool = False) -> None:
     """Refuse what takes far more memory than its files: all of a dataset, or one of its images. Raises Hdf5Error."""
-    shape = dataset.shape[1:] if images and len(dataset.shape) == 3 else dataset.shape
+    shape = dataset.shape[1:] if images and len(dataset.shape) > 2 else dataset.shape
     wanted = max(math.prod(shape), math.prod(dataset.chunks or ())) * dataset.dtype.itemsize
     files = {Path(dataset.file.filename)}
     if dataset.is_virtual:

@@ -122,6 +122,7 @@ NPY = Format(
     understand=begins_with(b"\x93NUMPY"),
     read=lambda path, wanted: ImageFile(read_npy(path), None),
     write=write,
+    panels=True,
 )
 NPZ = Format(
     name="NumPy (.npz)",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from importlib import metadata
 from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError, NbnumbaWarning, warn_of_file
 from nbnumba.files.trial import require_survival
-from nbnumba.formats.format import Format, Pixels, ScanFile, begins_with
+from nbnumba.formats.format import Format, Pixels, ScanFile, begins_with, stacked
 from nbnumba.formats.hdf5 import Hdf5Error, Hdf5File, label, names_in, readable, require_bounded
 from nbnumba.formats.hdf5_images import Hdf5Images, Images, listed, require_filters
 from nbnumba.formats.nxmx_groups import beam, detector, differing, group, least_trusted, sample, unsaid
@@ -98,9 +99,18 @@ class NxmxFile:
         self._images.say_what_is_missing()
         counts = unmarked(pixels) if pixels.dtype.kind == "u" else pixels
         for mask in self._masks:
-            rejected = mask if mask.ndim == 2 else rejecting(mask[number - 1])
+            rejected = mask if isinstance(mask, np.ndarray) else rejecting(mask[number - 1]).reshape(counts.shape)
             counts = np.where(rejected & (counts >= 0), np.array(NOT_MEASURED, counts.dtype), counts)
-        return counts
+        return counts if self._is_stacked else stacked(counts[where] for where in self._geometry.regions)
+
+    @cached_property
+    def _is_stacked(self) -> bool:
+        """Whether the panels are one below the other already, as far as it is known where they are."""
+        try:
+            regions = self._geometry.regions
+        except Hdf5Error:
+            return True
+        return regions == below_each_other(regions) and self._images.shape == (regions[-1][0].stop, max(fast.stop for _, fast in regions))
 
     @cached_property
     def _masks(self) -> list[Any]:
@@ -118,15 +128,15 @@ class NxmxFile:
         return found
 
     def _mask(self, detector: h5py.Group, name: str) -> Any:
-        dataset, shape = self._file.dataset(detector, name), self._images.shape
+        dataset, shape, dims = self._file.dataset(detector, name), self._images.shape, self._images.dims
         assert dataset is not None
-        if dataset.shape not in (shape, (len(self), *shape)) or dataset.dtype.kind not in "iub":
+        if dataset.shape not in (shape, dims, (len(self), *dims)) or dataset.dtype.kind not in "iub":
             raise Hdf5Error(f"it has shape {dataset.shape} and type {dataset.dtype}, for images of {shape[0]} x {shape[1]} pixels")
         self._file.require_own(dataset, name)
         with readable("it is damaged"):
             require_bounded(dataset, "it", images=True)
             require_filters(dataset)
-            return dataset if dataset.ndim == 3 else rejecting(dataset[()])
+            return rejecting(dataset[()]).reshape(shape) if dataset.shape in (shape, dims) else dataset
 
     def exposure(self, number: int) -> Exposure:
         """Geometry and scan of an image. Raises InputFileError."""
@@ -136,7 +146,14 @@ class NxmxFile:
     def _geometry(self) -> NxmxGeometry:
         from nbnumba.formats.nxmx_geometry import NxmxGeometry
 
-        return NxmxGeometry(self._file, self._entry, self._data, len(self), self._images.shape)
+        return NxmxGeometry(self._file, self._entry, self._data, len(self), self._images.dims)
+
+
+def below_each_other(regions: Sequence[tuple[slice, slice]]) -> list[tuple[slice, slice]]:
+    """The same regions of an image in its first columns, each in the rows that follow those of the one before."""
+    ends = list(accumulate((slow.stop - slow.start for slow, _ in regions), initial=0))
+    rows = map(slice, ends, ends[1:])
+    return [(row, slice(0, fast.stop - fast.start)) for row, (_, fast) in zip(rows, regions, strict=True)]
 
 
 def image_names(data: h5py.Group) -> list[str]:
@@ -195,7 +212,7 @@ def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Ite
 
     exposures = [exposure.imgcif for exposure in exposures]
     first, last, dtype = exposures[0], exposures[-1], np.dtype(dtype)
-    shape = (len(exposures), *first.shape)
+    frame = first.frame_shape
     with h5py.File(file, "w", libver=("earliest", "v110")) as root:
         root.attrs["default"] = "entry"
         if stamp:
@@ -210,8 +227,8 @@ def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Ite
             data["data_offset"] = -first.pedestal
         if first.gain != 1.0:
             data["data_scaling_factor"] = 1.0 / first.gain
-        pixels = data.create_dataset("data", shape, dtype, chunks=(1, *first.shape), compression=LEVEL, shuffle=True)
-        masks = Masks(least_trusted(first), dtype, first.shape)
+        pixels = data.create_dataset("data", (len(exposures), *frame), dtype, chunks=(1, *frame), compression=LEVEL, shuffle=True)
+        masks = Masks(least_trusted(first), dtype, frame)
         for number, chunk in enumerate(chunks):
             pixels.id.write_direct_chunk((number, 0, 0), chunk)
             masks.add(chunk)
@@ -292,6 +309,7 @@ NXMX = Format(
     scan=ScanFile(open=open_images, pack=chunk_bytes, write=write_nxmx, stamp_of=stamp_of, differing=differing),
     marks=True,
     packed=True,
+    panels=True,
     geometry="needed",
     unsaid=unsaid,
 )

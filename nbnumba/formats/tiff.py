@@ -116,4 +116,5 @@ TIFF = Format(
     understand=begins_with(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     read=lambda path, wanted: ImageFile(read_tiff(path), None),
     write=write,
+    panels=True,
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nbnumba.errors import OutputFileError
-from nbnumba.formats.format import Format, Pixels
+from nbnumba.formats.format import Format, Pixels, stacked
 from nbnumba.formats.registry import by_ending
 from nbnumba.formats.smv import SMV, smv_blocks
 from nbnumba.geometry.exposure import Exposure
@@ -62,7 +62,7 @@ def scan_content(
 ) -> Iterator[bytes]:
     """A rendered image's file with the header that a sweep writes."""
     assert kind.write is not None
-    yield kind.write(np.concatenate(list(blocks)), replace(exposure_of(experiment), pedestal=pedestal, gain=gain))
+    yield kind.write(stacked(blocks), replace(exposure_of(experiment), pedestal=pedestal, gain=gain))
 
 
 def peeked(blocks: Iterable[Pixels]) -> tuple[Pixels, Iterator[Pixels]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nbnumba.experiment.panel import Panel
 
 Vector = tuple[float, float, float]
 IMGCIF_INCIDENT = (0.0, 0.0, -1.0)
@@ -25,7 +27,8 @@ class Exposure:
     origin: the outer corner of the first pixel, seen from the crystal; polarization_axis: the electric field; exposure_period: from the
     beginning of an image to that of the next; sensor_material: its chemical formula; trusted_range: the least and the largest number that
     a pixel can be taken at its word with; pedestal: what the counter shows without a photon; gain: what a photon adds to that. None: not
-    stated.
+    stated. mask: [slow, fast], true where pixels are to be taken. panels: all of a detector of several, of which all else describes the
+    first; none of one.
     """
 
     shape: tuple[int, int]  # slow, fast
@@ -49,6 +52,31 @@ class Exposure:
     trusted_range: tuple[float, float] | None = None
     pedestal: float = 0.0
     gain: float = 1.0
+    mask: NDArray[np.bool_] | None = field(default=None, compare=False)
+    panels: tuple[Panel, ...] = ()
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Pixels (slow, fast) of an image: of several panels, one below the other, narrower ones filled up to the widest."""
+        shapes = [panel.shape for panel in self.panels] or [self.shape]
+        return sum(slow for slow, _ in shapes), max(fast for _, fast in shapes)
+
+    def as_panel(self, name: str, group: str) -> Panel:
+        """The panel that this is."""
+        return Panel(
+            origin=self.origin,
+            fast_axis=self.fast_axis,
+            slow_axis=self.slow_axis,
+            pixel_size=self.pixel_size,
+            fast_pixels=self.shape[1],
+            slow_pixels=self.shape[0],
+            sensor_thickness=self.sensor_thickness,
+            sensor_attenuation=self.sensor_attenuation,
+            sensor_material=self.sensor_material,
+            mask=self.mask,
+            name=name,
+            group=group,
+        )
 
     @property
     def seconds(self) -> float:
@@ -119,16 +147,28 @@ class Exposure:
     @property
     def imgcif(self) -> Exposure:
         """The same in imgCIF's frame: z to the source, x the spindle's part across the beam (as it is, if z is right already)."""
+        rotation = self.to_imgcif
+        return self if np.array_equal(rotation, np.eye(3)) else self.turned(rotation)
+
+    @property
+    def to_imgcif(self) -> NDArray[np.float64]:
+        """The rotation to that frame."""
         incident = np.array(self.incident)
         if np.allclose(incident, IMGCIF_INCIDENT, rtol=0.0, atol=STRAIGHT):
-            return self
+            return np.eye(3)
         across = next(v for v in (self.spindle_axis, self.fast_axis, self.slow_axis) if v and np.linalg.norm(np.cross(v, incident)) > 1e-3)
         x = across - (across @ incident) * incident
         x = x / np.linalg.norm(x)
-        return self.turned(np.stack([x, np.cross(-incident, x), -incident]))
+        return np.stack([x, np.cross(-incident, x), -incident])
 
     def turned(self, rotation: NDArray[np.float64]) -> Exposure:
         """Every vector v as rotation @ v."""
         vectors = {f.name: getattr(self, f.name) for f in fields(self) if "Vector" in str(f.type)}
         turned = {name: tuple(float(c) for c in rotation @ np.array(v)) for name, v in vectors.items() if v is not None}
-        return replace(self, **turned)  # type: ignore[arg-type]
+        return replace(self, **turned, panels=tuple(turned_panel(panel, rotation) for panel in self.panels))  # type: ignore[arg-type]
+
+
+def turned_panel(panel: Panel, rotation: NDArray[np.float64]) -> Panel:
+    """Every vector v of a panel as rotation @ v."""
+    origin, fast, slow = (tuple((rotation @ np.array(v)).tolist()) for v in (panel.origin, panel.fast_axis, panel.slow_axis))
+    return replace(panel, origin=origin, fast_axis=fast, slow_axis=slow)

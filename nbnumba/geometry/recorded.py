@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.errors import InputFileError
+from nbnumba.errors import InputFileError, ParameterError
 from nbnumba.experiment.panel import Panel
 from nbnumba.geometry.exposure import Exposure, Vector
 
@@ -41,6 +41,14 @@ class Entry(NamedTuple):
 
     value: str
     line: int
+
+
+def panel_of(path: str | Path, exposure: Exposure, name: str, group: str) -> Panel:
+    """The panel that an exposure has. Raises InputFileError."""
+    try:
+        return exposure.as_panel(name, group)
+    except ParameterError as error:
+        raise InputFileError(path, f"panel {name or 'without a name'}: {error}") from None
 
 
 def vector(path: str | Path, name: str, v: Array) -> Vector:

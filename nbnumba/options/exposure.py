@@ -87,13 +87,15 @@ def fields_of(recorded: RecordedGeometry) -> Fields:
 
 
 def one_panel(exposure: Exposure) -> Fields:
-    """Pixels and sensor of a detector of one panel."""
+    """Pixels, mask and sensor of a detector of one panel."""
     found: Fields = {
         "detector.panels": (),
         "detector.pixel_size": exposure.pixel_size,
         "detector.slow_pixels": exposure.shape[0],
         "detector.fast_pixels": exposure.shape[1],
     }
+    if exposure.mask is not None:
+        found["sampling.mask"] = exposure.mask
     if exposure.sensor_thickness > 0.0 and exposure.sensor_attenuation is not None:
         found |= {
             "detector.sensor_thickness": exposure.sensor_thickness,

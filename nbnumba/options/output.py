@@ -15,7 +15,7 @@ ADC_OFFSET = 40.0  # of nanoBragg
 PHOTONS, GREYS, PICTURE = "photons", "greys", "picture"
 COUNTS, NOISY_COUNTS = "counts", "noisy counts"  # as nanoBragg writes them
 FRAME, NOISY_FRAME = "frame", "noisy frame"  # as a sweep writes its images
-TABLE, SUMMARY, CONFIGURATION = "structure factors", "summary", "configuration"
+TABLE, SUMMARY, CONFIGURATION, MODELS = "structure factors", "summary", "configuration", "DIALS models"
 
 
 def file(default: str | None, meaning: str) -> Any:

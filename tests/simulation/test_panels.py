@@ -313,7 +313,6 @@ def test_each_panel_can_be_written(image: Image) -> None:
         lambda e: e.frame,
         lambda e: e.roi,
         lambda e: e.detector.shape,
-        exposure_of,
         lambda e: nbnumba.trace(e, 1, 1),
         lambda e: nbnumba.value_and_grad(e, ["cell_a"], lambda photons: (0.0, photons)),
     ],
