@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -26,6 +27,13 @@ def stacked(parts: Iterable[Pixels]) -> Pixels:
     parts = list(parts)
     width = max(part.shape[1] for part in parts)
     return np.concatenate([part if part.shape[1] == width else widened(part, width) for part in parts])
+
+
+def unstacked(pixels: Pixels, shapes: Iterable[Shape]) -> list[Pixels]:
+    """Each panel's part of what is stacked."""
+    edges = list(shapes)
+    ends = [0, *accumulate(slow for slow, _ in edges)]
+    return [pixels[first : first + slow, :fast] for first, (slow, fast) in zip(ends, edges, strict=False)]
 
 
 def widened(rows: Pixels, width: int) -> Pixels:

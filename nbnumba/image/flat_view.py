@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
+from nbnumba.geometry.beamstop import plane_axes
 from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of, vector
 from nbnumba.geometry.prediction import in_pixels, is_inside
@@ -47,9 +48,7 @@ def places(exposure: Exposure, fast: NDArray[np.int64], slow: int) -> Array:
 def plane_of(experiment: Experiment) -> Exposure:
     """The plane across the beam that all panels are seen on; its pixels are as fine as the finest of theirs, as far as LARGEST lets."""
     first, beam = experiment.by_panel[0], experiment.axes["incident"]
-    x = across(first.frame.fast_axis, beam) if abs(first.frame.fast_axis @ beam) < 0.99 else across(first.frame.slow_axis, beam)
-    y = np.cross(beam, x)
-    y = -y if y @ first.frame.slow_axis < 0.0 else y
+    x, y = plane_axes(first)
     corners = np.array([corners_of(panel) for panel in experiment.by_panel])
     along = corners @ beam
     if (along < WIDEST * np.linalg.norm(corners, axis=-1)).any():
@@ -66,12 +65,6 @@ def plane_of(experiment: Experiment) -> Exposure:
         fast_axis=vector(x),
         slow_axis=vector(y),
     )
-
-
-def across(axis: Array, beam: Array) -> Array:
-    """The unit vector along that part of an axis that is across the beam."""
-    part = axis - (axis @ beam) * beam
-    return np.asarray(part / np.linalg.norm(part))
 
 
 def corners_of(experiment: Experiment) -> Array:

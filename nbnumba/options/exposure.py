@@ -65,7 +65,7 @@ def fields_of(recorded: RecordedGeometry) -> Fields:
     polarization = polarization_axis(exposure)
     found: Fields = {
         **position(exposure),
-        **({"detector.panels": recorded.panels} if recorded.panels else one_panel(exposure)),
+        **({"detector.panels": recorded.panels, "sampling.mask": None} if recorded.panels else one_panel(exposure)),
         "beam.direction": exposure.incident,
         "beam.polarization_axis": polarization,
         "goniometer.spindle_axis": exposure.spindle_axis or polarization,
