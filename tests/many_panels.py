@@ -13,7 +13,7 @@ from nbnumba.geometry.exposure import Exposure
 
 ROWS, COLUMNS = 4, 4
 GAP = 0.15  # of a module's edge
-STRAIGHT = Exposure(
+BEAM = Exposure(
     shape=(1, 1), pixel_size=1e-4, origin=(0.0, 0.0, -0.1), wavelength=1e-10, polarization_axis=(1.0, 0.0, 0.0), polarization_fraction=0.998
 )
 
@@ -26,7 +26,7 @@ def sixteen(shape: tuple[int, int] = (10, 12), pixel: float = 1e-4, distance: fl
         for row in range(ROWS)
         for column in range(COLUMNS)
     )
-    return replace(of(first), panels=(first, *others), **more)
+    return replace(BEAM.of_panel(first), panels=(first, *others), **more)
 
 
 def module(row: int, column: int, shape: tuple[int, int], pixel: float, distance: float, turn: np.ndarray) -> Panel:
@@ -46,21 +46,6 @@ def module(row: int, column: int, shape: tuple[int, int], pixel: float, distance
         sensor_material="Si",
         name=f"r{row}c{column}",
         group=f"quadrant{row // 2}{column // 2}/half{row % 2}",
-    )
-
-
-def of(panel: Panel) -> Exposure:
-    """What all files state, of a panel."""
-    return replace(
-        STRAIGHT,
-        shape=panel.shape,
-        pixel_size=panel.pixel_size,
-        origin=panel.origin,
-        fast_axis=panel.fast_axis,
-        slow_axis=panel.slow_axis,
-        sensor_thickness=panel.sensor_thickness,
-        sensor_attenuation=panel.sensor_attenuation,
-        sensor_material=panel.sensor_material,
     )
 
 

@@ -37,7 +37,7 @@ from nbnumba.response.noise import expected_counts, noisy_counts
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
 
-PNG = ".png"
+OTHERS = {".png": PICTURE, ".expt": MODELS}  # by ending: what is no format of images
 
 
 class Product(NamedTuple):
@@ -74,11 +74,11 @@ class Product(NamedTuple):
 
 def named_product(path: Path, noise: bool) -> Product:
     """The file that a name with its ending asks for. Raises OutputFileError."""
-    if path.suffix.lower() == PNG:
-        return Product(path, PICTURE)
+    if held := OTHERS.get(path.suffix.lower()):
+        return Product(path, held)
     kind = by_ending(path)
     if kind is None or kind.write is None:
-        there = ", ".join([*(ending for kind in known() if kind.write for ending in kind.endings), PNG])
+        there = ", ".join([*(ending for kind in known() if kind.write for ending in kind.endings), *OTHERS])
         raise OutputFileError(f"{path}: {path.suffix or 'no ending'} stands for no kind of image; there are {there}")
     return Product(path, contents_of(kind, noise))
 

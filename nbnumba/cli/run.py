@@ -37,12 +37,10 @@ SECONDS_BEFORE_PROGRESS = 1.0
     multiple=True,
     metavar="NAME",
     help="Write this, and of nanoBragg's files only those that are named. The ending says what: photons counted as a "
-    "detector counts them (.cbf, .img, .nxs, .h5), photons without noise (.npy, .tif, .bin), a picture (.png, .pgm). Repeatable.",
+    "detector counts them (.cbf, .img, .nxs, .h5), photons without noise (.npy, .tif, .bin), a picture (.png, .pgm), beam, detector, "
+    "spindle and crystal for DIALS (.expt). Repeatable.",
 )
 @click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
-@click.option(
-    "--save-expt", type=click.Path(path_type=Path), metavar="FILE", help="Write beam, detector, spindle, crystal for DIALS (.expt)."
-)
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture: log scale, beam centre, resolution rings.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write statistics, geometry, stages and versions."
@@ -107,7 +105,7 @@ def wanted(draft: Draft, output: Output, options: Mapping[str, Any]) -> list[Pro
     from nbnumba.campaign.products import Product, named_product, products_of
 
     noise = draft.values.get("output.noise_file", True) is not None
-    words = {"png": PICTURE, "json_file": SUMMARY, "save_config": CONFIGURATION, "save_expt": MODELS}
+    words = {"png": PICTURE, "json_file": SUMMARY, "save_config": CONFIGURATION}
     return [
         *products_of(output),
         *(named_product(path, noise) for path in options["names"]),

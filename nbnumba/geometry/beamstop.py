@@ -24,12 +24,11 @@ class Beamstop(NamedTuple):
     angle: float = 0.0
 
 
-def plane_axes(experiment: Experiment) -> tuple[Array, Array]:
+def plane_axes(fast_axis: Array, slow_axis: Array, beam: Array) -> tuple[Array, Array]:
     """Unit vectors across the beam, along a panel's fast axis and toward its slow one."""
-    frame, beam = experiment.frame, experiment.axes["incident"]
-    x = across(frame.fast_axis, beam) if abs(frame.fast_axis @ beam) < 0.99 else across(frame.slow_axis, beam)
+    x = across(fast_axis, beam) if abs(fast_axis @ beam) < 0.99 else across(slow_axis, beam)
     y = np.cross(beam, x)
-    return x, -y if y @ frame.slow_axis < 0.0 else y
+    return x, -y if y @ slow_axis < 0.0 else y
 
 
 def across(axis: Array, beam: Array) -> Array:
@@ -40,8 +39,8 @@ def across(axis: Array, beam: Array) -> Array:
 
 def lit(beamstop: Beamstop, experiment: Experiment) -> list[NDArray[np.bool_]]:
     """Where the beamstop lets rays from the crystal pass to the centres of each panel's pixels, [slow, fast]."""
-    first = experiment.by_panel[0]
-    plane = np.stack([*plane_axes(first), experiment.axes["incident"] / abs(first.frame.distance)])
+    first, beam = experiment.by_panel[0].frame, experiment.axes["incident"]
+    plane = np.stack([*plane_axes(first.fast_axis, first.slow_axis, beam), beam / abs(first.distance)])
     return [np.stack([~shadowed(beamstop, *rays) for rays in rows(panel, plane)]) for panel in experiment.by_panel]
 
 

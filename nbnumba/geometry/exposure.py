@@ -61,6 +61,27 @@ class Exposure:
         shapes = [panel.shape for panel in self.panels] or [self.shape]
         return sum(slow for slow, _ in shapes), max(fast for _, fast in shapes)
 
+    @property
+    def by_panel(self) -> tuple[Exposure, ...]:
+        """The same of each panel alone."""
+        return tuple(self.of_panel(panel) for panel in self.panels) or (self,)
+
+    def of_panel(self, panel: Panel) -> Exposure:
+        """The same of a panel."""
+        return replace(
+            self,
+            shape=panel.shape,
+            pixel_size=panel.pixel_size,
+            origin=panel.origin,
+            fast_axis=panel.fast_axis,
+            slow_axis=panel.slow_axis,
+            sensor_thickness=panel.sensor_thickness,
+            sensor_attenuation=panel.sensor_attenuation,
+            sensor_material=panel.sensor_material,
+            mask=panel.mask,
+            panels=(),
+        )
+
     def as_panel(self, name: str, group: str) -> Panel:
         """The panel that this is."""
         return Panel(

@@ -15,6 +15,7 @@ from many_panels import assert_in_place, sixteen
 
 from nbnumba import units
 from nbnumba.cli.main import main
+from nbnumba.cli.view import seen
 from nbnumba.errors import InputFileWarning
 from nbnumba.experiment.panel import Panel
 from nbnumba.formats.format import stacked
@@ -228,6 +229,23 @@ def test_a_mask_of_another_shape_is_left_out(file: Path) -> None:
     changed(file, put("pixel_mask", np.ones((16, 10, 11), np.uint32)))
     with NxmxFile(file) as found, pytest.warns(InputFileWarning, match=r"pixel_mask is left out: it has shape \(16, 10, 11\)"):
         np.testing.assert_array_equal(found.pixels(1), counts_of(STILL))
+
+
+@pytest.mark.spec("EXP-36", "FMT-93")
+def test_panels_are_drawn_as_they_are_seen(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.repeat(np.arange(1.0, 17.0), 10)[:, np.newaxis] * np.ones(12)
+    view, plane = seen(pixels, STILL)
+    assert plane is not None
+    assert plane.panels == ()
+    for number, panel in enumerate(STILL.panels, 1):
+        middle = panel_middle(panel) * plane.origin[2] / panel_middle(panel)[2] - plane.origin
+        fast, slow = (int(middle @ np.array(axis) / plane.pixel_size) for axis in (plane.fast_axis, plane.slow_axis))
+        assert view[slow, fast] == number
+    assert set(np.unique(view)) == set(range(17))
+    assert main(["view", str(file), "-o", str(file.parent / "a.png")]) == 0
+    assert capsys.readouterr().out.startswith(f"{view.shape[0]} x {view.shape[1]} pixels (slow x fast)")
+    assert main(["view", str(file), "-lambda", "1", "-o", str(file.parent / "a.png")]) == 2
+    assert f"{file}: has 16 panels in their places; leave the options of an experiment out" in capsys.readouterr().err
 
 
 @pytest.mark.spec("FMT-93")

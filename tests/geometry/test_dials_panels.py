@@ -251,7 +251,7 @@ def test_dxtbx_reads_what_is_written(kind: str, tmp_path: Path) -> None:
 def test_commands_write_it(in_tmp_path: Path) -> None:
     Path("a.expt").write_text(expt_text(masked(), RECIPROCAL, 3))
     options = f"--expt a.expt {CRYSTAL} -oversample 1 -phisteps 1 -fluence 1e20"
-    assert main(["run", *options.split(), "-o", "a.nxs", "--save-expt", "b.expt"]) == 0
+    assert main(["run", *options.split(), "-o", "a.nxs", "-o", "b.expt"]) == 0
     assert main(["sweep", *options.split(), "--images", "2", "-o", "c.nxs", "--save-expt", "c.expt"]) == 0
     before, one, two = (read_expt(name) for name in ("a.expt", "b.expt", "c.expt"))
     for ours, other, expected in zip(one.panels, two.panels, before.panels, strict=True):
