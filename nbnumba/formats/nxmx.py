@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import warnings
-import zlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from importlib import metadata
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError, NbnumbaWarning, warn_of_file
 from nbnumba.files.trial import require_survival
+from nbnumba.formats.chunks import LEVEL, alike, chunk_bytes, filters, is_deflated_here, pixels_of
 from nbnumba.formats.format import Format, Pixels, ScanFile, begins_with, stacked
 from nbnumba.formats.hdf5 import Hdf5Error, Hdf5File, label, names_in, readable, require_bounded
 from nbnumba.formats.hdf5_images import Hdf5Images, Images, listed, require_filters
@@ -37,7 +37,6 @@ BLOCK = re.compile(r"data_\d+")
 MANY = 10_000  # images, to look for which takes a second
 REJECTED = 0xFFFF  # bits of a pixel mask for which a pixel is not taken
 DATA = "/entry/data/data"
-LEVEL = 4  # of zlib
 STAMP = "nbnumba_sweep"
 MASKED = {NOT_MEASURED: 1 << 0, BAD: 1 << 1}  # the bits of NXmx's mask for a gap and for a dead pixel
 PASSING = "pixels are masked in some images only: they are -1 or -2 there, outside pixel_mask; DIALS 3.12 takes -1 for a count"
@@ -191,11 +190,6 @@ def look_at(path: Path, dataset: str) -> None:
             found.exposure(1)
 
 
-def chunk_bytes(pixels: NDArray[np.generic]) -> bytes:
-    """An image as HDF5's shuffle and deflate filters leave it: the first bytes of all pixels, then the second ones, compressed."""
-    return zlib.compress(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).reshape(pixels.size, -1).T.tobytes(), LEVEL)
-
-
 def nxmx_bytes(images: Sequence[tuple[NDArray[np.generic], Exposure]]) -> bytes:
     """A whole file of images of one kind, in order."""
     buffer = BytesIO()
@@ -227,10 +221,10 @@ def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Ite
             data["data_offset"] = -first.pedestal
         if first.gain != 1.0:
             data["data_scaling_factor"] = 1.0 / first.gain
-        pixels = data.create_dataset("data", (len(exposures), *frame), dtype, chunks=(1, *frame), compression=LEVEL, shuffle=True)
+        pixels = data.create_dataset("data", (len(exposures), *frame), dtype, chunks=(1, *frame), **filters(is_deflated_here()))
         masks = Masks(least_trusted(first), dtype, frame)
         for number, chunk in enumerate(chunks):
-            pixels.id.write_direct_chunk((number, 0, 0), chunk)
+            pixels.id.write_direct_chunk((number, 0, 0), alike(chunk, is_deflated_here(), frame, dtype))
             masks.add(chunk)
         source = group(entry, "source", "NXsource")
         source["name"] = "simulated"
@@ -277,12 +271,6 @@ class Masks:
     def passing(self) -> int:
         """How many pixels are masked in some images, but not in all."""
         return int(np.count_nonzero(self._ever & (self._always == 0))) if self._always is not None else 0
-
-
-def pixels_of(chunk: bytes, shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The image that ``chunk_bytes`` made a chunk of."""
-    planes = np.frombuffer(zlib.decompress(chunk), np.uint8).reshape(dtype.itemsize, -1)
-    return np.ascontiguousarray(planes.T).view(dtype).reshape(shape)
 
 
 def stamp_of(path: Path) -> str:

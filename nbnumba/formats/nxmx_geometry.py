@@ -32,6 +32,7 @@ UNITS = {
         "angstrom": 1e-10, "\u00c5": 1e-10, "\u212b": 1e-10, "pm": 1e-12,
     },
     "rad": {"rad": 1.0, "radian": 1.0, "mrad": 1e-3, **dict.fromkeys(("deg", "degree", "\u00b0"), units.radians(1.0))},
+    "Hz": {"Hz": 1.0, "hz": 1.0, "hertz": 1.0, "1/s": 1.0, "s^-1": 1.0, "photons/s": 1.0},
     "s": {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9, "fs": 1e-15},
 }  # fmt: skip
 LONGEST_SYMBOL = 4  # letters; what is longer is a name, which may be in the plural, or begin with a capital
@@ -270,9 +271,21 @@ class NxmxGeometry:
             raise Hdf5Error(f"incident_wavelength has {lengths.size} values for {self._images} images")
         return {
             "wavelength": None if lengths is None else of_image(lengths, number - 1, self._images, "incident_wavelength"),
+            "flux": None if self._fluxes is None else of_image(self._fluxes, number - 1, self._images, "total_flux"),
             **self._polarization(number),
             **self._times(number),
         }
+
+    @cached_property
+    def _fluxes(self) -> Numbers | None:
+        """Photons/s of each image, or one number for all."""
+        for beam in self._beams[:1]:
+            found = self._optional(self._quantity, beam, "total_flux", "Hz", "Hz")
+            if found is not None and (found > 0.0).all() and found.size in (1, self._images, self._angles):
+                return found.reshape(-1)
+            if found is not None:
+                self._say("total_flux is left out; it is not more than 0 photons/s, for all images or each")
+        return None
 
     @cached_property
     def _stokes(self) -> Numbers | None:

@@ -72,6 +72,9 @@ def beam(instrument: h5py.Group, exposures: Sequence[Exposure]) -> None:
     made, first = group(instrument, "beam", "NXbeam"), exposures[0]
     if first.wavelength is not None:
         quantity(made, "incident_wavelength", one_or_each([(e.wavelength or 0.0) * 1e10 for e in exposures]), "angstrom")
+    fluxes = [e.flux for e in exposures if e.flux is not None]
+    if len(fluxes) == len(exposures):
+        quantity(made, "total_flux", one_or_each(fluxes), "Hz")
     if first.linear_polarization is not None:
         along_x, diagonal = first.linear_polarization
         made["incident_polarization_stokes"] = np.array([1.0, along_x, -diagonal, 0.0])  # McStas's x is imgCIF's -x

@@ -24,11 +24,11 @@ CENTURY = 3.2e9  # s
 class Exposure:
     """One detector of square pixels, one beam, one spindle. Lengths in m, angles in rad, vectors in any right-handed frame.
 
-    origin: the outer corner of the first pixel, seen from the crystal; polarization_axis: the electric field; exposure_period: from the
-    beginning of an image to that of the next; sensor_material: its chemical formula; trusted_range: the least and the largest number that
-    a pixel can be taken at its word with; pedestal: what the counter shows without a photon; gain: what a photon adds to that. None: not
-    stated. mask: [slow, fast], true where pixels are to be taken. panels: all of a detector of several, of which all else describes the
-    first; none of one.
+    origin: the outer corner of the first pixel, seen from the crystal; flux: photons/s; polarization_axis: the electric field;
+    exposure_period: from the beginning of an image to that of the next; sensor_material: its chemical formula; trusted_range: the least and
+    the largest number that a pixel can be taken at its word with; pedestal: what the counter shows without a photon; gain: what a photon
+    adds to that. None: not stated. mask: [slow, fast], true where pixels are to be taken. panels: all of a detector of several, of which
+    all else describes the first; none of one.
     """
 
     shape: tuple[int, int]  # slow, fast
@@ -38,6 +38,7 @@ class Exposure:
     slow_axis: Vector = (0.0, -1.0, 0.0)
     incident: Vector = IMGCIF_INCIDENT
     wavelength: float | None = None
+    flux: float | None = None
     polarization_axis: Vector | None = None
     polarization_fraction: float | None = None  # Kahn's: 0 unpolarised, 1 all along the axis
     spindle_axis: Vector | None = None

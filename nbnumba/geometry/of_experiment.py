@@ -30,6 +30,7 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         slow_axis=vector(frame.slow_axis),
         incident=vector(frame.incident),
         wavelength=beam.wavelength,
+        flux=beam.flux or None,
         polarization_axis=vector(frame.polarization_axis),
         polarization_fraction=beam.polarization_fraction,
         spindle_axis=vector(frame.spindle_axis),

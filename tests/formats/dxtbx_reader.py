@@ -48,8 +48,15 @@ def answer(words: list[str]) -> str:
 
 
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    clean = {name: value for name, value in with_filters().items() if not name.startswith("PYTHON")}
     return subprocess.run([PYTHON, "-W", "ignore", *words], capture_output=True, text=True, env=clean)
+
+
+def with_filters() -> dict[str, str]:
+    """An environment in which HDF5's library finds what files are compressed with; DIALS's own installers bring that."""
+    import hdf5plugin
+
+    return {**os.environ, "HDF5_PLUGIN_PATH": hdf5plugin.PLUGIN_PATH}
 
 
 def described(path: str, with_pixels: bool) -> dict[str, Any]:

@@ -302,6 +302,21 @@ def test_what_a_file_says_of_one_sensor_is_said() -> None:
     assert NXMX.unsaid(replace(STILL, panels=(STILL.panels[0], other))) == "states the first panel's sensor for all"
 
 
+@pytest.mark.spec("FMT-52", "FMT-53")
+def test_the_flux_is_kept(tmp_path: Path) -> None:
+    fluxes = [1e12, 2.5e12]
+    images = [(counts_of(STILL), replace(STILL, flux=flux)) for flux in fluxes]
+    (tmp_path / "a.nxs").write_bytes(nxmx_bytes(images))
+    with h5py.File(tmp_path / "a.nxs") as root:
+        total = root["entry/instrument/beam/total_flux"]
+        assert (total[()].tolist(), total.attrs["units"]) == (fluxes, "Hz")
+    found = [read_image_file(tmp_path / "a.nxs", number).exposure for number in (1, 2)]
+    assert [one.flux for one in found if one] == fluxes
+    changed(tmp_path / "a.nxs", lambda root: root["entry/instrument/beam/total_flux"].__setitem__(0, -1.0))
+    with pytest.warns(InputFileWarning, match="total_flux is left out; it is not more than 0 photons/s, for all images or each"):
+        assert read_image_file(tmp_path / "a.nxs", 1).exposure.flux is None
+
+
 @pytest.mark.spec("FMT-91")
 @pytest.mark.parametrize("group", ["a/b", "a//b", "/", ".", "a b/ä", "a_b", "../x"])
 def test_groups_of_any_name(group: str, tmp_path: Path) -> None:
