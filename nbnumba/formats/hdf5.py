@@ -124,7 +124,7 @@ class Hdf5File:
 
     def dataset(self, group: h5py.Group, name: str) -> h5py.Dataset | None:
         """The dataset of that name; None where there is nothing of that name. Raises Hdf5Error for what cannot be read."""
-        if name not in names_in(group):
+        if not has(group, name):
             return None
         found = self.find(name, group)
         if not hasattr(found, "shape"):
@@ -189,6 +189,12 @@ def names_in(group: h5py.Group) -> list[str]:
     """Of what is in a group, wherever it leads. Raises Hdf5Error."""
     with readable("a group cannot be read"):
         return [name for name in islice(group, MOST_MEMBERS) if isinstance(name, str)]
+
+
+def has(group: h5py.Group, name: str) -> bool:
+    """Whether there is something of that name in a group, wherever it leads. Raises Hdf5Error."""
+    with readable("a group cannot be read"):
+        return name not in ("", ".") and "/" not in name and bool(group.id.links.exists(name.encode()))
 
 
 def attribute(holder: Any, name: str) -> Any:

@@ -82,6 +82,7 @@ class NxmxGeometry:
     def __init__(self, file: Hdf5File, entry: h5py.Group, data: h5py.Group, images: int, dims: tuple[int, ...]) -> None:
         self._file, self._entry, self._data, self._images, self._dims = file, entry, data, images, dims
         self._said: set[str] = set()
+        self._axes: dict[tuple[str, str], Axis] = {}  # which modules have in common
 
     def exposure(self, number: int) -> Exposure:
         """Geometry and scan of an image. Raises InputFileError."""
@@ -381,7 +382,10 @@ class NxmxGeometry:
             if dataset.name in seen:
                 raise Hdf5Error(f"{name} depends on itself")
             seen.add(dataset.name)
-            found.append(self._axis(dataset, name))
+            where = dataset.file.filename, dataset.name
+            if where not in self._axes:
+                self._axes[where] = self._axis(dataset, name)
+            found.append(self._axes[where])
             before = label(dataset, "depends_on")
             if before in ("", "."):
                 return found

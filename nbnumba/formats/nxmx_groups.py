@@ -91,11 +91,10 @@ def detector(instrument: h5py.Group, exposures: Sequence[Exposure], dtype: np.dt
     made["description"] = "simulated by nbnumba"
     names = [f"module_{n:0{len(str(len(first.panels)))}d}" for n in range(len(first.panels))] or ["module"]  # in the order of the alphabet
     made["depends_on"] = f"{DETECTOR}/{names[0]}/module_offset"
-    if first.panels:
+    if meets_the_beam(first):
         quantity(made, "distance", first.distance, "m")
-    elif meets_the_beam(first):
+    if meets_the_beam(first) and not first.panels:
         fast, slow = first.beam_centre
-        quantity(made, "distance", first.distance, "m")
         quantity(made, "beam_center_x", fast, "pixel")
         quantity(made, "beam_center_y", slow, "pixel")
     quantity(made, "x_pixel_size", first.pixel_size, "m")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from formats.dxtbx_reader import MISSING, has_dxtbx, read_pixels_with_dxtbx
 from many_panels import assert_in_place, sixteen
 
-from nbnumba import units
+import nbnumba
+from nbnumba import ParameterError, units
 from nbnumba.cli.main import main
 from nbnumba.cli.view import seen
 from nbnumba.errors import InputFileWarning
@@ -260,6 +262,43 @@ def test_formats_of_one_panel_refuse_several(name: str, file: Path, capsys: pyte
 def test_pixels_alone_are_converted(file: Path) -> None:
     assert main(["convert", f"{file}:1", str(file.parent / "b.npy")]) == 0
     np.testing.assert_array_equal(np.load(file.parent / "b.npy"), counts_of(STILL))
+
+
+@pytest.mark.spec("FMT-93")
+def test_pixels_alone_get_the_panels_of_another_image(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(file.parent / "b.npy", np.arange(1920, dtype=np.int32).reshape(160, 12))
+    words = ["convert", str(file.parent / "b.npy"), str(file.parent / "c.nxs"), "--like", f"{file}:1"]
+    assert main(words) == 0
+    found = read_image_file(file.parent / "c.nxs")
+    assert found.exposure is not None
+    assert_in_place(found.exposure.panels[9], STILL.panels[9])
+    np.testing.assert_array_equal(found.pixels.ravel(), np.arange(1920))
+    np.save(file.parent / "b.npy", np.ones((10, 12), np.int32))
+    assert main([*words, "--overwrite"]) == 2
+    assert "b.npy: has 10 x 12 pixels, the image of --like 160 x 12" in capsys.readouterr().err
+
+
+@pytest.mark.spec("FMT-90")
+def test_an_image_of_several_panels_is_written_from_python(tmp_path: Path) -> None:
+    narrow = (replace(STILL.panels[0], mask=np.arange(120).reshape(10, 12) > 7), replace(STILL.panels[5], fast_pixels=7))
+    there = nbnumba.experiment_from_options("-default_F 10 -cell 50 -N 3 -lambda 1 -oversample 1 -detpixels 4")
+    beam = replace(there.beam, direction=(0.0, 0.0, -1.0), polarization_axis=(1.0, 0.0, 0.0))
+    detector = replace(there.detector, convention="custom", panels=narrow, fast_axis=(1, 0, 0), slow_axis=(0, -1, 0), normal=(0, 0, -1))
+    goniometer = replace(there.goniometer, spindle_axis=(1.0, 0.0, 0.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nbnumba.QuirkWarning)
+        image = nbnumba.simulate(replace(there, beam=beam, detector=detector, goniometer=goniometer))
+    for name in ("a.nxs", "a.npy"):
+        nbnumba.write_image(tmp_path / name, image)
+    held = nbnumba.read_image(tmp_path / "a.nxs")
+    assert held.shape == (20, 12)
+    np.testing.assert_array_equal(held[10:, :7], image.panels[1].float32)
+    assert (held[10:, 7:] == -1.0).all()
+    assert (held[0, :8] == -1.0).all()
+    np.testing.assert_array_equal(held[0, 8:], image.panels[0].float32[0, 8:])
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy")[10:], held[10:])
+    with pytest.raises(ParameterError, match=r"image: has shape \(3,\), the experiment's detector \(190,\)"):
+        nbnumba.write_image(tmp_path / "b.nxs", replace(image, pixels=np.zeros(3)))
 
 
 @pytest.mark.spec("FMT-93")
