@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -41,21 +42,20 @@ def lit(beamstop: Beamstop, experiment: Experiment) -> list[NDArray[np.bool_]]:
     """Where the beamstop lets rays from the crystal pass to the centres of each panel's pixels, [slow, fast]."""
     first, beam = experiment.by_panel[0].frame, experiment.axes["incident"]
     plane = np.stack([*plane_axes(first.fast_axis, first.slow_axis, beam), beam / abs(first.distance)])
-    return [np.stack([~shadowed(beamstop, *rays) for rays in rows(panel, plane)]) for panel in experiment.by_panel]
+    with np.errstate(all="ignore"):  # of pixels beside the crystal
+        return [np.stack([~shadowed(beamstop, *rays) for rays in rows(panel, plane)]) for panel in experiment.by_panel]
 
 
-def rows(panel: Experiment, plane: Array) -> list[Array]:
+def rows(panel: Experiment, plane: Array) -> Iterator[Array]:
     """Pixels of each row of a panel: x, y, and the distance along the beam in units of the plane's, (3, fast)."""
     (slow, fast), frame, pixel = panel.detector.shape, panel.frame, panel.detector.pixel_size
     along_row = frame.pix0[:, np.newaxis] + pixel * np.outer(frame.fast_axis, np.arange(fast) + 0.5)
-    return [plane @ (along_row + pixel * (row + 0.5) * frame.slow_axis[:, np.newaxis]) for row in range(slow)]
+    for row in range(slow):
+        yield plane @ (along_row + pixel * (row + 0.5) * frame.slow_axis[:, np.newaxis])
 
 
 def shadowed(beamstop: Beamstop, x: Array, y: Array, away: Array) -> NDArray[np.bool_]:
     """Whether rays to (x, y), so far away along the beam, are stopped; what is behind the crystal is not."""
-    forward = away > 0.0
-    x, y = (np.divide(v, away, out=np.full(v.shape, np.inf), where=forward) for v in (x, y))
-    cos, sin = math.cos(beamstop.angle), math.sin(beamstop.angle)
-    with np.errstate(invalid="ignore"):
-        arm = (np.abs(y * cos - x * sin) <= beamstop.width / 2.0) & (x * cos + y * sin >= 0.0)
-    return np.asarray(forward & ((np.hypot(x, y) <= beamstop.radius) | (arm & (beamstop.width > 0.0))))
+    x, y, cos, sin = x / away, y / away, math.cos(beamstop.angle), math.sin(beamstop.angle)
+    arm = (np.abs(y * cos - x * sin) <= beamstop.width / 2.0) & (x * cos + y * sin >= 0.0)
+    return np.asarray((away > 0.0) & ((np.hypot(x, y) <= beamstop.radius) | (arm & (beamstop.width > 0.0))))

@@ -30,6 +30,7 @@ from nbnumba.formats.smv import read_smv
 from nbnumba.geometry.beamstop import Beamstop, lit
 from nbnumba.geometry.matrix import read_matrix
 from nbnumba.geometry.source_table import read_sources
+from nbnumba.memory import refuse_too_much
 from nbnumba.options.arguments import ParsedOption, in_si, is_number, numbers
 from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded
 from nbnumba.options.headers import header_values
@@ -174,6 +175,7 @@ class Draft:
             given, rendered = self.mask
             experiment = with_masks(experiment, parts_of(given, rendered, experiment))
         if self.beamstop is not None:
+            refuse_too_much(experiment)
             experiment = with_masks(experiment, lit(self.beamstop, experiment))
         return experiment
 

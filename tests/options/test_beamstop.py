@@ -146,6 +146,12 @@ def test_a_beamstop_and_a_mask_count_both(in_tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("FMT-97")
+def test_a_shadow_on_more_pixels_than_there_is_memory_for_is_refused() -> None:
+    with pytest.raises(nbnumba.NotAvailableError, match="the image needs 80 GB of memory"):
+        experiment(f"{BASE.replace('-detpixels 40', '-detpixels 100000')} --beamstop 3")
+
+
+@pytest.mark.spec("FMT-97")
 @pytest.mark.parametrize("values", ["0", "-1", "1 2", "1 0 3", "1 -2 3"])
 def test_what_is_no_beamstop(values: str) -> None:
     with pytest.raises(OptionError) as caught:
