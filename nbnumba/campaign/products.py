@@ -15,6 +15,7 @@ from nbnumba.formats.format import Format
 from nbnumba.formats.registry import by_ending, known
 from nbnumba.formats.smv import SMV
 from nbnumba.formats.write import format_of_counts, image_content, require_one_panel, scan_content
+from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.options.output import (
     ADC_OFFSET,
     CONFIGURATION,
@@ -22,6 +23,7 @@ from nbnumba.options.output import (
     FRAME,
     GEOMETRY,
     GREYS,
+    MODELS,
     NOISY_COUNTS,
     NOISY_FRAME,
     PHOTONS,
@@ -36,7 +38,7 @@ from nbnumba.response.noise import expected_counts, noisy_counts
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
 
-OTHERS = {".png": PICTURE, ".geom": GEOMETRY}  # by ending: what is no format of images
+OTHERS = {".png": PICTURE, ".geom": GEOMETRY, ".expt": MODELS}  # by ending: what is no format of images
 
 
 class Product(NamedTuple):
@@ -125,6 +127,10 @@ def content(product: Product, image: Image, output: Output, seed: int) -> Conten
         from nbnumba.options.configuration import toml_text
 
         return toml_text(image.experiment, path.parent).encode("utf-8")
+    if holds == MODELS:
+        from nbnumba.geometry.dials_out import expt_text
+
+        return expt_text(exposure_of(image.experiment), image.experiment.unit_cell.reciprocal).encode("utf-8")
     from nbnumba.amplitudes.dump import dump_blocks
 
     factors = image.experiment.structure_factors

@@ -20,6 +20,8 @@ from nbnumba.campaign.series import Series
 from nbnumba.errors import OutputFileError
 from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.files.whole import write_all
+from nbnumba.formats.format import stacked
+from nbnumba.formats.write import require_one_panel
 from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.options.configuration import toml_text
@@ -51,7 +53,7 @@ class Counting:
     def counts(self, image: Image, number: int, held: CountRange) -> tuple[NDArray[Any], int]:
         """[slow, fast], and how many were cut off at the greatest that is held; every image's noise is its own (FMT-12)."""
         rows = list(counts_of(image, Readout(self.seed, self.scale, self.offset, number, held)))
-        return np.concatenate([part.counts for part in rows]), sum(part.cut for part in rows)
+        return stacked(part.counts for part in rows), sum(part.cut for part in rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,6 +140,7 @@ def begin(
     about: what the record says besides, for people alone.
     """
     identity = {"output": target.name, **record}
+    require_one_panel(target.file(1), sweep.experiment, target.kind)
     target.stamp = hashlib.sha256(text_of(identity).encode()).hexdigest()
     text = text_of({ABOUT: about or {}, **identity}).encode()
     target.lock()

@@ -38,13 +38,21 @@ def write_image(path: str | Path, image: Any, *, experiment: Experiment | None =
     path = Path(path)
     if not isinstance(image, Image):
         image = pixels_of(image) if experiment is None else Image(pixels_of(image), experiment, {})
-    if isinstance(image, Image) and len(image.panels) == 1 and image.shape != image.experiment.detector.shape:
-        raise ParameterError("image", f"has shape {image.shape}, the experiment's detector {image.experiment.detector.shape}")
+    if isinstance(image, Image):
+        require_its_pixels(image)
     if seed is not None and (not isinstance(seed, int) or SEED.problem(seed)):
         raise ParameterError("seed", f"{seed} must be a whole number, {SEED.words}")
     check_writable([path])
     held = content(product_of(path, seed), image, BARE, seed or 0) if isinstance(image, Image) else of_pixels(path, image, seed)
     write_all({path: held})
+
+
+def require_its_pixels(image: Image) -> None:
+    """Refuse pixels that are not of the experiment's detector. Raises ParameterError."""
+    panels = [panel.detector.shape for panel in image.experiment.by_panel]
+    expected = panels[0] if len(panels) == 1 else (sum(slow * fast for slow, fast in panels),)
+    if image.pixels.shape != expected:
+        raise ParameterError("image", f"has shape {image.pixels.shape}, the experiment's detector {expected}")
 
 
 BARE = Output(float_file=None, int_file=None, pgm_file=None, noise_file=None)

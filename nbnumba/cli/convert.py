@@ -105,6 +105,7 @@ def converted(
     for number, (source, image) in enumerate(images, 1):
         require_finite(source, image.pixels)
         exposure = exposure_for(source, image, known, needed=kind.geometry == "needed", number=number, notes=notes)
+        require_panels(source, exposure, kind)
         pixels, cut = fitted(image.pixels, kind)
         first = first or (source, described(pixels), exposure)
         if scan:
@@ -113,6 +114,12 @@ def converted(
         notes.rounded += image.pixels.dtype.kind == "f" and pixels.dtype.kind != "f"
         notes.unsaid |= {kind.unsaid(exposure)} if exposure else {WITHOUT_GEOMETRY} if kind.geometry == "stated" else set()
         yield pixels, exposure
+
+
+def require_panels(source: str, exposure: Exposure | None, kind: Format) -> None:
+    """Refuse an image of several panels where the format has no place for them. Raises InputFileError."""
+    if exposure and exposure.panels and not kind.panels:
+        raise InputFileError(split(source)[0], f"has {len(exposure.panels)} panels; a {kind.name} file holds one")
 
 
 def require_alike(scan: ScanFile, first: tuple[str, str, Exposure | None], other: tuple[str, str, Exposure | None]) -> None:
@@ -174,9 +181,9 @@ def exposure_for(source: str, image: ImageFile, known: Exposure | None, needed: 
         notes.problems[image.problem] = named, images + 1
     if found is None and needed:
         raise OptionError(f"{source}: says nothing of geometry, which OUTPUT has to state; --like FILE names an image that does")
-    if found is not None and image.exposure is None and found.shape != image.pixels.shape:
-        slow, fast = image.pixels.shape
-        raise InputFileError(source, f"has {slow} x {fast} pixels, the image of --like {found.shape[0]} x {found.shape[1]}")
+    if found is not None and image.exposure is None and found.frame_shape != image.pixels.shape:
+        (slow, fast), (rows, columns) = image.pixels.shape, found.frame_shape
+        raise InputFileError(source, f"has {slow} x {fast} pixels, the image of --like {rows} x {columns}")
     return None if found is None else replace(found, number=number)
 
 

@@ -16,7 +16,7 @@ from nbnumba.cli.evidence import bundle_option, inputs_of, output_words, pin_see
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError
 from nbnumba.files.whole import check_writable, is_standard_output, write_all
-from nbnumba.options.output import CONFIGURATION, GEOMETRY, PHOTONS, PICTURE, SUMMARY, TABLE, Output
+from nbnumba.options.output import CONFIGURATION, GEOMETRY, MODELS, PHOTONS, PICTURE, SUMMARY, TABLE, Output
 
 if TYPE_CHECKING:
     from nbnumba.campaign.products import Product
@@ -38,7 +38,7 @@ SECONDS_BEFORE_PROGRESS = 1.0
     metavar="NAME",
     help="Write this, and of nanoBragg's files only those that are named. The ending says what: photons counted as a "
     "detector counts them (.cbf, .img, .nxs, .h5), photons without noise (.npy, .tif, .bin), a picture (.png, .pgm), the geometry for "
-    "CrystFEL (.geom). Repeatable.",
+    "CrystFEL (.geom), beam, detector, spindle and crystal for DIALS (.expt). Repeatable.",
 )
 @click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture: log scale, beam centre, resolution rings.")
@@ -105,11 +105,11 @@ def wanted(draft: Draft, output: Output, options: Mapping[str, Any]) -> list[Pro
     from nbnumba.campaign.products import Product, named_product, products_of
 
     noise = draft.values.get("output.noise_file", True) is not None
-    own = ((options["png"], PICTURE), (options["json_file"], SUMMARY), (options["save_config"], CONFIGURATION))
+    words = {"png": PICTURE, "json_file": SUMMARY, "save_config": CONFIGURATION}
     return [
         *products_of(output),
         *(named_product(path, noise) for path in options["names"]),
-        *(Product(path, holds) for path, holds in own if path is not None),
+        *(Product(options[name], holds) for name, holds in words.items() if options[name] is not None),
     ]
 
 
@@ -168,7 +168,15 @@ def say_outside(terms: int) -> None:
 
 
 # How a bundle's outputs are compared (evidence/agreement.py).
-AGREEMENT = {PHOTONS: "photons", TABLE: "exact", PICTURE: "picture", SUMMARY: "numbers", CONFIGURATION: "numbers", GEOMETRY: "words"}
+AGREEMENT = {
+    PHOTONS: "photons",
+    TABLE: "exact",
+    PICTURE: "picture",
+    SUMMARY: "numbers",
+    CONFIGURATION: "numbers",
+    GEOMETRY: "words",
+    MODELS: "numbers",
+}
 
 
 def leave_bundle(

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Replace the images of another sweep, which stay until there are all of the new ones.")
 @click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
+@click.option(
+    "--save-expt", type=click.Path(path_type=Path), metavar="FILE", help="Write beam, detector, spindle, scan, crystal for DIALS (.expt)."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the record, and what came out.")
 @device_options
 @click.pass_context
@@ -72,7 +75,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
     sweep.image(1).check()
     registry, target = registry_for(options["plugin_files"]), series_of(options["output"], counts=True)
-    others = [options[name] for name in ("save_config", "json_file") if options[name] is not None]
+    others = [options[name] for name in ("save_config", "save_expt", "json_file") if options[name] is not None]
     check_writable(others)
     check_writable([*others, target.record, *target.files([1])], inputs_of(draft, options), new_folder=True)
     record, about = sweep.record(made_with(sweep.image(1), registry, options)), about_of(ctx, sweep)
@@ -119,6 +122,10 @@ def summaries(sweep: Sweep, record: Mapping[str, Any], taken: SweepResult, rende
     files = {}
     if (path := options["save_config"]) is not None:
         files[path] = toml_text(sweep.experiment, path.parent).encode("utf-8")
+    if (path := options["save_expt"]) is not None:
+        from nbnumba.geometry.dials_out import expt_text
+
+        files[path] = expt_text(sweep.exposure(1), sweep.experiment.unit_cell.reciprocal, sweep.images).encode("utf-8")
     if (path := options["json_file"]) is not None:
         found = {**record, "rendered_now": rendered, "pixels_cut_off": taken.cut, "terms_outside_table": taken.outside}
         files[path] = (json.dumps(found, indent=2) + "\n").encode("utf-8")

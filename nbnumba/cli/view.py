@@ -176,12 +176,14 @@ def check_output(target: Path, images: list[Path], others: list[Path]) -> None:
 def read_all(file: str, draft: Draft | None, options: Mapping[str, Any]) -> tuple[NDArray[np.float64], Exposure | None, Experiment | None]:
     """Pixels; geometry from options that file completes, else from the file alone; the experiment of these options."""
     if draft is None:
-        return *read(file, options, options["shape"]), None
+        return *seen(*read(file, options, options["shape"])), None
 
     from nbnumba.geometry.of_experiment import exposure_of
     from nbnumba.options.image import complete, given_shape
 
     pixels, exposure = read(file, options, options["shape"] or given_shape(draft))
+    if exposure is not None and exposure.panels:
+        raise OptionError(f"{file}: has {len(exposure.panels)} panels in their places; leave the options of an experiment out")
     complete(draft, exposure, (pixels.shape[0], pixels.shape[1]))
     leave_out_amplitudes(draft, cell_wanted=options["labels"] > 0)
     experiment = draft.experiment()
@@ -205,6 +207,16 @@ def read(file: str, options: Mapping[str, Any], shape: tuple[int, int] | None) -
     return finite(file, image.pixels), image.exposure
 
 
+def seen(pixels: NDArray[np.float64], exposure: Exposure | None) -> tuple[NDArray[np.float64], Exposure | None]:
+    """An image of several panels as it is seen from the crystal (EXP-36), any other as it is."""
+    from nbnumba.formats.format import unstacked
+    from nbnumba.image.flat_view import laid_out
+
+    if exposure is None or not exposure.panels:
+        return pixels, exposure
+    return laid_out(exposure.by_panel, unstacked(pixels, [panel.shape for panel in exposure.panels]))
+
+
 CELL_FIELDS = ("crystal.cell", "crystal.a_matrix", "crystal.reciprocal_matrix", "crystal.reciprocal")  # any of which states a cell
 
 
@@ -225,7 +237,7 @@ def leave_out_amplitudes(draft: Draft, cell_wanted: bool) -> None:
 
 def other_pixels(options: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
     """What is taken away; a raw image without a shape has FILE's. Raises OptionError."""
-    other, _ = read(options["minus"], options, options["shape"] or (shape[0], shape[1]))
+    other, _ = seen(*read(options["minus"], options, options["shape"] or (shape[0], shape[1])))
     if other.shape != shape:
         has = " and ".join(f"{slow} x {fast}" for slow, fast in (shape, other.shape))
         raise OptionError(f"--minus {options['minus']}: the images have {has} pixels (slow x fast)")

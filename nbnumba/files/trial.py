@@ -18,6 +18,7 @@ except ImportError:  # Windows, which has no processes that begin as a copy eith
     resource = None  # type: ignore[assignment]
 
 SECONDS = 1.5  # of a core
+BYTES_A_SECOND, MOST_SECONDS = 200_000, 10.0  # for which large files have more time, such as those of many panels
 
 
 def require_survival(path: Path, read: Callable[..., object], *how: str) -> None:
@@ -33,7 +34,7 @@ def survived(path: Path, read: Callable[..., object], how: tuple[str, ...], vers
     """Whether a copy of this process lives through it; version: of the file."""
     child = os.fork()
     if child == 0:
-        try_out(read, path, *how)
+        try_out(seconds_for(version[1]), read, path, *how)
     killed = True
     try:
         killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -42,7 +43,12 @@ def survived(path: Path, read: Callable[..., object], how: tuple[str, ...], vers
     return not killed
 
 
-def try_out(read: Callable[..., object], *what: object) -> None:
+def seconds_for(size: int) -> float:
+    """Of a core, for a file of so many bytes."""
+    return min(SECONDS + size / BYTES_A_SECOND, MOST_SECONDS)
+
+
+def try_out(seconds: float, read: Callable[..., object], *what: object) -> None:
     """In the copy: read without a word, and leave nothing behind."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -51,7 +57,7 @@ def try_out(read: Callable[..., object], *what: object) -> None:
         faulthandler.disable()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         read(*what)
     finally:
         os._exit(0)

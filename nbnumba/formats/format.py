@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
+from nbnumba.geometry.exposure import NOT_MEASURED
 from nbnumba.response.counts import INT32, CountRange
 
 if TYPE_CHECKING:
@@ -17,6 +20,24 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[Any]  # [slow, fast]
 Shape = tuple[int, int]
+
+
+def stacked(parts: Iterable[Pixels]) -> Pixels:
+    """Rows of panels one below the other; narrower ones are filled up to the widest with what was not measured."""
+    parts = list(parts)
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([part if part.shape[1] == width else widened(part, width) for part in parts])
+
+
+def unstacked(pixels: Pixels, shapes: Iterable[Shape]) -> list[Pixels]:
+    """Each panel's part of what is stacked."""
+    edges = list(shapes)
+    ends = [0, *accumulate(slow for slow, _ in edges)]
+    return [pixels[first : first + slow, :fast] for first, (slow, fast) in zip(ends, edges, strict=False)]
+
+
+def widened(rows: Pixels, width: int) -> Pixels:
+    return np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=NOT_MEASURED)
 
 
 class ImageFile(NamedTuple):
@@ -88,7 +109,7 @@ class Format:
 
     counts: the whole numbers it holds; None: none. photons: whether it holds fractions. marks: whether numbers below 0 stand for what was
     not measured. packed: whether its pixels are compressed. drawn: whether it is a picture, to be looked at.
-    panels: whether it holds an image of several.
+    panels: whether it holds an image of several, one below the other.
 
     geometry: whether it states none, or what is known, or needs to be given one. unsaid: what it does not say of an exposure, in words.
     states_pedestal: whether it says what is added to counts. number_in_name: whether DIALS asks for a number in the file's name.

@@ -124,7 +124,7 @@ class Hdf5File:
 
     def dataset(self, group: h5py.Group, name: str) -> h5py.Dataset | None:
         """The dataset of that name; None where there is nothing of that name. Raises Hdf5Error for what cannot be read."""
-        if name not in names_in(group):
+        if not has(group, name):
             return None
         found = self.find(name, group)
         if not hasattr(found, "shape"):
@@ -191,6 +191,12 @@ def names_in(group: h5py.Group) -> list[str]:
         return [name for name in islice(group, MOST_MEMBERS) if isinstance(name, str)]
 
 
+def has(group: h5py.Group, name: str) -> bool:
+    """Whether there is something of that name in a group, wherever it leads. Raises Hdf5Error."""
+    with readable("a group cannot be read"):
+        return name not in ("", ".") and "/" not in name and bool(group.id.links.exists(name.encode()))
+
+
 def attribute(holder: Any, name: str) -> Any:
     """An attribute; None where there is none that can be read."""
     try:
@@ -215,7 +221,7 @@ def text(value: Any) -> str:
 
 def require_bounded(dataset: h5py.Dataset, name: str, images: bool = False) -> None:
     """Refuse what takes far more memory than its files: all of a dataset, or one of its images. Raises Hdf5Error."""
-    shape = dataset.shape[1:] if images and len(dataset.shape) == 3 else dataset.shape
+    shape = dataset.shape[1:] if images and len(dataset.shape) > 2 else dataset.shape
     wanted = max(math.prod(shape), math.prod(dataset.chunks or ())) * dataset.dtype.itemsize
     files = {Path(dataset.file.filename)}
     if dataset.is_virtual:

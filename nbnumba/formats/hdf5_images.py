@@ -28,13 +28,21 @@ KINDS = "biuf"  # of numbers that are pixels
 
 @dataclass(frozen=True)
 class Block:
-    """A dataset of images: its name, how many it has, each of which shape and type; or the problem with it."""
+    """A dataset of images: its name, how many it has, each of which shape and type; or the problem with it.
+
+    dims: edges of an image as the dataset has them, of one in panels (panels, slow, fast); shape: one panel below the other.
+    """
 
     name: str
     images: int = 0
-    shape: tuple[int, int] = (0, 0)
+    dims: tuple[int, ...] = (0, 0)
     kind: str = ""
     problem: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels (slow, fast)."""
+        return math.prod(self.dims[:-1]), self.dims[-1]
 
 
 class Images:
@@ -49,14 +57,14 @@ class Images:
         there = [block for block in found if not block.problem]
         if not there:
             raise InputFileError(file.path, found[0].problem if found else "holds no images")
-        if len({block.shape for block in there}) != 1:
+        if len({block.dims for block in there}) != 1:
             raise InputFileError(file.path, "has images of different sizes; those of one are read")
         last = max(i for i, block in enumerate(found) if not block.problem)
         self.problems = [block.problem for block in found if block.problem]
         self._blocks = [Block(b.name, there[0].images, problem=b.problem) if b.problem else b for b in found[: last + 1]]
         self._known: dict[str, NDArray[np.bool_]] = {}
         self._said: set[str] = set()
-        self.shape, self.holds_counts = there[0].shape, there[0].kind in "iu"
+        self.dims, self.shape, self.holds_counts = there[0].dims, there[0].shape, there[0].kind in "iu"
         if len(self) > MOST_IMAGES:
             raise InputFileError(file.path, f"says that it has {len(self)} images; {MOST_IMAGES} are the most that are read")
 
@@ -99,7 +107,7 @@ class Images:
             with readable("it is damaged"):
                 require_bounded(dataset, "it", images=True)
                 require_filters(dataset)
-                return np.asarray(dataset[index] if dataset.ndim == 3 else dataset[()])
+                return np.asarray(dataset[index] if dataset.ndim > 2 else dataset[()]).reshape(block.shape)
         except Hdf5Error as error:
             raise InputFileError(self._file.path, f"image {number} cannot be read: {error}") from None
 
@@ -121,7 +129,10 @@ class Images:
 
 
 class Hdf5Images:
-    """The images of one dataset, in two dimensions or three, of any HDF5 file. Close it, or use it as a context. Raises InputFileError."""
+    """The images of one dataset of any HDF5 file, in two to four dimensions (images, panels, slow, fast).
+
+    Close it, or use it as a context. Raises InputFileError.
+    """
 
     def __init__(self, path: Path, dataset: str) -> None:
         self._file = Hdf5File(path)
@@ -167,15 +178,16 @@ def described(dataset: Any, name: str) -> Block:
     if not hasattr(dataset, "is_virtual"):
         raise Hdf5Error(f"{name} is not a dataset")
     shape: tuple[int, ...] = dataset.shape or ()
-    if dataset.dtype.kind not in KINDS or len(shape) not in (2, 3):
+    if dataset.dtype.kind not in KINDS or len(shape) not in (2, 3, 4):
         raise Hdf5Error(f"{name} is no stack of images: it has shape {words(shape)} and type {dataset.dtype}")
     if not math.prod(shape):
         raise Hdf5Error("holds no images")
     if dataset.external:
         raise Hdf5Error(f"{name} has its values in other files (HDF5's external storage), which are not read")
-    if max(shape[-2:]) > LARGEST:
-        raise Hdf5Error(f"says that it has images of {words(shape[-2:])} pixels; {LARGEST} are the most along an edge")
-    return Block(name, shape[0] if len(shape) == 3 else 1, (shape[-2], shape[-1]), dataset.dtype.kind)
+    images, dims = (shape[0], shape[1:]) if len(shape) > 2 else (1, shape)
+    if max(dims) > LARGEST:
+        raise Hdf5Error(f"says that it has images of {words(dims)} pixels; {LARGEST} are the most along an edge")
+    return Block(name, images, dims, dataset.dtype.kind)
 
 
 def words(shape: Sequence[int]) -> str:
@@ -191,14 +203,14 @@ def written(file: Hdf5File, dataset: h5py.Dataset, block: Block) -> tuple[NDArra
                 return mapped(file, dataset, block)
             if not dataset.chunks:
                 return np.full(block.images, dataset.id.get_storage_size() > 0), problem
-            parts, step = np.zeros(block.images, int), dataset.chunks[0] if dataset.ndim == 3 else 1
+            parts, step = np.zeros(block.images, int), dataset.chunks[0] if dataset.ndim > 2 else 1
 
             def count(chunk: Any) -> None:
-                first = chunk.chunk_offset[0] if dataset.ndim == 3 else 0
+                first = chunk.chunk_offset[0] if dataset.ndim > 2 else 0
                 parts[first : first + step] += 1
 
             dataset.id.chunk_iter(count)
-            whole = math.prod(-(-edge // size) for edge, size in zip(block.shape, dataset.chunks[-2:], strict=True))
+            whole = math.prod(-(-edge // size) for edge, size in zip(block.dims, dataset.chunks[-len(block.dims) :], strict=True))
             return parts >= whole, problem
     except Hdf5Error as error:
         return np.zeros(block.images, bool), str(error)
@@ -223,7 +235,7 @@ def bounds(space: Any, block: Block) -> tuple[int, int]:
         first, last = (tuple(corner) for corner in space.get_select_bounds())
     except Exception:  # what goes on as the files grow
         return 0, block.images - 1
-    return (first[0], last[0]) if len(block.shape) < len(first) else (0, 0)
+    return (first[0], last[0]) if len(block.dims) < len(first) else (0, 0)
 
 
 def require_filters(dataset: h5py.Dataset) -> None:
@@ -244,7 +256,7 @@ def require_filters(dataset: h5py.Dataset) -> None:
 def listed(file: Hdf5File) -> str:
     """The datasets of a file that are images, in words."""
     found = list(itertools.islice(datasets(file), MOST_LISTED + 1))
-    shown = ", ".join(f"{block.name} ({words((block.images, *block.shape))})" for block in found[:MOST_LISTED])
+    shown = ", ".join(f"{block.name} ({words((block.images, *block.dims))})" for block in found[:MOST_LISTED])
     return f"there are {shown}{' and more' if len(found) > MOST_LISTED else ''}" if found else "it has no dataset of images"
 
 

@@ -26,7 +26,7 @@ def read_mask(path: str | Path) -> Mask:
     file, name = split(path)
     kind = by_content(file)
     if kind is RAW:
-        raise InputFileError(file, "is no mask; SMV, CBF, NXmx, TIFF and NumPy's files are read")
+        raise InputFileError(file, "is no mask; SMV, CBF, NXmx, TIFF, NumPy's files and DIALS's masks are read")
     pixels = read_image_file(path, 1 if kind.scan and not name else None).pixels
     if kind.marks:
         return Mask(pixels >= 0, "of a CBF or NXmx file those below 0 are masked")

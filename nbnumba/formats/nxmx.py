@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import warnings
-import zlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from importlib import metadata
 from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError, NbnumbaWarning, warn_of_file
 from nbnumba.files.trial import require_survival
-from nbnumba.formats.format import Format, Pixels, ScanFile, begins_with
+from nbnumba.formats.chunks import LEVEL, alike, chunk_bytes, filters, is_deflated_here, pixels_of
+from nbnumba.formats.format import Format, Pixels, ScanFile, begins_with, stacked
 from nbnumba.formats.hdf5 import Hdf5Error, Hdf5File, label, names_in, readable, require_bounded
 from nbnumba.formats.hdf5_images import Hdf5Images, Images, listed, require_filters
 from nbnumba.formats.nxmx_groups import beam, detector, differing, group, least_trusted, sample, unsaid
@@ -36,7 +37,6 @@ BLOCK = re.compile(r"data_\d+")
 MANY = 10_000  # images, to look for which takes a second
 REJECTED = 0xFFFF  # bits of a pixel mask for which a pixel is not taken
 DATA = "/entry/data/data"
-LEVEL = 4  # of zlib
 STAMP = "nbnumba_sweep"
 MASKED = {NOT_MEASURED: 1 << 0, BAD: 1 << 1}  # the bits of NXmx's mask for a gap and for a dead pixel
 PASSING = "pixels are masked in some images only: they are -1 or -2 there, outside pixel_mask; DIALS 3.12 takes -1 for a count"
@@ -98,9 +98,18 @@ class NxmxFile:
         self._images.say_what_is_missing()
         counts = unmarked(pixels) if pixels.dtype.kind == "u" else pixels
         for mask in self._masks:
-            rejected = mask if mask.ndim == 2 else rejecting(mask[number - 1])
+            rejected = mask if isinstance(mask, np.ndarray) else rejecting(mask[number - 1]).reshape(counts.shape)
             counts = np.where(rejected & (counts >= 0), np.array(NOT_MEASURED, counts.dtype), counts)
-        return counts
+        return counts if self._is_stacked else stacked(counts[where] for where in self._geometry.regions)
+
+    @cached_property
+    def _is_stacked(self) -> bool:
+        """Whether the panels are one below the other already, as far as it is known where they are."""
+        try:
+            regions = self._geometry.regions
+        except Hdf5Error:
+            return True
+        return regions == below_each_other(regions) and self._images.shape == (regions[-1][0].stop, max(fast.stop for _, fast in regions))
 
     @cached_property
     def _masks(self) -> list[Any]:
@@ -118,15 +127,15 @@ class NxmxFile:
         return found
 
     def _mask(self, detector: h5py.Group, name: str) -> Any:
-        dataset, shape = self._file.dataset(detector, name), self._images.shape
+        dataset, shape, dims = self._file.dataset(detector, name), self._images.shape, self._images.dims
         assert dataset is not None
-        if dataset.shape not in (shape, (len(self), *shape)) or dataset.dtype.kind not in "iub":
+        if dataset.shape not in (shape, dims, (len(self), *dims)) or dataset.dtype.kind not in "iub":
             raise Hdf5Error(f"it has shape {dataset.shape} and type {dataset.dtype}, for images of {shape[0]} x {shape[1]} pixels")
         self._file.require_own(dataset, name)
         with readable("it is damaged"):
             require_bounded(dataset, "it", images=True)
             require_filters(dataset)
-            return dataset if dataset.ndim == 3 else rejecting(dataset[()])
+            return rejecting(dataset[()]).reshape(shape) if dataset.shape in (shape, dims) else dataset
 
     def exposure(self, number: int) -> Exposure:
         """Geometry and scan of an image. Raises InputFileError."""
@@ -136,7 +145,14 @@ class NxmxFile:
     def _geometry(self) -> NxmxGeometry:
         from nbnumba.formats.nxmx_geometry import NxmxGeometry
 
-        return NxmxGeometry(self._file, self._entry, self._data, len(self), self._images.shape)
+        return NxmxGeometry(self._file, self._entry, self._data, len(self), self._images.dims)
+
+
+def below_each_other(regions: Sequence[tuple[slice, slice]]) -> list[tuple[slice, slice]]:
+    """The same regions of an image in its first columns, each in the rows that follow those of the one before."""
+    ends = list(accumulate((slow.stop - slow.start for slow, _ in regions), initial=0))
+    rows = map(slice, ends, ends[1:])
+    return [(row, slice(0, fast.stop - fast.start)) for row, (_, fast) in zip(rows, regions, strict=True)]
 
 
 def image_names(data: h5py.Group) -> list[str]:
@@ -174,11 +190,6 @@ def look_at(path: Path, dataset: str) -> None:
             found.exposure(1)
 
 
-def chunk_bytes(pixels: NDArray[np.generic]) -> bytes:
-    """An image as HDF5's shuffle and deflate filters leave it: the first bytes of all pixels, then the second ones, compressed."""
-    return zlib.compress(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).reshape(pixels.size, -1).T.tobytes(), LEVEL)
-
-
 def nxmx_bytes(images: Sequence[tuple[NDArray[np.generic], Exposure]]) -> bytes:
     """A whole file of images of one kind, in order."""
     buffer = BytesIO()
@@ -195,7 +206,7 @@ def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Ite
 
     exposures = [exposure.imgcif for exposure in exposures]
     first, last, dtype = exposures[0], exposures[-1], np.dtype(dtype)
-    shape = (len(exposures), *first.shape)
+    frame = first.frame_shape
     with h5py.File(file, "w", libver=("earliest", "v110")) as root:
         root.attrs["default"] = "entry"
         if stamp:
@@ -210,10 +221,10 @@ def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Ite
             data["data_offset"] = -first.pedestal
         if first.gain != 1.0:
             data["data_scaling_factor"] = 1.0 / first.gain
-        pixels = data.create_dataset("data", shape, dtype, chunks=(1, *first.shape), compression=LEVEL, shuffle=True)
-        masks = Masks(least_trusted(first), dtype, first.shape)
+        pixels = data.create_dataset("data", (len(exposures), *frame), dtype, chunks=(1, *frame), **filters(is_deflated_here()))
+        masks = Masks(least_trusted(first), dtype, frame)
         for number, chunk in enumerate(chunks):
-            pixels.id.write_direct_chunk((number, 0, 0), chunk)
+            pixels.id.write_direct_chunk((number, 0, 0), alike(chunk, is_deflated_here(), frame, dtype))
             masks.add(chunk)
         source = group(entry, "source", "NXsource")
         source["name"] = "simulated"
@@ -262,12 +273,6 @@ class Masks:
         return int(np.count_nonzero(self._ever & (self._always == 0))) if self._always is not None else 0
 
 
-def pixels_of(chunk: bytes, shape: tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The image that ``chunk_bytes`` made a chunk of."""
-    planes = np.frombuffer(zlib.decompress(chunk), np.uint8).reshape(dtype.itemsize, -1)
-    return np.ascontiguousarray(planes.T).view(dtype).reshape(shape)
-
-
 def stamp_of(path: Path) -> str:
     """Of what sweep a file is; empty if it is of none."""
     import h5py
@@ -292,6 +297,7 @@ NXMX = Format(
     scan=ScanFile(open=open_images, pack=chunk_bytes, write=write_nxmx, stamp_of=stamp_of, differing=differing),
     marks=True,
     packed=True,
+    panels=True,
     geometry="needed",
     unsaid=unsaid,
 )

@@ -5,9 +5,10 @@ Source: the NeXus manual, NXmx and NXtransformations; its laboratory is McStas's
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from typing import Any, TypeVar
 
 import h5py
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 
 from nbnumba import units
 from nbnumba.errors import InputFileError, warn_of_file
+from nbnumba.experiment.panel import Panel
 from nbnumba.formats.hdf5 import Hdf5Error, Hdf5File, attribute, label, readable
 from nbnumba.geometry.exposure import SURFACE, Exposure, Vector
+from nbnumba.geometry.recorded import panel_of
 
 Numbers = NDArray[np.float64]
 T = TypeVar("T")
@@ -29,24 +32,31 @@ UNITS = {
         "angstrom": 1e-10, "\u00c5": 1e-10, "\u212b": 1e-10, "pm": 1e-12,
     },
     "rad": {"rad": 1.0, "radian": 1.0, "mrad": 1e-3, **dict.fromkeys(("deg", "degree", "\u00b0"), units.radians(1.0))},
+    "Hz": {"Hz": 1.0, "hz": 1.0, "hertz": 1.0, "1/s": 1.0, "s^-1": 1.0, "photons/s": 1.0},
     "s": {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9, "fs": 1e-15},
 }  # fmt: skip
 LONGEST_SYMBOL = 4  # letters; what is longer is a name, which may be in the plural, or begin with a capital
 FORMULAE = {"silicon": "Si", "cadmium telluride": "CdTe", "gallium arsenide": "GaAs"}
+MOST_MODULES = 1000
 SQUARE = 1e-6  # relative difference of a pixel's edges
 ACROSS = 1e-6  # cosine between axes of a detector that are across each other
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One transformation. values: of all images, or one for all, in rad or m; ends: at the end of each image."""
+    """One transformation. path: where it is; values: of all images, or one for all, in rad or m; ends: at the end of each image."""
 
-    name: str
+    path: str
     kind: str
     vector: Numbers
     values: Numbers
     offset: Numbers
     ends: Numbers | None
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.path.rpartition("/")[2]
 
     def matrix(self, image: int, images: int) -> Numbers:
         """Rotation and shift, 4 x 4."""
@@ -67,18 +77,22 @@ class Axis:
 
 
 class NxmxGeometry:
-    """What an entry says of its images. data: the NXdata group; detectors: those of the instrument."""
+    """What an entry says of its images. data: the NXdata group; dims: edges of an image as the file has it, slow and fast the last."""
 
-    def __init__(self, file: Hdf5File, entry: h5py.Group, data: h5py.Group, images: int, shape: tuple[int, int]) -> None:
-        self._file, self._entry, self._data, self._images, self._shape = file, entry, data, images, shape
+    def __init__(self, file: Hdf5File, entry: h5py.Group, data: h5py.Group, images: int, dims: tuple[int, ...]) -> None:
+        self._file, self._entry, self._data, self._images, self._dims = file, entry, data, images, dims
         self._said: set[str] = set()
+        self._axes: dict[tuple[str, str], Axis] = {}  # which modules have in common
 
     def exposure(self, number: int) -> Exposure:
         """Geometry and scan of an image. Raises InputFileError."""
         try:
             with readable("its values do not fit together"), np.errstate(all="ignore"):
-                found = Exposure(number=number, **self._still, **self._panel(number), **self._beam(number), **self._scan(number))
-                return checked(found)
+                first, *others = [
+                    checked(Exposure(number=number, **self._still, **place, **self._beam(number), **self._scan(number)))
+                    for place in self._places(number)
+                ]
+                return replace(first, panels=self._panels((first, *others))) if others else first
         except Hdf5Error as error:
             raise InputFileError(self._file.path, f"its geometry cannot be read: {error}") from None
 
@@ -101,24 +115,71 @@ class NxmxGeometry:
         return (made or found)[0]
 
     @cached_property
-    def _directions(self) -> tuple[h5py.Dataset, h5py.Dataset]:
-        """Of the fast and slow axis."""
-        modules = self._file.of_class(self.detector, "NXdetector_module")
-        if len(modules) != 1:
-            raise Hdf5Error(f"the detector has {len(modules)} modules; that of one is read")
-        origin, size = self._file.numbers(modules[0], "data_origin"), self._file.numbers(modules[0], "data_size")
-        if (origin is not None and origin.any()) or (size is not None and size.tolist() != list(self._shape)):
-            raise Hdf5Error(f"the detector's module is not all of the image of {self._shape[0]} x {self._shape[1]} pixels")
-        return self._required(modules[0], "fast_pixel_direction"), self._required(modules[0], "slow_pixel_direction")
+    def _modules(self) -> list[h5py.Group]:
+        """The panels. Raises Hdf5Error."""
+        found = self._file.of_class(self.detector, "NXdetector_module")
+        if not 1 <= len(found) <= MOST_MODULES:
+            raise Hdf5Error(f"the detector has {len(found)} modules; those of 1 to {MOST_MODULES} are read")
+        return found
 
     @cached_property
-    def _chains(self) -> list[list[Axis]]:
-        """Both directions, each with what it depends on."""
-        return [self._chain(direction) for direction in self._directions]
+    def regions(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of each module in an image that has what the file has in panels one below the other. Raises Hdf5Error."""
+        with readable("modules are no parts of the image"):
+            found = [self._region(module) for module in self._modules]
+        for (one, a), (other, b) in combinations(zip(self._modules, found, strict=True), 2):
+            if all(here.start < there.stop and there.start < here.stop for here, there in zip(a, b, strict=True)):
+                raise Hdf5Error(f"{name_of(one)} and {name_of(other)} have pixels in common")
+        return found
 
-    def _panel(self, number: int) -> dict[str, Any]:
-        """Where the detector is."""
-        fast, slow = self._chains
+    def _region(self, module: h5py.Group) -> tuple[slice, slice]:
+        dims = np.array(self._dims)
+        origin, size = self._file.numbers(module, "data_origin"), self._file.numbers(module, "data_size")
+        first = np.zeros(len(dims)) if origin is None else origin.reshape(-1)
+        edges = dims if size is None else size.reshape(-1)
+        last = first + np.append(np.ones(len(first) - len(edges)), edges) if len(edges) <= len(first) == len(dims) else first
+        whole, of = not first.any() and np.array_equal(last, dims), " x ".join(map(str, dims))
+        if len(self._modules) == 1 and not whole:
+            raise Hdf5Error(f"the detector's module is not all of the image of {of} pixels")
+        inside = last.shape == dims.shape and (first >= 0.0).all() and (last > first).all() and (last <= dims).all()
+        if not inside or (np.append(first, last) % 1.0).any() or (len(self._modules) > 1 and (last - first)[:-2].prod() != 1.0):
+            raise Hdf5Error(f"{name_of(module)} is no part of the image of {of} pixels")
+        (s0, f0), (s1, f1) = (corner[-2:].astype(int).tolist() for corner in (first, last))
+        above = int(first[0]) * int(dims[-2]) if len(dims) > 2 else 0
+        return slice(above + s0, above + s1), slice(f0, f1)
+
+    @cached_property
+    def _chains(self) -> list[tuple[list[Axis], list[Axis]]]:
+        """Both directions of each module, each with what it depends on."""
+        directions = ("fast_pixel_direction", "slow_pixel_direction")
+        fast, slow = ([self._chain(self._required(module, name)) for module in self._modules] for name in directions)
+        return list(zip(fast, slow, strict=True))
+
+    def _panels(self, exposures: Sequence[Exposure]) -> tuple[Panel, ...]:
+        """Those that exposures of one module each are of."""
+        names = [label(module, "local_name") or name_of(module) for module in self._modules]
+        return tuple(panel_of(self._file.path, *of_one) for of_one in zip(exposures, names, self._groups, strict=True))
+
+    @cached_property
+    def _groups(self) -> list[str]:
+        """For each module what it is moved with, the outermost first, without what moves all."""
+        own = [f"{module.name}/" for module in self._modules]
+        chains = [
+            [axis.path for axis in fast[:0:-1] if not axis.path.startswith(o)] for o, (fast, _) in zip(own, self._chains, strict=True)
+        ]
+        common = next((n for n, level in enumerate(zip(*chains, strict=False)) if len(set(level)) > 1), min(map(len, chains)))
+        return ["/".join(names_of_groups(chain)[common:]) for chain in chains]
+
+    def _places(self, number: int) -> list[dict[str, Any]]:
+        """Where each module is, and its pixels."""
+        return [
+            {"shape": (slow.stop - slow.start, fast.stop - fast.start), **self._place(chains, number)}
+            for (slow, fast), chains in zip(self.regions, self._chains, strict=True)
+        ]
+
+    def _place(self, chains: tuple[list[Axis], list[Axis]], number: int) -> dict[str, Any]:
+        """Where a module is."""
+        fast, slow = chains
         edges = [float(chain[0].values.item()) for chain in (fast, slow)]
         if not (edges[0] > 0.0 and abs(edges[0] - edges[1]) <= SQUARE * edges[0]):
             raise Hdf5Error(f"pixels of {edges[0]:g} m x {edges[1]:g} m are not square")
@@ -149,7 +210,6 @@ class NxmxGeometry:
         low, high = (self._optional(self._file.numbers, self.detector, name) for name in ("underload_value", "saturation_value"))
         thick = float(thickness.item(0)) if thickness is not None else 0.0
         return {
-            "shape": self._shape,
             "sensor_thickness": thick if thick > SURFACE else 0.0,
             "sensor_material": self._material if thickness is None or thick > SURFACE else None,
             "trusted_range": None if high is None else (0.0 if low is None else low.item(0), high.item(0)),
@@ -212,9 +272,21 @@ class NxmxGeometry:
             raise Hdf5Error(f"incident_wavelength has {lengths.size} values for {self._images} images")
         return {
             "wavelength": None if lengths is None else of_image(lengths, number - 1, self._images, "incident_wavelength"),
+            "flux": None if self._fluxes is None else of_image(self._fluxes, number - 1, self._images, "total_flux"),
             **self._polarization(number),
             **self._times(number),
         }
+
+    @cached_property
+    def _fluxes(self) -> Numbers | None:
+        """Photons/s of each image, or one number for all."""
+        for beam in self._beams[:1]:
+            found = self._optional(self._quantity, beam, "total_flux", "Hz", "Hz")
+            if found is not None and (found > 0.0).all() and found.size in (1, self._images, self._angles):
+                return found.reshape(-1)
+            if found is not None:
+                self._say("total_flux is left out; it is not more than 0 photons/s, for all images or each")
+        return None
 
     @cached_property
     def _stokes(self) -> Numbers | None:
@@ -304,13 +376,16 @@ class NxmxGeometry:
         found: list[Axis] = []
         seen: set[str] = set()
         while True:
-            name = str(getattr(dataset, "name", "")).rpartition("/")[2]
+            name = name_of(dataset)
             if not isinstance(dataset, h5py.Dataset):
                 raise Hdf5Error(f"{name} is a group, not a value")
             if dataset.name in seen:
                 raise Hdf5Error(f"{name} depends on itself")
             seen.add(dataset.name)
-            found.append(self._axis(dataset, name))
+            where = dataset.file.filename, dataset.name
+            if where not in self._axes:
+                self._axes[where] = self._axis(dataset, name)
+            found.append(self._axes[where])
             before = label(dataset, "depends_on")
             if before in ("", "."):
                 return found
@@ -332,7 +407,7 @@ class NxmxGeometry:
             raise Hdf5Error(f"{name} has no vector")
         size = float(np.linalg.norm(vector))
         return Axis(
-            name=name,
+            path=dataset.name,
             kind=kind,
             vector=vector if kind == "translation" and name not in ("fast_pixel_direction", "slow_pixel_direction") else vector / size,
             values=values,
@@ -366,6 +441,11 @@ class NxmxGeometry:
         if note not in self._said:
             self._said.add(note)
             warn_of_file(self._file.path, note)
+
+
+def name_of(place: Any) -> str:
+    """What a group or dataset is called in the group that it is in."""
+    return str(getattr(place, "name", "")).rpartition("/")[2]
 
 
 def factor(of: str, to: str, name: str) -> float:
@@ -406,6 +486,12 @@ def checked(exposure: Exposure) -> Exposure:
     if not exposure.close_distance > ACROSS * np.linalg.norm(exposure.origin):
         raise Hdf5Error("the detector's plane goes through the crystal")
     return exposure
+
+
+def names_of_groups(paths: Sequence[str]) -> list[str]:
+    """The names of transformations, the outermost first, each without that of the one that it is in."""
+    names = [path.rpartition("/")[2] for path in paths]
+    return [name.removeprefix(f"{outer}_") for name, outer in zip(names, ["", *names], strict=False)]
 
 
 def rounded(angle: float) -> float:

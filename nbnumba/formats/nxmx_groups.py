@@ -6,6 +6,7 @@ Source: the NeXus manual, NXmx; its laboratory is McStas's: z along the beam, wh
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,15 @@ from numpy.typing import NDArray
 
 from nbnumba import units
 from nbnumba.geometry.exposure import STRAIGHT, SURFACE, Exposure, Vector
+from nbnumba.geometry.panel_groups import group_of, middles_of_groups
 
 if TYPE_CHECKING:
     import h5py
 
+    from nbnumba.experiment.panel import Panel
+
+DETECTOR = "/entry/instrument/detector"
+ALONG_BEAM = np.array([0.0, 0.0, 1.0])
 MATERIAL = "Si"  # NXmx asks for one
 EQUAL = 1e-6
 DIALS_SENSORS = ("Si", "CdTe", "GaAs")
@@ -40,7 +46,7 @@ def quantity(parent: h5py.Group, name: str, value: Any, unit: str, **attributes:
         parent[name].attrs[key] = given
 
 
-def mcstas(vector: Vector) -> NDArray[np.float64]:
+def mcstas(vector: Vector | NDArray[np.float64]) -> NDArray[np.float64]:
     """A vector of imgCIF's laboratory."""
     return np.array(vector) * (-1.0, 1.0, -1.0)
 
@@ -66,6 +72,9 @@ def beam(instrument: h5py.Group, exposures: Sequence[Exposure]) -> None:
     made, first = group(instrument, "beam", "NXbeam"), exposures[0]
     if first.wavelength is not None:
         quantity(made, "incident_wavelength", one_or_each([(e.wavelength or 0.0) * 1e10 for e in exposures]), "angstrom")
+    fluxes = [e.flux for e in exposures if e.flux is not None]
+    if len(fluxes) == len(exposures):
+        quantity(made, "total_flux", one_or_each(fluxes), "Hz")
     if first.linear_polarization is not None:
         along_x, diagonal = first.linear_polarization
         made["incident_polarization_stokes"] = np.array([1.0, along_x, -diagonal, 0.0])  # McStas's x is imgCIF's -x
@@ -80,10 +89,12 @@ def detector(instrument: h5py.Group, exposures: Sequence[Exposure], dtype: np.dt
     """The detector, and the one module that it has."""
     made, first = group(instrument, "detector", "NXdetector"), exposures[0]
     made["description"] = "simulated by nbnumba"
-    made["depends_on"] = "/entry/instrument/detector/module/module_offset"
+    names = [f"module_{n:0{len(str(len(first.panels)))}d}" for n in range(len(first.panels))] or ["module"]  # in the order of the alphabet
+    made["depends_on"] = f"{DETECTOR}/{names[0]}/module_offset"
     if meets_the_beam(first):
-        fast, slow = first.beam_centre
         quantity(made, "distance", first.distance, "m")
+    if meets_the_beam(first) and not first.panels:
+        fast, slow = first.beam_centre
         quantity(made, "beam_center_x", fast, "pixel")
         quantity(made, "beam_center_y", slow, "pixel")
     quantity(made, "x_pixel_size", first.pixel_size, "m")
@@ -100,23 +111,54 @@ def detector(instrument: h5py.Group, exposures: Sequence[Exposure], dtype: np.dt
         made["saturation_value"] = whole(first.trusted_range[1])
     if dtype.kind in "iu":
         made["bit_depth_readout"] = made["bit_depth_image"] = 8 * dtype.itemsize
-    module(made, first)
+    modules(made, names, first)
     return made
 
 
-def module(made: h5py.Group, exposure: Exposure) -> None:
-    """The module that is all of the detector."""
-    module = group(made, "module", "NXdetector_module")
-    module["data_origin"] = np.array([0, 0])
-    module["data_size"] = np.array(exposure.shape)
-    origin = mcstas(exposure.origin)
+def modules(made: h5py.Group, names: Sequence[str], exposure: Exposure) -> None:
+    """One for each panel, each in the rows of the image that are its own, and hung on its groups."""
+    if not exposure.panels:
+        module(made, names[0], exposure, 0, ".", np.zeros(3))
+    frames, row = frames_of_groups(made, exposure.panels), 0
+    for name, panel in zip(names, exposure.panels, strict=False):
+        module(made, name, panel, row, *frames[group_of(panel)])
+        row += panel.shape[0]
+
+
+def module(made: h5py.Group, name: str, panel: Panel | Exposure, row: int, around: str, centre: NDArray[np.float64]) -> None:
+    """A panel. around: what it depends on, which is at the centre."""
+    module = group(made, name, "NXdetector_module")
+    if called := getattr(panel, "name", ""):
+        module.attrs["local_name"] = called
+    module["data_origin"] = np.array([row, 0])
+    module["data_size"] = np.array(panel.shape)
+    origin = mcstas(panel.origin) - centre
     away = float(np.linalg.norm(origin))
-    quantity(module, "module_offset", np.array([away]), "m", transformation_type="translation", vector=origin / away, depends_on=".")
-    for name, axis in (("fast", exposure.fast_axis), ("slow", exposure.slow_axis)):
+    quantity(
+        module, "module_offset", np.array([away]), "m", transformation_type="translation",
+        vector=origin / away if away else ALONG_BEAM, depends_on=around,
+    )  # fmt: skip
+    for axis, vector in (("fast", panel.fast_axis), ("slow", panel.slow_axis)):
         quantity(
-            module, f"{name}_pixel_direction", np.array([exposure.pixel_size]), "m", transformation_type="translation", vector=mcstas(axis),
-            depends_on="/entry/instrument/detector/module/module_offset",
+            module, f"{axis}_pixel_direction", np.array([panel.pixel_size]), "m", transformation_type="translation", vector=mcstas(vector),
+            depends_on=f"{DETECTOR}/{name}/module_offset",
         )  # fmt: skip
+
+
+def frames_of_groups(made: h5py.Group, panels: Sequence[Panel]) -> dict[str, tuple[str, NDArray[np.float64]]]:
+    """What panels of each group depend on, and where that is: a rotation about the group's middle, by nothing."""
+    middles, frames = middles_of_groups(panels), {"": (".", np.zeros(3))}
+    axes = group(made, "transformations", "NXtransformations") if len(middles) > 1 else made
+    for path, middle in list(middles.items())[1:]:
+        around, centre = frames[path.rpartition("/")[0]]
+        name = re.sub(r"\W", "_", path)
+        name = f"{name}_{len(axes)}" if name in axes else name
+        quantity(
+            axes, name, np.array([0.0]), "deg", transformation_type="rotation", vector=ALONG_BEAM, depends_on=around,
+            offset=mcstas(middle) - centre, offset_units="m",
+        )  # fmt: skip
+        frames[path] = f"{axes.name}/{name}", mcstas(middle)
+    return frames
 
 
 def least_trusted(exposure: Exposure) -> float:
@@ -139,7 +181,9 @@ def differing(first: Exposure, other: Exposure) -> str:
     """What of an image is not as of the first one, though a file states it once for all, in words; empty if nothing is."""
     first, other = first.imgcif, other.imgcif
     shared: dict[str, tuple[Any, Any]] = {
-        "pixels": (first.shape, other.shape),
+        "pixels": (first.frame_shape, other.frame_shape),
+        "number of panels": (len(first.panels), len(other.panels)),
+        "panels' places": (places(first), places(other)),
         "pixel size": (first.pixel_size, other.pixel_size),
         "distance": (first.close_distance, other.close_distance),
         "detector's axes": ((first.fast_axis, first.slow_axis), (other.fast_axis, other.slow_axis)),
@@ -158,6 +202,11 @@ def differing(first: Exposure, other: Exposure) -> str:
     return next(apart, next((name for name, (a, b) in stated.items() if (a is None) != (b is None)), ""))
 
 
+def places(exposure: Exposure) -> list[tuple[Vector, Vector, Vector]]:
+    """Where panels are, and how they lie."""
+    return [(panel.origin, panel.fast_axis, panel.slow_axis) for panel in exposure.panels]
+
+
 def same(a: Any, b: Any) -> bool:
     """Equal but for rounding."""
     if a is None or b is None or isinstance(a, str):
@@ -174,12 +223,16 @@ def unsaid(exposure: Exposure) -> str:
         f"polarization {DIALS_POLARIZATION} along x rather than {polarized(here)}": not is_dials_polarization(here),
         f"exposure time {period} s rather than {here.exposure_time} s": hasty,
         "no pedestal, and a gain of 1": here.pedestal or here.gain != 1.0,
-        "its detector behind the crystal": here.origin[2] > 0.0 and abs(here.normal[2]) > UPSTREAM,
+        "its detector behind the crystal": not here.panels and here.origin[2] > 0.0 and abs(here.normal[2]) > UPSTREAM,
     }
     taken = [clause for clause, applies in clauses.items() if applies]
+    sensors = {(panel.sensor_thickness, panel.sensor_material) for panel in here.panels}
+    alike = "states the first panel's sensor for all" if len(sensors) > 1 else ""
+    widths = {panel.fast_pixels for panel in here.panels}
+    uneven = "is not opened by DIALS 3.12, whose masks are of panels of one width" if len(widths) > 1 else ""
     unread = f"is not opened by DIALS, which knows no sensor of {material}" if material not in (None, *DIALS_SENSORS) else ""
     guessed = f"states a sensor of {MATERIAL}, for it is not known what it is made of" if here.sensor_thickness and not material else ""
-    return "; it ".join(filter(None, (guessed, unread, f"is taken by DIALS to have {', '.join(taken)}" if taken else "")))
+    return "; it ".join(filter(None, (guessed, alike, uneven, unread, f"is taken by DIALS to have {', '.join(taken)}" if taken else "")))
 
 
 def is_dials_polarization(here: Exposure) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from nbnumba.errors import NotAvailableError, OutputFileError
 from nbnumba.files.text import first_bytes
 from nbnumba.formats.cbf import CBF
+from nbnumba.formats.dials_mask import DIALS_MASK
 from nbnumba.formats.format import Format
 from nbnumba.formats.npy import NPY, NPZ
 from nbnumba.formats.nxmx import NXMX
@@ -18,7 +19,7 @@ from nbnumba.formats.raw import RAW
 from nbnumba.formats.smv import SMV
 from nbnumba.formats.tiff import TIFF
 
-FORMATS = (SMV, CBF, NXMX, TIFF, NPY, NPZ, PGM, RAW)  # the first that understands a file reads it
+FORMATS = (SMV, CBF, NXMX, TIFF, NPY, NPZ, PGM, DIALS_MASK, RAW)  # the first that understands a file reads it
 ENTRY_POINTS = "nbnumba.formats"
 FIRST = 512  # bytes of a file that formats are shown
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nbnumba.errors import OutputFileError
-from nbnumba.formats.format import Format, Pixels
+from nbnumba.formats.format import Format, Pixels, stacked
 from nbnumba.formats.registry import by_ending
 from nbnumba.formats.smv import SMV, smv_blocks
 from nbnumba.geometry.exposure import Exposure
@@ -51,7 +51,7 @@ def image_content(
         yield from (rows.tobytes() for rows in rest)
         return
     if kind.geometry == "none" and kind.write is not None:
-        yield kind.write(in_rows(list(rest)), None)
+        yield kind.write(stacked(rest), None)
         return
     exposure = replace(exposure_of(experiment), gain=gain, pedestal=pedestal)
     if kind is SMV:
@@ -65,13 +65,7 @@ def scan_content(
 ) -> Iterator[bytes]:
     """A rendered image's file with the header that a sweep writes."""
     assert kind.write is not None
-    yield kind.write(np.concatenate(list(blocks)), replace(exposure_of(experiment), pedestal=pedestal, gain=gain))
-
-
-def in_rows(blocks: list[Pixels]) -> Pixels:
-    """Blocks of rows one after the other; of panels whose rows are not all as long, all pixels in one row."""
-    alike = len({block.shape[1] for block in blocks}) == 1
-    return np.concatenate(blocks) if alike else np.concatenate([block.ravel() for block in blocks])[None]
+    yield kind.write(stacked(blocks), replace(exposure_of(experiment), pedestal=pedestal, gain=gain))
 
 
 def peeked(blocks: Iterable[Pixels]) -> tuple[Pixels, Iterator[Pixels]]:

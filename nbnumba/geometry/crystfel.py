@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +76,7 @@ def recorded(file: GeomFile, distance: float | None, stored: Stored | None) -> R
     exposure = Exposure(**places[0]._asdict(), incident=ALONG_BEAM, wavelength=wavelength(path, file.common), polarization_axis=HORIZONTAL)
     notes = (*unused(file), *moved(panels, corners, places), *masks.notes)
     if len(panels) == 1:
-        return RecordedGeometry(exposure, notes=notes, mask=masks.rendered[0], files=masks.files)
+        return RecordedGeometry(replace(exposure, mask=masks.rendered[0]), notes=notes, files=masks.files)
     left_open = distance is not None and any(in_data(clen(file, panel)) for panel in panels)
     panels_in_place = in_groups(file, places, masks)
     return RecordedGeometry(exposure, notes=(*notes, *torn(file)), panels=panels_in_place, files=masks.files, distance_is_given=left_open)

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbnumba import units
 from nbnumba.errors import InputFileError
+from nbnumba.experiment.panel import Panel
 from nbnumba.files.text import read_text
 from nbnumba.geometry.exposure import Exposure, Vector
 from nbnumba.geometry.recorded import (
-    ONE_PANEL,
     Array,
     RecordedGeometry,
     detector_axes,
@@ -29,6 +31,7 @@ from nbnumba.geometry.recorded import (
     in_scan,
     kahn_fraction,
     not_a_count,
+    panel_of,
     pixels,
     positive,
     reciprocal_rows,
@@ -133,6 +136,7 @@ def from_json(path: Path, image: int | None, index: int | None) -> RecordedGeome
     if beam is None or detector is None:
         raise InputFileError(path, f"{experiment.where} has no {'beam' if beam is None else 'detector'}; export it with its geometry")
     goniometer, scan, crystal = models["goniometer"], models["scan"], models["crystal"]
+    placed = placed_panels(detector)
 
     first, last = image_range(scan)
     number = in_scan(path, image, first, last)
@@ -143,14 +147,15 @@ def from_json(path: Path, image: int | None, index: int | None) -> RecordedGeome
     spindle = None if axis is None else direction(path, "goniometer.rotation_axis", setting @ axis)
     exposure = Exposure(
         **beam_values(beam, at, last - first + 1),
-        **panel_values(detector),
+        **panel_values(placed[0]),
         spindle_axis=spindle,
         phi_start=0.0 if spindle is None else units.radians(start),
         oscillation=0.0 if spindle is None else units.radians(width),
         number=number,
         exposure_time=exposure_time(scan, at),
     )
-    return RecordedGeometry(exposure, None if A is None else (setting @ fixed @ A).T / ANGSTROM, notes=unused_sensor(detector))
+    reciprocal = None if A is None else (setting @ fixed @ A).T / ANGSTROM
+    return RecordedGeometry(exposure, reciprocal, notes=unused_sensors(placed), panels=simulated(placed))
 
 
 def chosen(file: Node, index: int | None) -> Node:
@@ -314,13 +319,64 @@ def beam_values(beam: Node, at: int, images: int) -> dict[str, Any]:
     return found
 
 
-def panel_values(detector: Node) -> dict[str, Any]:
-    """Fields of an exposure from the one panel of a detector."""
-    path, panels = detector.path, detector.list("panels")
-    if len(panels) != 1:
-        raise InputFileError(path, f"the detector has {len(panels)} panels; {ONE_PANEL}")
-    panel = Node(path, "detector.panels[0]", panels[0])
-    frame = parents(detector) @ local_frame(panel)
+class Placed(NamedTuple):
+    """A panel of the file. frame: that of the groups it is in, (4, 4); group: their names, the outermost first."""
+
+    node: Node
+    frame: Array
+    group: str
+
+    @property
+    def name(self) -> str:
+        """What the panel is called, if it is."""
+        name = self.node.content.get("name")
+        return name if isinstance(name, str) else ""
+
+
+def placed_panels(detector: Node) -> list[Placed]:
+    """Every panel of a detector, in the order in which images have them."""
+    nodes = [Node(detector.path, f"detector.panels[{n}]", panel) for n, panel in enumerate(detector.list("panels"))]
+    if not nodes:
+        raise InputFileError(detector.path, "the detector has no panels")
+    if not detector.has("hierarchy"):
+        return [Placed(node, np.eye(4), "") for node in nodes]
+    held: dict[int, tuple[Array, str]] = {}
+    for number, place in held_panels(detector.node("hierarchy"), np.eye(4), (), len(nodes)):
+        if number in held:
+            raise InputFileError(detector.path, f"detector.hierarchy holds panel {number} twice")
+        held[number] = place
+    if missing := [number for number in range(len(nodes)) if number not in held]:
+        which = "the panel" if len(nodes) == 1 else f"panel {missing[0]}"
+        raise InputFileError(detector.path, f"detector.hierarchy does not hold {which}")
+    return [Placed(node, *held[number]) for number, node in enumerate(nodes)]
+
+
+def held_panels(group: Node, outer: Array, names: tuple[str, ...], panels: int) -> Iterator[tuple[int, tuple[Array, str]]]:
+    """Number, frame and groups of every panel in a group and in those within it. names: of this one and those around it."""
+    if len(names) == DEPTH:
+        raise InputFileError(group.path, f"detector.hierarchy is more than {DEPTH} groups deep")
+    frame = np.asarray(outer @ local_frame(group))
+    children = [Node(group.path, group.where if names else f"{group.where}.children", child) for child in group.list("children")]
+    for child, name in zip(children, group_names(children), strict=True):
+        if child.has("panel"):
+            number = child.whole("panel")
+            if not 0 <= number < panels:
+                raise InputFileError(group.path, f"detector.hierarchy holds panel {number}; there are 0 to {panels - 1}")
+            yield number, (frame, "/".join(names))
+        else:
+            yield from held_panels(child, frame, (*names, name), panels)
+
+
+def group_names(groups: list[Node]) -> list[str]:
+    """Last parts of their names, which are paths where they come from NeXus; with numbers where these do not tell them apart."""
+    names = [str(group.content.get("name") or "").strip("/").rpartition("/")[2] for group in groups]
+    return [name if name and names.count(name) == 1 else f"{name or 'group'}{n}" for n, name in enumerate(names)]
+
+
+def panel_values(placed: Placed) -> dict[str, Any]:
+    """Fields of an exposure from a panel."""
+    panel, path = placed.node, placed.node.path
+    frame = placed.frame @ local_frame(panel)
     fast_axis, slow_axis = detector_axes(path, ("panel.fast_axis", "panel.slow_axis"), frame[:3, 0], frame[:3, 1])
     fast_edge, slow_edge = panel.numbers("pixel_size", 2).tolist()
     fast, slow = panel.numbers("image_size", 2).tolist()
@@ -342,7 +398,24 @@ def panel_values(detector: Node) -> dict[str, Any]:
         found["trusted_range"] = tuple(panel.numbers("trusted_range", 2).tolist())
     if panel.has("pedestal"):
         found["pedestal"] = panel.number("pedestal")
-    return found
+    return found | {"mask": unmasked(panel, found["shape"])}
+
+
+def simulated(placed: list[Placed]) -> tuple[Panel, ...]:
+    """The panels of a detector of several."""
+    if len(placed) == 1:
+        return ()
+    return tuple(panel_of(one.node.path, Exposure(**panel_values(one)), one.name, one.group) for one in placed)
+
+
+def unmasked(panel: Node, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """True outside the rectangles that the panel lists, each from a first (fast, slow) up to a last that is not in it; None: all is."""
+    if not panel.has("mask") or not panel.list("mask"):
+        return None
+    mask = np.ones(shape, bool)
+    for f0, s0, f1, s1 in np.clip(panel.numbers("mask", -1, 4), 0, max(shape)).astype(int):
+        mask[s0:s1, f0:f1] = False
+    return mask
 
 
 def sensor(panel: Node) -> tuple[float, float]:
@@ -356,14 +429,17 @@ def corrects_parallax(panel: Node) -> bool:
     return panel.has("px_mm_strategy") and panel.node("px_mm_strategy").content.get("type") == PARALLAX
 
 
-def unused_sensor(detector: Node) -> tuple[str, ...]:
-    """A line where a sensor that is stated is not simulated."""
-    panel = Node(detector.path, "detector.panels[0]", detector.list("panels")[0])
+def unused_sensors(placed: list[Placed]) -> tuple[str, ...]:
+    """A line for every sensor that is stated and not simulated."""
+    return tuple(dict.fromkeys(note for one in placed if (note := unused_sensor(one.node))))
+
+
+def unused_sensor(panel: Node) -> str:
     thickness, mu = sensor(panel)
     if thickness <= 0.0 or (corrects_parallax(panel) and mu > 0.0):
-        return ()
+        return ""
     why = "the panel does not correct for parallax" if mu > 0.0 else "it has no mu"
-    return (f"{detector.path}: the sensor of {thickness:g} mm is left out: {why}; give -detector_thick and -detector_abs",)
+    return f"{panel.path}: the sensor of {thickness:g} mm is left out: {why}; give -detector_thick and -detector_abs"
 
 
 def local_frame(node: Node) -> Array:
@@ -372,28 +448,3 @@ def local_frame(node: Node) -> Array:
     frame = np.eye(4)
     frame[:3, :] = np.stack([fast, slow, np.cross(fast, slow), node.numbers("origin", 3)], axis=1)
     return frame
-
-
-def parents(detector: Node) -> Array:
-    """The frame of the groups that the panel is in, (4, 4): the outermost acts last."""
-    if not detector.has("hierarchy"):
-        return np.eye(4)
-    frame = group_frame(detector.node("hierarchy"), 0)
-    if frame is None:
-        raise InputFileError(detector.path, "detector.hierarchy does not hold the panel")
-    return frame
-
-
-def group_frame(group: Node, depth: int) -> Array | None:
-    """The frame of the panel's own group, through those around it; None for groups that do not hold it."""
-    if depth == DEPTH:
-        raise InputFileError(group.path, f"detector.hierarchy is more than {DEPTH} groups deep")
-    frame = local_frame(group)
-    for content in group.list("children"):
-        child = Node(group.path, f"{group.where}.children" if depth == 0 else group.where, content)
-        if child.has("panel"):
-            return frame
-        inner = group_frame(child, depth + 1)
-        if inner is not None:
-            return np.asarray(frame @ inner)
-    return None

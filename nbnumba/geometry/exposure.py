@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nbnumba.experiment.panel import Panel
 
 Vector = tuple[float, float, float]
 IMGCIF_INCIDENT = (0.0, 0.0, -1.0)
@@ -22,10 +24,11 @@ CENTURY = 3.2e9  # s
 class Exposure:
     """One detector of square pixels, one beam, one spindle. Lengths in m, angles in rad, vectors in any right-handed frame.
 
-    origin: the outer corner of the first pixel, seen from the crystal; polarization_axis: the electric field; exposure_period: from the
-    beginning of an image to that of the next; sensor_material: its chemical formula; trusted_range: the least and the largest number that
-    a pixel can be taken at its word with; pedestal: what the counter shows without a photon; gain: what a photon adds to that. None: not
-    stated.
+    origin: the outer corner of the first pixel, seen from the crystal; flux: photons/s; polarization_axis: the electric field;
+    exposure_period: from the beginning of an image to that of the next; sensor_material: its chemical formula; trusted_range: the least and
+    the largest number that a pixel can be taken at its word with; pedestal: what the counter shows without a photon; gain: what a photon
+    adds to that. None: not stated. mask: [slow, fast], true where pixels are to be taken. panels: all of a detector of several, of which
+    all else describes the first; none of one.
     """
 
     shape: tuple[int, int]  # slow, fast
@@ -35,6 +38,7 @@ class Exposure:
     slow_axis: Vector = (0.0, -1.0, 0.0)
     incident: Vector = IMGCIF_INCIDENT
     wavelength: float | None = None
+    flux: float | None = None
     polarization_axis: Vector | None = None
     polarization_fraction: float | None = None  # Kahn's: 0 unpolarised, 1 all along the axis
     spindle_axis: Vector | None = None
@@ -49,6 +53,52 @@ class Exposure:
     trusted_range: tuple[float, float] | None = None
     pedestal: float = 0.0
     gain: float = 1.0
+    mask: NDArray[np.bool_] | None = field(default=None, compare=False)
+    panels: tuple[Panel, ...] = ()
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Pixels (slow, fast) of an image: of several panels, one below the other, narrower ones filled up to the widest."""
+        shapes = [panel.shape for panel in self.panels] or [self.shape]
+        return sum(slow for slow, _ in shapes), max(fast for _, fast in shapes)
+
+    @property
+    def by_panel(self) -> tuple[Exposure, ...]:
+        """The same of each panel alone."""
+        return tuple(self.of_panel(panel) for panel in self.panels) or (self,)
+
+    def of_panel(self, panel: Panel) -> Exposure:
+        """The same of a panel."""
+        return replace(
+            self,
+            shape=panel.shape,
+            pixel_size=panel.pixel_size,
+            origin=panel.origin,
+            fast_axis=panel.fast_axis,
+            slow_axis=panel.slow_axis,
+            sensor_thickness=panel.sensor_thickness,
+            sensor_attenuation=panel.sensor_attenuation,
+            sensor_material=panel.sensor_material,
+            mask=panel.mask,
+            panels=(),
+        )
+
+    def as_panel(self, name: str, group: str) -> Panel:
+        """The panel that this is."""
+        return Panel(
+            origin=self.origin,
+            fast_axis=self.fast_axis,
+            slow_axis=self.slow_axis,
+            pixel_size=self.pixel_size,
+            fast_pixels=self.shape[1],
+            slow_pixels=self.shape[0],
+            sensor_thickness=self.sensor_thickness,
+            sensor_attenuation=self.sensor_attenuation,
+            sensor_material=self.sensor_material,
+            mask=self.mask,
+            name=name,
+            group=group,
+        )
 
     @property
     def seconds(self) -> float:
@@ -117,8 +167,14 @@ class Exposure:
         return part * (x * x - y * y), part * 2.0 * x * y
 
     @property
+    def imgcif(self) -> Exposure:
+        """The same in imgCIF's frame: z to the source, x the spindle's part across the beam (as it is, if z is right already)."""
+        rotation = self.to_imgcif
+        return self if np.array_equal(rotation, np.eye(3)) else self.turned(rotation)
+
+    @property
     def to_imgcif(self) -> NDArray[np.float64]:
-        """Rotation into imgCIF's frame: z to the source, x the spindle's part across the beam; none if z is right already."""
+        """The rotation to that frame."""
         incident = np.array(self.incident)
         if np.allclose(incident, IMGCIF_INCIDENT, rtol=0.0, atol=STRAIGHT):
             return np.eye(3)
@@ -127,14 +183,14 @@ class Exposure:
         x = x / np.linalg.norm(x)
         return np.stack([x, np.cross(-incident, x), -incident])
 
-    @property
-    def imgcif(self) -> Exposure:
-        """The same in imgCIF's frame."""
-        rotation = self.to_imgcif
-        return self if (rotation == np.eye(3)).all() else self.turned(rotation)
-
     def turned(self, rotation: NDArray[np.float64]) -> Exposure:
         """Every vector v as rotation @ v."""
         vectors = {f.name: getattr(self, f.name) for f in fields(self) if "Vector" in str(f.type)}
         turned = {name: tuple(float(c) for c in rotation @ np.array(v)) for name, v in vectors.items() if v is not None}
-        return replace(self, **turned)  # type: ignore[arg-type]
+        return replace(self, **turned, panels=tuple(turned_panel(panel, rotation) for panel in self.panels))  # type: ignore[arg-type]
+
+
+def turned_panel(panel: Panel, rotation: NDArray[np.float64]) -> Panel:
+    """Every vector v of a panel as rotation @ v."""
+    origin, fast, slow = (tuple((rotation @ np.array(v)).tolist()) for v in (panel.origin, panel.fast_axis, panel.slow_axis))
+    return replace(panel, origin=origin, fast_axis=fast, slow_axis=slow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nbnumba.geometry.exposure import Exposure, Vector
@@ -16,6 +17,9 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
 
     A detector with ``-curved_det`` is stated as the plane that it touches. Raises ParameterError.
     """
+    if experiment.by_panel[0] is not experiment:
+        panels = experiment.detector.panels
+        return replace(exposure_of(experiment.by_panel[0], number), panels=panels if len(panels) > 1 else ())
     frame, beam, detector, scan = experiment.frame, experiment.beam, experiment.detector, experiment.goniometer.scan
     absorption = detector.absorption if detector.sensor_thickness > 0.0 else 0.0
     return Exposure(
@@ -26,6 +30,7 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         slow_axis=vector(frame.slow_axis),
         incident=vector(frame.incident),
         wavelength=beam.wavelength,
+        flux=beam.flux or None,
         polarization_axis=vector(frame.polarization_axis),
         polarization_fraction=beam.polarization_fraction,
         spindle_axis=vector(frame.spindle_axis),
@@ -37,6 +42,7 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         sensor_attenuation=1.0 / absorption if absorption > 0.0 else None,
         sensor_material=detector.sensor_material,
         trusted_range=None if detector.saturation is None else (0.0, detector.saturation),
+        mask=experiment.sampling.mask,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.vectors import Array, cross, rotate_about
@@ -187,15 +187,26 @@ def diffracted(experiment: Experiment, r: Array) -> Array:
 
 def in_pixels(experiment: Experiment, rays: Array) -> tuple[Array, Array]:
     """Where rays (n, 3) from the crystal meet the detector's plane, (fast, slow), a pixel's centre being whole; NaN where they do not."""
-    frame, pixel = experiment.frame, experiment.detector.pixel_size
-    normal = cross(frame.fast_axis, frame.slow_axis)
+    frame = experiment.frame
+    return crossing(frame.pix0, frame.fast_axis, frame.slow_axis, experiment.detector.pixel_size, rays)
+
+
+def crossing(origin: ArrayLike, fast_axis: ArrayLike, slow_axis: ArrayLike, pixel: float, rays: Array) -> tuple[Array, Array]:
+    """The same of any panel."""
+    pix0, fast, slow = (np.asarray(v, np.float64) for v in (origin, fast_axis, slow_axis))
+    normal = cross(fast, slow)
     with np.errstate(divide="ignore", invalid="ignore"):
-        way = (normal @ frame.pix0) / (rays @ normal)
-        place = rays * np.where(way > 0.0, way, np.nan)[:, np.newaxis] - frame.pix0
-        return place @ frame.fast_axis / pixel - 0.5, place @ frame.slow_axis / pixel - 0.5
+        way = (normal @ pix0) / (rays @ normal)
+        place = rays * np.where(way > 0.0, way, np.nan)[:, np.newaxis] - pix0
+        return place @ fast / pixel - 0.5, place @ slow / pixel - 0.5
 
 
 def is_inside(experiment: Experiment, fast: Array, slow: Array) -> NDArray[np.bool_]:
     """Whether places are on the detector; NaN is not."""
-    slow_pixels, fast_pixels = experiment.detector.shape
+    return is_within(experiment.detector.shape, fast, slow)
+
+
+def is_within(shape: tuple[int, int], fast: Array, slow: Array) -> NDArray[np.bool_]:
+    """Whether places are on a panel of so many pixels (slow, fast); NaN is not."""
+    slow_pixels, fast_pixels = shape
     return np.asarray((fast >= -0.5) & (fast < fast_pixels - 0.5) & (slow >= -0.5) & (slow < slow_pixels - 0.5))

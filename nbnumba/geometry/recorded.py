@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.errors import InputFileError
+from nbnumba.errors import InputFileError, ParameterError
 from nbnumba.experiment.panel import Panel
 from nbnumba.geometry.exposure import Exposure, Vector
 
@@ -27,7 +27,7 @@ class RecordedGeometry(NamedTuple):
     exposure: of the first panel. panels: all of a detector of several, in the frame of the exposure; none of one.
     reciprocal: (3, 3), rows a*, b*, c* in 1/m at spindle angle 0, in the frame of the exposure; None: no orientation is stated.
     cell: a, b, c in m and alpha, beta, gamma in rad, where the file has no more than these. notes: what the user should know.
-    mask: of one panel, [slow, fast], true where to render. files: others that were read. distance_is_given: whether the user's is in it.
+    files: others that were read. distance_is_given: whether the user's is in it.
     """
 
     exposure: Exposure
@@ -35,7 +35,6 @@ class RecordedGeometry(NamedTuple):
     cell: tuple[float, float, float, float, float, float] | None = None
     notes: tuple[str, ...] = ()
     panels: tuple[Panel, ...] = ()
-    mask: NDArray[np.bool_] | None = None
     files: tuple[Path, ...] = ()
     distance_is_given: bool = False
 
@@ -45,6 +44,14 @@ class Entry(NamedTuple):
 
     value: str
     line: int
+
+
+def panel_of(path: str | Path, exposure: Exposure, name: str, group: str) -> Panel:
+    """The panel that an exposure has. Raises InputFileError."""
+    try:
+        return exposure.as_panel(name, group)
+    except ParameterError as error:
+        raise InputFileError(path, f"panel {name or 'without a name'}: {error}") from None
 
 
 def vector(path: str | Path, name: str, v: Array) -> Vector:

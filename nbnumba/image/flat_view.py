@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
+from nbnumba.geometry.beamstop import plane_axes
 from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of, vector
-from nbnumba.geometry.prediction import in_pixels, is_inside
+from nbnumba.geometry.prediction import crossing, is_within
 
 if TYPE_CHECKING:
-    from nbnumba.experiment.experiment import Experiment
     from nbnumba.image.image import Image
 
 Array = NDArray[np.float64]
@@ -24,17 +25,22 @@ WIDEST = math.cos(math.radians(80.0))  # of rays to the beam, which meet the pla
 
 
 def flat_view(image: Image) -> tuple[Array, Exposure]:
+    """An image of several panels, ``laid_out``."""
+    return laid_out([exposure_of(panel.experiment) for panel in image.panels], [panel.pixels for panel in image.panels])
+
+
+def laid_out(panels: Sequence[Exposure], images: Sequence[Array]) -> tuple[Array, Exposure]:
     """Pixels [slow, fast] of a plane in the first panel's distance, and where it is: of the panels' pixels those that rays through its own
     pixels' centres meet, 0 between panels. Raises ParameterError where panels reach beyond 80 deg from the beam.
     """
-    exposure = plane_of(image.experiment)
+    exposure = plane_of(panels)
     view, columns = np.zeros(exposure.shape), np.arange(exposure.shape[1])
     for row in range(len(view)):
         rays = places(exposure, columns, row)
-        for panel in image.panels:
-            fast, slow = in_pixels(panel.experiment, rays)
-            met = is_inside(panel.experiment, fast, slow)
-            view[row, met] = panel.pixels[np.rint(slow[met]).astype(int), np.rint(fast[met]).astype(int)]
+        for panel, pixels in zip(panels, images, strict=True):
+            fast, slow = crossing(panel.origin, panel.fast_axis, panel.slow_axis, panel.pixel_size, rays)
+            met = is_within(panel.shape, fast, slow)
+            view[row, met] = pixels[np.rint(slow[met]).astype(int), np.rint(fast[met]).astype(int)]
     return view, exposure
 
 
@@ -44,40 +50,34 @@ def places(exposure: Exposure, fast: NDArray[np.int64], slow: int) -> Array:
     return np.asarray(exposure.origin + exposure.pixel_size * along)
 
 
-def plane_of(experiment: Experiment) -> Exposure:
+def plane_of(panels: Sequence[Exposure]) -> Exposure:
     """The plane across the beam that all panels are seen on; its pixels are as fine as the finest of theirs, as far as LARGEST lets."""
-    first, beam = experiment.by_panel[0], experiment.axes["incident"]
-    x = across(first.frame.fast_axis, beam) if abs(first.frame.fast_axis @ beam) < 0.99 else across(first.frame.slow_axis, beam)
-    y = np.cross(beam, x)
-    y = -y if y @ first.frame.slow_axis < 0.0 else y
-    corners = np.array([corners_of(panel) for panel in experiment.by_panel])
+    first, beam = panels[0], np.array(panels[0].incident)
+    x, y = plane_axes(np.array(first.fast_axis), np.array(first.slow_axis), beam)
+    corners = np.array([corners_of(panel) for panel in panels])
     along = corners @ beam
     if (along < WIDEST * np.linalg.norm(corners, axis=-1)).any():
         raise ParameterError("detector.panels", "reach beyond 80 deg from the beam, too far for one picture; image.panels has each alone")
     distance = float(along[0].mean())
     u, v = (distance * (corners @ axis) / along for axis in (x, y))
-    finest = min(panel.detector.pixel_size * distance / far for panel, far in zip(experiment.by_panel, along.max(axis=1), strict=True))
+    finest = min(panel.pixel_size * distance / far for panel, far in zip(panels, along.max(axis=1), strict=True))
     pixel = max(finest, max(np.ptp(u), np.ptp(v)) / LARGEST)
     return replace(
-        exposure_of(first),
+        first,
         shape=(edge(np.ptp(v), pixel), edge(np.ptp(u), pixel)),
         pixel_size=pixel,
         origin=vector(distance * beam + u.min() * x + v.min() * y),
         fast_axis=vector(x),
         slow_axis=vector(y),
+        mask=None,
     )
 
 
-def across(axis: Array, beam: Array) -> Array:
-    """The unit vector along that part of an axis that is across the beam."""
-    part = axis - (axis @ beam) * beam
-    return np.asarray(part / np.linalg.norm(part))
-
-
-def corners_of(experiment: Experiment) -> Array:
+def corners_of(panel: Exposure) -> Array:
     """Those of a panel, (4, 3)."""
-    frame, (height, width) = experiment.frame, experiment.detector.extent
-    return np.array([frame.pix0 + f * frame.fast_axis + s * frame.slow_axis for f in (0.0, width) for s in (0.0, height)])
+    height, width = panel.pixel_size * np.array(panel.shape)
+    fast, slow = np.array(panel.fast_axis), np.array(panel.slow_axis)
+    return np.array([panel.origin + f * fast + s * slow for f in (0.0, width) for s in (0.0, height)])
 
 
 def edge(length: float, pixel: float) -> int:

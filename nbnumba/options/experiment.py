@@ -28,19 +28,25 @@ from nbnumba.experiment.structure_factors import SOURCE, WITH_COLUMNS, Structure
 from nbnumba.formats.mask import Mask, read_mask
 from nbnumba.formats.read import is_smv, split
 from nbnumba.formats.smv import read_smv
+from nbnumba.geometry.beamstop import Beamstop, lit
 from nbnumba.geometry.catalogue import KnownDetector, detector_by_name
 from nbnumba.geometry.layout import in_place
 from nbnumba.geometry.matrix import read_matrix
 from nbnumba.geometry.sensor import attenuation_length
 from nbnumba.geometry.source_table import read_sources
+from nbnumba.memory import refuse_too_much
 from nbnumba.options.arguments import ParsedOption, in_si, is_number, numbers
-from nbnumba.options.detectors import DECIDED, fields_of_detector, masked
+from nbnumba.options.detectors import DECIDED, fields_of_detector
 from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded
 from nbnumba.options.headers import header_values
+from nbnumba.options.masks import parts_of, with_masks
 from nbnumba.options.named import is_file_name
 from nbnumba.options.table import DISTANCE, GEOMETRY, NAMED_DETECTOR, SECTIONS, WITHOUT_EFFECT
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from nbnumba.experiment.reflections import Reflections
 
 RANDOM = "random"
@@ -68,6 +74,8 @@ class Draft:
         self.pivot: str | None = None  # where -pivot itself puts it
         self.notes: list[str] = []
         self.files_read: list[Path] = []
+        self.mask: tuple[ParsedOption, NDArray[np.bool_]] | None = None  # true where to render
+        self.beamstop: Beamstop | None = None
         self.geometry: ParsedOption | None = None  # the file that the detector's place is from
         self.panels = 0  # that the file puts in their places
         self.distance_is_given = False  # where the file leaves it open
@@ -86,7 +94,9 @@ class Draft:
             self.pivot = given.values[0]
         if option.reads and is_file_name(option.name, given.values[0]):
             self.files_read.append(Path(given.values[0]))
-        if option in WITHOUT_EFFECT:
+        if option.name == "--beamstop":
+            self.beamstop = beamstop(given)
+        elif option in WITHOUT_EFFECT:
             self.notes.append(f"{given}: {option.help}")
         elif option.name == NAMED_DETECTOR:
             self._take_detector(given)
@@ -114,7 +124,8 @@ class Draft:
 
     def _apply_mask(self, given: ParsedOption, mask: Mask) -> None:
         slow, fast = mask.rendered.shape
-        self.values |= {"sampling.mask": mask.rendered, "detector.slow_pixels": slow, "detector.fast_pixels": fast}
+        self.mask = given, mask.rendered
+        self.values |= {"sampling.mask": None, "detector.slow_pixels": slow, "detector.fast_pixels": fast}
         if mask.rendered.all() or not mask.rendered.any():
             self.notes.append(f"{given}: masks {'no' if mask.rendered.all() else 'every'} pixel; {mask.rule}")
 
@@ -142,10 +153,7 @@ class Draft:
         recorded = read_recorded(given, distance)
         self.files_read.extend([Path(given.values[0]), *recorded.files])
         self.notes.extend(recorded.notes)
-        masked = self.values.get("sampling.mask")  # by -mask
         self.values.update(fields_of(recorded))
-        if masked is not None and recorded.mask is not None and masked.shape == recorded.mask.shape:
-            self.values["sampling.mask"] = masked & recorded.mask
         self.geometry, self.by_direct_beam = given, by_direct_beam(recorded.exposure)
         self.panels, self.distance_is_given = len(recorded.panels), recorded.distance_is_given
 
@@ -187,7 +195,7 @@ class Draft:
         self._settle_sensor()
         self._read_structure_factors()
         self._divide_image()
-        return self._assembled()
+        return self._masked(self._assembled())
 
     def _assembled(self, **instead: Part) -> Experiment:
         """The experiment as it stands, with some parts instead of its own."""
@@ -201,6 +209,16 @@ class Draft:
             return experiment
         return replace(experiment, detector=in_place(self.layout, experiment.detector, experiment.frame))
 
+    def _masked(self, experiment: Experiment) -> Experiment:
+        """With what -mask and --beamstop leave of each panel, as well as its own mask."""
+        if self.mask is not None:
+            given, rendered = self.mask
+            experiment = with_masks(experiment, parts_of(given, rendered, experiment))
+        if self.beamstop is not None:
+            refuse_too_much(experiment)
+            experiment = with_masks(experiment, lit(self.beamstop, experiment))
+        return experiment
+
     def _settle_pivot(self) -> None:
         """In a named convention only -pivot itself speaks of the pivot, not the options that imply one."""
         convention = self.values.get(
@@ -210,9 +228,9 @@ class Draft:
             self.values["detector.pivot"] = self.pivot
 
     def _settle_panels(self) -> None:
-        """What is rendered of a detector that has a name: not its gaps, nor what -mask leaves out."""
+        """What is rendered of a detector that has a name: not its gaps."""
         if self.detector is not None:
-            self.layout = masked(self.detector, self.values.get("sampling.mask"))
+            self.layout = self.detector.panels
             self.values["sampling.mask"] = self.layout[0].mask if len(self.layout) == 1 else None
 
     def _settle_sensor(self) -> None:
@@ -367,6 +385,16 @@ def misset(given: ParsedOption) -> dict[str, Any]:
 
 def each_axis(given: ParsedOption) -> dict[str, Any]:
     return {given.option.field: tuple(in_si(given) * 3)}
+
+
+def beamstop(given: ParsedOption) -> Beamstop:
+    """In m and rad."""
+    values = numbers(given)
+    if len(values) == 2 or not all(value > 0.0 for value in values[:2]):
+        raise OptionError(
+            f"{given}: needs a radius in mm, or radius and width of the arm in mm and its angle in deg; lengths greater than 0"
+        )
+    return Beamstop(*map(units.metres_from_mm, values[:2]), *map(units.radians, values[2:]))
 
 
 def both_axes(given: ParsedOption) -> dict[str, Any]:

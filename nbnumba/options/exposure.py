@@ -66,13 +66,11 @@ def fields_of(recorded: RecordedGeometry) -> Fields:
     polarization = polarization_axis(exposure)
     found: Fields = {
         **position(exposure),
-        **({"detector.panels": recorded.panels} if recorded.panels else one_panel(exposure)),
+        **({"detector.panels": recorded.panels, "sampling.mask": None} if recorded.panels else one_panel(exposure)),
         "beam.direction": exposure.incident,
         "beam.polarization_axis": polarization,
         "goniometer.spindle_axis": exposure.spindle_axis or polarization,
     }
-    if recorded.mask is not None:
-        found["sampling.mask"] = recorded.mask
     if exposure.wavelength is not None:
         found["beam.wavelength"] = exposure.wavelength
     if exposure.polarization_fraction is not None:  # as -polar has it
@@ -90,13 +88,15 @@ def fields_of(recorded: RecordedGeometry) -> Fields:
 
 
 def one_panel(exposure: Exposure) -> Fields:
-    """Pixels and sensor of a detector of one panel."""
+    """Pixels, mask and sensor of a detector of one panel."""
     found: Fields = {
         "detector.panels": (),
         "detector.pixel_size": exposure.pixel_size,
         "detector.slow_pixels": exposure.shape[0],
         "detector.fast_pixels": exposure.shape[1],
     }
+    if exposure.mask is not None:
+        found["sampling.mask"] = exposure.mask
     if exposure.sensor_thickness > 0.0 and exposure.sensor_attenuation is not None:
         found |= {
             "detector.sensor_thickness": exposure.sensor_thickness,

@@ -15,7 +15,8 @@ ADC_OFFSET = 40.0  # of nanoBragg
 PHOTONS, GREYS, PICTURE = "photons", "greys", "picture"
 COUNTS, NOISY_COUNTS = "counts", "noisy counts"  # as nanoBragg writes them
 FRAME, NOISY_FRAME = "frame", "noisy frame"  # as a sweep writes its images
-TABLE, SUMMARY, CONFIGURATION, GEOMETRY = "structure factors", "summary", "configuration", "geometry"
+TABLE, SUMMARY, CONFIGURATION = "structure factors", "summary", "configuration"
+GEOMETRY, MODELS = "geometry", "DIALS models"  # for CrystFEL, for DIALS
 
 
 def file(default: str | None, meaning: str) -> Any:

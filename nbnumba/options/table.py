@@ -313,9 +313,16 @@ SAMPLING = (
     text(
         "-mask",
         "sampling.mask",
-        "image whose pixels of 0 are not rendered, or as CBF or NXmx those below 0 (SMV, CBF, NXmx, TIFF, .npy); an SMV file's "
-        "header gives defaults for all other options",
+        "image whose pixels of 0 are not rendered, or as CBF or NXmx those below 0 (SMV, CBF, NXmx, TIFF, .npy, DIALS's .pickle), of "
+        "several panels one below the other; an SMV file's header gives defaults for all other options",
         reads=True,
+    ),
+    text(
+        "--beamstop",
+        "sampling.beamstop",
+        "radius in mm of a beamstop's shadow about the direct beam, not rendered; width in mm of its arm's, and the angle in deg from the "
+        "fast axis to the arm, toward the slow one (default: no arm)",
+        most=3,
     ),
 )
 

@@ -33,7 +33,8 @@ VALUES = {
     "photons/m^2": ("1e24", "0", "1e300"),
     "": ("1", "2", "3", "0", "0.5", "-1", "nan", "1e20", "x"),
 }
-WORDS = {"-pivot": ("beam", "sample", "nowhere"), "-detector_abs": ("inf", "300", "0", "-2"), "--sensor-material": ("Si", "CdTe", "Xx", "")}
+WORDS = {"-pivot": ("beam", "sample", "nowhere"), "-detector_abs": ("inf", "300", "0", "-2")}
+WORDS |= {"--sensor-material": ("Si", "CdTe", "Xx", ""), "--beamstop": ("2", "0.1", "0", "x")}
 FILES = {"-hkl": "p1.hkl", "-mat": "A.mat", "-sourcefile": "sources.txt", "-img": "a.img", "-mask": "a.img", "-dump": "F.bin"}
 FILES |= {"--expt": "a.expt", "--xds": "XPARM.XDS", "--geom": "a.geom", "--detector": "small.toml"}
 COUNTS = ("1", "2", "3", "0", "-1")

@@ -48,8 +48,15 @@ def answer(words: list[str]) -> str:
 
 
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    clean = {name: value for name, value in with_filters().items() if not name.startswith("PYTHON")}
     return subprocess.run([PYTHON, "-W", "ignore", *words], capture_output=True, text=True, env=clean)
+
+
+def with_filters() -> dict[str, str]:
+    """An environment in which HDF5's library finds what files are compressed with; DIALS's own installers bring that."""
+    import hdf5plugin
+
+    return {**os.environ, "HDF5_PLUGIN_PATH": hdf5plugin.PLUGIN_PATH}
 
 
 def described(path: str, with_pixels: bool) -> dict[str, Any]:
@@ -64,6 +71,7 @@ def described(path: str, with_pixels: bool) -> dict[str, Any]:
     return {
         "format": kind.__name__,
         "panels": [panel(p) for p in images.get_detector(0)],
+        "hierarchy": group(images.get_detector(0).hierarchy()),
         **beam(images.get_beam(0)),
         "spindle": None if (goniometer := images.get_goniometer(0)) is None else list(goniometer.get_rotation_axis()),
         **scan(images.get_scan()),
@@ -82,7 +90,16 @@ def pixels(images: Any) -> dict[str, Any]:
     return {
         "pixels": [images.get_raw_data(i)[0].as_numpy_array().tolist() for i in every],
         "mask": [images.get_mask(i)[0].as_numpy_array().tolist() for i in every],
+        "tiles": [[tile.as_numpy_array().tolist() for tile in images.get_raw_data(i)] for i in every],
+        "tile_masks": [[tile.as_numpy_array().tolist() for tile in images.get_mask(i)] for i in every],
     }
+
+
+def group(node: Any) -> Any:
+    """A node of the detector's hierarchy: names, and numbers of panels."""
+    if node.is_panel():
+        return node.index()
+    return {"name": node.get_name(), "origin": list(node.get_origin()), "children": [group(child) for child in node]}
 
 
 def panel(found: Any) -> dict[str, Any]:

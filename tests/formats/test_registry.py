@@ -137,6 +137,6 @@ def test_what_a_run_puts_into_a_file_follows_from_its_format() -> None:
     detectors, pixels = (NOISY_FRAME, FRAME), (PHOTONS, PHOTONS)
     assert found == {
         "SMV": detectors, "miniCBF": detectors, "NeXus NXmx": detectors, "TIFF": pixels, "NumPy": pixels, "NumPy (.npz)": pixels,
-        "raw": pixels, "PGM": (GREYS, GREYS),
+        "raw": pixels, "PGM": (GREYS, GREYS), "DIALS mask": pixels,
     }  # fmt: skip
     assert named_product(Path("a.bin"), noise=True).holds == PHOTONS

@@ -9,20 +9,23 @@ import shlex
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import h5py
 import numpy as np
 from amplitudes.crystals import SF_CIF, SMALL_CIF, protein, sf_cif, write_mtz
 from geometry_files import GEOM, GEOM_PANELS, XDS_INP, XPARM, expt_content, geom_mask
+from many_panels import sixteen
 
 import nbnumba
 from nbnumba.amplitudes.dump import dump_blocks
 from nbnumba.evidence.bundle import Record, write_bundle
 from nbnumba.formats.registry import format_of
+from nbnumba.geometry.dials_out import expt_text
 from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of
 
@@ -98,6 +101,35 @@ def nxmx() -> list[bytes]:
     from nbnumba.formats.nxmx import nxmx_bytes
 
     return [image("o.nxs"), nxmx_bytes([(pixels(), exposure())] * 3)]
+
+
+def several() -> Exposure:
+    """Panels of 2 x 4 pixels, in groups, one with a mask."""
+    found = sixteen((2, 4))
+    return replace(found, panels=(replace(found.panels[0], mask=np.eye(2, 4) == 0.0), *found.panels[1:4]))
+
+
+def nxmx_of_panels() -> list[bytes]:
+    """One panel below the other, and each with an index of its own."""
+    from nbnumba.formats.nxmx import nxmx_bytes
+
+    below = nxmx_bytes([(pixels().reshape(8, 8)[:, :4], several())] * 2)
+    with h5py.File(buffer := BytesIO(below), "r+") as root:
+        data = root["entry/data/data"][()].reshape(2, 4, 2, 4)
+        del root["entry/data/data"]
+        root["entry/data/data"] = data
+        for number in range(4):
+            module = root[f"entry/instrument/detector/module_{number}"]
+            for name, value in (("data_origin", [number, 0, 0]), ("data_size", [1, 2, 4])):
+                del module[name]
+                module[name] = np.array(value)
+    return [below, buffer.getvalue()]
+
+
+def dials_mask() -> list[bytes]:
+    """A mask of 3 x 4 pixels, as DIALS writes it."""
+    grid = b"cscitbx_array_family_flex_ext\ngrid\n(K\x00K\x00\x86K\x03K\x04\x86\x88tR"
+    return [b"\x80\x02(cscitbx_array_family_flex_ext\nbool\n)R" + b"(" + grid + b"C\x0e\x02\x0c110111111110tbt."]
 
 
 def made(name: str, write: Callable[[Path], object]) -> bytes:
@@ -238,6 +270,8 @@ READERS: dict[str, Reader] = {
     "npy": Reader("i.npy", converted("i.npy", "o.npy"), lambda: [npy(pixels(kind)) for kind in (np.uint8, np.int32, np.float64)]),
     "npz": Reader("i.npz", converted("i.npz:a", "o.npy"), lambda: [npz(a=pixels()), npz(a=pixels(), b=np.arange(3.0))]),
     "nxmx": Reader("i.nxs", converted("i.nxs:1", "o.npy", "o.cbf") + converted("i.nxs", "o_####.npy"), nxmx),
+    "nxmx, panels": Reader("i.nxs", converted("i.nxs:1", "o.npy", "o.nxs") + converted("i.nxs", "o.nxs"), nxmx_of_panels),
+    "dials mask": Reader("i.pickle", converted("i.pickle", "o.npy"), dials_mask),
     "raw": Reader("i.bin", converted("i.bin", "o.npy"), lambda: [pixels(np.float32).tobytes()]),
     "mtz": Reader("i.mtz", explained(f"--mtz i.mtz -N 3 {SMALL}"), mtz),
     "sf-cif": Reader("i.cif", explained(f"--sf-cif i.cif -N 3 {SMALL}"), cif),
@@ -249,6 +283,9 @@ READERS: dict[str, Reader] = {
     "dump": Reader("i.bin", explained(f"-dump i.bin -cell 50 -N 3 {SMALL}"), lambda: [dump()]),
     "expt": Reader(
         "i.expt", explained(f"--expt i.expt {CRYSTAL}", "--expt i.expt 7 -default_F 1 -N 3"), lambda: [json.dumps(expt_content()).encode()]
+    ),
+    "expt, panels": Reader(
+        "i.expt", explained(f"--expt i.expt {CRYSTAL}"), lambda: [expt_text(several(), np.diag([2e8, 1.7e8, 1.4e8])).encode()]
     ),
     "xds": Reader("XDS.INP", explained(f"--xds XDS.INP {CRYSTAL}"), lambda: [XDS_INP.encode()]),
     "xparm": Reader("XPARM.XDS", explained("--xds XPARM.XDS 7 -default_F 1 -N 3"), lambda: [XPARM.encode()]),

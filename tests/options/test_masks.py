@@ -97,7 +97,7 @@ def test_a_mask_of_all_pixels_or_of_none_is_said(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (np.ones((4, 4), np.float32).tobytes(), "a.bin: is no mask; SMV, CBF, NXmx, TIFF and NumPy's files are read"),
+        (np.ones((4, 4), np.float32).tobytes(), "a.bin: is no mask; SMV, CBF, NXmx, TIFF, NumPy's files and DIALS's masks are read"),
         (b"", "a.bin: is no mask"),
         (b"\x93NUMPY", "a.bin: is not a NumPy file that can be read"),
     ],

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import gemmi
 import numpy as np
 import pytest
+from formats.dxtbx_reader import with_filters
 
 from nbnumba import Experiment, experiment_from_options, simulate
 from nbnumba.cli.main import main
@@ -54,7 +55,7 @@ class Outcome(NamedTuple):
 
 
 def dials(folder: Path, *words: str) -> str:
-    done = subprocess.run([f"dials.{words[0]}", *words[1:]], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run([f"dials.{words[0]}", *words[1:]], cwd=folder, capture_output=True, text=True, env=with_filters())
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -212,6 +213,7 @@ def test_a_still_is_opened_where_its_name_has_a_number_and_pixels_that_are_not_r
     options = "-default_F 100 -cell 100 100 100 90 90 90 -lambda 1 -N 5 -distance 100 -pixel 0.172 -detpixels 64 -roi 10 20 10 30"
     assert main(["run", *options.split(), *(word for file in files for word in ("-o", file))]) == 0
     python = Path(shutil.which("dials.import") or "").read_text().splitlines()[0].removeprefix("#!").split()
-    done = subprocess.run([*python, "-c", VALID_PIXELS, *files], cwd=in_tmp_path, capture_output=True, text=True, check=True)
+    words = [*python, "-c", VALID_PIXELS, *files]
+    done = subprocess.run(words, cwd=in_tmp_path, capture_output=True, text=True, check=True, env=with_filters())
     rendered, whole = str(11 * 21), str(64 * 64)  # SMV has no mark, which is said
     assert done.stdout.split() == ["ValueError", rendered, rendered, "ValueError", whole, rendered]

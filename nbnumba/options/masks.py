@@ -1,0 +1,45 @@
+"""Masks of files and of a beamstop, on the panels of an experiment (CLI-40, FMT-96)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.errors import OptionError
+from nbnumba.formats.format import stacked, unstacked
+from nbnumba.options.arguments import ParsedOption
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
+Mask = NDArray[np.bool_]  # [slow, fast], true where to render
+
+
+def parts_of(given: ParsedOption, mask: Mask, experiment: Experiment) -> list[Mask]:
+    """Each panel's part of a mask that has them one below the other. Raises OptionError."""
+    shapes = [panel.detector.shape for panel in experiment.by_panel]
+    if len(shapes) == 1:
+        return [mask]
+    whole = stacked(np.empty(shape, bool) for shape in shapes).shape
+    if mask.shape != whole:
+        has, wanted = (" x ".join(map(str, shape)) for shape in (mask.shape, whole))
+        raise OptionError(f"{given}: has {has} pixels (slow x fast); the {len(shapes)} panels, one below the other, have {wanted}")
+    return unstacked(mask, shapes)
+
+
+def with_masks(experiment: Experiment, masks: Iterable[Mask]) -> Experiment:
+    """An experiment with a mask for each panel, besides what masks its panels have."""
+    if experiment.by_panel[0] is experiment:
+        (mask,) = masks
+        return replace(experiment, sampling=replace(experiment.sampling, mask=both(experiment.sampling.mask, mask)))
+    panels = [replace(panel, mask=both(panel.mask, mask)) for panel, mask in zip(experiment.detector.panels, masks, strict=True)]
+    return replace(experiment, detector=replace(experiment.detector, panels=tuple(panels)))
+
+
+def both(a: Mask | None, b: Mask) -> Mask:
+    """Where two masks of an image let pixels be; of another image the second is refused later."""
+    return b if a is None or a.shape != b.shape else a & b
