@@ -22,12 +22,13 @@ Mask = NDArray[np.bool_]  # [slow, fast], true where to render
 def parts_of(given: ParsedOption, mask: Mask, experiment: Experiment) -> list[Mask]:
     """Each panel's part of a mask that has them one below the other. Raises OptionError."""
     shapes = [panel.detector.shape for panel in experiment.by_panel]
-    if len(shapes) == 1:
+    if len(shapes) == 1 and experiment.sampling.mask is None:
         return [mask]
     whole = stacked(np.empty(shape, bool) for shape in shapes).shape
     if mask.shape != whole:
         has, wanted = (" x ".join(map(str, shape)) for shape in (mask.shape, whole))
-        raise OptionError(f"{given}: has {has} pixels (slow x fast); the {len(shapes)} panels, one below the other, have {wanted}")
+        of = "the image has" if len(shapes) == 1 else f"the {len(shapes)} panels, one below the other, have"
+        raise OptionError(f"{given}: has {has} pixels (slow x fast); {of} {wanted}")
     return unstacked(mask, shapes)
 
 

@@ -27,8 +27,8 @@ def written(folder: Path, *changes: tuple[str, str]) -> Path:
 @pytest.mark.spec("FMT-23")
 def test_what_a_geometry_says(tmp_path: Path) -> None:
     path = written(tmp_path)
-    exposure, reciprocal, cell, notes, panels, mask, files, distance_is_given = read_geom(path)
-    assert (reciprocal, cell, panels, mask, files, distance_is_given) == (None, None, (), None, (), False)
+    exposure, reciprocal, cell, notes, panels, files, distance_is_given = read_geom(path)
+    assert (reciprocal, cell, panels, exposure.mask, files, distance_is_given) == (None, None, (), None, (), False)
     assert notes == (f"{path}: not used: adu_per_eV", f"{path}: these bad regions hold no pixel: bad_edge")
     assert (exposure.shape, exposure.incident, exposure.polarization_axis) == ((420, 400), (0, 0, 1), (1, 0, 0))
     assert (exposure.polarization_fraction, exposure.spindle_axis) == (None, None)

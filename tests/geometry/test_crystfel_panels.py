@@ -33,7 +33,7 @@ def panels_of(recorded: RecordedGeometry) -> tuple:
 
 
 def masks_of(recorded: RecordedGeometry) -> list[np.ndarray | None]:
-    return [panel.mask for panel in recorded.panels] or [recorded.mask]
+    return [panel.mask for panel in recorded.panels] or [recorded.exposure.mask]
 
 
 def off(place: Panel, sheet: Sheet) -> float:

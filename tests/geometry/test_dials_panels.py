@@ -57,7 +57,7 @@ def test_every_panel_has_its_groups_frames_one_after_the_other(tmp_path: Path) -
         group("twice"),
         origin=(0, 0, -1),
     )
-    exposure, _, _, _, panels = read_expt(write_expt(tmp_path / "a.expt", detector=detector(hierarchy)))
+    exposure, _, _, _, panels, *_ = read_expt(write_expt(tmp_path / "a.expt", detector=detector(hierarchy)))
     assert [(one.name, one.group) for one in panels] == [("p0", "top/b"), ("p1", "group1"), ("p2", "top/a"), ("p3", "twice2")]
     own = turn([0, 0, 1], 180)
     at = np.array([0, 0, -1]) + np.array([0, 0, -9]) + outer @ (np.array([1, 2, 3]) + inner @ [1, 2, -120])

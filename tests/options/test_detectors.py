@@ -148,10 +148,10 @@ def test_masks_and_gaps(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert two.sampling.mask is None
     np.testing.assert_array_equal(two.detector.panels[0].mask, given[:5] > 0)
     np.testing.assert_array_equal(two.detector.panels[1].mask, given[5:10] > 0)
-    with pytest.raises(OptionError, match=r"^-mask: has 12 x 10 pixels, --detector one 12 x 13$"):
+    with pytest.raises(OptionError, match=r"^-mask mask.npy: has 10 x 12 pixels \(slow x fast\); the image has 13 x 12$"):
         made("-mask mask.npy --detector one.toml")
     np.save("mask.npy", given)
-    with pytest.raises(OptionError, match=r"^-mask: has 12 x 13 pixels, --detector two 2 panels of 12 x 5$"):
+    with pytest.raises(OptionError, match=r"has 13 x 12 pixels \(slow x fast\); the 2 panels, one below the other, have 10 x 12$"):
         made("-mask mask.npy --detector two.toml")
 
 
