@@ -78,30 +78,28 @@ class WithoutOverlap(CompilerBase):  # type: ignore[misc]
 
 
 class PartsOfKernels(JITCodeLibrary):  # type: ignore[misc]
-    """What functions are compiled to that become part of kernels: these alone are optimised and made machine code."""
+    """What functions are compiled to that become part of kernels: it is these that are optimised and made machine code."""
 
     codegen = SimpleNamespace(set_env=lambda name, environment: None)  # of functions with an address
 
-    def finalize(self) -> None:
-        """Link what it calls."""
-        self._raise_if_finalized()
-        for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+    def _optimize_final_module(self) -> None:
+        """Not by itself."""
+
+    def _finalize_final_module(self) -> None:
+        """Nothing is left to do once what it calls is linked."""
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
         """None: it cannot be called."""
-        self._ensure_finalized()
         return 0
 
 
 class Inlined(WithoutOverlap):
-    """The compiler of such functions. Each of its steps for whole functions would be done once more, and for nothing, in every kernel."""
+    """The compiler of such functions."""
 
     def define_pipelines(self) -> list[Any]:
         """Numba's own, with the flag and the library set."""
-        if all(hasattr(JITCodeLibrary, name) for name in ("_raise_if_finalized", "_ensure_finalized", "_get_module_for_linking")):
+        if all(hasattr(JITCodeLibrary, name) for name in ("_optimize_final_module", "_finalize_final_module")):
             self.state.library = PartsOfKernels(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
         return super().define_pipelines()
 
