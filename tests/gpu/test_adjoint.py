@@ -126,7 +126,11 @@ def test_sums_in_the_simulator_equal_those_of_the_cpu() -> None:
 
 @simulated
 @pytest.mark.spec("GRA-2", "DEV-2")
-@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "options",
+    # The next test has sources and a sensor.
+    [pytest.param(options, id=name, marks=pytest.mark.slow if name in ("sources", "sensor") else ()) for name, options in CASES.items()],
+)
 def test_every_way_to_sum(options: str) -> None:
     found = sums_of(arguments_of(experiment_of(options)))
     assert found.loss[0] > 0.0

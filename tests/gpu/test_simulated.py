@@ -272,8 +272,17 @@ GOLDEN = json.loads((STORED / "cases.json").read_text())
 
 
 @pytest.mark.spec("DEV-2")
-@pytest.mark.parametrize("preset", ["reference", "c-parity"])
-@pytest.mark.parametrize("case", GOLDEN, ids=[case["id"] for case in GOLDEN])
+@pytest.mark.parametrize(
+    ("case", "preset"),
+    [
+        # Without a rotation the presets are one.
+        pytest.param(
+            case, preset, id=f"{case['id']}-{preset}", marks=[pytest.mark.slow] * (preset == "c-parity" and "-osc" not in case["args"])
+        )
+        for case, preset in product(GOLDEN, ("reference", "c-parity"))
+        for twice in [preset == "c-parity" and "-osc" not in case["args"]]
+    ],
+)
 def test_the_options_of_reference_images(case: dict[str, object], preset: str, tmp_path: Path) -> None:
     """The pixels around the brightest of each."""
     for name, text in case.get("files", {}).items():

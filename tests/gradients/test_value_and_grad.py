@@ -91,15 +91,18 @@ def assert_is_gradient(experiment: nbnumba.Experiment, names: list[str], toleran
             pytest.fail(f"{name}: {found}, by differences {tried}")
 
 
+OF_THEIR_OWN = ("gauss", "curved", "factors of every sub-pixel")  # that take kernels of their own
+
+
 @pytest.mark.spec("GRA-2", "GRA-3")
 @pytest.mark.parametrize(
     ("case", "preset"),
     [
-        *((case, "reference") for case in CASES if case not in ("point pixels", "water beyond the resolution", "gauss", "curved")),
+        *((case, "reference") for case in CASES if case not in ("point pixels", "water beyond the resolution", *OF_THEIR_OWN)),
         *((case, "physics") for case in ("sub-pixels", "sources", "sensor", "water", "tilted", "water beyond the resolution")),
         # Each of the others takes a kernel of its own.
         *(pytest.param(case, "physics", marks=pytest.mark.slow) for case in ("still", "sweep", "resolution", "round", "gauss", "curved")),
-        *(pytest.param(case, "reference", marks=pytest.mark.slow) for case in ("point pixels", "gauss", "curved")),
+        *(pytest.param(case, "reference", marks=pytest.mark.slow) for case in ("point pixels", *OF_THEIR_OWN)),
         pytest.param("point pixels", "physics", marks=pytest.mark.slow),
     ],
 )

@@ -431,7 +431,15 @@ def test_sensor_layers(off: tuple[str, ...], layers: str, depth: str) -> None:
 
 
 @pytest.mark.spec("GEO-20")
-@pytest.mark.parametrize("depth", ["", "-detector_abs 20", "-detector_abs 150", "-detector_abs 20000", "-detector_abs 1e9"])
+@pytest.mark.parametrize(
+    "depth",
+    [
+        "-detector_abs 20",
+        "-detector_abs 150",
+        "-detector_abs 1e9",
+        *(pytest.param(d, marks=pytest.mark.slow) for d in ("", "-detector_abs 20000")),
+    ],
+)
 @pytest.mark.parametrize("layers", ["", "-thicksteps 1", "-thicksteps 4", "-oversample 2 -point_pixel"])
 @pytest.mark.parametrize(
     "off", [("layer-fronts",), ("layer-fronts", "layer-spacing", "last-layer-capture", "first-sample-factors")], ids=len
@@ -467,10 +475,19 @@ def test_sensor_layers_of_a_curved_detector() -> None:
 
 
 @pytest.mark.spec("SCA-2", "SCA-8", "SCA-9", "SCA-10", "PRE-1")
-@pytest.mark.parametrize("spots", SPOTS.values(), ids=SPOTS)
 @pytest.mark.parametrize("water", ["", "-water 0.02"], ids=["dry", "wet"])
 @pytest.mark.parametrize("factors", FACTOR_OPTIONS.values(), ids=FACTOR_OPTIONS)
-@pytest.mark.parametrize("preset", ["reference", "physics"])
+@pytest.mark.parametrize(
+    ("preset", "spots"),
+    [
+        # Physics's kernels have been tried with the first of them.
+        pytest.param(
+            preset, spots, id=f"{preset}-{name}", marks=pytest.mark.slow if preset == "physics" and name != next(iter(SPOTS)) else ()
+        )
+        for preset in ("reference", "physics")
+        for name, spots in SPOTS.items()
+    ],
+)
 def test_factors(preset: str, factors: str, water: str, spots: str) -> None:
     options = f"{SMALL_CELL} {FAR} {SENSOR} {spots} {factors} {water} -oversample 2 -polar 0.8 -divergence 20 -divsteps 2 -fluence 1e22"
     agreed(made(options, hkl=table(), preset=preset))
