@@ -90,8 +90,8 @@ def compiled(combinations: list[tuple[dict[str, str], str]], compile_all: Callab
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=use_one_thread) as pool:
-        waiting = [pool.submit(compile_all, names, dtype) for names, dtype in combinations]
         try:
+            waiting = [pool.submit(compile_all, names, dtype) for names, dtype in combinations]
             for done in as_completed(waiting):
                 yield done.result()
         except BrokenProcessPool:

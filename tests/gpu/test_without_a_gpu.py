@@ -298,7 +298,7 @@ def test_what_stands_in_on_the_gpu_computes_the_same(monkeypatch: pytest.MonkeyP
 @pytest.mark.spec("DEV-6")
 def test_the_check_runs_in_the_simulator(tmp_path: Path) -> None:
     file = tmp_path / "check.json"
-    options = ["--case", "interpolated", "--pixels", "8", "--no-benchmark", "--json", str(file)]
+    options = ["--case", "region", "--pixels", "8", "--no-benchmark", "--json", str(file)]
     done = in_simulator("-m", "nbnumba.gpu_check", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(file.read_text())

@@ -91,7 +91,7 @@ def assert_is_gradient(experiment: nbnumba.Experiment, names: list[str], toleran
             pytest.fail(f"{name}: {found}, by differences {tried}")
 
 
-OF_THEIR_OWN = ("gauss", "curved", "factors of every sub-pixel")  # that take kernels of their own
+OF_THEIR_OWN = ("gauss", "curved", "curved sensor", "factors of every sub-pixel")  # that take kernels of their own
 
 
 @pytest.mark.spec("GRA-2", "GRA-3")

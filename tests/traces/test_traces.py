@@ -196,7 +196,7 @@ def test_a_change_planted_in_rotation_is_seen(tmp_path: Path) -> None:
     assert after.values["floatimage_accumulated"] == nbnumba.simulate(experiment, stages=stages).float32[7, 15]
 
 
-@pytest.mark.parametrize("kind", PLANTED)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow if n > 1 else ()) for n, kind in enumerate(PLANTED)])
 def test_stages_that_are_compiled_already(kind: str, tmp_path: Path) -> None:
     experiment = nbnumba.experiment_from_options(CUBIC + CASES["sweep"])
     body = f"    return planted({', '.join(KINDS[kind].signature)})"
