@@ -192,3 +192,18 @@ def predicted(h: np.ndarray, A: np.ndarray, s0: np.ndarray, frame: np.ndarray, o
         np.stack([np.stack([frame[:, 0], frame[:, 1], -ray], axis=1) for ray in rays]), np.tile(-origin, (len(h), 1))[..., None]
     )
     return solved[:, :2, 0] / pixel
+
+
+GEOM_PAIR = """clen = 0.1
+res = 10000
+min_fs = 0
+max_fs = 3
+p0/min_ss = 0
+p0/max_ss = 2
+p0/corner_x = 1
+p0/corner_y = 2
+p1/min_ss = 3
+p1/max_ss = 5
+p1/corner_x = -9
+p1/corner_y = 2
+"""

@@ -36,6 +36,7 @@ from nbnumba.response.counts import automatic_scale
 from nbnumba.response.noise import expected_counts, noisy_counts
 
 if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
     from nbnumba.image.image import Image
 
 OTHERS = {".png": PICTURE, ".geom": GEOMETRY, ".expt": MODELS}  # by ending: what is no format of images
@@ -97,11 +98,16 @@ def products_of(output: Output) -> list[Product]:
     return [Product(path, holds) for path, holds in (*files, (output.dump_file, TABLE)) if path is not None]
 
 
+def require_place(product: Product, experiment: Experiment) -> None:
+    """Refuse the image of several panels where its file holds one. Raises OutputFileError."""
+    if product.has_counts or product.holds in (PHOTONS, GREYS):
+        require_one_panel(product.path, experiment, by_ending(product.path))
+
+
 def content(product: Product, image: Image, output: Output, seed: int) -> Content:
     """The bytes of a file; those of images are made as they are written. seed: of the noise."""
     path, holds = product
-    if product.has_counts or holds in (PHOTONS, GREYS):
-        require_one_panel(path, image.experiment, by_ending(path))
+    require_place(product, image.experiment)
     if product.has_counts:
         return counted(product, image, output, seed)
     if holds == PHOTONS:

@@ -17,7 +17,7 @@ from nbnumba.formats.registry import by_ending
 from nbnumba.formats.smv import SMV
 from nbnumba.formats.tiff import TIFF
 from nbnumba.formats.write import fitted
-from nbnumba.image.image import Image
+from nbnumba.image.image import Image, shape_of
 from nbnumba.options.output import FRAME, NOISY_FRAME, PHOTONS, Output
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def write_image(path: str | Path, image: Any, *, experiment: Experiment | None =
 
 def require_its_pixels(image: Image) -> None:
     """Refuse pixels that are not of the experiment's detector. Raises ParameterError."""
-    panels = [panel.detector.shape for panel in image.experiment.by_panel]
-    expected = panels[0] if len(panels) == 1 else (sum(slow * fast for slow, fast in panels),)
-    if image.pixels.shape != expected:
+    if image.pixels.shape != (expected := shape_of(image.experiment)):
         raise ParameterError("image", f"has shape {image.pixels.shape}, the experiment's detector {expected}")
 
 

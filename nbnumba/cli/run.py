@@ -70,9 +70,11 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     require_new_folder(options["bundle"], files)
     experiment.check()
 
-    from nbnumba.campaign.products import content
+    from nbnumba.campaign.products import content, require_place
     from nbnumba.simulation.simulator import simulate
 
+    for product in products:
+        require_place(product, experiment)
     with Progress(draft.values.get("progress", True), lambda: report_run(draft, experiment, output, products)) as progress:
         image = simulate(
             experiment,
@@ -87,8 +89,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     found = image.statistics
     if options["bundle"]:
         leave_bundle(ctx, draft, image, output, products, options)
+    of_panel = f" of panel {found.maximum_panel}" if len(image.panels) > 1 else ""
     click.echo(
-        f"maximum {found.maximum:g} photons at fast {found.maximum_fast}, slow {found.maximum_slow}; "
+        f"maximum {found.maximum:g} photons at fast {found.maximum_fast}, slow {found.maximum_slow}{of_panel}; "
         f"mean {found.mean:g}; wrote {', '.join(map(str, files))}",
         err=any(is_standard_output(file) for file in files),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
-from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity, shown
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity, text
 from nbnumba.experiment.sampling import checked_mask
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class Panel(Part):
     )
     sensor_material: str | None = field(default=None, metadata={"unit": "", "meaning": "chemical formula of the sensor's material"})
     mask: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "[slow, fast], true where to render"})
-    name: str = field(default="", metadata={"unit": "", "meaning": "what the panel is called in files"})
-    group: str = field(default="", metadata={"unit": "", "meaning": "groups that the panel is in, the outermost first: quadrant0/module3"})
+    name: str = text("what the panel is called in files")
+    group: str = text("groups that the panel is in, the outermost first: quadrant0/module3")
 
     def __post_init__(self) -> None:
         import numpy as np
@@ -56,9 +56,6 @@ class Panel(Part):
                 raise ParameterError(self.where(name), f"has the length {length(axis):g}; give a unit vector")
         if abs(dot(fast, slow)) > UNIT:
             raise ParameterError(self.where("slow_axis"), "is not at right angles to panel.fast_axis")
-        for name in ("name", "group"):
-            if not isinstance(getattr(self, name), str):
-                raise ParameterError(self.where(name), f"{shown(getattr(self, name))} is not a text")
         if self.mask is not None:
             object.__setattr__(self, "mask", checked_mask(self.where("mask"), self.mask))
             if self.mask.shape != self.shape:

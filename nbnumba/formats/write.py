@@ -34,7 +34,7 @@ def require_one_panel(path: Path, experiment: Experiment, kind: Format | None) -
     panels = len(experiment.by_panel)
     if panels > 1 and not (kind and kind.panels):
         what = f"a {kind.name} file" if kind else "a file of this kind"
-        raise OutputFileError(f"{path}: {what} holds one panel, the image has {panels}; image.panels has one after the other")
+        raise OutputFileError(f"{path}: {what} holds one panel, the image has {panels}; a .nxs file (-o NAME.nxs) holds all")
 
 
 def image_content(

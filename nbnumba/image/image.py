@@ -200,6 +200,12 @@ class Image(NDArrayOperatorsMixin, ByValue):
         return statistics_of(self)
 
 
+def shape_of(experiment: Experiment) -> tuple[int, ...]:
+    """Of the pixels: (slow, fast), or how many all panels have."""
+    shapes = [panel.detector.shape for panel in experiment.by_panel]
+    return shapes[0] if len(shapes) == 1 else (sum(slow * fast for slow, fast in shapes),)
+
+
 def split_by_panel(pixels: Any, experiment: Experiment) -> list[Any]:
     """Each panel's pixels, [slow, fast], of those of all panels one after the other; of an array on any device."""
     if len(experiment.by_panel) == 1:

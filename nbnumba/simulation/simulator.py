@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from nbnumba.errors import QuirkWarning
 from nbnumba.experiment.advice import IN_PYTHON, quirk_notes
-from nbnumba.image.image import Image, provenance, split_by_panel
+from nbnumba.image.image import Image, provenance, shape_of, split_by_panel
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.devices import open_device
@@ -102,12 +102,6 @@ class Simulator:
         if self._device is None:
             self._device = open_device(self._wanted, experiment.terms, experiment.sampling.dtype, self._threads)
         return self._device
-
-
-def shape_of(experiment: Experiment) -> tuple[int, ...]:
-    """Of the pixels: (slow, fast), or how many all panels have."""
-    shapes = [panel.detector.shape for panel in experiment.by_panel]
-    return shapes[0] if len(shapes) == 1 else (sum(slow * fast for slow, fast in shapes),)
 
 
 def shares(progress: Progress | None, experiment: Experiment) -> Iterator[Progress | None]:

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from geometry_files import GEOM_PAIR
 
 from nbnumba.cli.main import main
 from nbnumba.files.whole import Hidden, Nameless, Unfinished, nameless_file
@@ -625,19 +626,6 @@ def geom(id: str, before: str | None, after: str, *expected: str, **more: Conten
     return case(id, "--geom a.geom", "a.geom", *expected, files=files)
 
 
-GEOM_PAIR = """clen = 0.1
-res = 10000
-min_fs = 0
-max_fs = 3
-p0/min_ss = 0
-p0/max_ss = 2
-p0/corner_x = 1
-p0/corner_y = 2
-p1/min_ss = 3
-p1/max_ss = 5
-p1/corner_x = -9
-p1/corner_y = 2
-"""
 GEOM_REGION = "bad_a/min_fs = 0\nbad_a/max_fs = 0\nbad_a/min_ss = 0\nbad_a/max_ss = 0\n"
 GEOM_MASKED = {"a.geom": f"mask_file = m.h5\nmask = /m\n{GEOM_PAIR}"}
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from geom_detectors import DETECTORS
+from geometry_files import GEOM_PAIR as PAIR
 from manual_geom import Sheet, read_manual
 
 import nbnumba
@@ -74,19 +75,6 @@ def test_groups_of_panels(tmp_path: Path) -> None:
     assert f"{tmp_path / 'a.geom'}: not used: groups that are partly in others: b" in found.notes
 
 
-PAIR = """clen = 0.1
-res = 10000
-min_fs = 0
-max_fs = 3
-p0/min_ss = 0
-p0/max_ss = 2
-p0/corner_x = 1
-p0/corner_y = 2
-p1/min_ss = 3
-p1/max_ss = 5
-p1/corner_x = -9
-p1/corner_y = 2
-"""
 REGION = "bad_a/min_fs = 2\nbad_a/max_fs = 9\nbad_a/min_ss = 2\nbad_a/max_ss = 3\n"
 
 

@@ -15,6 +15,7 @@ import pytest
 import nbnumba
 from nbnumba import Detector, Experiment, Image, ParameterError, simulate
 from nbnumba.campaign.products import Product, content
+from nbnumba.cli.main import main
 from nbnumba.errors import InputFileError, OutputFileError
 from nbnumba.experiment.panel import Panel
 from nbnumba.formats.format import unstacked
@@ -255,7 +256,7 @@ def test_a_simulator_renders_into_memory_of_all_panels(image: Image) -> None:
 @pytest.mark.parametrize(("name", "holds"), [("a.img", NOISY_COUNTS), ("a.pgm", GREYS)])
 def test_a_file_of_one_panel_is_refused(name: str, holds: str, image: Image) -> None:
     kind = {"a.img": "a SMV file", "a.pgm": "a PGM file"}[name]
-    expected = f"{name}: {kind} holds one panel, the image has 3; image.panels has one after the other"
+    expected = f"{name}: {kind} holds one panel, the image has 3; a .nxs file (-o NAME.nxs) holds all"
     with pytest.raises(OutputFileError, match=re.escape(expected)):
         content(Product(Path(name), holds), image, Output(), 1)
 
@@ -412,3 +413,19 @@ def test_a_panel_along_the_beam() -> None:
     assert one.frame.distance == one.frame.close_distance == pytest.approx(0.05)
     assert (one.frame.beam_fast, one.frame.beam_slow) == pytest.approx((-0.01, 0.002))
     assert np.isfinite(simulate(one).pixels).all()
+
+
+@pytest.mark.spec("EXP-35")
+def test_a_run_names_the_panel_and_refuses_files_of_one_before_it_renders(
+    image: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nbnumba.save_experiment(image.experiment, "e.toml")
+    assert main(["run", "--config", "e.toml", "-o", "a.nxs"]) == 0
+    found = image.statistics
+    assert f"at fast {found.maximum_fast}, slow {found.maximum_slow} of panel {found.maximum_panel}; mean" in capsys.readouterr().out
+    monkeypatch.setattr("nbnumba.simulation.simulator.simulate", lambda *_, **__: pytest.fail("rendered"))
+    assert main(["run", "--config", "e.toml", "-o", "b.nxs", "-o", "b.cbf"]) == 2
+    told = "b.cbf: a miniCBF file holds one panel, the image has 3; a .nxs file (-o NAME.nxs) holds all"
+    assert capsys.readouterr().err.splitlines()[-1] == f"nbnumba: error: {told}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nxs", "e.toml"]
