@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
@@ -69,6 +70,11 @@ class Detector(Part):
         if len(self.panels) == 1:
             for name in OF_PANELS:
                 object.__setattr__(self, name, getattr(self.panels[0], name))
+
+    @cached_property
+    def by_panel(self) -> tuple[Detector, ...]:
+        """A detector of each panel alone, without its mask."""
+        return tuple(replace(self, panels=(replace(panel, mask=None),)) for panel in self.panels)
 
     @property
     def absorption(self) -> float:

@@ -35,6 +35,7 @@ PARTS: dict[str, type[Part]] = {
 }
 MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
 MOST_SUBPIXELS = 1000
+OF_ALL_PANELS = ("quirks", "axes", "source_list", "unit_cell", "phi", "sample_size", "cells", "mosaic")  # what is alike for each
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -115,12 +116,15 @@ class Experiment(ByValue):
             return ()
         if self.sampling.mask is not None:
             raise ParameterError("sampling.mask", "is of a detector without panels; give each panel its own mask")
-        return tuple(
-            replace(
-                self, detector=replace(self.detector, panels=(replace(panel, mask=None),)), sampling=replace(self.sampling, mask=panel.mask)
-            )
-            for panel in given
-        )
+        alike = {name: getattr(self, name) for name in OF_ALL_PANELS}
+        return tuple(self._with_panel(panel, alone, alike) for panel, alone in zip(given, self.detector.by_panel, strict=True))
+
+    def _with_panel(self, panel: Panel, alone: Detector, alike: Mapping[str, Any]) -> Experiment:
+        """The same with one panel, and what is alike for all of them worked out."""
+        sampling = self.sampling if panel.mask is None else replace(self.sampling, mask=panel.mask)
+        experiment = replace(self, detector=alone, sampling=sampling)
+        vars(experiment).update({**alike, **self._taken}, _taken=self._taken)
+        return experiment
 
     @cached_property
     def frame(self) -> Frame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class UnitCell:
     volume: float
     misset: tuple[float, float, float]
 
-    @property
+    @cached_property
     def lengths_and_angles(self) -> CellParameters:
         """a, b, c in m and alpha, beta, gamma in rad."""
         a, b, c = self.direct

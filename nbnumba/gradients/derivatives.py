@@ -198,7 +198,7 @@ class Derivatives:
         image, physics = self._device.zeros(self._area.shape), self._physics
         physics = replace(physics, parameters={**physics.parameters, "structure_factor": factors})
         with self._scene.naming_stages():
-            self._device.render(physics, self._sampling, self._area, image)
+            self._device.render(physics, self._sampling, self._scene.panels, image)
         return np.asarray(self._device.to_host(image), np.float64)
 
     def _directions(self, slopes: Sequence[Inputs]) -> Directions:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.kernel import math
 from nbnumba.kernel import math_float32 as single
-from nbnumba.kernel.cpu.render import ORDER, Parameters, Sampling
+from nbnumba.kernel.cpu.render import NEVER, ORDER, Parameters, Sampling
 from nbnumba.kernel.linker import Linker, Target, layout
+from nbnumba.kernel.panels import Panels
 
 Function = Callable[..., Any]
 Progress = Callable[[int, int], None]
@@ -64,11 +65,12 @@ class Physics:
 
 
 class Area(NamedTuple):
-    """Which pixels of a detector to render."""
+    """Which pixels of a panel to render."""
 
     shape: tuple[int, int]  # slow, fast
     roi: tuple[int, int, int, int]  # first and last fast, first and last slow
     mask: NDArray[np.bool_] | None  # [slow, fast], true where pixels are wanted
+    at: int = 0  # where in the image, the pixels of all panels one after the other, its own begin
 
     @property
     def pixels(self) -> int:
@@ -87,8 +89,11 @@ class Device(Protocol):
     def zeros(self, shape: tuple[int, ...]) -> Any:
         """A float64 image in the device's memory."""
 
-    def render(self, physics: Physics, sampling: Sampling, area: Area, image: Any, progress: Progress | None = None) -> None:
-        """Fill the area of the image."""
+    def clear(self, image: Any) -> None:
+        """Zeros everywhere."""
+
+    def render(self, physics: Physics, sampling: Sampling, panels: Panels, image: Any, progress: Progress | None = None) -> None:
+        """Fill the areas of the panels in the image. Scan order, if the sampling tells of it, is that of one panel."""
 
     def own(self, image: Any, shape: tuple[int, ...]) -> Any:
         """The caller's array as one of this device's, in the same memory. Raises ParameterError if that cannot be."""
@@ -104,6 +109,22 @@ class Device(Protocol):
 
     def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
+
+
+def same_areas(some: tuple[Area, ...], others: tuple[Area, ...]) -> bool:
+    """Whether these are the same pixels, of the same masks."""
+    alike = (a.shape == b.shape and a.roi == b.roi and a.at == b.at and a.mask is b.mask for a, b in zip(some, others, strict=False))
+    return len(some) == len(others) and all(alike)
+
+
+def within_image(sampling: Sampling, area: Area) -> Sampling:
+    """The sampling of a panel with pixels numbered as in the image."""
+    if area.at == 0:
+        return sampling
+    first, latch = sampling.first_pixel, sampling.latch_pixel
+    return sampling._replace(
+        first_pixel=first if first < 0 else first + area.at, latch_pixel=latch if latch in (-1, NEVER) else latch + area.at
+    )
 
 
 def check_image(image: Any, shape: tuple[int, ...]) -> None:

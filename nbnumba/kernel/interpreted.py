@@ -14,6 +14,7 @@ from nbnumba.kernel.cpu import render
 from nbnumba.kernel.cpu.render import ORDER, ROW, Sampling
 from nbnumba.kernel.device import Function, Physics
 from nbnumba.kernel.linker import Linker, Target, plain
+from nbnumba.kernel.panels import itself
 
 PYTHON = Target(compile=lambda function: function)
 HELPERS = ("scatter", "photons")  # functions of the kernel whose calls are noted, besides those of stages
@@ -34,14 +35,14 @@ def watch_pixel(physics: Physics, sampling: Sampling, shape: tuple[int, int], sl
     the notes have the numbers, row by row.
     """
     calls: list[Call] = []
-    stand_ins = stages_in_precision(physics) | {"claim": claim, "LANES": 1}
+    stand_ins = stages_in_precision(physics) | {"claim": claim, "of_panel": itself, "LANES": 1}
     kernel = in_python(render, "render", stand_ins, {name: noting(calls, name) for name in (*ORDER, *HELPERS)})
-    image, choice = np.zeros(shape), np.zeros((1, 12, sampling.orientations.shape[1]))
-    span, counter = np.array([[slow, fast, fast + 1]]), np.zeros(1, np.int64)
+    image, choice = np.zeros(shape[0] * shape[1]), np.zeros((1, 12, sampling.orientations.shape[1]))
+    span, counter = np.array([[slow, fast, fast + 1, 0, slow * shape[1]]]), np.zeros(1, np.int64)
     with np.errstate(all="ignore"):
         arguments = physics.arguments(lambda array, dtype: array.astype(dtype, copy=False))
         kernel(arguments, sampling._replace(negligible=0.0), choice, span, image, counter)
-    return calls, float(image[slow, fast])
+    return calls, float(image[slow * shape[1] + fast])
 
 
 def last_sample(physics: Physics, sampling: Sampling, slow: int, fast: int) -> int:

@@ -99,6 +99,8 @@ class Linker:
                 namespace[name], digest = value, Path(inspect.getfile(value._defn)).read_text("utf-8")
             elif isinstance(value, types.ModuleType) and value in self._target.modules:
                 namespace[name], digest = (stand_in := self._target.modules[value]), source_of(stand_in, value)
+            elif isinstance(value, type) and hasattr(value, "_fields"):  # a NamedTuple, which numba can make one of
+                namespace[name], digest = value, repr(layout_of(value))
             elif is_number(value) or value is prange or (isinstance(value, tuple) and all(map(is_number, value))):
                 namespace[name], digest = value, repr(value)
             else:
@@ -154,7 +156,12 @@ def layout(parameters: Any) -> tuple[str, str, tuple[str, ...]]:
 
     A cached kernel names its argument types by module; whoever loads it has to have that module.
     """
-    return type(parameters).__module__, type(parameters).__qualname__, type(parameters)._fields
+    return layout_of(type(parameters))
+
+
+def layout_of(fields: Any) -> tuple[str, str, tuple[str, ...]]:
+    """The same of a NamedTuple's class."""
+    return fields.__module__, fields.__qualname__, fields._fields
 
 
 def reject_unlinkable(function: types.FunctionType) -> None:

@@ -17,6 +17,8 @@ from nbnumba.kernel import product
 from nbnumba.kernel.compile_errors import CompileError
 from nbnumba.kernel.cpu.render import NEVER, ORDER, Sampling
 from nbnumba.kernel.device import Area, Device, Physics, Progress
+from nbnumba.kernel.panels import Panels
+from nbnumba.simulation.together import render_together
 from nbnumba.stages import registry
 from nbnumba.stages.chosen import FACTORS, Stages
 from nbnumba.stages.kinds import Factor
@@ -63,6 +65,11 @@ class Scene:
         return area_of(self.experiment)
 
     @cached_property
+    def panels(self) -> Panels:
+        """Where the pixels are."""
+        return Panels((self.parameters["geometry"],), (self.area,))
+
+    @cached_property
     def sampling(self) -> Sampling:
         """What the kernel sums over, wherever it begins."""
         dmin, sources = self.experiment.sampling.dmin, self.experiment.source_list
@@ -84,6 +91,11 @@ class Scene:
             blank_terms=axes.shape[1] if self._keeps_background else 0,
         )
 
+    @property
+    def depends_on_scan_order(self) -> bool:
+        """Whether what a pixel gets depends on those before it."""
+        return len(self.sampling.orientations) > 1 or self.physics.latch is not None
+
     def on(self, device: Device) -> Sampling:
         """The same with what depends on scan order, where a stage does."""
         with self.naming_stages():
@@ -92,17 +104,16 @@ class Scene:
     def render(self, device: Device, progress: Progress | None = None, image: Any = None) -> Any:
         """Photons per pixel, [slow, fast], in the device's memory; in ``image`` if that is given."""
         image = device.zeros(self.area.shape) if image is None else image
-        sampling = self.on(device)
-        with self.naming_stages():
-            device.render(self.physics, sampling, self.area, image, progress)
+        render_together([self], device, image, progress)
         return image
 
     def ready(self, device: Device) -> Callable[[], None]:
         """A function that renders the image once more: looks for what depends on scan order, and runs the kernel."""
-        physics, area, sampling, image = self.physics, self.area, self.sampling, device.zeros(self.area.shape)
+        physics, area, panels, sampling = self.physics, self.area, self.panels, self.sampling
+        image = device.zeros(area.shape)
 
         def again() -> None:
-            device.render(physics, mark_scan_order(physics, sampling, area, device), area, image)
+            device.render(physics, mark_scan_order(physics, sampling, area, device), panels, image)
 
         return again
 
@@ -112,6 +123,10 @@ class Scene:
             return 0
         with self.naming_stages():
             return device.terms_outside(self.physics, self.sampling, self.area)
+
+    def of_panel(self, experiment: Experiment) -> Scene:
+        """The scene of another panel of the same detector."""
+        return Scene(experiment, self.stages, {**self.parameters, **self.stages.prepare(experiment, self.stages.of_panels)})
 
     @contextmanager
     def naming_stages(self) -> Iterator[None]:
@@ -154,8 +169,8 @@ def scene_of(experiment: Experiment, stages: registry.Registry | None = None) ->
 
 def scenes_of(experiment: Experiment, stages: registry.Registry | None = None) -> list[Scene]:
     """A scene of every panel. Raises ParameterError, StageError."""
-    chosen = choose_stages(experiment, stages or registry.installed())
-    return [prepared_scene(panel, chosen) for panel in experiment.by_panel]
+    first = prepared_scene(experiment.by_panel[0], choose_stages(experiment, stages or registry.installed()))
+    return [first, *map(first.of_panel, experiment.by_panel[1:])]
 
 
 def area_of(experiment: Experiment) -> Area:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -14,7 +12,8 @@ from nbnumba.image.image import Image, provenance, shape_of, split_by_panel
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.devices import open_device
-from nbnumba.simulation.scene import area_of, refuse_overflow, scenes_of
+from nbnumba.simulation.scene import refuse_overflow, scenes_of
+from nbnumba.simulation.together import render_together
 from nbnumba.stages.registry import StageSource, registry_of
 
 if TYPE_CHECKING:
@@ -65,8 +64,7 @@ class Simulator:
         warn_of_quirks(experiment)
         scenes, device = scenes_of(experiment, self._stages), self._open(experiment)
         pixels = device.zeros(shape_of(experiment))
-        for scene, part, report in zip(scenes, split_by_panel(pixels, experiment), shares(progress, experiment), strict=True):
-            scene.render(device, report, part)
+        render_together(scenes, device, pixels, progress)
         pixels = device.to_host(pixels)
         for part in split_by_panel(pixels, experiment):
             refuse_overflow(part)
@@ -92,9 +90,7 @@ class Simulator:
                 refuse_too_much(experiment)
                 self._pixels = device.zeros(shape)
             out = self._pixels
-        whole = device.own(out, shape)
-        for scene, part in zip(scenes_of(experiment, self._stages), split_by_panel(whole, experiment), strict=True):
-            scene.render(device, image=part)
+        render_together(scenes_of(experiment, self._stages), device, device.own(out, shape))
         return out
 
     def _open(self, experiment: Experiment) -> Device:
@@ -102,17 +98,6 @@ class Simulator:
         if self._device is None:
             self._device = open_device(self._wanted, experiment.terms, experiment.sampling.dtype, self._threads)
         return self._device
-
-
-def shares(progress: Progress | None, experiment: Experiment) -> Iterator[Progress | None]:
-    """For every panel what it reports to: progress is that of all panels."""
-    if len(experiment.by_panel) == 1:
-        yield progress
-        return
-    before, total = 0, sum(area_of(panel).pixels for panel in experiment.by_panel)
-    for panel in experiment.by_panel:
-        yield None if progress is None else partial(lambda first, done, _: progress(first + done, total), before)
-        before += area_of(panel).pixels
 
 
 def warn_of_quirks(experiment: Experiment) -> None:

@@ -56,6 +56,11 @@ class Stages:
             return Stages({**self.single, stage.kind: stage}, self.chains)
         return Stages(self.single, {**self.chains, stage.kind: (*self.chains.get(stage.kind, ()), stage)})
 
+    @property
+    def of_panels(self) -> tuple[str, ...]:
+        """The kernel's kinds whose stages know the detector."""
+        return tuple(kind for kind in ORDER if kind == FACTORS or not KINDS[kind].of_crystal)
+
     def of(self, kind: str) -> tuple[Stage, ...]:
         """The stages that one of the kernel's kinds stands for."""
         return self.factors if kind == FACTORS else (self.single[kind],)

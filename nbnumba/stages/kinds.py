@@ -52,6 +52,7 @@ class Rotation(
         returns="row of p.axes that phi step `step` uses; is_first is 1 in the first sample of the image",
         prefix="ROT",
         usual="spec",
+        of_crystal=True,
         required=("axes", "phi_steps"),
     ),
 ):
@@ -69,6 +70,7 @@ class LatticeShape(
         returns="F_latt at the fractional offsets x, y, z from the nearest lattice point; its sign does not matter",
         prefix="LAT",
         usual="square",
+        of_crystal=True,
         differentiated_by=("x", "y", "z"),
         in_dtype=True,
     ),
@@ -99,6 +101,7 @@ class StructureFactor(
         "latch() has fallen",
         prefix="SF",
         usual="nearest",
+        of_crystal=True,
         differentiated_by=("h", "k", "l", "wavelength"),
         in_dtype=True,
     ),

@@ -33,7 +33,8 @@ class Kind:
     name: of the kind, its hook, and its placeholder in the kernels; arguments: of its functions, after p, which is what the stage's own
     prepare() returned; returns: what that means. usual: the stage that is taken, if nothing else is asked for. results: numbers that a
     function returns whose derivative sums over them; differentiated_by: arguments that a derivative is by; in_dtype: whether --dtype
-    concerns it; required: fields that the kernel itself reads from p.
+    concerns it; of_crystal: whether it does not know the detector, so that all panels of one have it prepared once; required: fields that
+    the kernel itself reads from p.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Kind:
     results: int = 0
     differentiated_by: tuple[str, ...] = ()
     in_dtype: bool = False
+    of_crystal: bool = False
     required: tuple[str, ...] = ()
 
     @property

@@ -17,6 +17,7 @@ from nbnumba.kernel.cpu import render
 from nbnumba.kernel.cpu.render import NEVER, Sampling
 from nbnumba.kernel.device import Area, Function
 from nbnumba.kernel.interpreted import Call, in_plain_python, last_sample, stages_in_precision, watch_pixel
+from nbnumba.kernel.panels import Panels
 from nbnumba.simulation.devices import open_device
 from nbnumba.simulation.scene import Scene, scene_of
 from nbnumba.stages.registry import StageSource, registry_of
@@ -48,7 +49,7 @@ def trace(
     physics, area = scene.physics, scene.area
     require_rendered(area, slow, fast)
     renderer = open_device(device, experiment.terms, experiment.sampling.dtype, threads)
-    pixel = Area(area.shape, (fast, fast, slow, slow), None)
+    pixel = Panels((scene.parameters["geometry"],), (Area(area.shape, (fast, fast, slow, slow), None),))
     image = renderer.zeros(area.shape)
     if (terms := scene.sampling.terms_per_pixel) > MOST_TERMS:
         raise ParameterError("pixel", f"has {terms} terms; {MOST_TERMS} is the most that can be traced")

@@ -129,7 +129,7 @@ def adjoint(p, sampling, spans, observed, weights, rows, sums, counter):
     shares = sums.loss.shape[0]
     work = np.empty((ROWS, ROW))
     whole = np.empty((WHOLE_ROWS, ROW), np.int64)
-    found = np.empty((1, LONGEST))  # photons
+    found = np.empty(LONGEST)  # photons
     of_terms = np.empty((4 if MULTIPLIES else 3, rows, ROW))
     of_samples = np.empty((2, samples if KEPT else 1, ROW))
     of_fields = np.empty((N_TERM + 1, ROW))
@@ -174,7 +174,7 @@ def adjoint(p, sampling, spans, observed, weights, rows, sums, counter):
                                 (of_terms, of_samples, of_fields),
                             )  # fmt: skip
                         sample += 1
-            photons(p.scaling, work, found, 0, 0, begin - start, end - start)
+            photons(p.scaling, work, found, 0, begin - start, end - start)
             by_pixel(p.scaling, (observed, weights), found, work, (slow, start, begin, end), of_fields, g, by)
             for layer in range(sampling.layers - 1, -1, -1):
                 for sub in range(n_sub * n_sub - 1, -1, -1):
@@ -337,9 +337,9 @@ def by_pixel(sp, data, found, work, place, of_fields, g, by):
         g[G_PHOTONS, i] = 0.0
     for i in range(np.uint64(begin - start), np.uint64(end - start)):
         pixel = np.uint64(start) + i
-        of_pixel = loss(found[0, i], observed[slow, pixel], weights[slow, pixel])
+        of_pixel = loss(found[i], observed[slow, pixel], weights[slow, pixel])
         by[OF_LOSS, i] += of_pixel[0]
-        g[G_PHOTONS, i] = of_pixel[1] * found[0, i]
+        g[G_PHOTONS, i] = of_pixel[1] * found[i]
         factor = 1.0
         if not sp.polarization_per_term:
             factor *= work[FIRST_POLARIZATION, i]

@@ -19,13 +19,14 @@ from nbnumba.kernel import lookup, scan_order
 from nbnumba.kernel.compile_errors import FAILURES, compile_errors, one_line, signature_of, why_no_number
 from nbnumba.kernel.cpu import adjoint, render, tangent
 from nbnumba.kernel.cpu.render import LANES, LONGEST, NEVER, ORDER, Sampling
-from nbnumba.kernel.cpu.spans import isolate, make_spans, shorter, unmasked
+from nbnumba.kernel.cpu.spans import isolate, make_spans, of_panels, shorter, unmasked
 from nbnumba.kernel.cpu.work_queue import NOTHING_LEFT, claim, share_out
-from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link
+from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link, same_areas, within_image
 from nbnumba.kernel.forking import wait_for_the_compiler_at_forks
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
 from nbnumba.kernel.numba_parts import Inlined, WithoutOverlap, compiler_lock, kept_on_disk
+from nbnumba.kernel.panels import Panels, with_panels
 from nbnumba.kernel.unrolled import derivatives_of
 
 FAST_MATH = ("arcp", "contract", "nsz")
@@ -83,7 +84,7 @@ class Cpu:
         self._threads = threads
         self._kernels = Kernels(compiled)
         self._arrays = Kept()
-        self._spans: tuple[Area, NDArray[np.int64]] | None = None
+        self._spans: tuple[tuple[Area, ...], NDArray[np.int64]] | None = None
 
     def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """A float64 image."""
@@ -100,26 +101,33 @@ class Cpu:
         """The image itself."""
         return image
 
+    def clear(self, image: NDArray[np.float64]) -> None:
+        """Zeros everywhere."""
+        image.fill(0.0)
+
     def render(
-        self, physics: Physics, sampling: Sampling, area: Area, image: NDArray[np.float64], progress: Progress | None = None
+        self, physics: Physics, sampling: Sampling, panels: Panels, image: NDArray[np.float64], progress: Progress | None = None
     ) -> None:
-        """Fill the area of the image. Every pixel is worked out alone: threads and blocks change nothing."""
-        kernel = self._kernels.of(render.render, physics)
-        arguments = physics.arguments(lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
-        spans = self._spans_of(area, sampling)
-        if area.pixels < image.size:
-            image.fill(0.0)
-        threads, choice = self.threads, by_component(sampling.orientations)
+        """Fill the areas of the panels in the image. Every pixel is worked out alone: threads and blocks change nothing."""
+        pixels = image.reshape(-1) if image.flags.c_contiguous else np.ravel(image)
+        of_all = with_panels(physics, panels.geometry)
+        kernel = self._kernels.of(render.render, of_all)
+        arguments = of_all.arguments(lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
+        spans = self._spans_of_panels(panels.areas, sampling)
+        threads, choice, sampling = self.threads, by_component(sampling.orientations), within_image(sampling, panels.areas[0])
         done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
         if progress:
             progress(done, total)
         for block in blocks(spans, TERMS_PER_BLOCK * threads / sampling.terms_per_pixel, 4 * threads):
-            self._run(physics, len(block), partial(kernel, arguments, sampling, choice, block, image))
+            self._run(physics, len(block), partial(kernel, arguments, sampling, choice, block, pixels))
             done += int((block[:, 2] - block[:, 1]).sum())
             if progress:
                 progress(done, total)
-        if area.mask is not None:
-            image[~area.mask] = 0.0
+        for area in panels.areas:
+            if area.mask is not None:
+                pixels[area.at : area.at + area.mask.size][~area.mask.ravel()] = 0.0
+        if not np.shares_memory(pixels, image):
+            image[...] = pixels.reshape(image.shape)
         self._arrays.forget()
 
     def adjoint(self, physics: Physics, sampling: Sampling, area: Area, loss: PixelLoss, with_table: bool = False) -> adjoint.Sums:
@@ -147,7 +155,7 @@ class Cpu:
         kernel, spans = self._kernels.of(tangent.tangents, physics), self._spans_of(area, sampling)
         image, changes = np.zeros(area.shape), np.zeros((along.turns.size, *area.shape))
         arguments = physics.arguments(lambda array, dtype: array)
-        self._run(physics, len(spans), partial(kernel, arguments, sampling, along, spans, image, changes))
+        self._run(physics, len(spans), partial(kernel, arguments, sampling, along, spans, image.reshape(-1), changes))
         if area.mask is not None:
             image[~area.mask], changes[:, ~area.mask] = 0.0, 0.0
         return image, changes
@@ -194,15 +202,19 @@ class Cpu:
             work(np.full(1, NOTHING_LEFT))
         share_out(max(1, min(self.threads, pieces)), work)
 
-    def _spans_of(self, area: Area, sampling: Sampling) -> NDArray[np.int64]:
-        """The area's spans, with the pixels that depend on scan order in spans of their own."""
-        if self._spans is None or self._spans[0][:2] != area[:2] or self._spans[0].mask is not area.mask:
-            self._spans = area, make_spans(area.roi, area.mask)
+    def _spans_of_panels(self, areas: tuple[Area, ...], sampling: Sampling) -> NDArray[np.int64]:
+        """The spans of all panels, with the pixels that depend on scan order in spans of their own."""
+        if self._spans is None or not same_areas(self._spans[0], areas):
+            self._spans = areas, of_panels(areas)
         spans = self._spans[1]
         for pixel in (sampling.first_pixel, sampling.latch_pixel):
             if 0 <= pixel < NEVER:
-                spans = isolate(spans, *divmod(pixel, area.shape[1]))
+                spans = isolate(spans, *divmod(pixel, areas[0].shape[1]))
         return spans
+
+    def _spans_of(self, area: Area, sampling: Sampling) -> NDArray[np.int64]:
+        """Those of one panel, (n, 3)."""
+        return np.ascontiguousarray(self._spans_of_panels((area,), sampling)[:, :3])
 
     def _visited(self, area: Area) -> NDArray[np.int64]:
         """Spans of nothing but pixels that are wanted."""

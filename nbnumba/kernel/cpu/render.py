@@ -1,7 +1,7 @@
 """The rendering kernel: what happens to every sample, in order. Written once, linked with the chosen stages.
 
 A sample is one (pixel, sensor layer, sub-pixel, source), a term one (sample, orientation). Work comes as spans (slow, begin, end)
-of neighbouring pixels of a row, which every thread claims one by one. The innermost loops run over LANES neighbouring pixels
+of neighbouring pixels of a row of a panel, which every thread claims one by one. The innermost loops run over LANES neighbouring pixels
 that begin at a multiple of LANES, so that they vectorise, and that a pixel meets the same instructions in every span.
 
 The loops vectorise since kernels are compiled on the promise that no two of their arrays overlap.
@@ -67,6 +67,9 @@ class Sampling(NamedTuple):
         return int(self.layers * self.oversample**2 * self.wavelength.size * self.orientations.shape[1])
 
 
+def of_panel(table, panel): ...
+
+
 def geometry(p, fast, slow, layer): ...
 
 
@@ -102,10 +105,10 @@ def mark(array, i, value): ...
 
 
 def render(p, sampling, choice, spans, image, counter):
-    """Fill ``image`` [slow, fast] with photons per pixel over those of ``spans`` (n, 3) that are claimed here.
+    """Fill ``image``, the pixels of all panels one after the other, with photons per pixel over those of ``spans`` that are claimed here.
 
-    p: Parameters. choice: (1, 12, orientations), the orientations by component: a and its length, b, c. counter: counts the spans that
-    were claimed.
+    p: Parameters, those of the geometry for all panels. choice: (1, 12, orientations), the orientations by component: a and its length, b,
+    c. spans: (n, 5), the last two their panel, and where in the image their row begins. counter: counts the spans that were claimed.
     """
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
     work = np.empty((ROWS, ROW))
@@ -119,17 +122,18 @@ def render(p, sampling, choice, spans, image, counter):
         j = claim(counter)
         if j >= spans.shape[0]:
             break
-        slow, begin, end = spans[j, 0], spans[j, 1], spans[j, 2]
+        slow, begin, end, row = spans[j, 0], spans[j, 1], spans[j, 2], spans[j, 4]
+        gp = of_panel(p.geometry, spans[j, 3])
         start = begin // LANES * LANES
         width = (end - start + LANES - 1) // LANES * LANES
-        pixel = slow * image.shape[1] + begin
+        pixel = row + begin
         for i in range(width):
             work[TOTAL, i] = p.scaling.background
             work[FIRST_POLARIZATION, i] = p.scaling.initial_polarization
         sample = 0
         for layer in range(sampling.layers):
             for sub in range(n_sub * n_sub):
-                rays(p.geometry, n_sub, layer, sub, slow, start, width, work)
+                rays(gp, n_sub, layer, sub, slow, start, width, work)
                 for source in range(n_sources):
                     visible = scatter(p.polarization, p.factors, p.scaling, sampling, source, width, work, whole)
                     for i in range(width):
@@ -159,7 +163,7 @@ def render(p, sampling, choice, spans, image, counter):
                     for i in range(width):
                         work[TOTAL, i] = work[TOTAL, i] if whole[INSIDE, i] != 0 else work[BEFORE, i]
                     sample += 1
-        photons(p.scaling, work, image, slow, start, begin, end)
+        photons(p.scaling, work, image, row + start, begin - start, end - start)
 
 
 def rays(gp, n_sub, layer, sub, slow, start, width, work):
@@ -230,9 +234,9 @@ def add_terms(p, sampling, source, table, turn, latched, first, count, work, spa
         work[TOTAL, i] = scaling(p.scaling, work[TOTAL, i], f_latt, f, work[WEIGHT, i])
 
 
-def photons(sp, work, image, slow, start, begin, end):
-    """The sums of the terms of a span in photons."""
-    for i in range(np.uint64(begin - start), np.uint64(end - start)):
+def photons(sp, work, image, at, begin, end):
+    """The sums of the terms of pixels of a span in photons; at: where in the image the span starts."""
+    for i in range(np.uint64(begin), np.uint64(end)):
         result = sp.photons * work[TOTAL, i]
         if not sp.polarization_per_term:
             result *= work[FIRST_POLARIZATION, i]
@@ -240,7 +244,7 @@ def photons(sp, work, image, slow, start, begin, end):
             result *= work[FIRST_SOLID_ANGLE, i]
         if not sp.capture_per_term:
             result *= work[LAST_CAPTURE, i]
-        image[slow, np.uint64(start) + i] = result
+        image[np.uint64(at) + i] = result
 
 
 def choose_turns(lp, choice, table, negligible, first, work, keep, chosen):

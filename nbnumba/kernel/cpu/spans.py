@@ -1,13 +1,18 @@
-"""Cut the pixels to render into spans: (slow, begin, end) rows of work for the kernel."""
+"""Cut the pixels to render into spans: rows of work for the kernel, (slow, begin, end) of a panel."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.kernel.cpu.render import LANES, LONGEST
+
+if TYPE_CHECKING:
+    from nbnumba.kernel.device import Area
 
 SMALLEST_GAP = 64  # unrendered pixels worth a new span; shorter gaps are rendered and cleared
 
@@ -47,11 +52,21 @@ def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def isolate(spans: NDArray[np.int64], slow: int, fast: int) -> NDArray[np.int64]:
-    """The same spans, with pixel (slow, fast) in one of its own."""
+    """The same spans of one panel, with pixel (slow, fast) in one of its own."""
     at = np.flatnonzero((spans[:, 0] == slow) & (spans[:, 1] <= fast) & (fast < spans[:, 2]))[0]
-    _, begin, end = spans[at]
-    pieces = [(slow, b, e) for b, e in ((begin, fast), (fast, fast + 1), (fast + 1, end)) if b < e]
+    _, begin, end = spans[at, :3]
+    pieces = [(slow, b, e, *spans[at, 3:]) for b, e in ((begin, fast), (fast, fast + 1), (fast + 1, end)) if b < e]
     return np.concatenate([spans[:at], np.array(pieces, np.int64), spans[at + 1 :]])
+
+
+def of_panels(areas: Sequence[Area]) -> NDArray[np.int64]:
+    """(n, 5): slow, begin and end of every span, its panel, and where in the image its row begins."""
+    found = []
+    for panel, area in enumerate(areas):
+        spans = make_spans(area.roi, area.mask)
+        rows = area.at + spans[:, 0] * area.shape[1]
+        found.append(np.column_stack([spans, np.full(len(spans), panel), rows]))
+    return np.concatenate(found)
 
 
 def shorter(spans: NDArray[np.int64], longest: int) -> NDArray[np.int64]:

@@ -94,7 +94,7 @@ def add_factors(rows, first, i, before, factor, slopes): ...
 
 
 def tangents(p, sampling, along, spans, image, changes, counter):
-    """Fill ``image`` [slow, fast] with photons, and ``changes`` [n, slow, fast] with their derivatives along n directions."""
+    """Fill ``image``, row by row, with photons, and ``changes`` [n, slow, fast] with their derivatives along n directions."""
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
     directions = along.turns.size
     work = np.empty((ROWS, ROW))
@@ -115,7 +115,8 @@ def tangents(p, sampling, along, spans, image, changes, counter):
         slow, begin, end = spans[j, 0], spans[j, 1], spans[j, 2]
         start = begin // LANES * LANES
         width = (end - start + LANES - 1) // LANES * LANES
-        pixel = slow * image.shape[1] + begin
+        row = slow * changes.shape[2]
+        pixel = row + begin
         for i in range(width):
             work[TOTAL, i] = p.scaling.background
             work[FIRST_POLARIZATION, i] = p.scaling.initial_polarization
@@ -168,13 +169,13 @@ def tangents(p, sampling, along, spans, image, changes, counter):
                             repolarized(n, sample, width, work, whole, s, d_photons)
                         scattered(p.scaling, sampling, along, n, source, width, work, of_samples, s, d_total)
                     sample += 1
-        photons(p.scaling, work, image, slow, start, begin, end)
+        photons(p.scaling, work, image, row + start, begin - start, end - start)
         for n in range(directions):
             add_fields(along.lattice_shape, n, N_LATTICE_SHAPE, 0, width, of_fields, d_total)
             add_fields(along.structure_factor, n, N_STRUCTURE_FACTOR, N_LATTICE_SHAPE, width, of_fields, d_total)
             add_fields(along.scaling, n, N_SCALING, N_LATTICE_SHAPE + N_STRUCTURE_FACTOR, width, of_fields, d_total)
             d_scale = along.scaling[n, N_SCALING]
-            changed_photons(p.scaling, n, d_scale, work, image, d_total, d_photons, changes, (slow, start, begin, end))
+            changed_photons(p.scaling, n, d_scale, work, image, d_total, d_photons, changes, (slow, row, start, begin, end))
 
 
 def places(gp, n_sub, layer, sub, slow, start, width, of_place):
@@ -319,8 +320,8 @@ def add_fields(changes, n, count, first, width, of_fields, d_total):
 
 
 def changed_photons(sp, n, d_scale, work, image, d_total, d_photons, changes, place):
-    """The change of the photons of a span; place: row of pixels, its first, those of the span."""
-    slow, start, begin, end = place
+    """The change of the photons of a span; place: row of pixels, where in the image it begins, its first pixel, those of the span."""
+    slow, row, start, begin, end = place
     for i in range(np.uint64(begin - start), np.uint64(end - start)):
         factor = 1.0
         if not sp.polarization_per_term:
@@ -331,4 +332,4 @@ def changed_photons(sp, n, d_scale, work, image, d_total, d_photons, changes, pl
             factor *= work[LAST_CAPTURE, i]
         pixel = np.uint64(start) + i
         change = factor * (sp.photons * d_total[n, i] + d_scale * work[TOTAL, i])
-        changes[n, slow, pixel] = change + image[slow, pixel] * d_photons[n, i]
+        changes[n, slow, pixel] = change + image[np.uint64(row) + pixel] * d_photons[n, i]

@@ -68,7 +68,7 @@ def add_scaling(rows, first, i, before, factor, slopes): ...
 def add_factors(rows, first, i, before, factor, slopes): ...
 
 
-def adjoint(p, sampling, region, listed, observed, weights, orientations, sources, fields):
+def adjoint(p, sampling, region, panels, listed, observed, weights, orientations, sources, fields):
     """Add L, the sum of loss(photons, observed, weight) over ``region``, and its derivatives to sums; observed, weights: [slow, fast].
 
     orientations: (tables * turns, 9) by a, b, c; sources: (sources, PER_SOURCE); fields: (1, n), the sums PER_PIXEL, then by the fields of
@@ -82,7 +82,7 @@ def adjoint(p, sampling, region, listed, observed, weights, orientations, source
     clear(by, 0, ROWS_ALL)
     for i in range(cuda.threadIdx.x, TILE * COLUMNS, THREADS):  # threads wait for each other in load() before they add to slots
         slots[i // COLUMNS, i % COLUMNS] = 0.0
-    slow, fast, alone, counts = pixel_of_thread(sampling, region, listed, observed.shape[1])
+    slow, fast, alone, counts = pixel_of_thread(sampling, region, panels, listed, observed.shape[1])
     first_sample = sampling.first_sample if alone else -1
     pixel = slow * observed.shape[1] + fast
     total, first_polarization, polarized, first_solid_angle, last_capture, loaded = way_there(
@@ -109,14 +109,14 @@ def adjoint(p, sampling, region, listed, observed, weights, orientations, source
     add_rows(own, by, 0, N_ALL, fields, 0, PER_PIXEL)
 
 
-def pixel_of_thread(sampling, region, listed, fast_pixels):
+def pixel_of_thread(sampling, region, panels, listed, fast_pixels):
     """Row and column of a thread's pixel, whether its block has the one with a first sample of its own, whether the thread counts.
 
     That pixel has the first block of the first launch for itself, as in render.py; here no other block may add it once more.
     """
     extra = 1 if sampling.first_pixel >= 0 and region.begin == 0 else 0
     number = region.begin + (cuda.blockIdx.x - extra) * THREADS + cuda.threadIdx.x
-    slow, fast = place(region, listed, fast_pixels, min(max(number, region.begin), region.end - 1))
+    slow, fast = place(panels, listed, 0, min(max(number, region.begin), region.end - 1))
     counts = 1 if number < region.end and slow * fast_pixels + fast != sampling.first_pixel else 0
     alone = 1 if extra and cuda.blockIdx.x == 0 else 0
     if alone:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math as python_math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from nbnumba.kernel import compile_errors as diagnosis
 from nbnumba.kernel import scan_order
 from nbnumba.kernel.cpu.adjoint import Sums
 from nbnumba.kernel.cpu.render import ORDER, Sampling
-from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link, with_arrays
+from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link, same_areas, with_arrays, within_image
 from nbnumba.kernel.gpu import adjoint as adjoint_cuda
 from nbnumba.kernel.gpu import render as render_cuda
 from nbnumba.kernel.gpu import scan_order as scan_order_cuda
@@ -30,6 +30,7 @@ from nbnumba.kernel.gpu.render import THREADS, Region
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
 from nbnumba.kernel.numba_parts import instead_of_a_gpu, kept_on_disk_for_the_gpu
+from nbnumba.kernel.panels import Panels, with_panels
 from nbnumba.kernel.unrolled import derivatives_of
 
 LEAST_CAPABILITY = 7, 5
@@ -108,7 +109,7 @@ class Cuda:
     def __init__(self) -> None:
         self._kernels = Kernels(jitted)
         self._arrays = Kept()
-        self._area: tuple[Area, Region, Any] | None = None
+        self._areas: tuple[tuple[Area, ...], Any, Any] | None = None
         self._blank: Any = None
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
@@ -123,6 +124,8 @@ class Cuda:
                 raise ParameterError("out", f"must be an array in the GPU's memory, not a {type(image).__name__}")
             image = cuda.as_cuda_array(image, sync=False)
         check_image(image, shape)
+        if not image.is_c_contiguous():
+            raise ParameterError("out", "must hold its pixels one after the other, row by row; this array has them apart")
         return image
 
     def to_host(self, image: Any) -> NDArray[np.float64]:
@@ -130,23 +133,29 @@ class Cuda:
         with one_line_of_the_driver():
             return np.asarray(image.copy_to_host())
 
-    def render(self, physics: Physics, sampling: Sampling, area: Area, image: Any, progress: Progress | None = None) -> None:
-        """Fill the area of the image, with one launch if that does not take long."""
-        kernel, alone = self._kernels.of(render_cuda.render, physics), int(sampling.first_pixel >= 0)
+    def clear(self, image: Any) -> None:
+        """Zeros everywhere."""
         with one_line_of_the_driver():
-            arguments = [physics.arguments(self._array), with_arrays(sampling, self._array)]
-            region, listed = self._region(area)
-            if area.pixels < image.size:
-                self._clear(image)
+            if self._blank is None or self._blank.shape != image.shape:
+                self._blank = cuda.to_device(np.zeros(image.shape))
+            image.copy_to_device(self._blank)
+
+    def render(self, physics: Physics, sampling: Sampling, panels: Panels, image: Any, progress: Progress | None = None) -> None:
+        """Fill the areas of the panels in the image, with one launch if that does not take long."""
+        of_all, total = with_panels(physics, panels.geometry), panels.pixels
+        kernel, alone = self._kernels.of(render_cuda.render, of_all), int(sampling.first_pixel >= 0)
+        with one_line_of_the_driver():
+            arguments = [of_all.arguments(self._array), with_arrays(within_image(sampling, panels.areas[0]), self._array)]
+            table, listed = self._places(panels.areas)
             if progress:
-                progress(0, region.end)
-            for part in parts(region, physics.dtype, sampling.terms_per_pixel):
+                progress(0, total)
+            for part in parts(total, physics.dtype, sampling.terms_per_pixel):
                 with compile_errors(physics):
-                    launch(kernel, blocks(part) + alone, *arguments, part, listed, image)
-                if progress or part.end < region.end:
+                    launch(kernel, blocks(part) + alone, *arguments, part, table, listed, image.reshape(-1))
+                if progress or part.end < total:
                     cuda.synchronize()
                 if progress:
-                    progress(part.end, region.end)
+                    progress(part.end, total)
         self._arrays.forget()
 
     def adjoint(self, physics: Physics, sampling: Sampling, area: Area, loss: PixelLoss, with_table: bool = False) -> Sums:
@@ -158,14 +167,14 @@ class Cuda:
         kernel = self._kernels.of(adjoint_cuda.adjoint, replace(physics, bind={"loss": loss.function}))
         with one_line_of_the_driver():
             arguments = [physics.arguments(self._array), with_arrays(sampling, self._array)]
-            region, listed = self._region(area)
+            panels, listed = self._places((area,))
             # These may have been written to since the last loss: they are sent every time.
             observed, weights, *found = map(cuda.to_device, (loss.observed, loss.weights, *map(np.zeros, shapes)))
-            for part in parts(region, physics.dtype, TERMS_OF_ADJOINT * sampling.terms_per_pixel):
+            for part in parts(area.pixels, physics.dtype, TERMS_OF_ADJOINT * sampling.terms_per_pixel):
                 grid = blocks(part) + int(sampling.first_pixel >= 0 and part.begin == 0)
                 with compile_errors(physics):
-                    launch(kernel, grid, *arguments, part, listed, observed, weights, *found)
-                if part.end < region.end:
+                    launch(kernel, grid, *arguments, part, panels, listed, observed, weights, *found)
+                if part.end < area.pixels:
                     cuda.synchronize()
             orientations, by_source, (fields,) = (np.asarray(part.copy_to_host()) for part in found)
         self._arrays.forget()
@@ -209,12 +218,12 @@ class Cuda:
         kernel = self._kernels.of(search, physics.in_float64())
         with one_line_of_the_driver():
             arguments = physics.arguments(self._array)  # tables as the rendering kernel takes them: none is sent twice
-            region, listed = self._region(area)
+            panels, listed = self._places((area,))
             on_device, answer = with_arrays(sampling, self._array), cuda.to_device(np.array([start]))
             found = start
-            for part in parts(region, "float64", sampling.terms_per_pixel):
+            for part in parts(area.pixels, "float64", sampling.terms_per_pixel):
                 with compile_errors(physics):
-                    launch(kernel, blocks(part), arguments, on_device, part, listed, area.shape[1], answer)
+                    launch(kernel, blocks(part), arguments, on_device, part, panels, listed, answer)
                 found = int(answer.copy_to_host()[0])
                 if start == NONE and found != NONE:
                     break
@@ -224,25 +233,29 @@ class Cuda:
         """An array in the GPU's memory."""
         return self._arrays.of(array, dtype, lambda a: cuda.to_device(np.ascontiguousarray(a, dtype)))
 
-    def _clear(self, image: Any) -> None:
-        """Zeros everywhere."""
-        if self._blank is None or self._blank.shape != image.shape:
-            self._blank = cuda.to_device(np.zeros(image.shape))
-        image.copy_to_device(self._blank)
+    def _places(self, areas: tuple[Area, ...]) -> tuple[Any, Any]:
+        """The areas as the kernels take them."""
+        if self._areas is None or not same_areas(self._areas[0], areas):
+            table, listed = places(areas)
+            self._areas = areas, cuda.to_device(table), cuda.to_device(listed)
+        return self._areas[1:]
 
-    def _region(self, area: Area) -> tuple[Region, Any]:
-        """The area as the kernels take it."""
-        if self._area is None or self._area[0][:2] != area[:2] or self._area[0].mask is not area.mask:
-            first_fast, last_fast, first_slow, last_slow = area.roi
-            listed = np.zeros(0, np.int64)
-            if area.mask is not None:
-                inside = np.zeros(area.shape, bool)
-                rows, columns = slice(first_slow, last_slow + 1), slice(first_fast, last_fast + 1)
-                inside[rows, columns] = area.mask[rows, columns]
-                listed = np.flatnonzero(inside)
-            region = Region(first_fast, first_slow, last_fast + 1 - first_fast, int(area.mask is not None), 0, area.pixels)
-            self._area = area, region, cuda.to_device(np.append(listed, 0))  # never empty
-        return self._area[1:]
+
+def places(areas: Sequence[Area]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What is known of every panel (render.py), and the pixels that are listed, each at its number; never none at all."""
+    table = np.zeros((len(areas), render_cuda.COLUMNS_OF_PANELS), np.int64)
+    listed = np.zeros(sum(area.pixels for area in areas) + 1 if any(area.mask is not None for area in areas) else 1, np.int64)
+    first = 0
+    for row, area in zip(table, areas, strict=True):
+        first_fast, last_fast, first_slow, last_slow = area.roi
+        row[:] = first, first_fast, first_slow, last_fast + 1 - first_fast, area.mask is not None, area.shape[1], area.at
+        if area.mask is not None:
+            inside = np.zeros(area.shape, bool)
+            rows, columns = slice(first_slow, last_slow + 1), slice(first_fast, last_fast + 1)
+            inside[rows, columns] = area.mask[rows, columns]
+            listed[first : first + area.pixels] = area.at + np.flatnonzero(inside)
+        first += area.pixels
+    return table, listed
 
 
 def refuse_what_the_cpu_has_to_do(physics: Physics, with_table: bool) -> None:
@@ -253,11 +266,11 @@ def refuse_what_the_cpu_has_to_do(physics: Physics, with_table: bool) -> None:
         raise StageError("device cuda: there is no gradient on the GPU by single structure factors; take --device cpu")
 
 
-def parts(region: Region, dtype: str, terms_per_pixel: int) -> Iterator[Region]:
-    """The region in launches that do not last long, unless a pixel for every thread of the GPU does."""
+def parts(pixels: int, dtype: str, terms_per_pixel: int) -> Iterator[Region]:
+    """So many pixels in launches that do not last long, unless a pixel for every thread of the GPU does."""
     at_once = pixels_at_once(dtype, terms_per_pixel)
-    for begin in range(0, region.end, at_once):
-        yield region._replace(begin=begin, end=min(begin + at_once, region.end))
+    for begin in range(0, pixels, at_once):
+        yield Region(begin, min(begin + at_once, pixels))
 
 
 def pixels_at_once(dtype: str, terms_per_pixel: int) -> int:

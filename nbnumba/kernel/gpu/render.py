@@ -13,15 +13,18 @@ THREADS = 128  # of a block
 TILE = 128  # orientations in shared memory
 
 
-class Region(NamedTuple):
-    """Which pixels: those of a rectangle, row by row, or those that are listed."""
+# What is known of every panel: its wanted pixels are those of a rectangle, row by row, or those that are listed.
+FIRST, FIRST_FAST, FIRST_SLOW, WIDTH, IS_LIST, FAST_PIXELS, AT, COLUMNS_OF_PANELS = range(8)  # FIRST: number of its first wanted pixel
 
-    first_fast: int
-    first_slow: int
-    width: int
-    is_list: int
-    begin: int  # number of the first pixel of this launch
+
+class Region(NamedTuple):
+    """Which of the wanted pixels of all panels, by number, are those of a launch."""
+
+    begin: int
     end: int
+
+
+def of_panel(table, panel): ...
 
 
 def geometry(p, fast, slow, layer): ...
@@ -48,22 +51,29 @@ def nearest(x): ...
 TIE = 0.0  # taken off an index, where that is what makes nearest() take the lower of two integers
 
 
-def render(p, sampling, region, listed, image):
-    """Fill ``image`` [slow, fast] with photons per pixel over ``region``; p: Parameters."""
+def render(p, sampling, region, panels, listed, image):
+    """Fill ``image``, the pixels of all panels one after the other, with photons per pixel over ``region``.
+
+    p: Parameters, those of the geometry for all panels; panels: (n, COLUMNS_OF_PANELS); listed: numbers of pixels in the image.
+    """
     tile = cuda.shared.array((TILE, 9), np.float64)
     n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
     # The pixel that holds the first sample in scan order has the first block for itself: orientations are a block's.
     alone = 1 if sampling.first_pixel >= 0 and cuda.blockIdx.x == 0 else 0
     number = region.begin + (cuda.blockIdx.x - (1 if sampling.first_pixel >= 0 else 0)) * THREADS + cuda.threadIdx.x
-    slow, fast = place(region, listed, image.shape[1], min(max(number, region.begin), region.end - 1))
-    if alone:
-        slow, fast = sampling.first_pixel // image.shape[1], sampling.first_pixel % image.shape[1]
-    pixel = slow * image.shape[1] + fast
+    at = min(max(number, region.begin), region.end - 1)
+    panel = panel_with(panels, at)
+    slow, fast = place(panels, listed, panel, at)
+    if alone:  # in an image of one panel
+        in_panel = sampling.first_pixel - panels[panel, AT]
+        slow, fast = in_panel // panels[panel, FAST_PIXELS], in_panel % panels[panel, FAST_PIXELS]
+    pixel = panels[panel, AT] + slow * panels[panel, FAST_PIXELS] + fast
+    gp = of_panel(p.geometry, panel)
     total, first_polarization, first_solid_angle, last_capture = p.scaling.background, p.scaling.initial_polarization, 0.0, 0.0
     sample, loaded = 0, -1
     for layer in range(sampling.layers):
         for sub in range(n_sub * n_sub):
-            dx, dy, dz, solid_angle, capture = ray(p.geometry, slow, fast, sub, n_sub, layer)
+            dx, dy, dz, solid_angle, capture = ray(gp, slow, fast, sub, n_sub, layer)
             if sub == 0:
                 last_capture = capture
                 if layer == 0:
@@ -87,7 +97,7 @@ def render(p, sampling, region, listed, image):
                     total = scaling(p.scaling, total, 0.0, 0.0, sampling.blank_terms * weight)
                 sample += 1
     if (alone and cuda.threadIdx.x == 0) or (not alone and number < region.end and pixel != sampling.first_pixel):
-        image[slow, fast] = photons(p.scaling, total, first_polarization, first_solid_angle, last_capture)
+        image[pixel] = photons(p.scaling, total, first_polarization, first_solid_angle, last_capture)
 
 
 def ray(gp, slow, fast, sub, n_sub, layer):
@@ -153,8 +163,22 @@ def photons(sp, total, first_polarization, first_solid_angle, last_capture):
     return result
 
 
-def place(region, listed, fast_pixels, number):
-    """Row and column of a pixel of the region by its number."""
-    if region.is_list:
-        return listed[number] // fast_pixels, listed[number] % fast_pixels
-    return region.first_slow + number // region.width, region.first_fast + number % region.width
+def panel_with(panels, number):
+    """The panel that has a wanted pixel, by the pixel's number: the last one that begins at or before it."""
+    low, high = 0, panels.shape[0]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if panels[middle, FIRST] <= number:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def place(panels, listed, panel, number):
+    """Row and column of a panel's wanted pixel by its number."""
+    if panels[panel, IS_LIST]:
+        pixel = listed[number] - panels[panel, AT]
+        return pixel // panels[panel, FAST_PIXELS], pixel % panels[panel, FAST_PIXELS]
+    of_panel = number - panels[panel, FIRST]
+    return panels[panel, FIRST_SLOW] + of_panel // panels[panel, WIDTH], panels[panel, FIRST_FAST] + of_panel % panels[panel, WIDTH]
