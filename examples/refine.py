@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import least_squares
 
 import nbnumba
-from nbnumba.gradients.variables import with_values
+from nbnumba.gradients.parameters import with_values
 
 OPTIONS = (
     "-default_F 100 -cell 60 70 80 90 90 90 -misset 10 20 30 -lambda 1 -N 20 -distance 80 -pixel 0.3 -detpixels 256 -oversample 1 "

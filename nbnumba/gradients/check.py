@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.gradients.derivatives import Derivatives, by_variable
 from nbnumba.gradients.differences import difference, image_step
-from nbnumba.gradients.variables import Variable, decided_alike, parameters_of, variables_of, with_amplitudes
+from nbnumba.gradients.of_panels import derivatives_of
+from nbnumba.gradients.parameters import parameters_of, variables_of
+from nbnumba.gradients.variables import Variable, decided_alike, with_amplitudes
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
-    from nbnumba.kernel.cpu.adjoint import Sums
     from nbnumba.stages.registry import StageSource
 
 TOLERANCE = 1e-6
@@ -102,7 +102,7 @@ def check_gradient(
     progress(done, total) counts parameters. Raises what value_and_grad() raises.
     """
     experiment = with_smooth_angles(experiment)
-    here = Derivatives(experiment, stages, threads)
+    here = derivatives_of(experiment, stages, threads)
     names = parameters_of(experiment) if parameters is None else parameters
     variables = variables_of(experiment, names, stages)
     with_amplitudes = parameters is None and experiment.structure_factors.hkl is not None and here.has_table
@@ -111,11 +111,11 @@ def check_gradient(
     loss = float((weights * photons).sum())
 
     def loss_of(other: Experiment) -> float:
-        return float((weights * Derivatives(other, stages, threads, like=here).image()).sum())
+        return float((weights * here.near(other).image()).sum())
 
     slopes = here.slopes(variables)
-    sums = here.of_slopes(weights, table=with_amplitudes or any("table" in slope for slope in slopes))
-    found = [(v, by_variable(sums, slope)) for v, slope in zip(variables, slopes, strict=True)]
+    sums = here.of_slopes(weights, table=with_amplitudes or here.reach_table(slopes))
+    found = list(zip(variables, here.gradient(sums, slopes).tolist(), strict=True))
     if with_amplitudes:
         found.append(of_all_amplitudes(here, sums))
     rows: list[Row] = []
@@ -134,7 +134,7 @@ def with_smooth_angles(experiment: Experiment) -> Experiment:
     return decided_alike(replace(experiment, model=replace(model, quirks={**model.quirks, "single-angles": False})), experiment)
 
 
-def of_all_amplitudes(here: Derivatives, sums: Sums) -> tuple[Variable, float]:
+def of_all_amplitudes(here: Any, sums: Any) -> tuple[Variable, float]:
     """All amplitudes as one parameter, and the derivative by it."""
     count = len(np.asarray(here.experiment.structure_factors.F))
     together = AllAmplitudes(f"F ({count} together)", "structure_factors", "F", None, "electrons")

@@ -54,7 +54,9 @@ def device_of(name: str, threads: int | None, caller: int) -> Any:
 class Derivatives:
     """An experiment, ready to be rendered and differentiated in float64.
 
-    like: another one, of an experiment nearby, that takes the same stages and orientations where these depend on a number.
+    like: another one, of an experiment nearby, that takes the same stages and orientations where these depend on a number. called: what
+    messages call it, of several panels.
+
     Raises what simulate() raises, and, where derivatives are asked for, StageError for stages that do not state theirs.
     """
 
@@ -65,9 +67,11 @@ class Derivatives:
         threads: int | None = None,
         like: Derivatives | None = None,
         device: str = "cpu",
+        called: str = "",
     ) -> None:
         experiment.check()
         refuse_too_much(experiment)
+        self._called = called
         self.experiment, self._asked = experiment, (threads, device)
         # Stages, and which orientation a phi step takes, are chosen in steps, and do not vary.
         self._scene: Scene = prepared_scene(experiment, like._scene.stages) if like else scene_of(experiment, registry_of(stages))
@@ -86,6 +90,11 @@ class Derivatives:
     @cached_property
     def _differentiated(self) -> Physics:
         return with_derivatives(self._physics, self._chosen)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the image."""
+        return self._area.shape
 
     @property
     def notes(self) -> list[str]:
@@ -118,11 +127,25 @@ class Derivatives:
         with ThreadPoolExecutor(1) as beside:  # while the kernel runs, which leaves Python alone
             slopes = beside.submit(self.slopes, others)
             value, sums = self.of_loss(loss, table=any(v.part == "structure_factors" for v in variables))
-            found = {v.name: by_variable(sums, slope) for v, slope in zip(others, slopes.result(), strict=True)}
+            found = {v.name: slope for v, slope in zip(others, self.gradient(sums, slopes.result()), strict=True)}
         if amplitudes:
             by_F = self.by_amplitudes(sums)
             found |= {v.name: float(by_F[v.rows(self.experiment)[-1]]) for v in amplitudes}
         return value, np.array([found[v.name] for v in variables])
+
+    def gradient(self, sums: Sums, slopes: Sequence[Inputs]) -> NDArray[np.float64]:
+        """The chain rule: the derivatives of a loss by parameters."""
+        return np.array([sum(float(np.vdot(getattr(sums, name), slope)) for name, slope in one.items()) for one in slopes])
+
+    def along(self, direction: Any, slopes: Sequence[Inputs]) -> Inputs:
+        """The derivatives of what the kernel is given along a direction of the parameters."""
+        names = {name for slope in slopes for name in slope}
+        weighted = list(zip(direction, slopes, strict=True))
+        return {name: np.asarray(sum(x * slope[name] for x, slope in weighted if name in slope)) for name in names}
+
+    def reach_table(self, slopes: Sequence[Inputs]) -> bool:
+        """Whether some are by the table of structure factors."""
+        return any("table" in slope for slope in slopes)
 
     def by_amplitudes(self, sums: Sums) -> NDArray[np.float64]:
         """The derivatives by every amplitude that is listed."""
@@ -169,7 +192,7 @@ class Derivatives:
 
     def within(self, loss: PixelLoss) -> PixelLoss:
         """A loss of the pixels that are rendered and have a weight."""
-        return loss.within(self._area.shape, self._rendered)
+        return loss.within(self._area.shape, self._rendered, self._called)
 
     def _adjoint(self, loss: PixelLoss, table: bool) -> Sums:
         with self._scene.naming_stages():
@@ -260,8 +283,3 @@ def require_slopes(stage: Stage, parameters: Any) -> None:
         raise StageError(f"{stage}: its derivative fails: {type(error).__name__}: {error}") from error
     if count != (wanted := stage.of.first_field + len(stage.varied)):
         raise StageError(f"{stage}: its derivative returns {count} numbers, not {wanted}")
-
-
-def by_variable(sums: Sums, slopes: Inputs) -> float:
-    """The chain rule: the derivative of a loss by a parameter."""
-    return sum(float(np.vdot(getattr(sums, name), slope)) for name, slope in slopes.items())

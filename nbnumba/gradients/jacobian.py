@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.gradients.chain import NoDerivativeError
-from nbnumba.gradients.derivatives import Derivatives, by_variable
 from nbnumba.gradients.differences import gradient_by_differences, warn_of_differences
-from nbnumba.gradients.variables import variables_of
+from nbnumba.gradients.of_panels import derivatives_of
+from nbnumba.gradients.parameters import variables_of
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -35,7 +35,7 @@ def jacobian(
     which costs the more the more of them there are; for a number that depends on the image value_and_grad() is the way.
     """
     variables = variables_of(experiment, parameters, stages)
-    here = Derivatives(experiment, stages, threads)
+    here = derivatives_of(experiment, stages, threads)
     try:
         columns = None if differences else here.columns(here.slopes(variables))[1]
     except NoDerivativeError as error:
@@ -43,7 +43,7 @@ def jacobian(
         columns = None
     if columns is None:
         columns = np.array(gradient_by_differences(experiment, variables, lambda other: here.near(other).image(), here.image()))
-    return columns.reshape(len(variables), int(np.prod(experiment.detector.shape))).T
+    return columns.reshape(len(variables), -1).T
 
 
 def linear_operator(
@@ -55,17 +55,13 @@ def linear_operator(
     """
     from scipy.sparse.linalg import LinearOperator
 
-    here = Derivatives(experiment, stages, threads)
+    here = derivatives_of(experiment, stages, threads)
     slopes = here.slopes(variables_of(experiment, parameters, stages))
-    names = {name for slope in slopes for name in slope}
 
     def forward(v: Any) -> NDArray[np.float64]:
-        weighted = list(zip(np.ravel(v), slopes, strict=True))
-        along = {name: np.asarray(sum(x * slope[name] for x, slope in weighted if name in slope)) for name in names}
-        return np.ravel(here.columns([along])[1])
+        return np.ravel(here.columns([here.along(np.ravel(v), slopes)])[1])
 
     def back(w: Any) -> NDArray[np.float64]:
-        sums = here.of_slopes(np.reshape(w, experiment.detector.shape), table="table" in names)
-        return np.array([by_variable(sums, slope) for slope in slopes])
+        return here.gradient(here.of_slopes(np.reshape(w, here.shape), table=here.reach_table(slopes)), slopes)
 
-    return LinearOperator((int(np.prod(experiment.detector.shape)), len(slopes)), matvec=forward, rmatvec=back, dtype=np.float64)
+    return LinearOperator((int(np.prod(here.shape)), len(slopes)), matvec=forward, rmatvec=back, dtype=np.float64)

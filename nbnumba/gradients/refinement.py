@@ -14,7 +14,10 @@ from nbnumba.gradients.chain import NoDerivativeError
 from nbnumba.gradients.derivatives import Derivatives, Loss
 from nbnumba.gradients.differences import gradient_by_differences, warn_of_differences
 from nbnumba.gradients.losses import least_squares
-from nbnumba.gradients.variables import Variable, independent, moved, variables_of
+from nbnumba.gradients.of_panels import derivatives_of
+from nbnumba.gradients.parameters import independent, moved, variables_of
+from nbnumba.gradients.variables import Variable
+from nbnumba.image.image import shape_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -32,8 +35,8 @@ class Refinement:
     >>> refined = fit.experiment_at(found.x)
 
     or with ``scipy.optimize.minimize(fit.value_and_grad, fit.start, jac=True)``. parameters: as in value_and_grad(). observed, weights:
-    [slow, fast], or numbers; loss: instead of half the sum of weights (I - observed)^2, in value_and_grad alone. x counts from the start,
-    in radians for angles and in units of the start value for everything else (where that is 0, of pixels or of 1): steps of one size.
+    as Image.pixels has them, or numbers; loss: instead of half the sum of weights (I - observed)^2, in value_and_grad alone. x counts from
+    the start, in radians for angles and in units of the start value for everything else (where that is 0, of pixels or of 1): steps of one size.
     A stage that does not say how it varies is differentiated by differences of images, with a warning. Raises what value_and_grad() raises.
     """
 
@@ -50,7 +53,7 @@ class Refinement:
     ) -> None:
         self._experiment, self._stages, self._threads = experiment, stages, threads
         self._variables = independent(variables_of(experiment, parameters, stages))
-        squares = least_squares(observed, weights).spread_over(experiment.detector.shape)
+        squares = least_squares(observed, weights).spread_over(shape_of(experiment))
         if not (squares.weights >= 0.0).all():
             raise ParameterError("weights", f"{squares.weights[~(squares.weights >= 0.0)][0]} is not a number of at least 0")
         self._loss = loss or squares
@@ -77,7 +80,7 @@ class Refinement:
         return moved(self._experiment, self._variables, list(self.values_at(x).values()))
 
     def image(self, x: Any) -> NDArray[np.float64]:
-        """Photons per pixel, [slow, fast]."""
+        """Photons per pixel, as Image.pixels has them."""
         return self._at(x).image()
 
     def residuals(self, x: Any) -> Vector:
@@ -89,8 +92,9 @@ class Refinement:
         columns: Vector = self._or_by_differences(
             lambda here: here.columns(here.slopes(self._variables))[1], self._columns_by_differences, x
         )
-        columns *= self._units[:, np.newaxis, np.newaxis] * self._roots
-        return columns.reshape(len(columns), -1).T
+        columns = columns.reshape(len(columns), -1)
+        columns *= self._units[:, np.newaxis] * self._roots.ravel()
+        return columns.T
 
     def value_and_grad(self, x: Any) -> tuple[float, Vector]:
         """The loss, and its derivatives."""
@@ -130,7 +134,7 @@ class Refinement:
         x = np.array(x, np.float64).ravel()
         if self._last is None or not np.array_equal(self._last[0], x):
             like = self._last[1] if self._last else None
-            self._last = x, Derivatives(self.experiment_at(x), self._stages, self._threads, like=like)
+            self._last = x, derivatives_of(self.experiment_at(x), self._stages, self._threads, like=like)
         return self._last[1]
 
 
@@ -138,4 +142,4 @@ def unit_of(v: Variable, experiment: Experiment) -> float:
     """What a step of 1 is in m or rad."""
     if v.is_angle:
         return 1.0
-    return abs(v.value(experiment)) or (experiment.detector.pixel_size if v.unit == "m" else 1.0)
+    return abs(v.value(experiment)) or (experiment.panels[0].pixel_size if v.unit == "m" else 1.0)

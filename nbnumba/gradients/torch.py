@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbnumba.errors import NotAvailableError
-from nbnumba.gradients.derivatives import Derivatives, by_variable
-from nbnumba.gradients.variables import independent, moved, variables_of
+from nbnumba.gradients.of_panels import derivatives_of
+from nbnumba.gradients.parameters import independent, moved, variables_of
 
 try:
     import torch
@@ -42,13 +42,12 @@ class _Render(torch.autograd.Function):  # type: ignore[misc]
     def forward(ctx: Any, values: Any, experiment: Experiment, parameters: tuple[str, ...], stages: Any, threads: int | None) -> Any:
         numbers = values.detach().cpu().numpy().astype(np.float64).ravel()
         ctx.variables, ctx.like = independent(variables_of(experiment, parameters, stages)), values
-        ctx.here = Derivatives(moved(experiment, ctx.variables, numbers.tolist()), stages, threads)
+        ctx.here = derivatives_of(moved(experiment, ctx.variables, numbers.tolist()), stages, threads)
         return torch.from_numpy(ctx.here.image())
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, slopes: Any) -> Any:
         by = ctx.here.slopes(ctx.variables)
-        sums = ctx.here.of_slopes(slopes.detach().cpu().numpy(), table=any("table" in slope for slope in by))
-        gradient = np.array([by_variable(sums, slope) for slope in by])
+        gradient = ctx.here.gradient(ctx.here.of_slopes(slopes.detach().cpu().numpy(), table=ctx.here.reach_table(by)), by)
         return torch.as_tensor(gradient, dtype=ctx.like.dtype, device=ctx.like.device), None, None, None, None

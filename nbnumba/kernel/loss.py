@@ -28,7 +28,7 @@ class PixelLoss:
         values, slopes = self.function(photons, self.observed, self.weights)
         return float(np.sum(values)), np.asarray(slopes)
 
-    def spread_over(self, shape: tuple[int, int]) -> PixelLoss:
+    def spread_over(self, shape: tuple[int, ...]) -> PixelLoss:
         """The same with arrays of this shape. Raises ParameterError where that cannot be."""
         try:
             arrays = [np.ascontiguousarray(np.broadcast_to(a, shape), np.float64) for a in (self.observed, self.weights)]
@@ -37,14 +37,21 @@ class PixelLoss:
             raise ParameterError("loss", f"has observations of shape {given} for an image of {shape}") from None
         return PixelLoss(self.function, *arrays)
 
-    def within(self, shape: tuple[int, int], wanted: NDArray[np.bool_] | None) -> PixelLoss:
-        """The same of pixels that are wanted and have a weight. Raises ParameterError where one of these has no finite numbers."""
+    def part(self, at: slice, shape: tuple[int, ...]) -> PixelLoss:
+        """Of a panel, whose pixels are these of all."""
+        return PixelLoss(self.function, self.observed[at].reshape(shape), self.weights[at].reshape(shape))
+
+    def within(self, shape: tuple[int, int], wanted: NDArray[np.bool_] | None, called: str = "") -> PixelLoss:
+        """The same of pixels that are wanted and have a weight. Raises ParameterError where one of these has no finite numbers.
+
+        called: the panel, of several.
+        """
         loss = self.spread_over(shape)
         wanted = (loss.weights != 0.0) & (True if wanted is None else wanted)
         observed, weights = np.where(wanted, loss.observed, 0.0), np.where(wanted, loss.weights, 0.0)
         if len(bad := np.argwhere(~(np.isfinite(observed) & np.isfinite(weights)))):
             slow, fast = bad[0]
-            said = f"pixel slow {slow}, fast {fast} is observed as {observed[slow, fast]}, with the weight {weights[slow, fast]}"
+            said = f"{called}pixel slow {slow}, fast {fast} is observed as {observed[slow, fast]}, with the weight {weights[slow, fast]}"
             raise ParameterError("loss", f"{said}; give pixels that say nothing the weight 0, or mask them")
         return PixelLoss(self.function, observed, weights)
 

@@ -13,7 +13,7 @@ from nbnumba.experiment.physics import Model
 from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.gradients import check
 from nbnumba.gradients.check import as_text, check_gradient
-from nbnumba.gradients.variables import parameters_of
+from nbnumba.gradients.parameters import parameters_of
 from nbnumba.stages.registry import Registry, installed
 
 SHAPES = ("", "-round_xtal", "-gauss_xtal", "-tophat_spots")

@@ -12,7 +12,7 @@ import pytest
 
 import nbnumba
 from nbnumba.gradients.losses import least_squares
-from nbnumba.gradients.variables import parameters_of
+from nbnumba.gradients.parameters import parameters_of
 
 OPTIONS = (
     "-default_F 100 -cell 70 80 90 85 95 100 -misset 10 20 30 -lambda 1 -N 5 -distance 100 -pixel 0.05 -detpixels 2048 -oversample 1 "

@@ -19,7 +19,7 @@ from nbnumba.experiment.vectors import rotate_about
 from nbnumba.gradients import differences
 from nbnumba.gradients.derivatives import Derivatives
 from nbnumba.gradients.losses import least_squares, poisson
-from nbnumba.gradients.variables import variable
+from nbnumba.gradients.parameters import variable
 
 # The experiments of two other modules, whose kernels are compiled for them as well.
 BASE = (
@@ -135,7 +135,7 @@ TRUE = {"misset_x": 0.1763, "misset_y": 0.3501, "cell_a": 70.02e-10, "scale": 1.
 
 
 def observed() -> Any:
-    from nbnumba.gradients.variables import with_values
+    from nbnumba.gradients.parameters import with_values
 
     return nbnumba.simulate(with_values(experiment_of("sweep"), TRUE)).pixels
 

@@ -15,7 +15,7 @@ from scipy.optimize import least_squares, minimize
 import nbnumba
 from nbnumba import NbnumbaWarning, Parameter, ParameterError, Refinement, Stage, StageError, losses
 from nbnumba.experiment.part import POSITIVE
-from nbnumba.gradients.variables import variables_of
+from nbnumba.gradients.parameters import variables_of
 from nbnumba.stages import registry
 
 OPTIONS = "-default_F 100 -cell 50 60 70 90 90 90 -N 4 -detpixels 16 -pixel 4 -distance 100 -misset 10 20 30"

@@ -30,7 +30,7 @@ def test_gradients_flow_through_an_image() -> None:
     values = torch.tensor([70e-10, 0.2, 1.5], dtype=torch.float64, requires_grad=True)
     image = render(experiment, names, values)
     ((image - 1.0) ** 2).sum().mul(0.5).backward()
-    from nbnumba.gradients.variables import with_values
+    from nbnumba.gradients.parameters import with_values
 
     there = with_values(experiment, dict(zip(names, [70e-10, 0.2, 1.5], strict=True)))
     value, gradient = nbnumba.value_and_grad(there, ["cell_a", "misset_x"], least_squares(1.0))

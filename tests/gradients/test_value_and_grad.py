@@ -18,7 +18,8 @@ from nbnumba.experiment.structure_factors import StructureFactors
 from nbnumba.gradients.derivatives import Derivatives
 from nbnumba.gradients.gradient import gradient_by_amplitudes, value_and_grad
 from nbnumba.gradients.losses import least_squares, poisson
-from nbnumba.gradients.variables import NAMES, variable, variables_of, with_values
+from nbnumba.gradients.parameters import variable, variables_of, with_values
+from nbnumba.gradients.variables import NAMES
 from nbnumba.kernel.cpu import device as cpu
 from nbnumba.stages.registry import Registry, installed
 
