@@ -35,9 +35,9 @@ def value_and_grad(
     ``crystal.a_matrix[3]``, or motions of panels such as ``panels[quadrant0].shift_x`` (m) and ``panels[*].rotation_z`` (rad, about the
     panels' middle), or what a chosen stage brings along, such as ``fudge``; derivatives are by values in m and rad. loss(photons)
     returns L and dL/dI, both of the shape of Image.pixels; those of losses.py are worked out by the kernel itself, others need the image
-    first. What is chosen in steps, such as sub-pixels, stays. device: cpu, or cuda, which leaves tables and running products to the CPU, and whose sums differ by
-    rounding from run to run. differences: by differences of images of fourth order instead, which needs no derivatives of stages, and four
-    images for each parameter. In float64.
+    first. What is chosen in steps, such as sub-pixels, stays. device: cpu, or cuda, which leaves tables and running products to the CPU,
+    and whose sums differ by rounding from run to run. differences: by differences of images of fourth order instead, which needs no
+    derivatives of stages, and four images for each parameter. In float64.
 
     A lattice shape with flat spots (tophat) has no slope: cell and orientation seem to be without effect.
 

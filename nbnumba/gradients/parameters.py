@@ -86,7 +86,7 @@ def refuse_what_panels_do_not_have(experiment: Experiment, v: Variable) -> None:
     """Panels are in their places, and nothing else of a detector says where."""
     if experiment.detector.panels and v.part == "detector" and v.field != "panels":
         raise ParameterError(
-            "parameters", f"{v.name} places no detector of panels; panels[*].shift_z, panels[*].rotation_x and the like do"
+            "parameters", f"{v.name} does not move a detector of panels; panels[*].shift_z, panels[*].rotation_x and the like do"
         )
 
 

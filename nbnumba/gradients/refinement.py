@@ -36,8 +36,9 @@ class Refinement:
 
     or with ``scipy.optimize.minimize(fit.value_and_grad, fit.start, jac=True)``. parameters: as in value_and_grad(). observed, weights:
     as Image.pixels has them, or numbers; loss: instead of half the sum of weights (I - observed)^2, in value_and_grad alone. x counts from
-    the start, in radians for angles and in units of the start value for everything else (where that is 0, of pixels or of 1): steps of one size.
-    A stage that does not say how it varies is differentiated by differences of images, with a warning. Raises what value_and_grad() raises.
+    the start, in radians for angles and in units of the start value for everything else (where that is 0, of pixels or of 1): steps of one
+    size. A stage that does not say how it varies is differentiated by differences of images, with a warning. Raises what value_and_grad()
+    raises.
     """
 
     def __init__(

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from nbnumba.errors import NbnumbaError
+from nbnumba.experiment.by_value import same
 from nbnumba.image.image import Block, Image
 from nbnumba.response.chain import responded, responses_of
 from nbnumba.response.readout import Frame, Readout
+from nbnumba.stages.chosen import prepared
 from nbnumba.stages.kinds import Geometry, LatticeShape, Response, Scaling, StructureFactor
 from nbnumba.stages.registry import installed
 from nbnumba.stages.stage import Place, Stage
@@ -176,7 +178,20 @@ def declarations(stage: Stage) -> str | None:
     """What the stage declares of itself holds, at the worked values."""
     checks = {Scaling: additive_and_weighted, LatticeShape: flat}
     check = checks.get(type(stage))
-    return None if check is None else next(filter(None, (check(stage, worked.parameters) for worked in stage.worked_values)), "")
+    if problem := of_crystal(stage):
+        return problem
+    if check is None:
+        return "" if stage.of.of_crystal else None
+    return next(filter(None, (check(stage, worked.parameters) for worked in stage.worked_values)), "")
+
+
+def of_crystal(stage: Stage) -> str:
+    """What it prepares is the same with another detector, if the kind says so."""
+    here = small_experiment()
+    elsewhere = replace(here, detector=replace(here.detector, distance=2.0 * here.detector.distance, fast_pixels=5, twotheta=0.1))
+    if stage.of.of_crystal and not same(*(tuple(prepared(stage, one)) for one in (here, elsewhere))):
+        return f"prepares something else with another detector, which no {stage.kind} stage may: it is prepared once for all panels"
+    return ""
 
 
 def additive_and_weighted(stage: Any, p: Any) -> str:

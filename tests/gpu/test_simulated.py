@@ -199,15 +199,25 @@ def test_several_launches_make_the_same_image(monkeypatch: pytest.MonkeyPatch) -
     assert calls == [(0, 437), (128, 437), (256, 437), (384, 437), (437, 437)]
 
 
-@pytest.mark.spec("EXP-31", "DEV-2")
-def test_panels_are_rendered_into_one_array() -> None:
-    experiment = experiment_of("")
-    panels = [experiment.panels[0], experiment_of("-detpixels_f 4 -detpixels_s 5 -twotheta 20").panels[0]]
+@pytest.mark.spec("EXP-31", "DEV-2", "DEV-8")
+def test_panels_are_rendered_into_one_array_by_one_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment, launches = experiment_of(""), []
+    first, second = experiment.panels[0], experiment_of("-detpixels_f 4 -detpixels_s 5 -twotheta 20").panels[0]
+    mask = np.arange(20).reshape(5, 4) % 3 > 0
+    panels = [first, replace(second, mask=np.zeros((5, 4), bool)), replace(second, mask=mask)]
     experiment = replace(experiment, detector=replace(experiment.detector, panels=panels))
-    found, expected = nbnumba.simulate(experiment, device="cuda"), nbnumba.simulate(experiment)
-    assert found.pixels.shape == (7 * 9 + 5 * 4,)
+    from nbnumba.kernel.gpu import device
+
+    launch = device.launch
+    monkeypatch.setattr(device, "launch", lambda *given: launches.append(given[1]) or launch(*given))
+    found = nbnumba.simulate(experiment, device="cuda")
+    assert launches == [1]
+    expected = nbnumba.simulate(experiment)
+    assert found.pixels.shape == (7 * 9 + 2 * 5 * 4,)
+    assert not found.panels[1].pixels.any()
+    assert not found.panels[2].pixels[~mask].any()
     np.testing.assert_allclose(found.pixels, expected.pixels, rtol=0.0, atol=BOUNDS["float64"] * expected.pixels.max())
-    assert [panel.pixels.max() > 0.0 for panel in found.panels] == [True, True]
+    assert [panel.pixels.max() > 0.0 for panel in found.panels] == [True, False, True]
     np.testing.assert_array_equal(np.asarray(Simulator(device="cuda").render(experiment)), found.pixels)
 
 
@@ -222,7 +232,7 @@ def test_a_simulator_keeps_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nbnumba.kernel.gpu.device.cuda.to_device", lambda array: sent.append(array.size) or to_device(array))
     again = simulator.render(replace(experiment, crystal=replace(experiment.crystal, misset=(0.1, 0.0, 0.0))))
     assert again is first
-    assert max(sent) <= 18  # orientations, not the table
+    assert max(sent) <= 32  # orientations and the geometry, not the table
     assert not np.array_equal(again.copy_to_host(), expected)
     assert np.array_equal(simulator.render(experiment).copy_to_host(), expected)
     # A region of its own must not show what was rendered before.

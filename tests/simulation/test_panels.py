@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import re
+import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import naive
 import numpy as np
 import pytest
+from many_panels import sixteen
 
 import nbnumba
 from nbnumba import Detector, Experiment, Image, ParameterError, simulate
@@ -26,11 +29,13 @@ from nbnumba.image.flat_view import flat_view
 from nbnumba.image.image import not_rendered
 from nbnumba.image.statistics import statistics_of
 from nbnumba.image.summary import image_summary
+from nbnumba.kernel.cpu.device import Cpu
 from nbnumba.options.configuration import toml_text
 from nbnumba.options.output import GREYS, NOISY_COUNTS, PICTURE, Output
 from nbnumba.response.counts import INT32
 from nbnumba.response.noise import noisy_counts
 from nbnumba.simulation.simulator import Simulator
+from nbnumba.stages.registry import installed
 
 CRYSTAL = "-default_F 100 -cell 50 60 70 90 90 90 -lambda 1 -N 5 -misset 10 20 30 -osc 1 -phisteps 2"
 BASE = f"{CRYSTAL} -fluence 1e22 -distance 50 -pixel 0.7 -oversample 2"
@@ -252,6 +257,91 @@ def test_a_simulator_renders_into_memory_of_all_panels(image: Image) -> None:
     assert [done for done, _ in said] == sorted(done for done, _ in said)
 
 
+def launches_of(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of panels of the launches that an image takes."""
+    found, render = [], Cpu.render
+
+    def counted(self, physics, sampling, panels, image, progress=None):
+        found.append(len(panels.areas))
+        render(self, physics, sampling, panels, image, progress)
+
+    monkeypatch.setattr(Cpu, "render", counted)
+    expected = [simulate(panel).pixels for panel in experiment.by_panel]
+    found.clear()
+    for panel, alone in zip(simulate(experiment).panels, expected, strict=True):
+        np.testing.assert_array_equal(panel.pixels, alone)
+    return found
+
+
+@pytest.mark.spec("DEV-8", "EXP-31")
+def test_panels_that_differ_by_their_places_take_one_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    panels = list(sixteen().panels)
+    panels[3] = replace(panels[3], mask=np.random.default_rng(3).random(panels[3].shape) > 0.3)
+    panels[7] = replace(panels[7], mask=np.zeros(panels[7].shape, bool))
+    panels[9] = replace(panels[9], fast_pixels=70, slow_pixels=3, pixel_size=7e-5)
+    experiment = replace(alone(0), detector=Detector(panels=panels), sampling=nbnumba.Sampling(oversample=1, roi=(1, 9, 1, 8)))
+    assert launches_of(experiment, monkeypatch) == [16]
+
+
+@pytest.mark.spec("DEV-8")
+def test_panels_that_differ_by_more_take_more_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert launches_of(together("--preset physics"), monkeypatch) == [2, 1]  # one has a sensor of three layers
+    assert launches_of(replace(together(), sampling=nbnumba.Sampling()), monkeypatch) == [2, 1]  # and two sub-pixels along its edge
+
+
+@pytest.mark.spec("DEV-8")
+def test_panels_that_depend_on_scan_order_are_launched_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert launches_of(together("--preset c-parity"), monkeypatch) == [1, 1, 1]
+
+
+@pytest.mark.spec("DEV-8")
+def test_a_geometry_with_an_array_is_launched_panel_by_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    planar = installed().get("geometry", "planar")
+    kind = NamedTuple("WithArray", [*((name, float) for name in planar.prepare(alone(0))._fields), ("array", np.ndarray)])
+    kind.__module__, globals()["WithArray"] = __name__, kind
+    stage = replace(
+        planar, name="array", prepare=lambda e: kind(*planar.prepare(e), np.zeros(3)), derivative=None, varied=(), worked_values=()
+    )
+    found, panels = [], replace(together(), sampling=nbnumba.Sampling(oversample=1))
+    render = Cpu.render
+    monkeypatch.setattr(Cpu, "render", lambda self, *given: found.append(len(given[2].areas)) or render(self, *given))
+    image = simulate(panels, stages=[stage])
+    assert found == [1, 1, 1]
+    np.testing.assert_array_equal(image.pixels, simulate(panels).pixels)
+
+
+@pytest.mark.spec("DEV-8")
+def test_memory_with_gaps_is_rendered_into(image: Image) -> None:
+    out = np.full((image.pixels.size, 2), np.nan)
+    Simulator().render(image.experiment, out[:, 0])
+    np.testing.assert_array_equal(out[:, 0], image.pixels)
+    assert np.isnan(out[:, 1]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.spec("DEV-8")
+def test_256_panels_cost_what_one_of_as_many_pixels_does() -> None:
+    """Medians of pairs in turn, each of another orientation, on one thread."""
+    size, pixel, edge = 256, 5e-5, 16
+    places = [((column - edge / 2) * size * pixel, (row - edge / 2) * size * pixel) for row in range(edge) for column in range(edge)]
+    axes = {"fast_axis": (1.0, 0.0, 0.0), "slow_axis": (0.0, 1.0, 0.0), "pixel_size": pixel}
+    many = [Panel(origin=(x, y, -0.2), fast_pixels=size, slow_pixels=size, **axes) for x, y in places]
+    one = [Panel(origin=(*places[0], -0.2), fast_pixels=edge * size, slow_pixels=edge * size, **axes)]
+    beam = nbnumba.Beam(direction=(0.0, 0.0, -1.0), polarization_axis=(1.0, 0.0, 0.0), fluence=1e24)
+    base = replace(alone(0), beam=beam, sampling=nbnumba.Sampling(oversample=1))
+    experiments = [replace(base, detector=Detector(convention="custom", panels=panels)) for panels in (many, one)]
+    simulators, ratios = [Simulator(threads=1), Simulator(threads=1)], []
+    for n in range(8):
+        took = []
+        for simulator, experiment in zip(simulators, experiments, strict=True):
+            turned = replace(experiment, crystal=replace(experiment.crystal, misset=(0.1, 0.2, 0.1 * n)))
+            began = time.process_time()
+            simulator.render(turned)
+            took.append(time.process_time() - began)
+        ratios.append(took[0] / took[1])
+    assert np.median(ratios[1:]) <= 1.05
+
+
 @pytest.mark.spec("EXP-35")
 @pytest.mark.parametrize(("name", "holds"), [("a.img", NOISY_COUNTS), ("a.pgm", GREYS)])
 def test_a_file_of_one_panel_is_refused(name: str, holds: str, image: Image) -> None:
@@ -337,7 +427,6 @@ def test_photons_of_all_panels_in_files_that_state_no_geometry(image: Image, tmp
         lambda e: e.roi,
         lambda e: e.detector.shape,
         lambda e: nbnumba.trace(e, 1, 1),
-        lambda e: nbnumba.value_and_grad(e, ["cell_a"], lambda photons: (0.0, photons)),
     ],
 )
 def test_what_is_of_one_panel_is_refused_of_several(ask, image: Image) -> None:

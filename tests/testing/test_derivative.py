@@ -136,6 +136,9 @@ def test_the_suite_holds_stages_to_what_they_declare() -> None:
     square, tophat = (installed().get("lattice_shape", name) for name in ("square", "tophat"))
     assert [declarations(stage) for stage in (per_term, product, plain, square, tophat)] == [""] * 5
     assert declarations(installed().get("polarization", "kahn")) is None
+    unlike = replace(square, prepare=lambda e: square.prepare(e)._replace(n_a=e.detector.distance))
+    told = "prepares something else with another detector, which no lattice_shape stage may: it is prepared once for all panels"
+    assert declarations(unlike) == told
     assert declarations(replace(product, additive=True)) == "is declared additive, and is not"
     assert declarations(replace(plain, weighted=True)) == "is declared weighted, and is not"
     assert declarations(replace(per_term, weighted=False)) == "is not declared weighted, and weights count"
