@@ -73,8 +73,8 @@ class Detector(Part):
 
     @cached_property
     def by_panel(self) -> tuple[Detector, ...]:
-        """A detector of each panel alone, without its mask."""
-        return tuple(replace(self, panels=(replace(panel, mask=None),)) for panel in self.panels)
+        """A detector of each panel alone, without its mask and region."""
+        return tuple(replace(self, panels=(replace(panel, mask=None, roi=None),)) for panel in self.panels)
 
     @property
     def absorption(self) -> float:

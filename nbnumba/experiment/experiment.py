@@ -112,7 +112,7 @@ class Experiment(ByValue):
     def _by_panel(self) -> tuple[Experiment, ...]:
         """The others among these: what refers to itself is there until garbage is searched for."""
         given = self.detector.panels
-        if not given or (len(given) == 1 and given[0].mask is None):
+        if not given or (len(given) == 1 and given[0].mask is None and given[0].roi is None):
             return ()
         if self.sampling.mask is not None:
             raise ParameterError("sampling.mask", "is of a detector without panels; give each panel its own mask")
@@ -121,7 +121,8 @@ class Experiment(ByValue):
 
     def _with_panel(self, panel: Panel, alone: Detector, alike: Mapping[str, Any]) -> Experiment:
         """The same with one panel, and what is alike for all of them worked out."""
-        sampling = self.sampling if panel.mask is None else replace(self.sampling, mask=panel.mask)
+        own = {name: getattr(panel, name) for name in ("mask", "roi") if getattr(panel, name) is not None}
+        sampling = replace(self.sampling, **own) if own else self.sampling
         experiment = replace(self, detector=alone, sampling=sampling)
         vars(experiment).update({**alike, **self._taken}, _taken=self._taken)
         return experiment

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
 from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity, text
-from nbnumba.experiment.sampling import checked_mask
+from nbnumba.experiment.sampling import Roi, checked_mask, region
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,7 @@ class Panel(Part):
         None, "m", "attenuation depth of the sensor's material, 0: infinite; default: the sensor's thickness", NOT_NEGATIVE
     )
     sensor_material: str | None = field(default=None, metadata={"unit": "", "meaning": "chemical formula of the sensor's material"})
+    roi: Roi | None = region("instead of that of the sampling")
     mask: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "[slow, fast], true where to render"})
     name: str = text("what the panel is called in files")
     group: str = text("groups that the panel is in, the outermost first: quadrant0/module3")
@@ -121,6 +122,7 @@ def panel_of(experiment: Experiment) -> Panel:
         sensor_thickness=detector.sensor_thickness,
         sensor_attenuation=detector.sensor_attenuation,
         sensor_material=detector.sensor_material,
+        roi=experiment.sampling.roi,
         mask=experiment.sampling.mask,
         **called,
     )

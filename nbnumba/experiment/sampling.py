@@ -15,20 +15,19 @@ Roi = tuple[int, int, int, int]
 DTYPES = ("float64", "float32")
 
 
+def region(more: str = "") -> Any:
+    """A field for a region of interest."""
+    meaning = "region to render: first and last fast, first and last slow pixel, all included"
+    return quantity(None, "pixel", f"{meaning}{more and f'; {more}'}", Limits(-1e9, 1e9), size=4, whole=True)
+
+
 @described
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Sampling(Part):
     """Sub-pixels, region of interest, mask and resolution cut; how exactly terms are worked out."""
 
     oversample: int | None = quantity(None, "", "sub-pixels along each axis of a pixel; 0: chosen", Limits(0, 1000), whole=True)
-    roi: Roi | None = quantity(
-        None,
-        "pixel",
-        "region to render: first and last fast, first and last slow pixel, all included",
-        Limits(-1e9, 1e9),
-        size=4,
-        whole=True,
-    )
+    roi: Roi | None = region()
     dmin: float = quantity(0.0, "m", "resolution limit; samples beyond it are skipped, 0: none", NOT_NEGATIVE)
     capture_per_subpixel: bool = flag(False, "work out the capture fraction for every sub-pixel")
     polarization_per_subpixel: bool = flag(False, "work out the polarization factor for every sub-pixel")

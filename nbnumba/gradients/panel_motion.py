@@ -69,8 +69,8 @@ class PanelMotion(Variable):
         turn, panels = Rotation.from_rotvec(pose["rotation"]).as_matrix(), list(experiment.panels)
         for n, there in zip(self.members, self.reference, strict=True):
             panels[n] = self.placed(panels[n], there, pose["shift"], turn)
-        if not experiment.detector.panels:  # whose only panel has the mask of the experiment
-            panels = [replace(panel, mask=None) for panel in panels]
+        if not experiment.detector.panels:  # whose only panel has mask and region of the experiment
+            panels = [replace(panel, mask=None, roi=None) for panel in panels]
         return decided_alike(replace(experiment, detector=replace(experiment.detector, panels=tuple(panels))), experiment)
 
     def placed(self, panel: Panel, there: Panel, shift: Array, turn: Array) -> Panel:
@@ -102,7 +102,7 @@ def motion_of(experiment: Experiment, name: str) -> PanelMotion | None:
         )
     pivot = np.mean([middle(experiment.panels[n]) for n in members], axis=0)
     unit = "m" if motion == "shift" else "rad"
-    reference = tuple(replace(experiment.panels[n], mask=None) for n in members)
+    reference = tuple(replace(experiment.panels[n], mask=None, roi=None) for n in members)
     return PanelMotion(name, "detector", "panels", None, unit, members, reference, tuple(pivot.tolist()), motion, "xyz".index(axis))
 
 

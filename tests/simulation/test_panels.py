@@ -273,6 +273,26 @@ def launches_of(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> list
     return found
 
 
+@pytest.mark.spec("EXP-31", "EXP-35")
+def test_a_region_of_interest_of_each_panel(tmp_path: Path) -> None:
+    experiment = replace(together(masked=True), sampling=nbnumba.Sampling(oversample=1, roi=(0, 3, 0, 4)))
+    whole = simulate(replace(experiment, sampling=nbnumba.Sampling(oversample=1)))
+    first, second, third = experiment.detector.panels
+    panels = (first, replace(second, roi=(2, 5, 1, 14)), replace(third, roi=(3, -1, 2, 2)))
+    experiment = replace(experiment, detector=replace(experiment.detector, panels=panels))
+    for panel, of_whole, (rows, columns) in zip(
+        simulate(experiment).panels, whole.panels, (np.s_[0:5, 0:4], np.s_[1:15, 2:6], np.s_[2:3, 3:12]), strict=True
+    ):
+        expected = np.zeros(panel.shape)
+        expected[rows, columns] = of_whole.pixels[rows, columns]
+        np.testing.assert_array_equal(panel.pixels, expected)
+    nbnumba.save_experiment(experiment, tmp_path / "e.toml")
+    assert nbnumba.load_experiment(tmp_path / "e.toml") == experiment
+    off = replace(experiment, detector=replace(experiment.detector, panels=(replace(first, roi=(20, 30, 0, 1)), second)))
+    with pytest.raises(ParameterError, match=r"sampling\.roi: 20 30 0 1 holds no pixel of the 14 x 11 image"):
+        simulate(off)
+
+
 @pytest.mark.spec("DEV-8", "EXP-31")
 def test_panels_that_differ_by_their_places_take_one_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     panels = list(sixteen().panels)
