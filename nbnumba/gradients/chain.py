@@ -55,7 +55,7 @@ class Chain:
 
     def __init__(self, experiment: Experiment, chosen: Stages, prepared: Mapping[str, Any], rows: NDArray[np.int64]) -> None:
         self._experiment, self._chosen, self._prepared, self._rows = experiment, chosen, prepared, rows
-        reads = Reads(experiment)
+        reads = ReadRecorder(experiment)
         self._fields = {name: reads.of(attrgetter(name)) for name in RESOLVED if name in experiment.worked_out}
         self._fields |= {kind: reads.of(partial(chosen.prepare, kinds=(kind,))) for kind in prepared}
         self._fields["sources"] = reads.of(attrgetter("source_list")) | reads.of(brightness_of)
@@ -137,7 +137,7 @@ def varied_fields(chosen: Stages, kind: str) -> list[tuple[int, str]]:
     return [(n, name) for n, stage in enumerate(chosen.of(kind)) for name in stage.varied]
 
 
-class Reads:
+class ReadRecorder:
     """Which fields (``beam.fluence``) functions of an experiment read, on the way through what the experiment works out, too."""
 
     def __init__(self, experiment: Experiment) -> None:

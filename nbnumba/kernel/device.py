@@ -135,7 +135,7 @@ def check_image(image: Any, shape: tuple[int, ...]) -> None:
         raise ParameterError("out", f"must be float64, not {image.dtype}")
 
 
-class Kept:
+class ArrayCache:
     """What was made of arrays, kept for as long as the same arrays come again."""
 
     def __init__(self) -> None:

@@ -64,9 +64,11 @@ def arithmetic_in_float(names: dict[str, str], dtype: str) -> Counter[str]:
 def rendering_kernel(names: dict[str, str], dtype: str) -> Any:
     from nbnumba.kernel.gpu import render as render_cuda
     from nbnumba.kernel.gpu.device import linked
+    from nbnumba.kernel.panels import with_panels
 
-    physics, arguments = physics_and_arguments(names, dtype)
-    return library(linked(render_cuda.render, physics), arguments)
+    physics, (_, *others) = physics_and_arguments(names, dtype)
+    physics = with_panels(physics, [physics.parameters["geometry"]])
+    return library(linked(render_cuda.render, physics), (arguments_of(physics), *others, np.zeros(1)))
 
 
 def searching_kernel(name: str) -> Any:
@@ -76,12 +78,13 @@ def searching_kernel(name: str) -> Any:
 
     names = {"geometry": "planar", "polarization": "kahn", "scaling": "reference", "lattice_shape": "square"}
     structure_factor = "tricubic" if name == "count_outside" else "tricubic-latch"
-    physics, (arguments, sampling, region, listed, _) = physics_and_arguments({**names, "structure_factor": structure_factor}, "float64")
-    return library(linked(getattr(scan_order_cuda, name), physics), (arguments, sampling, region, listed, 1, np.zeros(1, np.int64)))
+    physics, arguments = physics_and_arguments({**names, "structure_factor": structure_factor}, "float64")
+    return library(linked(getattr(scan_order_cuda, name), physics), (*arguments, np.zeros(1, np.int64)))
 
 
 def physics_and_arguments(names: dict[str, str], dtype: str) -> tuple[Any, tuple[Any, ...]]:
-    """What the kernels are linked from, and arguments as they take them."""
+    """What the kernels are linked from, and the arguments that all of them take first."""
+    from nbnumba.kernel.gpu.device import places
     from nbnumba.kernel.gpu.render import Region
     from nbnumba.simulation.scene import prepared_scene
     from nbnumba.stages.registry import installed
@@ -90,5 +93,9 @@ def physics_and_arguments(names: dict[str, str], dtype: str) -> tuple[Any, tuple
     experiment = small_experiment()
     experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
     scene = prepared_scene(experiment, installed().choose({"rotation": "spec", **names}, {}))
-    arguments = scene.physics.arguments(lambda array, wanted: array.astype(wanted))
-    return scene.physics, (arguments, scene.sampling, Region(0, 0, 1, 0, 0, 1), np.zeros(1, np.int64), np.zeros((1, 1)))
+    return scene.physics, (arguments_of(scene.physics), scene.sampling, Region(0, 1), *places((scene.area,)))
+
+
+def arguments_of(physics: Any) -> Any:
+    """The parameters of its stages."""
+    return physics.arguments(lambda array, wanted: array.astype(wanted))

@@ -261,7 +261,7 @@ def test_every_derivative_compiles_for_the_gpu(stage: Stage) -> None:
 def test_the_kernel_becomes_machine_code(names: tuple[str, ...], capability: tuple[int, int]) -> None:
     """It adds to sums in shared memory, and in the GPU's own, by instructions for that."""
     named = dict(zip(KINDS, names, strict=True))
-    physics, (*arguments, _) = physics_and_arguments(named, "float64")
+    physics, arguments = physics_and_arguments(named, "float64")
     physics = with_derivatives(physics, installed().choose({"rotation": "spec", **named}, {}))
     physics = replace(physics, bind={"loss": negative_log_probability})
     kernel = library(kernel_cuda.linked(adjoint_cuda.adjoint, physics), (*arguments, *[np.zeros((1, 1))] * 5))

@@ -255,16 +255,15 @@ def test_what_else_a_gpu_may_lack_is_one_line(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.spec("DEV-3")
 def test_a_launch_takes_about_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     from nbnumba.kernel.gpu import device as kernel_cuda
-    from nbnumba.kernel.gpu.render import Region
 
     card = SimpleNamespace(compute_capability=(9, 0), MULTIPROCESSOR_COUNT=100, CLOCK_RATE=1_800_000)
     monkeypatch.setattr(kernel_cuda.cuda, "get_current_device", lambda: card)
     assert kernel_cuda.expected_rate("float64") == pytest.approx(100 * 64 * 1.8e9 / 90)
     assert kernel_cuda.pixels_at_once("float64", 1000) == 128_000_000
     assert kernel_cuda.pixels_at_once("float64", 10**9) == 204_800  # a thread everywhere, however long that takes
-    found = list(kernel_cuda.parts(Region(0, 0, 1000, 0, 0, 500_000), "float64", 10**9))
+    found = list(kernel_cuda.parts(500_000, "float64", 10**9))
     assert [(part.begin, part.end) for part in found] == [(0, 204_800), (204_800, 409_600), (409_600, 500_000)]
-    assert not list(kernel_cuda.parts(Region(0, 0, 1, 0, 0, 0), "float64", 1))
+    assert not list(kernel_cuda.parts(0, "float64", 1))
 
 
 @pytest.mark.spec("DEV-2")

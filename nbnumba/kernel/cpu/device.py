@@ -21,7 +21,7 @@ from nbnumba.kernel.cpu import adjoint, render, tangent
 from nbnumba.kernel.cpu.render import LANES, LONGEST, NEVER, ORDER, Sampling
 from nbnumba.kernel.cpu.spans import isolate, make_spans, of_panels, shorter, unmasked
 from nbnumba.kernel.cpu.work_queue import NOTHING_LEFT, claim, share_out
-from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link, same_areas, within_image
+from nbnumba.kernel.device import Area, ArrayCache, Function, Kernels, Physics, Progress, check_image, link, same_areas, within_image
 from nbnumba.kernel.forking import wait_for_the_compiler_at_forks
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
@@ -83,7 +83,7 @@ class Cpu:
             raise ParameterError("threads", f"{threads} is not between 1 and {most}; NUMBA_NUM_THREADS in the environment sets the most")
         self._threads = threads
         self._kernels = Kernels(compiled)
-        self._arrays = Kept()
+        self._arrays = ArrayCache()
         self._spans: tuple[tuple[Area, ...], NDArray[np.int64]] | None = None
 
     def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -22,7 +22,19 @@ from nbnumba.kernel import compile_errors as diagnosis
 from nbnumba.kernel import scan_order
 from nbnumba.kernel.cpu.adjoint import Sums
 from nbnumba.kernel.cpu.render import ORDER, Sampling
-from nbnumba.kernel.device import Area, Function, Kept, Kernels, Physics, Progress, check_image, link, same_areas, with_arrays, within_image
+from nbnumba.kernel.device import (
+    Area,
+    ArrayCache,
+    Function,
+    Kernels,
+    Physics,
+    Progress,
+    check_image,
+    link,
+    same_areas,
+    with_arrays,
+    within_image,
+)
 from nbnumba.kernel.gpu import adjoint as adjoint_cuda
 from nbnumba.kernel.gpu import render as render_cuda
 from nbnumba.kernel.gpu import scan_order as scan_order_cuda
@@ -108,7 +120,7 @@ class Cuda:
 
     def __init__(self) -> None:
         self._kernels = Kernels(jitted)
-        self._arrays = Kept()
+        self._arrays = ArrayCache()
         self._areas: tuple[tuple[Area, ...], Any, Any] | None = None
         self._blank: Any = None
 
