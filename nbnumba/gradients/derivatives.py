@@ -233,7 +233,7 @@ class Derivatives:
         for n, slope in enumerate(slopes):
             for name in found.keys() & slope.keys():
                 found[name][n] = slope[name]
-        return Directions(turns=np.array([int(part.any()) for part in found["orientations"]]), **found)
+        return Directions(turns=np.array([part.any() for part in found["orientations"]], np.int64), **found)
 
 
 def answer_of(loss: Loss, photons: Pixels) -> tuple[float, Pixels]:

@@ -15,6 +15,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,10 @@ def source_of(stand_in: types.ModuleType, module: types.ModuleType) -> str:
     return module.__name__ if stand_in is module else Path(inspect.getfile(stand_in)).read_text("utf-8")
 
 
-def global_names(code: types.CodeType) -> list[str]:
+@cache  # a kernel is linked for every image
+def global_names(code: types.CodeType) -> tuple[str, ...]:
     """Names that a function looks up outside itself."""
-    return sorted({i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"})
+    return tuple(sorted({i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}))
 
 
 def reached(function: Any) -> set[Any]:

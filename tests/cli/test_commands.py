@@ -157,12 +157,18 @@ def test_checking_a_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == f"nbnumba: error: {broken}: 2 checks failed\n"
 
 
-LONG = "run -default_F 1 -cell 50 -N 5 -lambda 1 -detpixels 512 -mosaic 1 -mosaic_dom 6000 -oversample 1 --threads 1"
+LONG = "run -default_F 1 -cell 50 -N 5 -lambda 1 -detpixels 512 -mosaic 1 -mosaic_dom 1200 -oversample 1 --threads 1"
+IMPATIENT = """
+import sys
+from nbnumba.cli import main, run
+run.SECONDS_BEFORE_PROGRESS /= 5.0
+sys.exit(main.main(sys.argv[1:]))
+"""
 
 
 @pytest.mark.spec("CLI-5")
 def test_progress_shows_on_a_terminal_and_not_in_a_pipe(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "nbnumba.cli.main", *LONG.split()]
+    command = [sys.executable, "-c", IMPATIENT, *LONG.split()]
     piped = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=300, check=True)
     assert b"rendering" not in piped.stdout + piped.stderr
     leader, follower = pty.openpty()

@@ -250,6 +250,20 @@ def test_losses_that_become_part_of_the_kernel(roi: Any, masked: bool) -> None:
         assert gradient == pytest.approx(slopes, rel=1e-8)
 
 
+def test_gradients_and_jacobians_take_a_kernel_each() -> None:
+    """Whether pixels are observed as a number, an array, one that cannot be written to, or in a region; by nothing as by something."""
+    experiment, counts = experiment_of("sweep"), np.ones((20, 20))
+    region = replace(experiment, sampling=replace(experiment.sampling, roi=(2, 17, 3, 18)))
+    for loss in (least_squares(0.0), least_squares(counts), least_squares(counts, counts), least_squares(np.broadcast_to(1.0, (20, 20)))):
+        value_and_grad(experiment, ["cell_a"], loss)
+        value_and_grad(region, ["cell_a"], loss)
+    for names in ([], ["cell_a"]):
+        nbnumba.jacobian(experiment, names)
+    found = [kernel for kernel in cpu._compiled.values() if kernel.py_func.__name__ in ("adjoint", "tangents")]
+    assert found
+    assert [kernel.py_func.__qualname__ for kernel in found if len(kernel.signatures) > 1] == []
+
+
 @pytest.mark.spec("GRA-2")
 def test_at_the_lattice_points_themselves() -> None:
     """Every pixel sees q = 0 in one direction: the beam goes through the middle of a pixel, the cell stands straight."""

@@ -223,7 +223,7 @@ print(repr(float(simulate(experiment_from_options(sys.argv[1]), threads=1).pixel
 """
 
 
-@pytest.mark.parametrize("processes", [4, pytest.param(32, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("processes", [2, pytest.param(32, marks=pytest.mark.slow)])
 def test_cold_starts_at_once(processes: int, kernels: Path) -> None:
     """Of processes that all compile the same, and put it in the same place."""
     options = "-default_F 10 -cell 50 60 70 -lambda 1 -N 3 -detpixels 16 -mosaic 0.5 -mosaic_dom 3 -phisteps 2 -osc 1"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from formats.dxtbx_reader import answer
 from many_panels import sixteen
-from round_trip.test_dials import CELL_A, angle_deg, process, reindexed, structure_factors
+from round_trip.test_dials import CELL_A, angle_deg, dials, process, reindexed, structure_factors
 from scipy.spatial.transform import Rotation
 
 from nbnumba import units
@@ -50,7 +50,8 @@ def test_dials_finds_the_crystal_on_sixteen_modules(tmp_path: Path, monkeypatch:
     sweep = ["--images", str(IMAGES), "--width", str(WIDTH_DEG), "-o", "scan.nxs"]
     assert main(["sweep", "--expt", "true.expt", *OPTIONS.split(), *sweep]) == 0
 
-    outcome = process(tmp_path, ["scan.nxs"])
+    dials(tmp_path, "import", "scan.nxs")
+    outcome = process(tmp_path, IMAGES)
     assert outcome.found > 1500
     assert outcome.indexed >= 0.95
     change = reindexed(outcome.reciprocal, RECIPROCAL_A)

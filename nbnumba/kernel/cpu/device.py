@@ -144,7 +144,8 @@ class Cpu:
         spans = shorter(self._spans_of(area, sampling), longest or (LANES if kept else LONGEST))
         shares = max(1, min(MOST_SHARES, len(spans), MOST_SUMS // sum(int(np.prod(shape)) for shape in shapes)))
         found = adjoint.Sums(*(np.zeros((shares, *shape)) for shape in shapes))
-        arguments = [physics.arguments(lambda array, dtype: array), sampling, spans, loss.observed, loss.weights, terms if kept else 1]
+        pixels = to_read(loss.observed), to_read(loss.weights)
+        arguments = [physics.arguments(lambda array, dtype: array), sampling, spans, *pixels, terms if kept else 1]
         self._run(physics, shares, partial(kernel, *arguments, found))
         return adjoint.Sums(*(part.sum(axis=0) for part in found))
 
@@ -271,6 +272,13 @@ def why_not_compiled(function: Function, parameters: Any) -> str:
     except (*FAILURES, ValueError) as error:
         return one_line(error)
     return why_no_number(compiled.nopython_signatures[0].return_type)
+
+
+def to_read(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The array, as nobody writes to it: kernels are compiled anew for arrays that may be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def by_component(axes: NDArray[np.float64]) -> NDArray[np.float64]:
