@@ -33,6 +33,7 @@ LONGEST_NAME = 40  # letters of a file's name in a title
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="FILE.png", help="The picture (default: FILE's name with .png, here)."
 )
+@click.option("--3d", "in_space", is_flag=True, help="Show panels, beam, crystal and spindle in space; FILE can be left out.")
 @click.option("--show", is_flag=True, help="Show it in a window; a file is written with --output only.")
 @click.option("--zoom", nargs=3, type=(float, float, int), metavar="FAST SLOW SIZE", help="Show SIZE x SIZE pixels about this one.")
 @click.option("--region", nargs=4, type=int, metavar="F0 F1 S0 S1", help="Show these pixels, fast and slow, first and last.")
@@ -57,9 +58,15 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
       nbnumba view image.img -mat A.mat --labels 20            indices of the strongest spots
       nbnumba view floatimage.bin -lambda 1 -distance 100 -pixel 0.1 --rings 4,3,2
       nbnumba view observed.npy --minus calculated.npy
+      nbnumba view --3d --detector jungfrau-4m -distance 100 -mat A.mat -o setup.png
 
     Rings and labels are where the options of an experiment put them; what these leave open comes from the file.
     """
+    if options["in_space"]:
+        from nbnumba.cli.view_3d import draw_setup
+
+        draw_setup(operands, read_draft(ctx, options) if ctx.meta["given"] or options["config"] else None, options)
+        return
     if len(operands) != 1:
         raise OptionError(f"view: give one image file; got {len(operands)}{' (a difference is --minus OTHER)' if operands else ''}")
     file = operands[0]

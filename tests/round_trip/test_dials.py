@@ -70,7 +70,9 @@ def find_spots(folder: Path, last: int) -> int:
 def process(folder: Path, images: int = IMAGES, fixed: tuple[str, ...] = ()) -> Outcome:
     """The usual way from images to intensities; fixed: what of the geometry is not refined."""
     found = find_spots(folder, images)
-    indexing = dials(folder, "index", "imported.expt", "strong.refl", "indexing.method=fft1d", "refinement_protocol.n_macro_cycles=1", *fixed)
+    indexing = dials(
+        folder, "index", "imported.expt", "strong.refl", "indexing.method=fft1d", "refinement_protocol.n_macro_cycles=1", *fixed
+    )
     dials(folder, "refine", "indexed.expt", "indexed.refl", *fixed)
     dials(folder, "integrate", "refined.expt", "refined.refl", "nproc=1")
     dials(folder, "export", "integrated.expt", "integrated.refl", "format=mtz")
