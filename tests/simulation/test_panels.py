@@ -336,7 +336,6 @@ def test_photons_of_all_panels_in_files_that_state_no_geometry(image: Image, tmp
         lambda e: e.frame,
         lambda e: e.roi,
         lambda e: e.detector.shape,
-        lambda e: nbnumba.trace(e, 1, 1),
         lambda e: nbnumba.value_and_grad(e, ["cell_a"], lambda photons: (0.0, photons)),
     ],
 )
