@@ -10,8 +10,9 @@ import click
 
 from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.terminal import one_line
-from nbnumba.cli.view import PNG, check_output, file_of, leave_out_amplitudes, title_of
-from nbnumba.errors import OptionError, warn_of_file
+from nbnumba.cli.view import PNG, check_output, file_of, title_of
+from nbnumba.cli.view_input import leave_out_amplitudes, read, refuse_panels
+from nbnumba.errors import OptionError
 from nbnumba.files.whole import write_all
 
 if TYPE_CHECKING:
@@ -77,34 +78,22 @@ def setup_from(file: str | None, draft: Draft | None, options: Mapping[str, Any]
     """From a file alone, or from options, which a file completes."""
     from nbnumba.geometry.of_experiment import exposure_of
     from nbnumba.image.in_space import setup_of
-    from nbnumba.options.image import complete
+    from nbnumba.options.image import complete, given_shape
 
-    stated, shape = geometry_of(file, options) if file else (None, (0, 0))
+    pixels, stated = read(file, options, options["shape"] or (given_shape(draft) if draft else None)) if file else (None, None)
     if draft is None:
         if stated is None:
             raise OptionError(f"{file}: does not state its geometry; give the options of the experiment")
         return setup_of(stated, None, titled(file, stated, options))
-    if stated is not None and stated.panels:
-        raise OptionError(f"{file}: has {len(stated.panels)} panels in their places; leave the options of an experiment out")
-    if file:
-        complete(draft, stated, shape)
+    if file and pixels is not None:
+        refuse_panels(file, stated, draft)
+        complete(draft, stated, (pixels.shape[0], pixels.shape[1]))
     leave_out_amplitudes(draft, cell_wanted=True)
     experiment = draft.experiment()
     for note in draft.notes:
         click.echo(f"nbnumba: warning: {note}", err=True)
     exposure = exposure_of(experiment)
     return setup_of(exposure, experiment, titled(file, exposure, options))
-
-
-def geometry_of(file: str, options: Mapping[str, Any]) -> tuple[Exposure | None, tuple[int, int]]:
-    """What a file states, and the shape of its image."""
-    from nbnumba.formats.read import read_image_file, split
-
-    image = read_image_file(file, options["number"] or (None if split(file)[1] else 1), options["shape"], options["dataset"])
-    if image.problem:
-        warn_of_file(file, f"its geometry is left out: {image.problem}")
-    slow, fast = image.pixels.shape
-    return image.exposure, (slow, fast)
 
 
 def titled(file: str | None, exposure: Exposure, options: Mapping[str, Any]) -> str | None:

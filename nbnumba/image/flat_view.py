@@ -14,7 +14,7 @@ from nbnumba.errors import ParameterError
 from nbnumba.geometry.beamstop import plane_axes
 from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of, vector
-from nbnumba.geometry.prediction import crossing, is_within
+from nbnumba.geometry.prediction import Spots, crossing, is_within
 
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
@@ -59,6 +59,17 @@ def rays_to(plane: Exposure, rows: NDArray[np.int64], columns: NDArray[np.int64]
     along = plane.origin + plane.pixel_size * (columns + 0.5)[:, np.newaxis] * np.array(plane.fast_axis)
     for row in rows:
         yield along + plane.pixel_size * (row + 0.5) * np.array(plane.slow_axis)
+
+
+def seen_at(plane: Exposure, panels: Sequence[Exposure], spots: Spots) -> Spots:
+    """The same spots where a plane shows the places that they have on panels."""
+    on = [panels[number] for number in spots.panel]
+    at = [
+        p.origin + p.pixel_size * (np.array([f, s]) + 0.5) @ [p.fast_axis, p.slow_axis]
+        for p, f, s in zip(on, spots.fast, spots.slow, strict=True)
+    ]
+    fast, slow = crossing(plane.origin, plane.fast_axis, plane.slow_axis, plane.pixel_size, np.reshape(at, (-1, 3)))
+    return replace(spots, fast=fast, slow=slow)
 
 
 def plane_of(panels: Sequence[Exposure]) -> Exposure:

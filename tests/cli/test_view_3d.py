@@ -88,7 +88,8 @@ def test_what_is_drawn_of_one_panel(words: str, name: str, title: str, files: Pa
 def test_panels_of_an_experiment(files: Path, drawn: list[Setup], capsys: pytest.CaptureFixture[str]) -> None:
     view("--expt", "s.expt")
     view("--detector", "agipd-1m", "-distance", "100", "-hkl", "nowhere.hkl", "-printout")
-    assert [len(setup.exposure.panels) for setup in drawn] == [16, 16]
+    view("s.nxs", "--detector", "jungfrau-4m", "-distance", "100")
+    assert [len(setup.exposure.panels) for setup in drawn] == [16, 16, 8]
     origins = [[panel.origin for panel in exposure.panels] for exposure in (drawn[0].exposure, sixteen())]
     np.testing.assert_allclose(*origins, atol=1e-9)
     assert drawn[0].cell is not None
