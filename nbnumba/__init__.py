@@ -45,6 +45,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "gradients.jacobian": ["jacobian", "linear_operator"],
         "gradients.refinement": ["Refinement"],
         "image.image": ["Image"],
+        "image.in_space": ["draw_in_space"],
         "options.configuration": ["load_experiment", "save_experiment"],
         "options.own": ["experiment_from_options"],
         "simulation.simulator": ["Simulator", "simulate"],

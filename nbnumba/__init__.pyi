@@ -37,6 +37,7 @@ from .gradients.jacobian import jacobian as jacobian
 from .gradients.jacobian import linear_operator as linear_operator
 from .gradients.refinement import Refinement as Refinement
 from .image.image import Image as Image
+from .image.in_space import draw_in_space as draw_in_space
 from .options.configuration import load_experiment as load_experiment
 from .options.configuration import save_experiment as save_experiment
 from .options.own import experiment_from_options as experiment_from_options

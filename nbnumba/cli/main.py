@@ -44,8 +44,8 @@ COMMANDS = {
 USAGE_ERROR, INTERRUPTED = 2, 130
 # Commands' own options, by what they set.
 OWN_OPTIONS = {
-    "sampling.dtype": ["--dtype"], "sampling.negligible": ["--negligible"], "pixel": ["--pixel"], "device": ["--device"],
-    "threads": ["--threads"], "parameters": ["--parameters"], "model.preset": ["--preset"],
+    "sampling.dtype": ["--dtype"], "sampling.negligible": ["--negligible"], "pixel": ["--pixel"], "panel": ["--panel"],
+    "device": ["--device"], "threads": ["--threads"], "parameters": ["--parameters"], "model.preset": ["--preset"],
 }  # fmt: skip
 
 

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 @click.option(
     "--pixel", nargs=2, type=click.IntRange(min=0), required=True, metavar="SLOW FAST", help="The pixel to trace; the first is 0 0."
 )
+@click.option("--panel", metavar="N|NAME", help="The panel that it is on, of several: its number, the first is 0, or its name.")
 @click.option("--per-phi", is_flag=True, help="Print the rows of phi steps and mosaic domains alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @experiment_options
 @device_options
 @bundle_option
 @click.pass_context
-def command(ctx: click.Context, /, pixel: tuple[int, int], per_phi: bool, as_json: bool, **options: Any) -> None:
+def command(ctx: click.Context, /, pixel: tuple[int, int], panel: str | None, per_phi: bool, as_json: bool, **options: Any) -> None:
     """Print every intermediate of one pixel, from the stage functions that render it.
 
     Takes what 'nbnumba run' takes. Lines have the form NAME VALUE..., under the names that trace logs of nanoBragg have; a
@@ -35,6 +36,7 @@ def command(ctx: click.Context, /, pixel: tuple[int, int], per_phi: bool, as_jso
 
     \b
       nbnumba trace --pixel 120 130 -default_F 100 -cell 100 100 100 90 90 90 -lambda 6.2 -N 5 -detpixels 256
+      nbnumba trace --panel q0/module3 --pixel 120 130 --expt refined.expt -hkl P1.hkl -N 10
     """
     prepare_threads(options["threads"])
     if options["bundle"]:
@@ -49,7 +51,8 @@ def command(ctx: click.Context, /, pixel: tuple[int, int], per_phi: bool, as_jso
 
     slow, fast = pixel
     stages, device, threads = registry_for(options["plugin_files"]), options["device"], options["threads"]
-    found = trace(experiment, slow, fast, stages=stages, device=device, threads=threads)
+    which = int(panel) if panel is not None and panel.isdecimal() else panel
+    found = trace(experiment, slow, fast, panel=which, stages=stages, device=device, threads=threads)
     if as_json:
         name, text = "trace.json", json.dumps(phi_dict(found) if per_phi else as_dict(found), indent=2)
     else:

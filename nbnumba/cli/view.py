@@ -12,7 +12,8 @@ import click
 from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft
 from nbnumba.cli.terminal import one_line
-from nbnumba.errors import OptionError, warn_of_file
+from nbnumba.cli.view_input import other_pixels, read_all
+from nbnumba.errors import OptionError
 from nbnumba.files.whole import check_writable, is_file_like, write_all
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.geometry.exposure import Exposure
     from nbnumba.image.labels import Label, Window
-    from nbnumba.options.experiment import Draft
 
 PNG = ".png"
 LONGEST_NAME = 40  # letters of a file's name in a title
@@ -33,6 +33,7 @@ LONGEST_NAME = 40  # letters of a file's name in a title
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), metavar="FILE.png", help="The picture (default: FILE's name with .png, here)."
 )
+@click.option("--3d", "in_space", is_flag=True, help="Show panels, beam, crystal and spindle in space; FILE can be left out.")
 @click.option("--show", is_flag=True, help="Show it in a window; a file is written with --output only.")
 @click.option("--zoom", nargs=3, type=(float, float, int), metavar="FAST SLOW SIZE", help="Show SIZE x SIZE pixels about this one.")
 @click.option("--region", nargs=4, type=int, metavar="F0 F1 S0 S1", help="Show these pixels, fast and slow, first and last.")
@@ -57,9 +58,15 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
       nbnumba view image.img -mat A.mat --labels 20            indices of the strongest spots
       nbnumba view floatimage.bin -lambda 1 -distance 100 -pixel 0.1 --rings 4,3,2
       nbnumba view observed.npy --minus calculated.npy
+      nbnumba view --3d --detector jungfrau-4m -distance 100 -mat A.mat -o setup.png
 
     Rings and labels are where the options of an experiment put them; what these leave open comes from the file.
     """
+    if options["in_space"]:
+        from nbnumba.cli.view_3d import draw_setup
+
+        draw_setup(operands, read_draft(ctx, options) if ctx.meta["given"] or options["config"] else None, options)
+        return
     if len(operands) != 1:
         raise OptionError(f"view: give one image file; got {len(operands)}{' (a difference is --minus OTHER)' if operands else ''}")
     file = operands[0]
@@ -85,14 +92,14 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
     if options["rings"] not in (None, "none") and (exposure is None or exposure.wavelength is None):
         click.echo(f"nbnumba: warning: no rings: {file} does not state its geometry; give the options of the experiment", err=True)
     picture = Picture(
-        pixels=pixels - other_pixels(options, pixels.shape) if options["minus"] else pixels,
+        pixels=pixels - other_pixels(options, pixels.shape, experiment) if options["minus"] else pixels,
         unit=unit_of(file, options["dataset"]),
         exposure=exposure,
         window=window,
         scale="difference" if options["minus"] else options["scale"] or "log",
         limits=options["limits"],
         rings=rings,
-        labels=labels_of(experiment, pixels, window, options["labels"]),
+        labels=labels_of(experiment, exposure, pixels, window, options["labels"]),
         title=one_line(title_of(file, exposure, options) if options["title"] is None else options["title"]),
     )
     drawn = 0
@@ -173,77 +180,6 @@ def check_output(target: Path, images: list[Path], others: list[Path]) -> None:
         raise OptionError(f"--output {target}: pictures are PNG files; give a name that ends in {PNG}")
 
 
-def read_all(file: str, draft: Draft | None, options: Mapping[str, Any]) -> tuple[NDArray[np.float64], Exposure | None, Experiment | None]:
-    """Pixels; geometry from options that file completes, else from the file alone; the experiment of these options."""
-    if draft is None:
-        return *seen(*read(file, options, options["shape"])), None
-
-    from nbnumba.geometry.of_experiment import exposure_of
-    from nbnumba.options.image import complete, given_shape
-
-    pixels, exposure = read(file, options, options["shape"] or given_shape(draft))
-    if exposure is not None and exposure.panels:
-        raise OptionError(f"{file}: has {len(exposure.panels)} panels in their places; leave the options of an experiment out")
-    complete(draft, exposure, (pixels.shape[0], pixels.shape[1]))
-    leave_out_amplitudes(draft, cell_wanted=options["labels"] > 0)
-    experiment = draft.experiment()
-    for note in draft.notes:
-        click.echo(f"nbnumba: warning: {note}", err=True)
-    if experiment.detector.shape != pixels.shape:
-        slow, fast = experiment.detector.shape
-        has = f"{pixels.shape[0]} x {pixels.shape[1]}"
-        raise OptionError(f"the options describe {slow} x {fast} pixels (slow x fast); {file} has {has}")
-    return pixels, exposure_of(experiment), experiment
-
-
-def read(file: str, options: Mapping[str, Any], shape: tuple[int, int] | None) -> tuple[NDArray[np.float64], Exposure | None]:
-    """Pixels as numbers, and what the file says of geometry; options: which image of several."""
-    from nbnumba.formats.read import finite, read_image_file, split
-
-    number = options["number"] or (None if split(file)[1] else 1)
-    image = read_image_file(file, number, shape, options["dataset"])
-    if image.problem:
-        warn_of_file(file, f"its geometry is left out: {image.problem}")
-    return finite(file, image.pixels), image.exposure
-
-
-def seen(pixels: NDArray[np.float64], exposure: Exposure | None) -> tuple[NDArray[np.float64], Exposure | None]:
-    """An image of several panels as it is seen from the crystal (EXP-36), any other as it is."""
-    from nbnumba.formats.format import unstacked
-    from nbnumba.image.flat_view import laid_out
-
-    if exposure is None or not exposure.panels:
-        return pixels, exposure
-    return laid_out(exposure.by_panel, unstacked(pixels, [panel.shape for panel in exposure.panels]))
-
-
-CELL_FIELDS = ("crystal.cell", "crystal.a_matrix", "crystal.reciprocal_matrix", "crystal.reciprocal")  # any of which states a cell
-
-
-def leave_out_amplitudes(draft: Draft, cell_wanted: bool) -> None:
-    """A picture needs no structure factors, so that none are read or asked for; of their file labels need the cell if no other is given."""
-    from nbnumba.amplitudes.files import read_cell
-
-    values = draft.values
-    path, known = values.get("structure_factors.path"), any(values.get(name) is not None for name in CELL_FIELDS)
-    if cell_wanted and draft.base is None and path and not known:
-        values["crystal.cell"] = read_cell(path, values.get("structure_factors.kind", "hkl"), values.get("structure_factors.column"))
-    for field in ("structure_factors.path", "output.dump_file"):
-        draft.values.pop(field, None)
-    draft.quirks = draft.quirks - {"implicit-dump"}
-    if draft.base is None:
-        draft.values["structure_factors.default_F"] = 1.0
-
-
-def other_pixels(options: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """What is taken away; a raw image without a shape has FILE's. Raises OptionError."""
-    other, _ = seen(*read(options["minus"], options, options["shape"] or (shape[0], shape[1])))
-    if other.shape != shape:
-        has = " and ".join(f"{slow} x {fast}" for slow, fast in (shape, other.shape))
-        raise OptionError(f"--minus {options['minus']}: the images have {has} pixels (slow x fast)")
-    return other
-
-
 def window_of(options: Mapping[str, Any], shape: tuple[int, ...]) -> Window | None:
     """First and last fast, first and last slow pixel of what is shown, cut to the image; None: all. Raises OptionError."""
     if options["zoom"]:
@@ -264,7 +200,9 @@ def window_of(options: Mapping[str, Any], shape: tuple[int, ...]) -> Window | No
     return first_fast, last_fast, first_slow, last_slow
 
 
-def labels_of(experiment: Experiment | None, pixels: NDArray[np.float64], window: Window | None, count: int) -> list[Label]:
+def labels_of(
+    experiment: Experiment | None, exposure: Exposure | None, pixels: NDArray[np.float64], window: Window | None, count: int
+) -> list[Label]:
     """Names of the strongest predicted spots. Raises OptionError without a crystal."""
     if not count:
         return []
@@ -273,11 +211,16 @@ def labels_of(experiment: Experiment | None, pixels: NDArray[np.float64], window
             "--labels: needs a crystal; give an orientation matrix (-mat), or a cell (-cell, --model, --mtz, --sf-cif) and -misset"
         )
 
+    from nbnumba.geometry.of_experiment import exposure_of
     from nbnumba.geometry.prediction import predicted_spots
+    from nbnumba.image.flat_view import seen_at
     from nbnumba.image.labels import strongest
 
+    spots, panels = predicted_spots(experiment), exposure_of(experiment).by_panel
+    if len(panels) > 1 and exposure is not None:
+        spots = seen_at(exposure, panels, spots)
     slow, fast = pixels.shape
-    return strongest(predicted_spots(experiment), pixels, window or (0, fast - 1, 0, slow - 1), count)
+    return strongest(spots, pixels, window or (0, fast - 1, 0, slow - 1), count)
 
 
 def unit_of(file: str, dataset: str) -> str:

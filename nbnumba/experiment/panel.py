@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
-from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity, text
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity, shown, text
 from nbnumba.experiment.sampling import Roi, checked_mask, region
 
 if TYPE_CHECKING:
@@ -126,6 +126,25 @@ def panel_of(experiment: Experiment) -> Panel:
         mask=experiment.sampling.mask,
         **called,
     )
+
+
+def number_of(panels: Sequence[Panel], which: int | str | None) -> int:
+    """The number of a panel, 0 the first, that is given by it or by a name, alone or after its groups. Raises ParameterError."""
+    if which is None:
+        if len(panels) > 1:
+            raise ParameterError(
+                "panel", f"is not given, and there are {len(panels)}; give its number, 0 to {len(panels) - 1}, or its name"
+            )
+        return 0
+    if isinstance(which, int):
+        if not 0 <= which < len(panels):
+            raise ParameterError("panel", f"{which}: there {'are' if len(panels) > 1 else 'is'} {len(panels)}; numbers begin with 0")
+        return which
+    found = [n for n, panel in enumerate(panels) if panel.name and which in (panel.name, f"{panel.group}/{panel.name}")]
+    if len(found) != 1:
+        told = f"is the name of panels {', '.join(map(str, found[:8]))}" if found else "is the name of none"
+        raise ParameterError("panel", f"{shown(which)} {told}; give its number, 0 to {len(panels) - 1}, or its groups and name, GROUP/NAME")
+    return found[0]
 
 
 def over_panels(combined: Callable[[list[T]], T]) -> Callable[[Callable[[Any], T]], Callable[[Any], T]]:

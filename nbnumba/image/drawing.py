@@ -54,6 +54,10 @@ class Picture:
         slow, fast = self.pixels.shape
         return self.window or (0, fast - 1, 0, slow - 1)
 
+    def draw(self, figure: Any) -> int:
+        """Draw on an empty figure; returns how many labels there was room for."""
+        return draw(figure, self)
+
 
 def draw(figure: Any, picture: Picture) -> int:
     """Draw on an empty figure of matplotlib, whose size is set; returns how many labels there was room for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from nbnumba.errors import ParameterError
 from nbnumba.geometry.beamstop import plane_axes
 from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of, vector
-from nbnumba.geometry.prediction import crossing, is_within
+from nbnumba.geometry.prediction import Spots, crossing, is_within
 
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
@@ -34,20 +34,42 @@ def laid_out(panels: Sequence[Exposure], images: Sequence[Array]) -> tuple[Array
     pixels' centres meet, 0 between panels. Raises ParameterError where panels reach beyond 80 deg from the beam.
     """
     exposure = plane_of(panels)
-    view, columns = np.zeros(exposure.shape), np.arange(exposure.shape[1])
-    for row in range(len(view)):
-        rays = places(exposure, columns, row)
-        for panel, pixels in zip(panels, images, strict=True):
+    view = np.zeros(exposure.shape)
+    for panel, pixels in zip(panels, images, strict=True):
+        rows, columns = seen_within(exposure, panel)
+        for row, rays in zip(rows, rays_to(exposure, rows, columns), strict=True):
             fast, slow = crossing(panel.origin, panel.fast_axis, panel.slow_axis, panel.pixel_size, rays)
             met = is_within(panel.shape, fast, slow)
-            view[row, met] = pixels[np.rint(slow[met]).astype(int), np.rint(fast[met]).astype(int)]
+            view[row, columns[met]] = pixels[np.rint(slow[met]).astype(int), np.rint(fast[met]).astype(int)]
     return view, exposure
 
 
-def places(exposure: Exposure, fast: NDArray[np.int64], slow: int) -> Array:
-    """Centres of pixels in a row, (n, 3), seen from the crystal."""
-    along = (fast + 0.5)[:, np.newaxis] * np.array(exposure.fast_axis) + (slow + 0.5) * np.array(exposure.slow_axis)
-    return np.asarray(exposure.origin + exposure.pixel_size * along)
+def seen_within(plane: Exposure, panel: Exposure) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of a plane's pixels that rays to a panel may meet: its corners are the outermost places that it is seen at."""
+    fast, slow = crossing(plane.origin, plane.fast_axis, plane.slow_axis, plane.pixel_size, corners_of(panel))
+    rows, columns = (
+        np.arange(max(math.floor(at.min()), 0), min(math.ceil(at.max()) + 1, edge))
+        for at, edge in zip((slow, fast), plane.shape, strict=True)
+    )
+    return rows, columns
+
+
+def rays_to(plane: Exposure, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Iterator[Array]:
+    """Centres of pixels in each of these rows, (n, 3), seen from the crystal."""
+    along = plane.origin + plane.pixel_size * (columns + 0.5)[:, np.newaxis] * np.array(plane.fast_axis)
+    for row in rows:
+        yield along + plane.pixel_size * (row + 0.5) * np.array(plane.slow_axis)
+
+
+def seen_at(plane: Exposure, panels: Sequence[Exposure], spots: Spots) -> Spots:
+    """The same spots where a plane shows the places that they have on panels."""
+    on = [panels[number] for number in spots.panel]
+    at = [
+        p.origin + p.pixel_size * (np.array([f, s]) + 0.5) @ [p.fast_axis, p.slow_axis]
+        for p, f, s in zip(on, spots.fast, spots.slow, strict=True)
+    ]
+    fast, slow = crossing(plane.origin, plane.fast_axis, plane.slow_axis, plane.pixel_size, np.reshape(at, (-1, 3)))
+    return replace(spots, fast=fast, slow=slow)
 
 
 def plane_of(panels: Sequence[Exposure]) -> Exposure:

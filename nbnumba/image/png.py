@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import warnings
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import NotAvailableError
 from nbnumba.geometry.of_experiment import exposure_of
-from nbnumba.image.drawing import DECADES, Picture, binned, draw, geometry_line
+from nbnumba.image.drawing import DECADES, Picture, binned, geometry_line
 from nbnumba.image.flat_view import flat_view
 
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
 
 DOTS_PER_INCH = 150
+
+
+class Drawable(Protocol):
+    """What can be drawn."""
+
+    def draw(self, figure: Any) -> int:
+        """Draw on an empty figure of matplotlib; returns how many labels are in it."""
+        ...
 
 
 def png_bytes(image: Image) -> bytes:
@@ -46,7 +54,7 @@ def plain_png(pixels: NDArray[np.float64]) -> bytes:
     return buffer.getvalue()
 
 
-def png_of(picture: Picture, asked: str) -> tuple[bytes, int]:
+def png_of(picture: Drawable, asked: str) -> tuple[bytes, int]:
     """A PNG file, and how many labels are in it; asked: by which option, for messages. Raises NotAvailableError."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -58,7 +66,7 @@ def png_of(picture: Picture, asked: str) -> tuple[bytes, int]:
     buffer = BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of a title in letters that the font lacks
-        drawn = draw(figure, picture)
+        drawn = picture.draw(figure)
         figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.08)
     return buffer.getvalue(), drawn
 
@@ -86,8 +94,8 @@ def windows() -> Any:
     return pyplot
 
 
-def show(picture: Picture, pyplot: Any) -> int:
+def show(picture: Drawable, pyplot: Any) -> int:
     """Show the picture in a window until it is closed; returns how many labels are in it."""
-    drawn = draw(pyplot.figure(layout="constrained"), picture)
+    drawn = picture.draw(pyplot.figure(layout="constrained"))
     pyplot.show()
     return drawn

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nbnumba.experiment.detector import Detector
+from nbnumba.experiment.panel import Panel
 from nbnumba.geometry.exposure import Exposure
 from nbnumba.options.experiment import Draft
 from nbnumba.options.exposure import position
@@ -19,9 +20,19 @@ SIZES = ("fast_pixels", "slow_pixels", "fast_size", "slow_size")
 MOSFLM_FROM_IMGCIF = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # beam -z to x, spindle x to z
 
 
+def given_panels(draft: Draft) -> tuple[Panel, ...]:
+    """Those that options or a saved experiment describe a detector by, if they do; they may not be in their places yet."""
+    if draft.detector is not None:
+        return draft.detector.panels
+    before: tuple[Panel, ...] = draft.base.detector.panels if draft.base else ()
+    return tuple(draft.part("detector").get("panels", before))
+
+
 def given_shape(draft: Draft) -> tuple[int, int] | None:
-    """Pixels (slow, fast) that options or a saved experiment ask for; None if they say nothing of them."""
+    """Pixels (slow, fast) that options or a saved experiment ask for, of several panels one below the other; None if they say nothing."""
     said = draft.part("detector")
+    if len(panels := given_panels(draft)) > 1:
+        return sum(panel.slow_pixels for panel in panels), max(panel.fast_pixels for panel in panels)
     if draft.base is not None:
         return replace(draft.base.detector, **{name: said[name] for name in (*SIZES, "pixel_size") if name in said}).shape
     if not any(name in said for name in SIZES):

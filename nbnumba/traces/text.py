@@ -48,7 +48,8 @@ def as_text(trace: Trace) -> str:
     stages = " ".join(f"{kind}={name}" for kind, name in made["stages"].items())
     names = list(trace.values)
     end = names.index("I_before_scaling")
-    head = f"# {made['program']}, preset {made['preset']}, device {made['device']}; {stages}"
+    panel = f", panel {made['panel']}" if "panel" in made else ""
+    head = f"# {made['program']}, preset {made['preset']}, device {made['device']}{panel}; {stages}"
     lines = [head, *(line(name, trace.values[name]) for name in names[:end])]
     lines += rows("SAMPLE", trace.samples) if len(trace.samples) > 1 else []
     return "\n".join([*lines, *rows("PHI", trace.terms), *(line(name, trace.values[name]) for name in names[end:])])

@@ -12,6 +12,7 @@ import numpy as np
 
 from nbnumba import units
 from nbnumba.errors import NbnumbaError, ParameterError, StageError
+from nbnumba.experiment.panel import number_of
 from nbnumba.image.image import provenance
 from nbnumba.kernel.cpu import render
 from nbnumba.kernel.cpu.render import NEVER, Sampling
@@ -35,16 +36,20 @@ def trace(
     slow: int,
     fast: int,
     *,
+    panel: int | str | None = None,
     stages: StageSource = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> Trace:
     """Every intermediate of a pixel (0 is the first), from the stage functions that render it.
 
-    stages, device, threads: as simulate() takes them; the device renders the pixel once more, and its photons are in the trace. Raises
-    what simulate() raises, and ParameterError for a pixel that is not rendered.
+    panel: which one the pixel is on, by its number (0 is the first) or its name, of a detector of several. stages, device, threads: as
+    simulate() takes them; the device renders the pixel once more, and its photons are in the trace. Raises what simulate() raises, and
+    ParameterError for a pixel that is not rendered.
     """
     experiment.check()
+    number = number_of(experiment.panels, panel)
+    experiment, several = experiment.by_panel[number], len(experiment.by_panel) > 1
     scene = scene_of(experiment, registry_of(stages))
     physics, area = scene.physics, scene.area
     require_rendered(area, slow, fast)
@@ -66,7 +71,8 @@ def trace(
         told = " ".join(f"{type(error).__name__}: {error}".split())
         raise StageError(f"pixel slow {slow}, fast {fast}: a stage function stops in plain Python: {told}") from error
     values |= {"I_pixel_final": photons, "floatimage_accumulated": float(np.float32(renderer.to_host(image)[slow, fast]))}
-    return Trace({**provenance(experiment, scene.stages), "device": renderer.name}, values, lines.samples, lines.terms)
+    made = {**provenance(experiment, scene.stages), "device": renderer.name, **({"panel": number} if several else {})}
+    return Trace(made, values, lines.samples, lines.terms)
 
 
 def require_rendered(area: Area, slow: int, fast: int) -> None:

@@ -17,7 +17,7 @@ from many_panels import assert_in_place, sixteen
 import nbnumba
 from nbnumba import ParameterError, units
 from nbnumba.cli.main import main
-from nbnumba.cli.view import seen
+from nbnumba.cli.view_input import seen
 from nbnumba.errors import InputFileWarning
 from nbnumba.experiment.panel import Panel
 from nbnumba.formats.format import stacked

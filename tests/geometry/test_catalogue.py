@@ -190,6 +190,55 @@ def test_quarter_turns(tmp_path: Path) -> None:
     assert [panel.group for panel in panels] == ["grid0", "grid1", "grid2", "grid3"]
 
 
+# Chips along fast and slow of a module, pixels of a chip (fast, slow), how many times as wide as the others those are at which chips meet.
+CHIPS = {
+    "jungfrau-1m": ((4, 2), (256, 256), 2.0),
+    "jungfrau-4m": ((4, 2), (256, 256), 2.0),
+    "jungfrau-16m": ((4, 2), (256, 256), 2.0),
+    "timepix": ((2, 2), (256, 256), 3.0),
+    "lambda-250k": ((2, 2), (256, 256), 3.0),
+    "lambda-750k": ((6, 2), (256, 256), 3.0),
+    "lambda-2m": ((6, 2), (256, 256), 3.0),
+    "cspad": ((2, 1), (194, 185), 2.5),
+}
+
+
+def edges_of_pixels(chips: int, pixels: int, wide: float) -> np.ndarray:
+    """Where the pixels of a row of chips begin and end, in the widths of ordinary ones."""
+    widths = np.ones((chips, pixels))
+    widths[:-1, -1] = widths[1:, 0] = wide
+    return np.concatenate([[0.0], widths.ravel().cumsum()])
+
+
+@pytest.mark.spec("DET-10")
+@pytest.mark.parametrize("name", CHIPS)
+def test_pixels_are_where_chips_have_them(name: str) -> None:
+    """Of a module, along both edges: ordinary pixels, larger ones as the middle of those that they are taken for, and the module's end."""
+    chips, pixels, wide = CHIPS[name]
+    modules = detector_by_name(name).modules
+    module = modules.each[0]
+    for along, (number, of_chip) in enumerate(zip(chips, pixels, strict=True)):
+        edges, half_covered = edges_of_pixels(number, of_chip, wide), 0.05 if wide % 1.0 and number > 1 else 0.0
+        assert edges[-1] == (module.fast_pixels, module.slow_pixels)[along]
+        axis = np.array((module.fast_axis, module.slow_axis)[along])
+        centres = np.array(module.origin) + module.pixel_size * (np.arange(edges[-1]) + 0.5)[:, np.newaxis] * axis  # of the panel's pixels
+        for first, last in itertools.pairwise(edges):
+            expected = module.origin + module.pixel_size * (first + last) / 2.0 * axis
+            parts = np.clip(np.minimum(np.arange(edges[-1]) + 1, last) - np.maximum(np.arange(edges[-1]), first), 0.0, None)
+            assert parts.sum() == last - first
+            found = np.average(centres, axis=0, weights=parts)
+            np.testing.assert_allclose(found, expected, rtol=0.0, atol=half_covered * module.pixel_size + 1e-12)
+            if last - first == 1.0:
+                assert sorted(parts)[-2:] == [0.0, 1.0]
+
+
+@pytest.mark.spec("DET-10")
+def test_the_larger_pixels_of_epix10k_are_half_a_pixel_too_many_either_way() -> None:
+    module = detector_by_name("epix10k-2m").modules.each[0]
+    assert edges_of_pixels(2, 192, 2.25)[-1] == module.fast_pixels - 0.5
+    assert edges_of_pixels(2, 176, 2.25)[-1] == module.slow_pixels - 0.5
+
+
 @pytest.mark.spec("DET-1")
 @pytest.mark.parametrize("name", [*ONE_PANEL, *PANELS])
 def test_every_number_has_a_source(name: str) -> None:

@@ -446,7 +446,6 @@ def test_photons_of_all_panels_in_files_that_state_no_geometry(image: Image, tmp
         lambda e: e.frame,
         lambda e: e.roi,
         lambda e: e.detector.shape,
-        lambda e: nbnumba.trace(e, 1, 1),
     ],
 )
 def test_what_is_of_one_panel_is_refused_of_several(ask, image: Image) -> None:
