@@ -50,8 +50,8 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: 
     require_hdf5(inputs, dataset)
     kind, sources = format_of(output), list(every(inputs, dataset))
     target = series_of(output)
-    single = len(sources) == 1 and "#" not in output.name
-    files = [output] if single else target.files(range(1, len(sources) + 1))
+    numbered = isinstance(target, Stack) or len(sources) > 1 or "#" in output.name
+    files = target.files(range(1, len(sources) + 1)) if numbered else [output]
     check_writable(files, [split(source)[0] for source in (*inputs, *([like] if like else []))])
     if not overwrite and (there := [file for file in files if file.is_file()]):
         raise OutputFileError(f"{there[0]}: is there already; give another OUTPUT, which comes last, or --overwrite")
@@ -149,7 +149,7 @@ def written(kind: Format, images: Iterator[tuple[NDArray[Any], Exposure | None]]
 
 
 def gather(path: Path, scan: ScanFile, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> None:
-    """All images in one file; what comes before it is written waits compressed, in a file without a name."""
+    """All images in the files of a name; what comes before these are written waits compressed, in a file without a name."""
     sizes, exposures = [], []
     with TemporaryFile(dir=path.resolve().parent) as chunks:
         for pixels, exposure in images:
@@ -157,7 +157,7 @@ def gather(path: Path, scan: ScanFile, images: Iterator[tuple[NDArray[Any], Expo
             exposures.append(exposure)
         chunks.seek(0)
         known = [exposure for exposure in exposures if exposure]
-        write_all({path: lambda file: scan.write(file, known, pixels.dtype, map(chunks.read, sizes), "")})
+        write_all(scan.contents(path, known, pixels.dtype, map(chunks.read, sizes), ""))
 
 
 def every(inputs: tuple[str, ...], dataset: str) -> Iterator[tuple[str, int | None]]:

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     default=Path("sweep_####.cbf"),
     show_default=True,
     metavar="NAME",
-    help="Numbered files, # standing for a digit (.cbf, .img, .tif, .npy), or one file for all images (.nxs, .h5).",
+    help="Numbered files, # standing for a digit (.cbf, .img, .tif, .npy), or one file for all images (.nxs, .h5; those of NAME_master.h5 "
+    "are in data files of 1000 beside it).",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the images of another sweep, which stay until there are all of the new ones.")
 @click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")

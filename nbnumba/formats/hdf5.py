@@ -171,11 +171,15 @@ class Hdf5File:
         """The same for one part of a virtual dataset. Raises Hdf5Error."""
         if depth > NESTED:
             raise Hdf5Error("virtual datasets are made of each other")
+        self.require_own(self.source(dataset, source), source.dset_name, depth + 1)
+
+    def source(self, dataset: h5py.Dataset, source: Any) -> h5py.Dataset:
+        """The dataset that a part of a virtual one is of. Raises Hdf5Error."""
         place = dataset.file if source.file_name == "." else self.beside(dataset, source.file_name)
         found = self.find(source.dset_name, place["/"])
         if not hasattr(found, "is_virtual"):
             raise Hdf5Error(f"{source.dset_name} is not a dataset")
-        self.require_own(found, source.dset_name, depth + 1)
+        return found
 
 
 def opened(path: Path) -> h5py.File:

@@ -10,7 +10,8 @@ import pytest
 
 from nbnumba.cli.main import main
 from nbnumba.formats.cbf import CBF
-from nbnumba.formats.nxmx import chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.nxmx import chunk_bytes, nxmx_bytes
+from nbnumba.formats.nxmx_files import write_nxmx
 from nbnumba.formats.read import is_counts, read_image, read_image_file
 from nbnumba.geometry.exposure import Exposure
 

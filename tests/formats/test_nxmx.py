@@ -12,7 +12,8 @@ import nxmx
 import pytest
 
 from nbnumba.formats.cbf import CBF
-from nbnumba.formats.nxmx import NXMX, NxmxFile, chunk_bytes, differing, nxmx_bytes, write_nxmx
+from nbnumba.formats.nxmx import NXMX, NxmxFile, chunk_bytes, differing, nxmx_bytes
+from nbnumba.formats.nxmx_files import write_nxmx
 from nbnumba.formats.read import read_image_file
 from nbnumba.geometry.exposure import Exposure
 

@@ -21,7 +21,8 @@ from nbnumba.cli.view import seen
 from nbnumba.errors import InputFileWarning
 from nbnumba.experiment.panel import Panel
 from nbnumba.formats.format import stacked
-from nbnumba.formats.nxmx import NXMX, NxmxFile, chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.nxmx import NXMX, NxmxFile, chunk_bytes, nxmx_bytes
+from nbnumba.formats.nxmx_files import write_nxmx
 from nbnumba.formats.read import read_image_file
 from nbnumba.geometry.exposure import Exposure
 
