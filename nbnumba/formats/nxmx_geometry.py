@@ -19,7 +19,7 @@ from nbnumba import units
 from nbnumba.errors import InputFileError, warn_of_file
 from nbnumba.experiment.panel import Panel
 from nbnumba.formats.hdf5 import Hdf5Error, Hdf5File, attribute, label, readable
-from nbnumba.geometry.exposure import SURFACE, Exposure, Vector
+from nbnumba.geometry.exposure import SURFACE, Exposure, Spectrum, Vector
 from nbnumba.geometry.recorded import panel_of
 
 Numbers = NDArray[np.float64]
@@ -265,13 +265,45 @@ class NxmxGeometry:
             raise Hdf5Error(f"{name}_weights have no sum")
         return np.atleast_1d(weights.sum(axis=-1) / (weights / found).sum(axis=-1))
 
+    @cached_property
+    def _spectra(self) -> tuple[Numbers, Numbers] | None:
+        """Wavelengths in m, and their weights, each of all images or for each."""
+        for beam in self._beams[:1]:
+            stated = self._optional(self._file.dataset, beam, "incident_wavelength")
+            for name in ("incident_wavelength", label(stated, "variant")):
+                weights = self._optional(self._file.numbers, beam, f"{name}_weights")
+                lengths = None if weights is None else self._optional(self._quantity, beam, name, "m")
+                if weights is not None and lengths is not None and self._is_spectrum(lengths, weights):
+                    return lengths, weights
+                if weights is not None:
+                    self._say(f"{name}_weights are left out; they are not those of wavelengths, for all images or each")
+        return None
+
+    def _is_spectrum(self, lengths: Numbers, weights: Numbers) -> bool:
+        """Whether every wavelength has a weight, and every image some."""
+        fit = all(of.ndim == 1 or (of.ndim == 2 and len(of) in (self._images, self._angles)) for of in (lengths, weights))
+        return (
+            fit
+            and lengths.shape[-1] == weights.shape[-1]
+            and bool((lengths > 0.0).all() and (weights >= 0.0).all() and (weights.sum(axis=-1) > 0.0).all())
+        )
+
+    def _spectrum(self, number: int) -> Spectrum | None:
+        """That of an image; None of one wavelength."""
+        if self._spectra is None:
+            return None
+        lengths, weights = (of if of.ndim == 1 else of[number - 1] for of in self._spectra)
+        order = np.argsort(lengths, kind="stable")
+        return Spectrum(tuple(lengths[order].tolist()), tuple(weights[order].tolist())) if len(order) > 1 else None
+
     def _beam(self, number: int) -> dict[str, Any]:
-        """Wavelength, polarization, times."""
+        """Wavelength, spectrum, polarization, times."""
         lengths = self._wavelengths
         if lengths is not None and lengths.size not in (1, self._images, self._angles):
             raise Hdf5Error(f"incident_wavelength has {lengths.size} values for {self._images} images")
         return {
             "wavelength": None if lengths is None else of_image(lengths, number - 1, self._images, "incident_wavelength"),
+            "spectrum": self._spectrum(number),
             "flux": None if self._fluxes is None else of_image(self._fluxes, number - 1, self._images, "total_flux"),
             **self._polarization(number),
             **self._times(number),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba import units
-from nbnumba.geometry.exposure import STRAIGHT, SURFACE, Exposure, Vector
+from nbnumba.geometry.exposure import STRAIGHT, SURFACE, Exposure, Spectrum, Vector
 from nbnumba.geometry.panel_groups import group_of, middles_of_groups
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DETECTOR = "/entry/instrument/detector"
 ALONG_BEAM = np.array([0.0, 0.0, 1.0])
 MATERIAL = "Si"  # NXmx asks for one
+SPECTRUM = "incident_wavelength_1Dspectrum"  # beside each image's one wavelength, for which DIALS 3.12 would take its channels
 EQUAL = 1e-6
 DIALS_SENSORS = ("Si", "CdTe", "GaAs")
 DIALS_POLARIZATION = 0.999  # of the intensity
@@ -70,8 +71,12 @@ def sample(entry: h5py.Group, exposures: Sequence[Exposure]) -> None:
 
 def beam(instrument: h5py.Group, exposures: Sequence[Exposure]) -> None:
     made, first = group(instrument, "beam", "NXbeam"), exposures[0]
-    if first.wavelength is not None:
-        quantity(made, "incident_wavelength", one_or_each([(e.wavelength or 0.0) * 1e10 for e in exposures]), "angstrom")
+    lengths = [(e.wavelength or 0.0) * 1e10 for e in exposures]
+    if first.spectrum is not None:
+        quantity(made, "incident_wavelength", lengths, "angstrom", variant=SPECTRUM)
+        spectra(made, [e.spectrum for e in exposures if e.spectrum])
+    elif first.wavelength is not None:
+        quantity(made, "incident_wavelength", one_or_each(lengths), "angstrom")
     fluxes = [e.flux for e in exposures if e.flux is not None]
     if len(fluxes) == len(exposures):
         quantity(made, "total_flux", one_or_each(fluxes), "Hz")
@@ -80,7 +85,13 @@ def beam(instrument: h5py.Group, exposures: Sequence[Exposure]) -> None:
         made["incident_polarization_stokes"] = np.array([1.0, along_x, -diagonal, 0.0])  # McStas's x is imgCIF's -x
 
 
-def one_or_each(values: Sequence[float]) -> Any:
+def spectra(made: h5py.Group, found: Sequence[Spectrum]) -> None:
+    """Wavelengths and their weights, (wavelengths,), or where images differ (images, wavelengths)."""
+    quantity(made, SPECTRUM, one_or_each([tuple(length * 1e10 for length in one.wavelengths) for one in found]), "angstrom")
+    made[f"{SPECTRUM}_weights"] = one_or_each([one.weights for one in found])
+
+
+def one_or_each(values: Sequence[Any]) -> Any:
     """One number where it is the same for all images, else one for each."""
     return values[0] if len(set(values)) == 1 else np.array(values)
 
@@ -182,6 +193,7 @@ def differing(first: Exposure, other: Exposure) -> str:
     first, other = first.imgcif, other.imgcif
     shared: dict[str, tuple[Any, Any]] = {
         "pixels": (first.frame_shape, other.frame_shape),
+        "number of wavelengths": (first.colours, other.colours),
         "number of panels": (len(first.panels), len(other.panels)),
         "panels' places": (places(first), places(other)),
         "pixel size": (first.pixel_size, other.pixel_size),
@@ -222,6 +234,7 @@ def unsaid(exposure: Exposure) -> str:
     clauses = {
         f"polarization {DIALS_POLARIZATION} along x rather than {polarized(here)}": not is_dials_polarization(here),
         f"exposure time {period} s rather than {here.exposure_time} s": hasty,
+        f"one wavelength rather than {here.colours}": here.spectrum,
         "no pedestal, and a gain of 1": here.pedestal or here.gain != 1.0,
         "its detector behind the crystal": not here.panels and here.origin[2] > 0.0 and abs(here.normal[2]) > UPSTREAM,
     }

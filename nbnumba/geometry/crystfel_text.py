@@ -181,6 +181,7 @@ def unsaid(experiment: Experiment) -> str:
         exposure.polarization_axis is None or abs(dot(to_crystfel(exposure), np.array(exposure.polarization_axis))[0]) > 1.0 - STRAIGHT
     )
     left = {
+        f"the spectrum of {exposure.colours} wavelengths": exposure.spectrum is not None,
         "the rotation about the spindle": exposure.oscillation != 0.0,
         "the sensor": any(panel.sensor_thickness > 0.0 for panel in panels),
         "the polarization, which is not along x": not along_x,
