@@ -239,13 +239,22 @@ def unsaid(exposure: Exposure) -> str:
         "its detector behind the crystal": not here.panels and here.origin[2] > 0.0 and abs(here.normal[2]) > UPSTREAM,
     }
     taken = [clause for clause, applies in clauses.items() if applies]
-    sensors = {(panel.sensor_thickness, panel.sensor_material) for panel in here.panels}
-    alike = "states the first panel's sensor for all" if len(sensors) > 1 else ""
     widths = {panel.fast_pixels for panel in here.panels}
     uneven = "is not opened by DIALS 3.12, whose masks are of panels of one width" if len(widths) > 1 else ""
     unread = f"is not opened by DIALS, which knows no sensor of {material}" if material not in (None, *DIALS_SENSORS) else ""
     guessed = f"states a sensor of {MATERIAL}, for it is not known what it is made of" if here.sensor_thickness and not material else ""
-    return "; it ".join(filter(None, (guessed, alike, uneven, unread, f"is taken by DIALS to have {', '.join(taken)}" if taken else "")))
+    return "; it ".join(
+        filter(None, (guessed, one_sensor(here), uneven, unread, f"is taken by DIALS to have {', '.join(taken)}" if taken else ""))
+    )
+
+
+def one_sensor(here: Exposure) -> str:
+    """What is said of panels whose sensors are not that of the first, in words; empty if there are none."""
+    thickness, material = here.sensor_thickness, here.sensor_material
+    others = sum((panel.sensor_thickness, panel.sensor_material) != (thickness, material) for panel in here.panels)
+    own = f"{thickness * 1e6:.6g} um of {material or MATERIAL}" if thickness else "none"
+    have = "has another" if others == 1 else "have others"
+    return f"states one sensor, the first panel's ({own}); {others} of {len(here.panels)} panels {have}" if others else ""
 
 
 def is_dials_polarization(here: Exposure) -> bool:
