@@ -16,7 +16,7 @@ from nbnumba import units
 from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.main import INTERRUPTED
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
-from nbnumba.cli.run import prepare_threads, say_outside, say_unmarked
+from nbnumba.cli.run import prepare_threads, say_outside, say_unmarked, say_unsaid
 from nbnumba.cli.termination import Terminated
 from nbnumba.errors import OptionError
 from nbnumba.files.whole import check_writable, write_all
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from nbnumba.options.experiment import Draft
     from nbnumba.simulation.simulator import Simulator
     from nbnumba.stages.registry import Registry
+
+
+BESIDE = ("save_config", "save_expt", "save_geom", "json_file")  # options that name files beside the images
 
 
 @click.command("sweep", cls=ExperimentCommand)
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 @click.option(
     "--save-expt", type=click.Path(path_type=Path), metavar="FILE", help="Write beam, detector, spindle, scan, crystal for DIALS (.expt)."
 )
+@click.option("--save-geom", type=click.Path(path_type=Path), metavar="FILE", help="Write the detector for CrystFEL (.geom).")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the record, and what came out.")
 @device_options
 @click.pass_context
@@ -76,7 +80,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
     sweep.image(1).check()
     registry, target = registry_for(options["plugin_files"]), series_of(options["output"], counts=True)
-    others = [options[name] for name in ("save_config", "save_expt", "json_file") if options[name] is not None]
+    others = [options[name] for name in BESIDE if options[name] is not None]
     check_writable(others)
     check_writable([*others, target.record, *target.files([1])], inputs_of(draft, options), new_folder=True)
     record, about = sweep.record(made_with(sweep.image(1), registry, options)), about_of(ctx, sweep)
@@ -127,6 +131,10 @@ def summaries(sweep: Sweep, record: Mapping[str, Any], taken: SweepResult, rende
         from nbnumba.geometry.dials_out import expt_text
 
         files[path] = expt_text(sweep.exposure(1), sweep.experiment.unit_cell.reciprocal, sweep.images).encode("utf-8")
+    if (path := options["save_geom"]) is not None:
+        from nbnumba.geometry.crystfel_text import geom_text
+
+        files[path] = geom_text(sweep.experiment).encode("utf-8")
     if (path := options["json_file"]) is not None:
         found = {**record, "rendered_now": rendered, "pixels_cut_off": taken.cut, "terms_outside_table": taken.outside}
         files[path] = (json.dumps(found, indent=2) + "\n").encode("utf-8")
@@ -176,6 +184,8 @@ def report_sweep(ctx: click.Context, draft: Draft, sweep: Sweep, target: Series)
             click.echo(f"nbnumba: warning: {one}: changes nothing; a sweep writes --output", err=True)
     for loss in losses(target.files([1])[0], sweep.exposure(1), target.kind):
         click.echo(f"nbnumba: warning: {ctx.params['output']}: {loss}", err=True)
+    if (path := ctx.params["save_geom"]) is not None:
+        say_unsaid(path, sweep.image(1))
     if not target.kind.mark:
         say_unmarked([ctx.params["output"]], sweep.experiment)
 

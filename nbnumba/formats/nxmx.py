@@ -22,9 +22,9 @@ from nbnumba.formats.chunks import chunk_bytes
 from nbnumba.formats.format import Format, Pixels, ScanFile, begins_with, stacked
 from nbnumba.formats.hdf5 import Hdf5Error, Hdf5File, label, names_in, readable, require_bounded
 from nbnumba.formats.hdf5_images import Hdf5Images, Images, listed, require_filters
-from nbnumba.formats.nxmx_files import file_of, files_of, nxmx_bytes, packed, stamp_of
+from nbnumba.formats.nxmx_files import MASKED, file_of, files_of, nxmx_bytes, packed, stamp_of
 from nbnumba.formats.nxmx_groups import differing, unsaid
-from nbnumba.geometry.exposure import NOT_MEASURED, Exposure
+from nbnumba.geometry.exposure import BAD, NOT_MEASURED, Exposure
 
 if TYPE_CHECKING:
     import h5py
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BLOCK = re.compile(r"data_\d+")
 MANY = 10_000  # images, to look for which takes a second
+GAP = MASKED[NOT_MEASURED]
 REJECTED = 0xFFFF  # bits of a pixel mask for which a pixel is not taken
 
 
@@ -86,17 +87,17 @@ class NxmxFile:
         return self._images.holds_counts
 
     def pixels(self, number: int) -> NDArray[Any]:
-        """Those of an image, [slow, fast]; -1 where the detector or its mask marks what it did not count. Raises InputFileError."""
+        """Those of an image, [slow, fast]; -1 where the detector or its mask marks gaps, -2 where pixels are bad. Raises InputFileError."""
         pixels = self._images.read(number)
         self._images.say_what_is_missing()
         counts = unmarked(pixels) if pixels.dtype.kind == "u" else pixels
         for mask in self._masks:
-            rejected = mask if isinstance(mask, np.ndarray) else rejecting(mask[number - 1]).reshape(counts.shape)
-            counts = np.where(rejected & (counts >= 0), np.array(NOT_MEASURED, counts.dtype), counts)
-        return counts if self._is_stacked else stacked(counts[where] for where in self._geometry.regions)
+            marks = mask if isinstance(mask, np.ndarray) else marks_of(mask[number - 1]).reshape(counts.shape)
+            counts = np.where((marks < 0) & (counts >= 0), marks.astype(counts.dtype), counts)
+        return counts if self.is_stacked else stacked(counts[where] for where in self._geometry.regions)
 
     @cached_property
-    def _is_stacked(self) -> bool:
+    def is_stacked(self) -> bool:
         """Whether the panels are one below the other already, as far as it is known where they are."""
         try:
             regions = self._geometry.regions
@@ -106,7 +107,7 @@ class NxmxFile:
 
     @cached_property
     def _masks(self) -> list[Any]:
-        """Where pixel_mask and pixel_mask_2 and so on reject pixels; of masks with one for each image, their datasets."""
+        """What pixel_mask and pixel_mask_2 and so on make of pixels; of masks with one for each image, their datasets."""
         try:
             detector = self._geometry.detector
         except Hdf5Error:
@@ -128,7 +129,7 @@ class NxmxFile:
         with readable("it is damaged"):
             require_bounded(dataset, "it", images=True)
             require_filters(self._file, dataset)
-            return rejecting(dataset[()]).reshape(shape) if dataset.shape in (shape, dims) else dataset
+            return marks_of(dataset[()]).reshape(shape) if dataset.shape in (shape, dims) else dataset
 
     def exposure(self, number: int) -> Exposure:
         """Geometry and scan of an image. Raises InputFileError."""
@@ -156,15 +157,16 @@ def image_names(data: h5py.Group) -> list[str]:
     return [signal] if signal in names and signal not in blocks else blocks
 
 
-def rejecting(mask: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where the bits of a mask reject pixels."""
-    return np.asarray(mask.astype(np.int64) & REJECTED != 0)
+def marks_of(mask: NDArray[Any]) -> NDArray[np.int8]:
+    """The counts of pixels that the bits of a mask reject, of gaps and others; 0 of those that it does not."""
+    bits = mask.astype(np.int64) & REJECTED
+    return np.where(bits & GAP, np.int8(NOT_MEASURED), np.where(bits, np.int8(BAD), np.int8(0)))
 
 
 def unmarked(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Unsigned counts as signed ones, -1 for the two largest numbers, which stand for masked pixels and gaps between modules."""
-    marked = pixels >= np.iinfo(pixels.dtype).max - 1
-    counts = np.where(marked, NOT_MEASURED, pixels.astype(np.int64))
+    """Unsigned counts as signed ones, -1 and -2 for the two largest numbers, which stand for gaps between modules and for bad pixels."""
+    above = pixels - (np.iinfo(pixels.dtype).max - pixels.dtype.type(1))
+    counts = np.where(above <= 1, above.astype(np.int64) + BAD, pixels.astype(np.int64))
     return counts if counts.max(initial=0) > np.iinfo(np.int32).max else counts.astype(np.int32)
 
 

@@ -22,22 +22,29 @@ ANY_COUNT = (0.0, 2.0**31 - 1.0)  # the range of counts that are trusted, where 
 IDENTITY = np.eye(3).ravel().tolist()
 
 
-def expt_text(exposure: Exposure, reciprocal: Array, images: int = 1) -> str:
-    """The file of so many images. exposure: of the first; reciprocal: (3, 3), rows a*, b*, c* in 1/m at spindle angle 0, in its frame."""
-    here, A = exposure.imgcif, exposure.to_imgcif @ reciprocal.T
+def expt_text(exposure: Exposure, reciprocal: Array | None, images: int = 1) -> str:
+    """The file of so many images.
+
+    exposure: of the first; reciprocal: (3, 3), rows a*, b*, c* in 1/m at spindle angle 0, in its frame; None: there is no crystal.
+    """
+    here = exposure.imgcif
     turns = here.spindle_axis is not None and here.oscillation != 0.0
-    if here.spindle_axis is not None and not turns:
-        A = rotation(here.spindle_axis, here.phi_start) @ A
     models = {
         "beam": beam(here),
         "detector": detector(here),
         **({"goniometer": goniometer(here), "scan": scan(here, images)} if turns else {}),
-        "crystal": crystal(A),
+        **({} if reciprocal is None else {"crystal": crystal(oriented(here, exposure.to_imgcif @ reciprocal.T))}),
     }
     experiment = {"__id__": "Experiment", "identifier": "", **dict.fromkeys(models, 0)}
     listed = {name: [models[name]] if name in models else [] for name in ("beam", "detector", "goniometer", "scan", "crystal")}
     rest: dict[str, Any] = {"profile": [], "imageset": [], "scaling_model": []}
     return json.dumps({"__id__": "ExperimentList", "experiment": [experiment], **listed, **rest}, indent=2) + "\n"
+
+
+def oriented(here: Exposure, A: Array) -> Array:
+    """A crystal's matrix at spindle angle 0, or of a still as it is turned."""
+    still = here.spindle_axis is not None and here.oscillation == 0.0
+    return rotation(here.spindle_axis, here.phi_start) @ A if still and here.spindle_axis else A
 
 
 def beam(here: Exposure) -> dict[str, Any]:

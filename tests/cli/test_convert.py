@@ -180,7 +180,7 @@ def test_masked_pixels_go_through(images: Path) -> None:
         file["entry/data/data"][0] = COUNTS
     assert main(["convert", "a.nxs", "b.cbf"]) == 0
     expected = COUNTS.copy()
-    expected[1, 2] = expected[0, 0] = -1
+    expected[1, 2], expected[0, 0] = -1, -2
     np.testing.assert_array_equal(read_image_file("b.cbf").pixels, expected)
 
 
