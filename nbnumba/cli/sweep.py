@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nbnumba.stages.registry import Registry
 
 
-BESIDE = ("save_config", "save_expt", "save_geom", "json_file")  # options that name files beside the images
+BESIDE = ("save_config", "save_expt", "save_refl", "save_geom", "json_file")  # options that name files beside the images
 
 
 @click.command("sweep", cls=ExperimentCommand)
@@ -53,6 +53,7 @@ BESIDE = ("save_config", "save_expt", "save_geom", "json_file")  # options that 
 @click.option(
     "--save-expt", type=click.Path(path_type=Path), metavar="FILE", help="Write beam, detector, spindle, scan, crystal for DIALS (.expt)."
 )
+@click.option("--save-refl", type=click.Path(path_type=Path), metavar="FILE", help="Write the spots that are expected for DIALS (.refl).")
 @click.option("--save-geom", type=click.Path(path_type=Path), metavar="FILE", help="Write the detector for CrystFEL (.geom).")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the record, and what came out.")
 @device_options
@@ -74,6 +75,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
 
     from nbnumba.campaign.series import series_of
     from nbnumba.campaign.sweep import Sweep, begin
+    from nbnumba.geometry.dials_refl import require_msgpack
     from nbnumba.simulation.simulator import Simulator
 
     width, counting = width_of(options["width"], experiment), counting_of(draft.part("output"))
@@ -83,6 +85,8 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     others = [options[name] for name in BESIDE if options[name] is not None]
     check_writable(others)
     check_writable([*others, target.record, *target.files([1])], inputs_of(draft, options), new_folder=True)
+    if options["save_refl"] is not None:
+        require_msgpack()
     record, about = sweep.record(made_with(sweep.image(1), registry, options)), about_of(ctx, sweep)
     missing = begin(sweep, target, record, options["overwrite"], about)
     report_sweep(ctx, draft, sweep, target)
@@ -131,6 +135,10 @@ def summaries(sweep: Sweep, record: Mapping[str, Any], taken: SweepResult, rende
         from nbnumba.geometry.dials_out import expt_text
 
         files[path] = expt_text(sweep.exposure(1), sweep.experiment.unit_cell.reciprocal, sweep.images).encode("utf-8")
+    if (path := options["save_refl"]) is not None:
+        from nbnumba.geometry.dials_refl import refl_bytes
+
+        files[path] = refl_bytes(sweep.whole, sweep.exposure(1), sweep.images)
     if (path := options["save_geom"]) is not None:
         from nbnumba.geometry.crystfel_text import geom_text
 

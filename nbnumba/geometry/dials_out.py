@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,18 +28,28 @@ def expt_text(exposure: Exposure, reciprocal: Array | None, images: int = 1) -> 
 
     exposure: of the first; reciprocal: (3, 3), rows a*, b*, c* in 1/m at spindle angle 0, in its frame; None: there is no crystal.
     """
+    models = models_of(exposure, reciprocal, images)
+    experiment = {"__id__": "Experiment", "identifier": identifier_of(models), **dict.fromkeys(models, 0)}
+    listed = {name: [models[name]] if name in models else [] for name in ("beam", "detector", "goniometer", "scan", "crystal")}
+    rest: dict[str, Any] = {"profile": [], "imageset": [], "scaling_model": []}
+    return json.dumps({"__id__": "ExperimentList", "experiment": [experiment], **listed, **rest}, indent=2) + "\n"
+
+
+def identifier_of(models: dict[str, Any]) -> str:
+    """What tells an experiment from others, in files that belong to it, too."""
+    return str(uuid5(NAMESPACE_OID, json.dumps(models)))
+
+
+def models_of(exposure: Exposure, reciprocal: Array | None, images: int = 1) -> dict[str, Any]:
+    """Beam, detector and so on, of those that there are; arguments: of ``expt_text``."""
     here = exposure.imgcif
     turns = here.spindle_axis is not None and here.oscillation != 0.0
-    models = {
+    return {
         "beam": beam(here),
         "detector": detector(here),
         **({"goniometer": goniometer(here), "scan": scan(here, images)} if turns else {}),
         **({} if reciprocal is None else {"crystal": crystal(oriented(here, exposure.to_imgcif @ reciprocal.T))}),
     }
-    experiment = {"__id__": "Experiment", "identifier": "", **dict.fromkeys(models, 0)}
-    listed = {name: [models[name]] if name in models else [] for name in ("beam", "detector", "goniometer", "scan", "crystal")}
-    rest: dict[str, Any] = {"profile": [], "imageset": [], "scaling_model": []}
-    return json.dumps({"__id__": "ExperimentList", "experiment": [experiment], **listed, **rest}, indent=2) + "\n"
 
 
 def oriented(here: Exposure, A: Array) -> Array:
