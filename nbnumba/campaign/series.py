@@ -57,9 +57,14 @@ class Series:
         return self.kind.counts
 
     @property
+    def images(self) -> Path:
+        """The name that stands for all of its files."""
+        return self.template
+
+    @property
     def name(self) -> str:
         """What it is called."""
-        return self.template.name
+        return self.images.name
 
     def file(self, number: int) -> Path:
         """The file of an image."""
@@ -150,9 +155,9 @@ class Stack(Series):
         self._keep_beside(path.name)
 
     @property
-    def name(self) -> str:
-        """What it is called."""
-        return self.path.name
+    def images(self) -> Path:
+        """The file that is named."""
+        return self.path
 
     def file(self, number: int) -> Path:
         """The file that an image is in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -93,7 +94,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     simulator = Simulator(stages=registry, device=options["device"], threads=options["threads"])
     try:
         taken = with_a_bar(sweep, target, missing, simulator, draft.values.get("progress", True))
-        write_all(summaries(sweep, {**record, **about}, taken, len(missing), options))
+        write_all(summaries(sweep, target, {**record, **about}, taken, len(missing), options))
     except (KeyboardInterrupt, Terminated) as error:
         there = sum(target.has(number) for number in sweep.numbers)
         how = "the same command without --overwrite" if options["overwrite"] and not target.replacing else "the same command"
@@ -124,7 +125,9 @@ def about_of(ctx: click.Context, sweep: Sweep) -> dict[str, Any]:
     return {"command": command, **{name: part for name, part in description(sweep.image(1), {}).items() if name != "estimate"}}
 
 
-def summaries(sweep: Sweep, record: Mapping[str, Any], taken: SweepResult, rendered: int, options: Mapping[str, Any]) -> dict[Path, bytes]:
+def summaries(
+    sweep: Sweep, target: Series, record: Mapping[str, Any], taken: SweepResult, rendered: int, options: Mapping[str, Any]
+) -> dict[Path, bytes]:
     """Files beside the images, with their bytes."""
     from nbnumba.options.configuration import toml_text
 
@@ -134,7 +137,8 @@ def summaries(sweep: Sweep, record: Mapping[str, Any], taken: SweepResult, rende
     if (path := options["save_expt"]) is not None:
         from nbnumba.geometry.dials_out import expt_text
 
-        files[path] = expt_text(sweep.exposure(1), sweep.experiment.unit_cell.reciprocal, sweep.images).encode("utf-8")
+        images = os.path.relpath(target.images, path.parent) if sweep.width and target.kind.geometry != "none" else ""
+        files[path] = expt_text(sweep.exposure(1), sweep.experiment.unit_cell.reciprocal, sweep.images, images).encode("utf-8")
     if (path := options["save_refl"]) is not None:
         from nbnumba.geometry.dials_refl import refl_bytes
 

@@ -23,16 +23,27 @@ ANY_COUNT = (0.0, 2.0**31 - 1.0)  # the range of counts that are trusted, where 
 IDENTITY = np.eye(3).ravel().tolist()
 
 
-def expt_text(exposure: Exposure, reciprocal: Array | None, images: int = 1) -> str:
+def expt_text(exposure: Exposure, reciprocal: Array | None, images: int = 1, template: str = "") -> str:
     """The file of so many images.
 
     exposure: of the first; reciprocal: (3, 3), rows a*, b*, c* in 1/m at spindle angle 0, in its frame; None: there is no crystal.
+    template: of the names of image files, # standing for a digit, seen from this file; empty: there are none.
     """
     models = models_of(exposure, reciprocal, images)
-    experiment = {"__id__": "Experiment", "identifier": identifier_of(models), **dict.fromkeys(models, 0)}
+    sets = [image_set(template, images)] if template else []
+    experiment = {
+        "__id__": "Experiment",
+        "identifier": identifier_of(models),
+        **dict.fromkeys([*models, *(["imageset"] if sets else [])], 0),
+    }
     listed = {name: [models[name]] if name in models else [] for name in ("beam", "detector", "goniometer", "scan", "crystal")}
-    rest: dict[str, Any] = {"profile": [], "imageset": [], "scaling_model": []}
+    rest: dict[str, Any] = {"profile": [], "imageset": sets, "scaling_model": []}
     return json.dumps({"__id__": "ExperimentList", "experiment": [experiment], **listed, **rest}, indent=2) + "\n"
+
+
+def image_set(template: str, images: int) -> dict[str, Any]:
+    """Where images are; of several in one file, which."""
+    return {"__id__": "ImageSequence", "template": template, **({} if "#" in template else {"single_file_indices": list(range(images))})}
 
 
 def identifier_of(models: dict[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from formats.dials_predictor import predicted
-from formats.dxtbx_reader import MISSING, has_dxtbx
+from formats.dxtbx_reader import MISSING, has_dxtbx, with_filters
 from many_panels import sixteen
 
 from nbnumba.cli.main import main
@@ -80,3 +81,18 @@ def test_a_still_is_predicted_as_dials_does(in_tmp_path: Path) -> None:
     for name in ("s1", "xyzcal.mm", "xyzcal.px", "delpsical.rad"):
         np.testing.assert_allclose(ours[name], theirs[name], rtol=0.0, atol=1e-9, err_msg=name)
     assert ((ours["partiality"] > 0.0) & (ours["partiality"] <= 1.0)).all()
+
+
+@pytest.mark.spec("FMT-95", "FMT-105")
+@pytest.mark.parametrize("name", ["a_####.cbf", "a.nxs", "sub/a_master.h5"])
+def test_dials_goes_on_from_the_experiment(name: str, in_tmp_path: Path) -> None:
+    """It finds the images that the file names, wherever it is called, and takes them for a scan."""
+    words = [*CRYSTAL.split(), *ONE.split(), "-phi", "20", "-dmin", "2.5", "-phisteps", "1", "-N", "10"]
+    assert main(["sweep", *words, "--images", "3", "--width", "0.5", "-o", name, "--save-expt", "a.expt", "--save-refl", "a.refl"]) == 0
+    done = subprocess.run(["dials.predict", in_tmp_path / "a.expt", "d_min=2.5"], capture_output=True, text=True, env=with_filters())
+    assert "Saved" in done.stdout, done.stdout + done.stderr
+    found = predicted(Path("a.expt"), Path("predicted.refl"), 2.5)
+    ours = predicted(Path("a.expt"), Path("a.refl"), 2.5)["ours"]
+    theirs = {tuple(index): place for index, place in zip(found["ours"]["miller_index"], found["ours"]["xyzcal.px"], strict=True)}
+    assert len(ours["id"]) > 100
+    np.testing.assert_allclose([theirs[tuple(index)] for index in ours["miller_index"]], ours["xyzcal.px"], rtol=0.0, atol=1e-6)
