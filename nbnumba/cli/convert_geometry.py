@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from nbnumba.errors import InputFileError, warn_of_file
+from nbnumba.errors import InputFileError, NotAvailableError, ParameterError, warn_of_file
 from nbnumba.formats.format import Format, Pixels, stacked, unstacked
 from nbnumba.formats.nxmx_groups import differing
 from nbnumba.formats.read import is_scan, open_images, read_image_file, split
@@ -22,6 +22,7 @@ from nbnumba.geometry.crystfel_text import OF_IMGCIF, geom_lines, left_out
 from nbnumba.geometry.dials import read_expt
 from nbnumba.geometry.dials_out import expt_text
 from nbnumba.geometry.exposure import NOT_MEASURED, Exposure
+from nbnumba.geometry.sensor import attenuation_length
 
 if TYPE_CHECKING:
     from nbnumba.experiment.panel import Panel
@@ -57,8 +58,12 @@ def write_expt(path: Path, sources: Sequence[str], exposures: Sequence[Exposure]
         if off > CLOSE * abs(first.oscillation):
             raise InputFileError(source, "does not follow the image before it in a scan; an experiment of DIALS has one")
     panels = masked(first, pixels)
-    marked = replace(first, panels=tuple(panels)) if first.panels else replace(first, mask=panels[0].mask)
-    return expt_text(marked, None, len(exposures)).encode()
+    try:
+        panels = [absorbing(panel, first.wavelength) for panel in panels]
+    except (NotAvailableError, ParameterError) as error:
+        warn_of_file(path, f"states no mu of its sensor: {error}")
+    stated = replace(first.of_panel(panels[0]), panels=tuple(panels) if first.panels else ())
+    return expt_text(stated, None, len(exposures)).encode()
 
 
 WRITERS: dict[str, Callable[[Path, Sequence[str], Sequence[Exposure], Pixels], bytes]] = {".geom": write_geom, ".expt": write_expt}
@@ -91,6 +96,13 @@ def marked(source: str, pixels: Pixels, exposure: Exposure, kind: Format) -> Pix
         warn_of_file(source, f"nothing marks the {np.count_nonzero(left)} pixels that the geometry masks")
         return pixels
     return np.where(left < 0, pixels.dtype.type(NOT_MEASURED), pixels)
+
+
+def absorbing(panel: Panel, wavelength: float | None) -> Panel:
+    """The panel with the attenuation of its sensor's material, where it is not stated. Raises ParameterError, NotAvailableError."""
+    if not (panel.sensor_thickness and panel.sensor_material and wavelength) or panel.sensor_attenuation:
+        return panel
+    return replace(panel, sensor_attenuation=attenuation_length(panel.sensor_material, wavelength))
 
 
 def geometry_of(like: str) -> Exposure:

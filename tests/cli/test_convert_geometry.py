@@ -142,6 +142,17 @@ def test_modules_side_by_side(images: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.spec("FMT-104")
+def test_a_sensor_of_what_nobody_knows(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    strange = replace(PANELS.panels[0], sensor_material="Xx2")
+    Path("a.nxs").write_bytes(nxmx_bytes([(COUNTS[:4], replace(PANELS.of_panel(strange), panels=()))]))
+    assert main(["convert", "a.nxs", "a.expt"]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("nbnumba: warning: a.expt: states no mu of its sensor: detector.sensor_material: Xx2: its density is not known")
+    panel = json.loads(Path("a.expt").read_text())["detector"][0]["panels"][0]
+    assert (panel["mu"], panel["material"], panel["thickness"]) == (0.0, "Xx2", pytest.approx(0.45))
+
+
+@pytest.mark.spec("FMT-104")
 def test_of_a_sweep(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "-default_F 1 -cell 50 -lambda 1 -distance 100 -detpixels 12 -pixel 0.5 -oversample 1 -N 1 -roi 0 9 0 11"
     sweep = ["sweep", *words.split(), "--images", "2", "--width", "0.5", "-o", "a.nxs", "--save-geom", "a.geom"]
