@@ -82,7 +82,7 @@ class NxmxGeometry:
     def __init__(self, file: Hdf5File, entry: h5py.Group, data: h5py.Group, images: int, dims: tuple[int, ...]) -> None:
         self._file, self._entry, self._data, self._images, self._dims = file, entry, data, images, dims
         self._said: set[str] = set()
-        self._axes: dict[tuple[str, str], Axis] = {}  # which modules have in common
+        self._axes: dict[Any, tuple[Axis, h5py.Dataset | None]] = {}  # which modules have in common, and what each depends on
 
     def exposure(self, number: int) -> Exposure:
         """Geometry and scan of an image. Raises InputFileError."""
@@ -406,34 +406,36 @@ class NxmxGeometry:
     def _chain(self, dataset: Any) -> list[Axis]:
         """A transformation, and those that it depends on."""
         found: list[Axis] = []
-        seen: set[str] = set()
-        while True:
-            name = name_of(dataset)
-            if not isinstance(dataset, h5py.Dataset):
-                raise Hdf5Error(f"{name} is a group, not a value")
-            if dataset.name in seen:
-                raise Hdf5Error(f"{name} depends on itself")
-            seen.add(dataset.name)
-            where = dataset.file.filename, dataset.name
-            if where not in self._axes:
-                self._axes[where] = self._axis(dataset, name)
-            found.append(self._axes[where])
-            before = label(dataset, "depends_on")
-            if before in ("", "."):
-                return found
-            dataset = self._file.find(before, dataset.parent)
+        seen: set[Any] = set()
+        while dataset is not None:
+            if dataset in seen:
+                raise Hdf5Error(f"{name_of(dataset)} depends on itself")
+            seen.add(dataset)
+            if dataset not in self._axes:
+                self._axes[dataset] = self._linked(dataset)
+            axis, dataset = self._axes[dataset]
+            found.append(axis)
+        return found
+
+    def _linked(self, dataset: Any) -> tuple[Axis, h5py.Dataset | None]:
+        """A transformation, and what it depends on."""
+        name = name_of(dataset)
+        if not isinstance(dataset, h5py.Dataset):
+            raise Hdf5Error(f"{name} is a group, not a value")
+        axis, before, group = self._axis(dataset, name), label(dataset, "depends_on"), dataset.parent
+        if before in ("", "."):
+            return axis, None
+        return axis, self._file.find(before.removeprefix(f"{group.name}/"), group)
 
     def _axis(self, dataset: h5py.Dataset, name: str) -> Axis:
-        group, kind = dataset.parent, label(dataset, "transformation_type")
+        group, kind, unit = dataset.parent, label(dataset, "transformation_type"), label(dataset, "units")
         length = "rad" if kind == "rotation" else "m"
-        values = self._quantity(group, name, length)
-        assert values is not None
-        ends = self._quantity(group, f"{name}_end", length, default=label(dataset, "units"))
-        steps = self._quantity(group, f"{name}_increment_set", length, default=label(dataset, "units"))
-        values = values.reshape(-1)
+        values = (self._file.numbers_of(dataset, name) * factor(unit, length, name)).reshape(-1)
+        ends = self._quantity(group, f"{name}_end", length, default=unit)
+        steps = self._quantity(group, f"{name}_increment_set", length, default=unit)
         if ends is None and steps is not None and steps.size in (1, values.size):
             ends = values + steps.reshape(-1)
-        offset, of = vector_of(dataset, "offset"), label(dataset, "offset_units") or label(dataset, "units")
+        offset, of = vector_of(dataset, "offset"), label(dataset, "offset_units") or unit
         vector = vector_of(dataset, "vector")
         if vector is None or not vector.any():
             raise Hdf5Error(f"{name} has no vector")
@@ -449,10 +451,10 @@ class NxmxGeometry:
 
     def _quantity(self, group: h5py.Group, name: str, unit: str, default: str = "") -> Numbers | None:
         """Numbers of a dataset in this unit; None where there is none. Raises Hdf5Error."""
-        numbers = self._file.numbers(group, name)
-        if numbers is None:
+        dataset = self._file.dataset(group, name)
+        if dataset is None:
             return None
-        return numbers * factor(label(self._file.dataset(group, name), "units") or default, unit, name)
+        return self._file.numbers_of(dataset, name) * factor(label(dataset, "units") or default, unit, name)
 
     def _required(self, group: h5py.Group, name: str) -> h5py.Dataset:
         found = self._file.dataset(group, name)

@@ -41,10 +41,10 @@ def group(parent: h5py.Group, name: str, kind: str, **attributes: str) -> h5py.G
 
 
 def quantity(parent: h5py.Group, name: str, value: Any, unit: str, **attributes: Any) -> None:
-    parent[name] = value
-    parent[name].attrs["units"] = unit
+    made = parent.create_dataset(name, data=value).attrs
+    made["units"] = unit
     for key, given in attributes.items():
-        parent[name].attrs[key] = given
+        made[key] = given
 
 
 def mcstas(vector: Vector | NDArray[np.float64]) -> NDArray[np.float64]:
