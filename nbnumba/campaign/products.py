@@ -28,6 +28,7 @@ from nbnumba.options.output import (
     NOISY_FRAME,
     PHOTONS,
     PICTURE,
+    SPOTS,
     SUMMARY,
     TABLE,
     Output,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.image.image import Image
 
-OTHERS = {".png": PICTURE, ".geom": GEOMETRY, ".expt": MODELS}  # by ending: what is no format of images
+OTHERS = {".png": PICTURE, ".geom": GEOMETRY, ".expt": MODELS, ".refl": SPOTS}  # by ending: what is no format of images
 
 
 class Product(NamedTuple):
@@ -99,7 +100,14 @@ def products_of(output: Output) -> list[Product]:
 
 
 def require_place(product: Product, experiment: Experiment) -> None:
-    """Refuse the image of several panels where its file holds one. Raises OutputFileError."""
+    """Refuse the image of several panels where its file holds one, and what cannot be written here.
+
+    Raises OutputFileError, NotAvailableError.
+    """
+    if product.holds == SPOTS:
+        from nbnumba.geometry.dials_refl import require_msgpack
+
+        require_msgpack()
     if product.has_counts or product.holds in (PHOTONS, GREYS):
         require_one_panel(product.path, experiment, by_ending(product.path))
 
@@ -137,6 +145,10 @@ def content(product: Product, image: Image, output: Output, seed: int) -> Conten
         from nbnumba.geometry.dials_out import expt_text
 
         return expt_text(exposure_of(image.experiment), image.experiment.unit_cell.reciprocal).encode("utf-8")
+    if holds == SPOTS:
+        from nbnumba.geometry.dials_refl import refl_bytes
+
+        return refl_bytes(image.experiment, exposure_of(image.experiment))
     from nbnumba.amplitudes.dump import dump_blocks
 
     factors = image.experiment.structure_factors

@@ -57,9 +57,14 @@ class Series:
         return self.kind.counts
 
     @property
+    def images(self) -> Path:
+        """The name that stands for all of its files."""
+        return self.template
+
+    @property
     def name(self) -> str:
         """What it is called."""
-        return self.template.name
+        return self.images.name
 
     def file(self, number: int) -> Path:
         """The file of an image."""
@@ -141,7 +146,7 @@ class Series:
 
 
 class Stack(Series):
-    """One file of a format that holds a scan; until all images are there, they wait packed in the working folder."""
+    """A file of a format that holds a scan, with those that it draws together; until all images are there, they wait packed."""
 
     def __init__(self, path: Path, scan: ScanFile) -> None:
         self.scan = scan
@@ -150,39 +155,49 @@ class Stack(Series):
         self._keep_beside(path.name)
 
     @property
-    def name(self) -> str:
-        """What it is called."""
-        return self.path.name
-
-    def file(self, number: int) -> Path:
-        """The file of all images."""
+    def images(self) -> Path:
+        """The file that is named."""
         return self.path
 
+    def file(self, number: int) -> Path:
+        """The file that an image is in."""
+        return self.scan.file(self.path, number)
+
     def files(self, numbers: Iterable[int]) -> list[Path]:
-        """The file of all images."""
-        return [self.path] if list(numbers) else []
+        """The file that is named, and those that it draws together."""
+        held = list(dict.fromkeys(map(self.file, numbers)))
+        return list(dict.fromkeys([self.path, *held])) if held else []
 
     def has(self, number: int) -> bool:
         """Whether an image is there, or waiting. Raises OutputFileError where the file is of something else."""
-        if self.replacing or not self.path.is_file():
+        file = self.file(number)
+        if self.replacing or not file.is_file():
             return self.waiting(number).is_file()
-        if self.scan.stamp_of(self.path) != self.stamp:
-            raise OutputFileError(f"{self.path}: is not of the sweep that {self.record} is of; give another name, or --overwrite")
+        if self.scan.stamp_of(file) != self.stamp:
+            raise OutputFileError(f"{file}: is not of the sweep that {self.record} is of; give another name, or --overwrite")
         return True
 
     def put(self, number: int, pixels: NDArray[Any], exposure: Exposure | None) -> None:
         """Pack an image."""
         write_all({self.waiting(number): self.scan.pack(pixels)})
 
+    def packed(self, number: int) -> bytes:
+        """An image that waits, or is in a file that stays as it is."""
+        waiting = self.waiting(number)
+        return waiting.read_bytes() if waiting.is_file() else self.scan.packed(self.path, number)
+
     def finish(self, exposures: Sequence[Exposure], before: int = 0) -> None:
-        """Put all images into the file."""
-        if self.replacing or not self.path.is_file():
-            chunks = (self.waiting(number).read_bytes() for number in range(1, len(exposures) + 1))
-            write_all({self.path: lambda file: self.scan.write(file, exposures, self.held.dtype, chunks, self.stamp)})
+        """Put all images into their files."""
+        numbers = range(1, len(exposures) + 1)
+        if self.replacing or not all(file.is_file() for file in self.files(numbers)):
+            write_all(self.scan.contents(self.path, exposures, self.held.dtype, map(self.packed, numbers), self.stamp))
         super().finish(exposures, before)
 
     def replace(self, images: int, before: int) -> None:
-        """The file is one, and in its place."""
+        """The files are in their places; those that only the other sweep had go."""
+        for file in set(self.files(range(1, before + 1))) - set(self.files(range(1, images + 1))):
+            with named(file):
+                target_of(file).unlink(missing_ok=True)
         write_all({self.record: self.next_record.read_bytes()})
 
 

@@ -80,6 +80,11 @@ class Sweep:
         middle = self.start(number) + goniometer.scan.step / 2.0
         return replace(self.experiment, goniometer=replace(goniometer, phi_start=middle))
 
+    @property
+    def whole(self) -> Experiment:
+        """All that the spindle turns through, as one image."""
+        return replace(self.experiment, goniometer=replace(self.experiment.goniometer, oscillation=self.images * self.width, phi_step=None))
+
     def exposure(self, number: int) -> Exposure:
         """What its file says of an image."""
         counting, start = self.counting, self.start(number)

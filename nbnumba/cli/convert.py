@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from nbnumba.campaign.series import Stack, series_of
+from nbnumba.cli.convert_geometry import WRITERS, geometry_of, marked
 from nbnumba.cli.options import RecordingCommand
 from nbnumba.errors import InputFileError, OptionError, OutputFileError, warn_of_file
 from nbnumba.files.whole import check_writable, write_all
-from nbnumba.formats.format import Format, ImageFile, ScanFile
+from nbnumba.formats.format import Format, ImageFile, ScanFile, with_geometry
 from nbnumba.formats.read import image_of, is_scan, open_images, read_image_file, require_finite, split
 from nbnumba.formats.registry import format_of
 from nbnumba.formats.write import fitted
@@ -26,18 +29,22 @@ if TYPE_CHECKING:
     from nbnumba.geometry.exposure import Exposure
 
 
+Sources = list[tuple[str, int | None]]  # files, and numbers of images in files of several
+Pictures = Iterable[tuple[str, ImageFile]]
+NOTHING = np.zeros((0, 0))
 WITHOUT_GEOMETRY = "states no geometry; --like FILE names an image that does"
 
 
 @click.command("convert", cls=RecordingCommand)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.argument("output", type=click.Path(path_type=Path), metavar="OUTPUT")
-@click.option("--like", metavar="FILE", help="Image whose header has the geometry, for inputs that have none.")
+@click.option("--like", metavar="FILE", help="Image, .geom or .expt file that has the geometry, for inputs that have none.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @click.option("--shape", type=click.IntRange(1), nargs=2, metavar="SLOW FAST", help="Pixels of raw images, where they are not square.")
 @click.option("--dataset", default="", metavar="PATH", help="Images of HDF5 files that are not NXmx, as /entry/frames.")
 def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: bool, shape: tuple[int, int] | None, dataset: str) -> None:
-    """Turn image files into another format, which the ending of OUTPUT names: .img, .cbf, .nxs or .h5, .tif, .npy.
+    """Turn image files into another format, which the ending of OUTPUT names: .img, .cbf, .nxs or .h5, .tif, .npy; or write their
+    geometry, for CrystFEL (.geom) or DIALS (.expt).
 
     Several images become numbered files, # standing for a digit, or one NXmx file; an NXmx file with several becomes all of them, or
     FILE.nxs:NUMBER one. Pixels keep their values; where a format cannot hold them, or not the geometry, that is said.
@@ -48,17 +55,28 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: 
       nbnumba convert floatimage.bin image.cbf --like intimage.img
     """
     require_hdf5(inputs, dataset)
-    kind, sources = format_of(output), list(every(inputs, dataset))
-    target = series_of(output)
-    single = len(sources) == 1 and "#" not in output.name
-    files = [output] if single else target.files(range(1, len(sources) + 1))
+    sources, of_geometry = list(every(inputs, dataset)), output.suffix.lower() in WRITERS
+    files = [output] if of_geometry else files_of(output, len(sources))
     check_writable(files, [split(source)[0] for source in (*inputs, *([like] if like else []))])
     if not overwrite and (there := [file for file in files if file.is_file()]):
         raise OutputFileError(f"{there[0]}: is there already; give another OUTPUT, which comes last, or --overwrite")
     known = geometry_of(like) if like else None
+    (write_geometry if of_geometry else write_images)(output, files, sources, pictures(sources, shape, dataset), known)
+    wrote = f"wrote {files[0]}{f' to {files[-1].name}' if len(files) > 1 else ''}"
+    click.echo(f"{len(sources)} image{'s' if len(sources) > 1 else ''}; {'geometry alone; ' if of_geometry else ''}{wrote}")
 
-    notes = Notes()
-    images = converted(pictures(sources, shape, dataset), kind, kind.scan if isinstance(target, Stack) else None, known, notes)
+
+def files_of(output: Path, images: int) -> list[Path]:
+    """The files of so many images. Raises OutputFileError."""
+    target = series_of(output)
+    numbered = isinstance(target, Stack) or images > 1 or "#" in output.name
+    return target.files(range(1, images + 1)) if numbered else [output]
+
+
+def write_images(output: Path, files: list[Path], sources: Sources, pictures: Pictures, known: Exposure | None) -> None:
+    """Images in the format of OUTPUT, and what is lost on the way. Raises InputFileError, OptionError."""
+    kind, target, notes = format_of(output), series_of(output), Notes()
+    images = converted(pictures, kind, kind.scan if isinstance(target, Stack) else None, known, notes)
     if isinstance(target, Stack):
         gather(output, target.scan, images)
     else:
@@ -68,9 +86,27 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: 
     for problem, (source, images_with_it) in notes.problems.items():
         others = f" (and of {images_with_it - 1} more)" if images_with_it > 1 else ""
         warn_of_file(source, f"its geometry is left out{others}: {problem}")
-    click.echo(
-        f"{len(sources)} image{'s' if len(sources) > 1 else ''}; wrote {files[0]}{f' to {files[-1].name}' if len(files) > 1 else ''}"
-    )
+
+
+def write_geometry(output: Path, files: list[Path], sources: Sources, pictures: Pictures, known: Exposure | None) -> None:
+    """The geometry of images, without them. Raises InputFileError, OptionError."""
+    names, notes = [source for source, _ in sources], Notes()
+    _, first = next(iter(pictures))
+    images = [first, *(ImageFile(first.pixels, *stated) for stated in geometries(sources[1:]))]
+    found = [exposure_for(name, image, known, True, n, notes) for n, (name, image) in enumerate(zip(names, images, strict=True), 1)]
+    exposures = [exposure for exposure in found if exposure is not None]
+    write_all({output: WRITERS[output.suffix.lower()](output, names, exposures, first.pixels)})
+
+
+def geometries(sources: Sources) -> Iterator[tuple[Exposure | None, str]]:
+    """That of every image, or why it cannot be read; of files of several without reading images."""
+    for name, images in groupby(sources, key=lambda source: source[0]):
+        numbers = [number for _, number in images]
+        if None in numbers:
+            yield from (read_image_file(name)[1:] for _ in numbers)
+            continue
+        with open_images(split(name)[0]) as stack:
+            yield from (with_geometry(NOTHING, partial(stack.exposure, number))[1:] for number in numbers if number is not None)
 
 
 def require_hdf5(files: Sequence[str], dataset: str) -> None:
@@ -98,7 +134,7 @@ class Notes:
 
 
 def converted(
-    images: Iterable[tuple[str, ImageFile]], kind: Format, scan: ScanFile | None, known: Exposure | None, notes: Notes
+    images: Pictures, kind: Format, scan: ScanFile | None, known: Exposure | None, notes: Notes
 ) -> Iterator[tuple[NDArray[Any], Exposure | None]]:
     """Pixels as the format holds them, and geometry, of every image; scan: in one file. Raises InputFileError."""
     first: tuple[str, str, Exposure | None] | None = None
@@ -107,6 +143,8 @@ def converted(
         exposure = exposure_for(source, image, known, needed=kind.geometry == "needed", number=number, notes=notes)
         require_panels(source, exposure, kind)
         pixels, cut = fitted(image.pixels, kind)
+        if image.exposure is None and known is not None and exposure is not None:
+            pixels = marked(source, pixels, exposure, kind)
         first = first or (source, described(pixels), exposure)
         if scan:
             require_alike(scan, first, (source, described(pixels), exposure))
@@ -131,7 +169,7 @@ def require_alike(scan: ScanFile, first: tuple[str, str, Exposure | None], other
         raise InputFileError(other[0], problem)
 
 
-def pictures(sources: list[tuple[str, int | None]], shape: tuple[int, int] | None, dataset: str) -> Iterator[tuple[str, ImageFile]]:
+def pictures(sources: Sources, shape: tuple[int, int] | None, dataset: str) -> Iterator[tuple[str, ImageFile]]:
     """Every image, with the name of its file, which is opened once."""
     for name, images in groupby(sources, key=lambda source: source[0]):
         numbers = [number for _, number in images]
@@ -149,7 +187,7 @@ def written(kind: Format, images: Iterator[tuple[NDArray[Any], Exposure | None]]
 
 
 def gather(path: Path, scan: ScanFile, images: Iterator[tuple[NDArray[Any], Exposure | None]]) -> None:
-    """All images in one file; what comes before it is written waits compressed, in a file without a name."""
+    """All images in the files of a name; what comes before these are written waits compressed, in a file without a name."""
     sizes, exposures = [], []
     with TemporaryFile(dir=path.resolve().parent) as chunks:
         for pixels, exposure in images:
@@ -157,7 +195,7 @@ def gather(path: Path, scan: ScanFile, images: Iterator[tuple[NDArray[Any], Expo
             exposures.append(exposure)
         chunks.seek(0)
         known = [exposure for exposure in exposures if exposure]
-        write_all({path: lambda file: scan.write(file, known, pixels.dtype, map(chunks.read, sizes), "")})
+        write_all(scan.contents(path, known, pixels.dtype, map(chunks.read, sizes), ""))
 
 
 def every(inputs: tuple[str, ...], dataset: str) -> Iterator[tuple[str, int | None]]:
@@ -185,14 +223,6 @@ def exposure_for(source: str, image: ImageFile, known: Exposure | None, needed: 
         (slow, fast), (rows, columns) = image.pixels.shape, found.frame_shape
         raise InputFileError(source, f"has {slow} x {fast} pixels, the image of --like {rows} x {columns}")
     return None if found is None else replace(found, number=number)
-
-
-def geometry_of(like: str) -> Exposure:
-    """What an image says of geometry. Raises InputFileError."""
-    image = read_image_file(like)
-    if image.exposure is None:
-        raise InputFileError(like, image.problem or "its header says too little of the geometry")
-    return image.exposure
 
 
 def described(pixels: NDArray[Any]) -> str:

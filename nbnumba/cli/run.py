@@ -16,7 +16,7 @@ from nbnumba.cli.evidence import bundle_option, inputs_of, output_words, pin_see
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError
 from nbnumba.files.whole import check_writable, is_standard_output, write_all
-from nbnumba.options.output import CONFIGURATION, GEOMETRY, MODELS, PHOTONS, PICTURE, SUMMARY, TABLE, Output
+from nbnumba.options.output import CONFIGURATION, GEOMETRY, MODELS, PHOTONS, PICTURE, SPOTS, SUMMARY, TABLE, Output
 
 if TYPE_CHECKING:
     from nbnumba.campaign.products import Product
@@ -38,7 +38,7 @@ SECONDS_BEFORE_PROGRESS = 1.0
     metavar="NAME",
     help="Write this, and of nanoBragg's files only those that are named. The ending says what: photons counted as a "
     "detector counts them (.cbf, .img, .nxs, .h5), photons without noise (.npy, .tif, .bin), a picture (.png, .pgm), the geometry for "
-    "CrystFEL (.geom), beam, detector, spindle and crystal for DIALS (.expt). Repeatable.",
+    "CrystFEL (.geom), beam, detector, spindle and crystal for DIALS (.expt), the spots that are expected (.refl). Repeatable.",
 )
 @click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture: log scale, beam centre, resolution rings.")
@@ -179,6 +179,7 @@ AGREEMENT = {
     CONFIGURATION: "numbers",
     GEOMETRY: "words",
     MODELS: "numbers",
+    SPOTS: "reflections",
 }
 
 

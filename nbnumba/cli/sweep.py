@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from nbnumba import units
 from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.main import INTERRUPTED
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
-from nbnumba.cli.run import prepare_threads, say_outside, say_unmarked
+from nbnumba.cli.run import prepare_threads, say_outside, say_unmarked, say_unsaid
 from nbnumba.cli.termination import Terminated
 from nbnumba.errors import OptionError
 from nbnumba.files.whole import check_writable, write_all
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from nbnumba.stages.registry import Registry
 
 
+BESIDE = ("save_config", "save_expt", "save_refl", "save_geom", "json_file")  # options that name files beside the images
+
+
 @click.command("sweep", cls=ExperimentCommand)
 @experiment_options
 @click.option("--images", type=click.IntRange(1, MOST_IMAGES), required=True, metavar="N", help="Number of images.")
@@ -42,13 +46,16 @@ if TYPE_CHECKING:
     default=Path("sweep_####.cbf"),
     show_default=True,
     metavar="NAME",
-    help="Numbered files, # standing for a digit (.cbf, .img, .tif, .npy), or one file for all images (.nxs, .h5).",
+    help="Numbered files, # standing for a digit (.cbf, .img, .tif, .npy), or one file for all images (.nxs, .h5; those of NAME_master.h5 "
+    "are in data files of 1000 beside it).",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the images of another sweep, which stay until there are all of the new ones.")
 @click.option("--save-config", type=click.Path(path_type=Path), metavar="FILE", help="Write the experiment as TOML.")
 @click.option(
     "--save-expt", type=click.Path(path_type=Path), metavar="FILE", help="Write beam, detector, spindle, scan, crystal for DIALS (.expt)."
 )
+@click.option("--save-refl", type=click.Path(path_type=Path), metavar="FILE", help="Write the spots that are expected for DIALS (.refl).")
+@click.option("--save-geom", type=click.Path(path_type=Path), metavar="FILE", help="Write the detector for CrystFEL (.geom).")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the record, and what came out.")
 @device_options
 @click.pass_context
@@ -69,22 +76,25 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
 
     from nbnumba.campaign.series import series_of
     from nbnumba.campaign.sweep import Sweep, begin
+    from nbnumba.geometry.dials_refl import require_msgpack
     from nbnumba.simulation.simulator import Simulator
 
     width, counting = width_of(options["width"], experiment), counting_of(draft.part("output"))
     sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
     sweep.image(1).check()
     registry, target = registry_for(options["plugin_files"]), series_of(options["output"], counts=True)
-    others = [options[name] for name in ("save_config", "save_expt", "json_file") if options[name] is not None]
+    others = [options[name] for name in BESIDE if options[name] is not None]
     check_writable(others)
     check_writable([*others, target.record, *target.files([1])], inputs_of(draft, options), new_folder=True)
+    if options["save_refl"] is not None:
+        require_msgpack()
     record, about = sweep.record(made_with(sweep.image(1), registry, options)), about_of(ctx, sweep)
     missing = begin(sweep, target, record, options["overwrite"], about)
     report_sweep(ctx, draft, sweep, target)
     simulator = Simulator(stages=registry, device=options["device"], threads=options["threads"])
     try:
         taken = with_a_bar(sweep, target, missing, simulator, draft.values.get("progress", True))
-        write_all(summaries(sweep, {**record, **about}, taken, len(missing), options))
+        write_all(summaries(sweep, target, {**record, **about}, taken, len(missing), options))
     except (KeyboardInterrupt, Terminated) as error:
         there = sum(target.has(number) for number in sweep.numbers)
         how = "the same command without --overwrite" if options["overwrite"] and not target.replacing else "the same command"
@@ -115,7 +125,9 @@ def about_of(ctx: click.Context, sweep: Sweep) -> dict[str, Any]:
     return {"command": command, **{name: part for name, part in description(sweep.image(1), {}).items() if name != "estimate"}}
 
 
-def summaries(sweep: Sweep, record: Mapping[str, Any], taken: SweepResult, rendered: int, options: Mapping[str, Any]) -> dict[Path, bytes]:
+def summaries(
+    sweep: Sweep, target: Series, record: Mapping[str, Any], taken: SweepResult, rendered: int, options: Mapping[str, Any]
+) -> dict[Path, bytes]:
     """Files beside the images, with their bytes."""
     from nbnumba.options.configuration import toml_text
 
@@ -125,7 +137,16 @@ def summaries(sweep: Sweep, record: Mapping[str, Any], taken: SweepResult, rende
     if (path := options["save_expt"]) is not None:
         from nbnumba.geometry.dials_out import expt_text
 
-        files[path] = expt_text(sweep.exposure(1), sweep.experiment.unit_cell.reciprocal, sweep.images).encode("utf-8")
+        images = os.path.relpath(target.images, path.parent) if sweep.width and target.kind.geometry != "none" else ""
+        files[path] = expt_text(sweep.exposure(1), sweep.experiment.unit_cell.reciprocal, sweep.images, images).encode("utf-8")
+    if (path := options["save_refl"]) is not None:
+        from nbnumba.geometry.dials_refl import refl_bytes
+
+        files[path] = refl_bytes(sweep.whole, sweep.exposure(1), sweep.images)
+    if (path := options["save_geom"]) is not None:
+        from nbnumba.geometry.crystfel_text import geom_text
+
+        files[path] = geom_text(sweep.experiment).encode("utf-8")
     if (path := options["json_file"]) is not None:
         found = {**record, "rendered_now": rendered, "pixels_cut_off": taken.cut, "terms_outside_table": taken.outside}
         files[path] = (json.dumps(found, indent=2) + "\n").encode("utf-8")
@@ -175,6 +196,8 @@ def report_sweep(ctx: click.Context, draft: Draft, sweep: Sweep, target: Series)
             click.echo(f"nbnumba: warning: {one}: changes nothing; a sweep writes --output", err=True)
     for loss in losses(target.files([1])[0], sweep.exposure(1), target.kind):
         click.echo(f"nbnumba: warning: {ctx.params['output']}: {loss}", err=True)
+    if (path := ctx.params["save_geom"]) is not None:
+        say_unsaid(path, sweep.image(1))
     if not target.kind.mark:
         say_unmarked([ctx.params["output"]], sweep.experiment)
 

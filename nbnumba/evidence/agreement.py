@@ -152,11 +152,24 @@ def numbers(content: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 # What a command may leave -> whether two of that kind are the same.
+def same_reflections(there: Path, here: Path) -> Verdict:
+    """The same spots in the same order: whole numbers alike, others within 1e-6 of the largest of their column."""
+    from nbnumba.geometry.dials_refl import read_columns
+
+    a, b = read_columns(there), read_columns(here)
+    if {name: of.shape for name, of in a.items()} != {name: of.shape for name, of in b.items()}:
+        return Verdict(False, f"has {len(b['id'])} reflections, not {len(a['id'])}, or other columns")
+    within = {name: NUMBERS * np.abs(of).max(initial=0.0) if of.dtype.kind == "f" else 0.0 for name, of in a.items()}
+    off = next((name for name, of in a.items() if not np.allclose(b[name], of, rtol=0.0, atol=within[name])), None)
+    return Verdict(off is None, f"{off} differs" if off else "equal within 1e-6")
+
+
 KINDS: dict[str, Callable[[Path, Path], Verdict]] = {
     "photons": same_photons,
     "counts": same_counts,
     "numbers": same_numbers,
     "words": same_words,
+    "reflections": same_reflections,
     "trace": same_trace,
     "picture": lambda there, here: Verdict(None, "drawn otherwise; pictures are not compared"),
     "timings": lambda there, here: Verdict(None, "timings are another machine's; not compared"),

@@ -119,6 +119,7 @@ def untold(exposure: Exposure) -> list[str]:
     other = thick and SENSORS.get(material or "", material) != sensor_name(material)
     own = 1.0 / depth if thick and depth and not is_of_material(depth, material, exposure.wavelength) else None
     return [
+        *([f"the beam has {exposure.colours} wavelengths"] if exposure.spectrum else []),
         *(["its polarization is along neither x nor y"] if slanted else []),
         *([f"its sensor is of {material or 'an unknown material'} rather than silicon"] if other else []),
         *([f"its sensor absorbs {own:.6g} /m, which readers work out of the material"] if own else []),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
+from nbnumba.files.whole import Content
 from nbnumba.geometry.exposure import NOT_MEASURED
 from nbnumba.response.counts import INT32, CountRange
 
@@ -80,16 +81,19 @@ class ImageStack(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ScanFile:
-    """How one file holds all images of a scan.
+    """How one file, or those that it draws together, hold all images of a scan.
 
     open: of a path, and of the dataset that has the images where the file does not say which; pack: an image as it waits for the others;
-    write: a file of exposures, the pixels' type, packed images in order, and a stamp that tells the sweep from others; stamp_of: a file;
-    differing: what of an image is not as of the first one, though the file states it once, in words.
+    packed: an image so, of those that a name stands for; file: that it is in; contents: of all files that a name stands for, in the order
+    in which they are to be written, of exposures, the pixels' type, packed images in order, and a stamp that tells the sweep from others;
+    stamp_of: a file; differing: what of an image is not as of the first one, though the file states it once, in words.
     """
 
     open: Callable[[Path, str], ImageStack]
     pack: Callable[[Pixels], bytes]
-    write: Callable[[Any, Sequence[Exposure], Any, Iterable[bytes], str], None]
+    packed: Callable[[Path, int], bytes]
+    file: Callable[[Path, int], Path]
+    contents: Callable[[Path, Sequence[Exposure], Any, Iterable[bytes], str], dict[Path, Content]]
     stamp_of: Callable[[Path], str]
     differing: Callable[[Exposure, Exposure], str]
 

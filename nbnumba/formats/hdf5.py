@@ -134,8 +134,10 @@ class Hdf5File:
     def values(self, group: h5py.Group, name: str) -> Any:
         """What a dataset holds; None where there is none. Raises Hdf5Error."""
         dataset = self.dataset(group, name)
-        if dataset is None:
-            return None
+        return None if dataset is None else self.held(dataset, name)
+
+    def held(self, dataset: h5py.Dataset, name: str) -> Any:
+        """The same of a dataset that is there. Raises Hdf5Error."""
         self.require_own(dataset, name)
         with readable(f"{name} cannot be read"):
             require_bounded(dataset, name)
@@ -143,10 +145,12 @@ class Hdf5File:
 
     def numbers(self, group: h5py.Group, name: str) -> NDArray[np.float64] | None:
         """The finite numbers that a dataset holds; None where there is none. Raises Hdf5Error."""
-        values = self.values(group, name)
-        if values is None:
-            return None
-        numbers = np.asarray(values)
+        dataset = self.dataset(group, name)
+        return None if dataset is None else self.numbers_of(dataset, name)
+
+    def numbers_of(self, dataset: h5py.Dataset, name: str) -> NDArray[np.float64]:
+        """The same of a dataset that is there. Raises Hdf5Error."""
+        numbers = np.asarray(self.held(dataset, name))
         if numbers.dtype.kind not in "iuf" or not numbers.size:
             raise Hdf5Error(f"{name} is not a number")
         with np.errstate(all="ignore"):
@@ -171,11 +175,15 @@ class Hdf5File:
         """The same for one part of a virtual dataset. Raises Hdf5Error."""
         if depth > NESTED:
             raise Hdf5Error("virtual datasets are made of each other")
+        self.require_own(self.source(dataset, source), source.dset_name, depth + 1)
+
+    def source(self, dataset: h5py.Dataset, source: Any) -> h5py.Dataset:
+        """The dataset that a part of a virtual one is of. Raises Hdf5Error."""
         place = dataset.file if source.file_name == "." else self.beside(dataset, source.file_name)
         found = self.find(source.dset_name, place["/"])
         if not hasattr(found, "is_virtual"):
             raise Hdf5Error(f"{source.dset_name} is not a dataset")
-        self.require_own(found, source.dset_name, depth + 1)
+        return found
 
 
 def opened(path: Path) -> h5py.File:
@@ -223,9 +231,11 @@ def require_bounded(dataset: h5py.Dataset, name: str, images: bool = False) -> N
     """Refuse what takes far more memory than its files: all of a dataset, or one of its images. Raises Hdf5Error."""
     shape = dataset.shape[1:] if images and len(dataset.shape) > 2 else dataset.shape
     wanted = max(math.prod(shape), math.prod(dataset.chunks or ())) * dataset.dtype.itemsize
+    if wanted <= SMALL:
+        return
     files = {Path(dataset.file.filename)}
     if dataset.is_virtual:
         files |= {Path(dataset.file.filename).parent / source.file_name for source in dataset.virtual_sources()}
     stored = sum(file.stat().st_size for file in files if file.is_file())
-    if wanted > max(SMALL, EXPANSION * stored):
+    if wanted > EXPANSION * stored:
         raise Hdf5Error(f"{name} asks for {wanted / 1e6:.6g} MB, but its files have {stored / 1e6:.3g} MB")

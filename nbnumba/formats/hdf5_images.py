@@ -106,7 +106,7 @@ class Images:
             dataset = self._file.find(block.name, self._group)
             with readable("it is damaged"):
                 require_bounded(dataset, "it", images=True)
-                require_filters(dataset)
+                require_filters(self._file, dataset)
                 return np.asarray(dataset[index] if dataset.ndim > 2 else dataset[()]).reshape(block.shape)
         except Hdf5Error as error:
             raise InputFileError(self._file.path, f"image {number} cannot be read: {error}") from None
@@ -238,10 +238,15 @@ def bounds(space: Any, block: Block) -> tuple[int, int]:
     return (first[0], last[0]) if len(block.dims) < len(first) else (0, 0)
 
 
-def require_filters(dataset: h5py.Dataset) -> None:
-    """Refuse what was compressed with something that is not installed. Raises Hdf5Error."""
+def require_filters(file: Hdf5File, dataset: h5py.Dataset) -> None:
+    """Refuse what was compressed with something that is not installed; parts of a virtual dataset are alike. Raises Hdf5Error."""
     import h5py
 
+    if dataset.is_virtual:
+        for source in dataset.virtual_sources():
+            with suppress(Hdf5Error):
+                dataset = file.source(dataset, source)
+                break
     made = dataset.id.get_create_plist()
     for code, _, _, name in (made.get_filter(i) for i in range(made.get_nfilters())):
         if not h5py.h5z.filter_avail(code):

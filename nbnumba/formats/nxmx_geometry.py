@@ -19,7 +19,7 @@ from nbnumba import units
 from nbnumba.errors import InputFileError, warn_of_file
 from nbnumba.experiment.panel import Panel
 from nbnumba.formats.hdf5 import Hdf5Error, Hdf5File, attribute, label, readable
-from nbnumba.geometry.exposure import SURFACE, Exposure, Vector
+from nbnumba.geometry.exposure import SURFACE, Exposure, Spectrum, Vector
 from nbnumba.geometry.recorded import panel_of
 
 Numbers = NDArray[np.float64]
@@ -82,7 +82,7 @@ class NxmxGeometry:
     def __init__(self, file: Hdf5File, entry: h5py.Group, data: h5py.Group, images: int, dims: tuple[int, ...]) -> None:
         self._file, self._entry, self._data, self._images, self._dims = file, entry, data, images, dims
         self._said: set[str] = set()
-        self._axes: dict[tuple[str, str], Axis] = {}  # which modules have in common
+        self._axes: dict[Any, tuple[Axis, h5py.Dataset | None]] = {}  # which modules have in common, and what each depends on
 
     def exposure(self, number: int) -> Exposure:
         """Geometry and scan of an image. Raises InputFileError."""
@@ -265,13 +265,45 @@ class NxmxGeometry:
             raise Hdf5Error(f"{name}_weights have no sum")
         return np.atleast_1d(weights.sum(axis=-1) / (weights / found).sum(axis=-1))
 
+    @cached_property
+    def _spectra(self) -> tuple[Numbers, Numbers] | None:
+        """Wavelengths in m, and their weights, each of all images or for each."""
+        for beam in self._beams[:1]:
+            stated = self._optional(self._file.dataset, beam, "incident_wavelength")
+            for name in ("incident_wavelength", label(stated, "variant")):
+                weights = self._optional(self._file.numbers, beam, f"{name}_weights")
+                lengths = None if weights is None else self._optional(self._quantity, beam, name, "m")
+                if weights is not None and lengths is not None and self._is_spectrum(lengths, weights):
+                    return lengths, weights
+                if weights is not None:
+                    self._say(f"{name}_weights are left out; they are not those of wavelengths, for all images or each")
+        return None
+
+    def _is_spectrum(self, lengths: Numbers, weights: Numbers) -> bool:
+        """Whether every wavelength has a weight, and every image some."""
+        fit = all(of.ndim == 1 or (of.ndim == 2 and len(of) in (self._images, self._angles)) for of in (lengths, weights))
+        return (
+            fit
+            and lengths.shape[-1] == weights.shape[-1]
+            and bool((lengths > 0.0).all() and (weights >= 0.0).all() and (weights.sum(axis=-1) > 0.0).all())
+        )
+
+    def _spectrum(self, number: int) -> Spectrum | None:
+        """That of an image; None of one wavelength."""
+        if self._spectra is None:
+            return None
+        lengths, weights = (of if of.ndim == 1 else of[number - 1] for of in self._spectra)
+        order = np.argsort(lengths, kind="stable")
+        return Spectrum(tuple(lengths[order].tolist()), tuple(weights[order].tolist())) if len(order) > 1 else None
+
     def _beam(self, number: int) -> dict[str, Any]:
-        """Wavelength, polarization, times."""
+        """Wavelength, spectrum, polarization, times."""
         lengths = self._wavelengths
         if lengths is not None and lengths.size not in (1, self._images, self._angles):
             raise Hdf5Error(f"incident_wavelength has {lengths.size} values for {self._images} images")
         return {
             "wavelength": None if lengths is None else of_image(lengths, number - 1, self._images, "incident_wavelength"),
+            "spectrum": self._spectrum(number),
             "flux": None if self._fluxes is None else of_image(self._fluxes, number - 1, self._images, "total_flux"),
             **self._polarization(number),
             **self._times(number),
@@ -374,34 +406,36 @@ class NxmxGeometry:
     def _chain(self, dataset: Any) -> list[Axis]:
         """A transformation, and those that it depends on."""
         found: list[Axis] = []
-        seen: set[str] = set()
-        while True:
-            name = name_of(dataset)
-            if not isinstance(dataset, h5py.Dataset):
-                raise Hdf5Error(f"{name} is a group, not a value")
-            if dataset.name in seen:
-                raise Hdf5Error(f"{name} depends on itself")
-            seen.add(dataset.name)
-            where = dataset.file.filename, dataset.name
-            if where not in self._axes:
-                self._axes[where] = self._axis(dataset, name)
-            found.append(self._axes[where])
-            before = label(dataset, "depends_on")
-            if before in ("", "."):
-                return found
-            dataset = self._file.find(before, dataset.parent)
+        seen: set[Any] = set()
+        while dataset is not None:
+            if dataset in seen:
+                raise Hdf5Error(f"{name_of(dataset)} depends on itself")
+            seen.add(dataset)
+            if dataset not in self._axes:
+                self._axes[dataset] = self._linked(dataset)
+            axis, dataset = self._axes[dataset]
+            found.append(axis)
+        return found
+
+    def _linked(self, dataset: Any) -> tuple[Axis, h5py.Dataset | None]:
+        """A transformation, and what it depends on."""
+        name = name_of(dataset)
+        if not isinstance(dataset, h5py.Dataset):
+            raise Hdf5Error(f"{name} is a group, not a value")
+        axis, before, group = self._axis(dataset, name), label(dataset, "depends_on"), dataset.parent
+        if before in ("", "."):
+            return axis, None
+        return axis, self._file.find(before.removeprefix(f"{group.name}/"), group)
 
     def _axis(self, dataset: h5py.Dataset, name: str) -> Axis:
-        group, kind = dataset.parent, label(dataset, "transformation_type")
+        group, kind, unit = dataset.parent, label(dataset, "transformation_type"), label(dataset, "units")
         length = "rad" if kind == "rotation" else "m"
-        values = self._quantity(group, name, length)
-        assert values is not None
-        ends = self._quantity(group, f"{name}_end", length, default=label(dataset, "units"))
-        steps = self._quantity(group, f"{name}_increment_set", length, default=label(dataset, "units"))
-        values = values.reshape(-1)
+        values = (self._file.numbers_of(dataset, name) * factor(unit, length, name)).reshape(-1)
+        ends = self._quantity(group, f"{name}_end", length, default=unit)
+        steps = self._quantity(group, f"{name}_increment_set", length, default=unit)
         if ends is None and steps is not None and steps.size in (1, values.size):
             ends = values + steps.reshape(-1)
-        offset, of = vector_of(dataset, "offset"), label(dataset, "offset_units") or label(dataset, "units")
+        offset, of = vector_of(dataset, "offset"), label(dataset, "offset_units") or unit
         vector = vector_of(dataset, "vector")
         if vector is None or not vector.any():
             raise Hdf5Error(f"{name} has no vector")
@@ -417,10 +451,10 @@ class NxmxGeometry:
 
     def _quantity(self, group: h5py.Group, name: str, unit: str, default: str = "") -> Numbers | None:
         """Numbers of a dataset in this unit; None where there is none. Raises Hdf5Error."""
-        numbers = self._file.numbers(group, name)
-        if numbers is None:
+        dataset = self._file.dataset(group, name)
+        if dataset is None:
             return None
-        return numbers * factor(label(self._file.dataset(group, name), "units") or default, unit, name)
+        return self._file.numbers_of(dataset, name) * factor(label(dataset, "units") or default, unit, name)
 
     def _required(self, group: h5py.Group, name: str) -> h5py.Dataset:
         found = self._file.dataset(group, name)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba import units
-from nbnumba.geometry.exposure import STRAIGHT, SURFACE, Exposure, Vector
+from nbnumba.geometry.exposure import STRAIGHT, SURFACE, Exposure, Spectrum, Vector
 from nbnumba.geometry.panel_groups import group_of, middles_of_groups
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DETECTOR = "/entry/instrument/detector"
 ALONG_BEAM = np.array([0.0, 0.0, 1.0])
 MATERIAL = "Si"  # NXmx asks for one
+SPECTRUM = "incident_wavelength_1Dspectrum"  # beside each image's one wavelength, for which DIALS 3.12 would take its channels
 EQUAL = 1e-6
 DIALS_SENSORS = ("Si", "CdTe", "GaAs")
 DIALS_POLARIZATION = 0.999  # of the intensity
@@ -40,10 +41,10 @@ def group(parent: h5py.Group, name: str, kind: str, **attributes: str) -> h5py.G
 
 
 def quantity(parent: h5py.Group, name: str, value: Any, unit: str, **attributes: Any) -> None:
-    parent[name] = value
-    parent[name].attrs["units"] = unit
+    made = parent.create_dataset(name, data=value).attrs
+    made["units"] = unit
     for key, given in attributes.items():
-        parent[name].attrs[key] = given
+        made[key] = given
 
 
 def mcstas(vector: Vector | NDArray[np.float64]) -> NDArray[np.float64]:
@@ -70,8 +71,12 @@ def sample(entry: h5py.Group, exposures: Sequence[Exposure]) -> None:
 
 def beam(instrument: h5py.Group, exposures: Sequence[Exposure]) -> None:
     made, first = group(instrument, "beam", "NXbeam"), exposures[0]
-    if first.wavelength is not None:
-        quantity(made, "incident_wavelength", one_or_each([(e.wavelength or 0.0) * 1e10 for e in exposures]), "angstrom")
+    lengths = [(e.wavelength or 0.0) * 1e10 for e in exposures]
+    if first.spectrum is not None:
+        quantity(made, "incident_wavelength", lengths, "angstrom", variant=SPECTRUM)
+        spectra(made, [e.spectrum for e in exposures if e.spectrum])
+    elif first.wavelength is not None:
+        quantity(made, "incident_wavelength", one_or_each(lengths), "angstrom")
     fluxes = [e.flux for e in exposures if e.flux is not None]
     if len(fluxes) == len(exposures):
         quantity(made, "total_flux", one_or_each(fluxes), "Hz")
@@ -80,7 +85,13 @@ def beam(instrument: h5py.Group, exposures: Sequence[Exposure]) -> None:
         made["incident_polarization_stokes"] = np.array([1.0, along_x, -diagonal, 0.0])  # McStas's x is imgCIF's -x
 
 
-def one_or_each(values: Sequence[float]) -> Any:
+def spectra(made: h5py.Group, found: Sequence[Spectrum]) -> None:
+    """Wavelengths and their weights, (wavelengths,), or where images differ (images, wavelengths)."""
+    quantity(made, SPECTRUM, one_or_each([tuple(length * 1e10 for length in one.wavelengths) for one in found]), "angstrom")
+    made[f"{SPECTRUM}_weights"] = one_or_each([one.weights for one in found])
+
+
+def one_or_each(values: Sequence[Any]) -> Any:
     """One number where it is the same for all images, else one for each."""
     return values[0] if len(set(values)) == 1 else np.array(values)
 
@@ -182,6 +193,7 @@ def differing(first: Exposure, other: Exposure) -> str:
     first, other = first.imgcif, other.imgcif
     shared: dict[str, tuple[Any, Any]] = {
         "pixels": (first.frame_shape, other.frame_shape),
+        "number of wavelengths": (first.colours, other.colours),
         "number of panels": (len(first.panels), len(other.panels)),
         "panels' places": (places(first), places(other)),
         "pixel size": (first.pixel_size, other.pixel_size),
@@ -222,17 +234,27 @@ def unsaid(exposure: Exposure) -> str:
     clauses = {
         f"polarization {DIALS_POLARIZATION} along x rather than {polarized(here)}": not is_dials_polarization(here),
         f"exposure time {period} s rather than {here.exposure_time} s": hasty,
+        f"one wavelength rather than {here.colours}": here.spectrum,
         "no pedestal, and a gain of 1": here.pedestal or here.gain != 1.0,
         "its detector behind the crystal": not here.panels and here.origin[2] > 0.0 and abs(here.normal[2]) > UPSTREAM,
     }
     taken = [clause for clause, applies in clauses.items() if applies]
-    sensors = {(panel.sensor_thickness, panel.sensor_material) for panel in here.panels}
-    alike = "states the first panel's sensor for all" if len(sensors) > 1 else ""
     widths = {panel.fast_pixels for panel in here.panels}
     uneven = "is not opened by DIALS 3.12, whose masks are of panels of one width" if len(widths) > 1 else ""
     unread = f"is not opened by DIALS, which knows no sensor of {material}" if material not in (None, *DIALS_SENSORS) else ""
     guessed = f"states a sensor of {MATERIAL}, for it is not known what it is made of" if here.sensor_thickness and not material else ""
-    return "; it ".join(filter(None, (guessed, alike, uneven, unread, f"is taken by DIALS to have {', '.join(taken)}" if taken else "")))
+    return "; it ".join(
+        filter(None, (guessed, one_sensor(here), uneven, unread, f"is taken by DIALS to have {', '.join(taken)}" if taken else ""))
+    )
+
+
+def one_sensor(here: Exposure) -> str:
+    """What is said of panels whose sensors are not that of the first, in words; empty if there are none."""
+    thickness, material = here.sensor_thickness, here.sensor_material
+    others = sum((panel.sensor_thickness, panel.sensor_material) != (thickness, material) for panel in here.panels)
+    own = f"{thickness * 1e6:.6g} um of {material or MATERIAL}" if thickness else "none"
+    have = "has another" if others == 1 else "have others"
+    return f"states one sensor, the first panel's ({own}); {others} of {len(here.panels)} panels {have}" if others else ""
 
 
 def is_dials_polarization(here: Exposure) -> bool:

@@ -228,6 +228,7 @@ def unsaid(exposure: Exposure) -> str:
         "its sensor is thick": here.sensor_thickness > 0.0,
         "its light is not polarised as DIALS takes for granted (0.999, along the fast axis)": not polarized,
         f"counts are to be trusted from {least:g} to {most:g} only": least > 0.0 or most < UINT16.most,
+        f"the beam has {here.colours} wavelengths": here.spectrum,
         "its wavelength is not known (DIALS reads none without)": here.wavelength is None,
         "counts of 0 and the pedestal are to be taken at their word (DIALS does not, of 2463 x 2527 pixels)": here.shape == PILATUS_6M,
     }

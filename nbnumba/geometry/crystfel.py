@@ -20,6 +20,7 @@ from nbnumba import units
 from nbnumba.errors import InputFileError
 from nbnumba.experiment.panel import Panel
 from nbnumba.experiment.vectors import dot
+from nbnumba.geometry.crystfel_data import Data, settled
 from nbnumba.geometry.crystfel_entries import SHOWN, Entries, GeomFile, Stated, in_data, length, measured, read_entries
 from nbnumba.geometry.crystfel_groups import groups_of, torn
 from nbnumba.geometry.crystfel_masks import OF_REGION, Masks, Stored, masks_of
@@ -50,18 +51,24 @@ class Place(NamedTuple):
     shape: tuple[int, int]  # slow, fast
 
 
-def read_geom(path: str | Path, distance: float | None = None, stored: Stored | None = None) -> RecordedGeometry:
+def read_geom(path: str | Path, distance: float | None = None, stored: Stored | None = None, data: Data | None = None) -> RecordedGeometry:
     """The geometry of all panels; no crystal, no spindle. Raises InputFileError.
 
     distance: in m, from the crystal to the first panel along the beam where the file leaves it to the data (clen = /LCLS/...).
-    stored: the numbers of a dataset in an HDF5 file, for masks; None: they are left out.
+    stored: the numbers of a dataset in an HDF5 file, for masks; None: they are left out. data: what the file leaves to it.
     """
     with np.errstate(all="ignore"):  # what overflows is found not to be finite
-        return recorded(read_entries(Path(path)), distance, stored)
+        stated = read_entries(Path(path))
+        if data is None:
+            return recorded(stated, distance, stored)
+        file = settled(stated, data)
+        found = recorded(file, distance, stored, data.image - 1)
+    unread = (f"{data.path}: not used: {path} leaves nothing to it",) if file == stated else ()
+    return found._replace(notes=(*found.notes, *unread), files=tuple(file for file in found.files if file != data.path))
 
 
-def recorded(file: GeomFile, distance: float | None, stored: Stored | None) -> RecordedGeometry:
-    """The same from what is stated."""
+def recorded(file: GeomFile, distance: float | None, stored: Stored | None, image: int = 0) -> RecordedGeometry:
+    """The same from what is stated; image: whose masks count, from 0, where each has its own."""
     path, panels = file.path, list(file.panels.values())
     if not panels:
         raise InputFileError(path, "the detector has no panels; give PANEL/corner_x and what else places one")
@@ -72,7 +79,7 @@ def recorded(file: GeomFile, distance: float | None, stored: Stored | None) -> R
     corners = [corner_of(file, panel, distance) for panel in panels]
     place = as_stated if len(panels) == 1 else nearest_square
     places = [place(panel, corner) for panel, corner in zip(panels, corners, strict=True)]
-    masks = masks_of(file, places, stored)
+    masks = masks_of(file, places, stored, image)
     exposure = Exposure(**places[0]._asdict(), incident=ALONG_BEAM, wavelength=wavelength(path, file.common), polarization_axis=HORIZONTAL)
     notes = (*unused(file), *moved(panels, corners, places), *masks.notes)
     if len(panels) == 1:
@@ -176,7 +183,9 @@ def along_beam(file: GeomFile, panel: Stated, distance: float | None) -> float:
     if not in_data(stated):
         return length(file.path, "clen", stated) + panel.length("coffset", 0.0)
     if distance is None:
-        raise InputFileError(file.path, f"clen = {stated.value[:SHOWN]} is a place in a data file; give -distance", stated.line)
+        raise InputFileError(
+            file.path, f"clen = {stated.value[:SHOWN]} is a place in a data file; give --geom-data or -distance", stated.line
+        )
     first = next(iter(file.panels.values()))
     return distance if panel is first else distance + panel.length("coffset", 0.0) - first.length("coffset", 0.0)
 

@@ -24,10 +24,10 @@ class Layout(NamedTuple):
         """What panels share that are parts of one array of slow and fast pixels."""
         return self.data, tuple(axis for axis in self.axes if axis != IMAGE)
 
-    def places(self, dimensions: int, slow: slice, fast: slice) -> tuple[int | slice, ...] | None:
+    def places(self, dimensions: int, slow: slice, fast: slice, image: int) -> tuple[int | slice, ...] | None:
         """Of the panel in an array of so many axes, which may do without those that count images; None where it does not fit."""
         axes = self.axes if dimensions == len(self.axes) else self.slab[1]
-        meant: dict[str, int | slice] = {SLOW: slow, FAST: fast, IMAGE: 0}
+        meant: dict[str, int | slice] = {SLOW: slow, FAST: fast, IMAGE: image}
         return tuple(meant[axis] if axis in meant else int(axis) for axis in axes) if dimensions == len(axes) else None
 
 

@@ -38,12 +38,12 @@ class Masks(NamedTuple):
     files: tuple[Path, ...]
 
 
-def masks_of(file: GeomFile, places: Sequence[Place], stored: Stored | None) -> Masks:
-    """Of all panels. Raises InputFileError."""
+def masks_of(file: GeomFile, places: Sequence[Place], stored: Stored | None, image: int = 0) -> Masks:
+    """Of all panels; image: from 0, where masks have one for each. Raises InputFileError."""
     drawn = [Drawn(panel, place) for panel, place in zip(file.panels.values(), places, strict=True)]
     idle = [region.name for region in file.bad.values() if not mark_region(region, drawn)]
     notes = [f"{file.path}: these bad regions hold no pixel: {', '.join(idle)[:SHOWN]}"] if idle else []
-    files = Files(file.path, stored)
+    files = Files(file.path, stored, image)
     for panel, n in product(drawn, range(MASKS)):
         mark_stored(panel, n, files)
     return Masks([panel.rendered for panel in drawn], (*notes, *files.notes), tuple(files.read))
@@ -146,10 +146,10 @@ def mark_across(panel: Drawn, ends: list[float]) -> int:
 
 
 class Files:
-    """HDF5 files that hold masks, each dataset read once."""
+    """HDF5 files that hold masks, each dataset read once; image: that counts, from 0."""
 
-    def __init__(self, geometry: Path, stored: Stored | None) -> None:
-        self.geometry, self.stored = geometry, stored
+    def __init__(self, geometry: Path, stored: Stored | None, image: int) -> None:
+        self.geometry, self.stored, self.image = geometry, stored, image
         self.left: dict[str, dict[str, None]] = {}  # why masks are left out, and which
         self.read: list[Path] = []
         self._arrays: dict[tuple[Path, str], NDArray[np.integer]] = {}
@@ -196,15 +196,15 @@ def mark_stored(panel: Drawn, n: int, files: Files) -> None:
     elif name is None or "%" in data.value:
         files.leave(data.value, "in the data" if name is None else "of each image")
     elif (array := files.array(name.value, data.value)) is not None:
-        numbers = block_of(panel, array, data).astype(np.int64)
+        numbers = block_of(panel, array, data, files.image).astype(np.int64)
         panel.bad[((numbers & wanted) != wanted) | ((numbers & unwanted) != 0)] = True
 
 
-def block_of(panel: Drawn, array: NDArray[np.integer], data: Entry) -> NDArray[np.integer]:
+def block_of(panel: Drawn, array: NDArray[np.integer], data: Entry, image: int) -> NDArray[np.integer]:
     """A panel's part of a mask."""
     stated, (slow, fast) = panel.stated, panel.place.shape
     low_ss, low_fs = whole(stated, "min_ss"), whole(stated, "min_fs")
-    places = panel.layout.places(array.ndim, slice(low_ss, low_ss + slow), slice(low_fs, low_fs + fast))
+    places = panel.layout.places(array.ndim, slice(low_ss, low_ss + slow), slice(low_fs, low_fs + fast), image)
     if places is not None and fits(array, places) and (block := array[places]).shape == panel.place.shape:
         return block
     problem = f"the mask {data.value[:SHOWN]} of {' x '.join(map(str, array.shape))} pixels does not hold the panel {stated.name}"

@@ -176,15 +176,21 @@ def group_names(panels: Sequence[Panel], taken: Sequence[str]) -> dict[tuple[str
 
 def unsaid(experiment: Experiment) -> str:
     """What the file does not say of the experiment, in words; empty if it says all."""
-    exposure, panels = exposure_of(experiment.by_panel[0]), panels_of(experiment)
+    curved = experiment.model.stages.get("geometry") == "curved"
+    return left_out(exposure_of(experiment.by_panel[0]), panels_of(experiment), curved)
+
+
+def left_out(exposure: Exposure, panels: Sequence[Panel], curved: bool = False) -> str:
+    """The same of panels and all else of an exposure."""
     along_x = (
         exposure.polarization_axis is None or abs(dot(to_crystfel(exposure), np.array(exposure.polarization_axis))[0]) > 1.0 - STRAIGHT
     )
     left = {
+        f"the spectrum of {exposure.colours} wavelengths": exposure.spectrum is not None,
         "the rotation about the spindle": exposure.oscillation != 0.0,
         "the sensor": any(panel.sensor_thickness > 0.0 for panel in panels),
         "the polarization, which is not along x": not along_x,
-        "that the detector is curved: it is the plane that it touches": experiment.model.stages.get("geometry") == "curved",
+        "that the detector is curved: it is the plane that it touches": curved,
     }
     said = ", ".join(what for what, there in left.items() if there)
     masks = sum(1 for panel in panels for _ in bad_regions(panel))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,22 +23,50 @@ ANY_COUNT = (0.0, 2.0**31 - 1.0)  # the range of counts that are trusted, where 
 IDENTITY = np.eye(3).ravel().tolist()
 
 
-def expt_text(exposure: Exposure, reciprocal: Array, images: int = 1) -> str:
-    """The file of so many images. exposure: of the first; reciprocal: (3, 3), rows a*, b*, c* in 1/m at spindle angle 0, in its frame."""
-    here, A = exposure.imgcif, exposure.to_imgcif @ reciprocal.T
+def expt_text(exposure: Exposure, reciprocal: Array | None, images: int = 1, template: str = "") -> str:
+    """The file of so many images.
+
+    exposure: of the first; reciprocal: (3, 3), rows a*, b*, c* in 1/m at spindle angle 0, in its frame; None: there is no crystal.
+    template: of the names of image files, # standing for a digit, seen from this file; empty: there are none.
+    """
+    models = models_of(exposure, reciprocal, images)
+    sets = [image_set(template, images)] if template else []
+    experiment = {
+        "__id__": "Experiment",
+        "identifier": identifier_of(models),
+        **dict.fromkeys([*models, *(["imageset"] if sets else [])], 0),
+    }
+    listed = {name: [models[name]] if name in models else [] for name in ("beam", "detector", "goniometer", "scan", "crystal")}
+    rest: dict[str, Any] = {"profile": [], "imageset": sets, "scaling_model": []}
+    return json.dumps({"__id__": "ExperimentList", "experiment": [experiment], **listed, **rest}, indent=2) + "\n"
+
+
+def image_set(template: str, images: int) -> dict[str, Any]:
+    """Where images are; of several in one file, which."""
+    return {"__id__": "ImageSequence", "template": template, **({} if "#" in template else {"single_file_indices": list(range(images))})}
+
+
+def identifier_of(models: dict[str, Any]) -> str:
+    """What tells an experiment from others, in files that belong to it, too."""
+    return str(uuid5(NAMESPACE_OID, json.dumps(models)))
+
+
+def models_of(exposure: Exposure, reciprocal: Array | None, images: int = 1) -> dict[str, Any]:
+    """Beam, detector and so on, of those that there are; arguments: of ``expt_text``."""
+    here = exposure.imgcif
     turns = here.spindle_axis is not None and here.oscillation != 0.0
-    if here.spindle_axis is not None and not turns:
-        A = rotation(here.spindle_axis, here.phi_start) @ A
-    models = {
+    return {
         "beam": beam(here),
         "detector": detector(here),
         **({"goniometer": goniometer(here), "scan": scan(here, images)} if turns else {}),
-        "crystal": crystal(A),
+        **({} if reciprocal is None else {"crystal": crystal(oriented(here, exposure.to_imgcif @ reciprocal.T))}),
     }
-    experiment = {"__id__": "Experiment", "identifier": "", **dict.fromkeys(models, 0)}
-    listed = {name: [models[name]] if name in models else [] for name in ("beam", "detector", "goniometer", "scan", "crystal")}
-    rest: dict[str, Any] = {"profile": [], "imageset": [], "scaling_model": []}
-    return json.dumps({"__id__": "ExperimentList", "experiment": [experiment], **listed, **rest}, indent=2) + "\n"
+
+
+def oriented(here: Exposure, A: Array) -> Array:
+    """A crystal's matrix at spindle angle 0, or of a still as it is turned."""
+    still = here.spindle_axis is not None and here.oscillation == 0.0
+    return rotation(here.spindle_axis, here.phi_start) @ A if still and here.spindle_axis else A
 
 
 def beam(here: Exposure) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +21,27 @@ STRAIGHT = 1e-9  # sine of the smallest angle between directions that are told a
 CENTURY = 3.2e9  # s
 
 
+class Spectrum(NamedTuple):
+    """Wavelengths in m, ascending, and how much of the intensity each has, on any scale."""
+
+    wavelengths: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The wavelength of the mean energy."""
+        return sum(self.weights) / sum(weight / length for length, weight in zip(*self, strict=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
     """One detector of square pixels, one beam, one spindle. Lengths in m, angles in rad, vectors in any right-handed frame.
 
-    origin: the outer corner of the first pixel, seen from the crystal; flux: photons/s; polarization_axis: the electric field;
-    exposure_period: from the beginning of an image to that of the next; sensor_material: its chemical formula; trusted_range: the least and
-    the largest number that a pixel can be taken at its word with; pedestal: what the counter shows without a photon; gain: what a photon
-    adds to that. None: not stated. mask: [slow, fast], true where pixels are to be taken. panels: all of a detector of several, of which
-    all else describes the first; none of one.
+    origin: the outer corner of the first pixel, seen from the crystal; spectrum: of a beam of several wavelengths; flux: photons/s;
+    polarization_axis: the electric field; exposure_period: from the beginning of an image to that of the next; sensor_material: its
+    chemical formula; trusted_range: the least and the largest number that a pixel can be taken at its word with; pedestal: what the
+    counter shows without a photon; gain: what a photon adds to that. None: not stated. mask: [slow, fast], true where pixels are to be
+    taken. panels: all of a detector of several, of which all else describes the first; none of one.
     """
 
     shape: tuple[int, int]  # slow, fast
@@ -38,6 +51,7 @@ class Exposure:
     slow_axis: Vector = (0.0, -1.0, 0.0)
     incident: Vector = IMGCIF_INCIDENT
     wavelength: float | None = None
+    spectrum: Spectrum | None = None
     flux: float | None = None
     polarization_axis: Vector | None = None
     polarization_fraction: float | None = None  # Kahn's: 0 unpolarised, 1 all along the axis
@@ -99,6 +113,11 @@ class Exposure:
             name=name,
             group=group,
         )
+
+    @property
+    def colours(self) -> int:
+        """How many wavelengths the beam has."""
+        return len(self.spectrum.wavelengths) if self.spectrum else 1
 
     @property
     def seconds(self) -> float:

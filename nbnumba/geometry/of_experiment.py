@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nbnumba.geometry.exposure import Exposure, Vector
+import numpy as np
+
+from nbnumba.geometry.exposure import Exposure, Spectrum, Vector
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -15,13 +17,15 @@ if TYPE_CHECKING:
 def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
     """Geometry and scan of the experiment's image, in the laboratory of its convention; number: of the image in its scan.
 
-    A detector with ``-curved_det`` is stated as the plane that it touches. Raises ParameterError.
+    A detector with ``-curved_det`` is stated as the plane that it touches. The wavelength is the beam's, about which there may be others;
+    of listed sources, that of their mean energy. Raises ParameterError.
     """
     if experiment.by_panel[0] is not experiment:
         panels = experiment.detector.panels
         return replace(exposure_of(experiment.by_panel[0], number), panels=panels if len(panels) > 1 else ())
     frame, beam, detector, scan = experiment.frame, experiment.beam, experiment.detector, experiment.goniometer.scan
     absorption = detector.absorption if detector.sensor_thickness > 0.0 else 0.0
+    spectrum = spectrum_of(experiment)
     return Exposure(
         shape=detector.shape,
         pixel_size=detector.pixel_size,
@@ -29,7 +33,8 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         fast_axis=vector(frame.fast_axis),
         slow_axis=vector(frame.slow_axis),
         incident=vector(frame.incident),
-        wavelength=beam.wavelength,
+        wavelength=beam.wavelength if experiment.sources.wavelengths is None else spectrum.mean,
+        spectrum=spectrum if len(spectrum.wavelengths) > 1 else None,
         flux=beam.flux or None,
         polarization_axis=vector(frame.polarization_axis),
         polarization_fraction=beam.polarization_fraction,
@@ -44,6 +49,15 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         trusted_range=None if detector.saturation is None else (0.0, detector.saturation),
         mask=experiment.sampling.mask,
     )
+
+
+def spectrum_of(experiment: Experiment) -> Spectrum:
+    """The wavelengths of all sources, with their parts in the intensity as it is rendered."""
+    sources = experiment.source_list
+    weights = np.ones_like(sources.weight) if "source-weights" in experiment.quirks else sources.weight
+    lengths, of = np.unique(sources.wavelength, return_inverse=True)
+    parts = np.bincount(of, weights) / weights.sum()
+    return Spectrum(tuple(lengths.tolist()), tuple(parts.tolist()))
 
 
 def vector(v: Array) -> Vector:

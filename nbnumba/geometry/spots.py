@@ -42,6 +42,16 @@ def predict(experiment: Experiment, d_min: float | None = None) -> PredictedSpot
     that there are too many reflections.
     """
     spots = predicted_spots(experiment, d_min)
+    F = amplitudes(experiment, spots.hkl)
+    found = [
+        expected(one, Spots(**{f.name: getattr(spots, f.name)[here] for f in fields(Spots)}), F[here])
+        for one, here in ((one, spots.panel == number) for number, one in enumerate(experiment.by_panel))
+    ]
+    return PredictedSpots(**{f.name: np.concatenate([getattr(one, f.name) for one in found]) for f in fields(PredictedSpots)})
+
+
+def expected(experiment: Experiment, spots: Spots, F: Array) -> PredictedSpots:
+    """The same of spots on one panel, of these amplitudes."""
     r = spots.hkl @ experiment.unit_cell.reciprocal
     error, radius = (of(experiment, r, spots.phi[:, np.newaxis])[:, 0] for of in (excitation, smear))
     speed, width = np.abs(passing(experiment, r, spots.phi)), experiment.goniometer.scan.oscillation
@@ -52,7 +62,7 @@ def predict(experiment: Experiment, d_min: float | None = None) -> PredictedSpot
     else:
         partiality, dwell = np.clip(1.0 - (error / radius) ** 2, 0.0, 1.0), 0.75 / radius
     placed = {f.name: getattr(spots, f.name) for f in fields(spots)}
-    intensity = partiality * dwell * scattered(experiment, spots)
+    intensity = partiality * dwell * scattered(experiment, spots, F)
     return PredictedSpots(**placed, excitation_error=error, partiality=partiality, intensity=intensity)
 
 
@@ -77,10 +87,9 @@ def outside(e: Array) -> Array:
     return np.asarray(q * q * (3.0 - 2.0 * q))
 
 
-def scattered(experiment: Experiment, spots: Spots) -> Array:
+def scattered(experiment: Experiment, spots: Spots, F: Array) -> Array:
     """What a crystal scatters into each reflection: fluence r_e^2 |F|^2 P N wavelength^2 / V, in 1/m."""
     crystal = experiment.beam.wavelength**2 * float(np.prod(experiment.cells)) / experiment.unit_cell.volume
-    F = amplitudes(experiment, spots.hkl)
     return np.asarray(experiment.beam.photons_per_area * THOMSON_SQUARED * F * F * polarization(experiment, spots) * crystal)
 
 

@@ -38,7 +38,7 @@ from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_bea
 from nbnumba.options.headers import header_values
 from nbnumba.options.masks import parts_of, with_masks
 from nbnumba.options.named import is_file_name
-from nbnumba.options.table import DISTANCE, GEOMETRY, NAMED_DETECTOR, SECTIONS, WITHOUT_EFFECT
+from nbnumba.options.table import DISTANCE, GEOM_DATA, GEOMETRY, NAMED_DETECTOR, SECTIONS, WITHOUT_EFFECT
 from nbnumba.options.values import RANDOM, SPECIAL, beamstop
 
 if TYPE_CHECKING:
@@ -143,11 +143,13 @@ class Draft:
         has = f"{len(panels)} panel{'s' if len(panels) > 1 else ''} in place"
         raise OptionError(f"{given}: the experiment to start from has {has}; leave {given.name} out")
 
-    def apply_geometry(self, given: ParsedOption, distance: float | None = None) -> None:
-        """Geometry, scan and crystal from the file of another program; distance: the user's, in m, for a file that leaves it open."""
+    def apply_geometry(self, given: ParsedOption, distance: float | None = None, data: ParsedOption | None = None) -> None:
+        """Geometry, scan and crystal from the file of another program; distance: the user's, in m, for a file that leaves it open; data:
+        an option that names what the file leaves more to.
+        """
         if self.detector is not None:
             raise OptionError(f"{given}: has a detector of its own, as {NAMED_DETECTOR} {self.detector.name}; leave one of them out")
-        recorded = read_recorded(given, distance)
+        recorded = read_recorded(given, distance, data)
         self.files_read.extend([Path(given.values[0]), *recorded.files])
         self.notes.extend(recorded.notes)
         self.values.update(fields_of(recorded))
@@ -332,10 +334,12 @@ def apply_all(given: Sequence[ParsedOption], base: Experiment | None = None, mod
     for name in HEADERS:
         for one in [one for one in given if one.option.name == name][-1:]:
             draft.apply_header(one)
-    distances = [one for one in given if one.option.name == DISTANCE]
+    distances, data = ([one for one in given if one.option.name == name] for name in (DISTANCE, *GEOM_DATA.names))
+    if data and not any(one.option.name == "--geom" for one in given):
+        raise OptionError(f"{data[-1]}: there is no --geom that would leave anything to it")
     for one in given:
         if one.option in GEOMETRY:
-            draft.apply_geometry(one, in_si(distances[-1])[0] if distances else None)
+            draft.apply_geometry(one, in_si(distances[-1])[0] if distances else None, data[-1] if data else None)
         elif one.option.name not in HEADERS:
             draft.apply(one)
     return draft

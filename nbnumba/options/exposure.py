@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from nbnumba.geometry.exposure import Exposure, Vector
 from nbnumba.options.arguments import ParsedOption, is_number
 
 if TYPE_CHECKING:
+    from nbnumba.geometry.crystfel_data import Data
     from nbnumba.geometry.recorded import RecordedGeometry
 
 Array = NDArray[np.float64]
@@ -28,8 +30,10 @@ ACROSS = 1e-3  # sine of the angle to the beam from which on an axis counts as a
 RECIPROCAL = "crystal.reciprocal"  # rows a*, b*, c* in 1/m, until the wavelength is settled
 
 
-def read_recorded(given: ParsedOption, distance: float | None) -> RecordedGeometry:
-    """The file that the option names; distance: the user's, in m, for a file that leaves it open. Raises InputFileError, OptionError."""
+def read_recorded(given: ParsedOption, distance: float | None, data: ParsedOption | None = None) -> RecordedGeometry:
+    """The file that the option names; distance: the user's, in m, for a file that leaves it open; data: an option that names what a
+    geometry file leaves values to. Raises InputFileError, OptionError.
+    """
     path = given.values[0]
     if not path:
         raise OptionError(f"{given.name}: needs a name, got an empty one")
@@ -47,7 +51,19 @@ def read_recorded(given: ParsedOption, distance: float | None) -> RecordedGeomet
             from nbnumba.formats.hdf5_mask import stored_mask
             from nbnumba.geometry.crystfel import read_geom
 
-            return read_geom(path, distance, stored_mask)
+            return read_geom(path, distance, stored_mask, None if data is None else left_to(data))
+
+
+def left_to(given: ParsedOption) -> Data:
+    """The file, and the image, that a geometry file leaves values to. Raises OptionError."""
+    from nbnumba.formats.hdf5_mask import stored_numbers
+    from nbnumba.geometry.crystfel_data import Data
+
+    name, *numbers = given.values
+    image = whole(given, numbers[0]) if numbers else 1
+    if not name or image < 1:
+        raise OptionError(f"{given}: needs the name of an HDF5 file, and the number of an image from 1 on")
+    return Data(Path(name), image, stored_numbers)
 
 
 def whole(given: ParsedOption, word: str) -> int:

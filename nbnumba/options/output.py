@@ -16,7 +16,7 @@ PHOTONS, GREYS, PICTURE = "photons", "greys", "picture"
 COUNTS, NOISY_COUNTS = "counts", "noisy counts"  # as nanoBragg writes them
 FRAME, NOISY_FRAME = "frame", "noisy frame"  # as a sweep writes its images
 TABLE, SUMMARY, CONFIGURATION = "structure factors", "summary", "configuration"
-GEOMETRY, MODELS = "geometry", "DIALS models"  # for CrystFEL, for DIALS
+GEOMETRY, MODELS, SPOTS = "geometry", "DIALS models", "DIALS reflections"  # for CrystFEL, for DIALS
 
 
 def file(default: str | None, meaning: str) -> Any:

@@ -301,6 +301,13 @@ GEOMETRY = (
     ),
     text("--geom", "geometry.geom", "CrystFEL .geom file: panels, their bad pixels and groups, wavelength", reads=True),
 )
+GEOM_DATA = text(
+    "--geom-data",
+    "",
+    "HDF5 file that a .geom file leaves clen, wavelength, shifts or masks to, number of the image (default: the first)",
+    most=2,
+    reads=True,
+)
 
 SAMPLING = (
     whole("-oversample", "sampling.oversample"),
@@ -356,7 +363,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Sources": SOURCES,
     "Detector": DETECTOR,
     "Goniometer": GONIOMETER,
-    "Files of other programs, in their laboratory frame (options given later change what they say)": GEOMETRY,
+    "Files of other programs, in their laboratory frame (options given later change what they say)": (*GEOMETRY, GEOM_DATA),
     "Sampling": SAMPLING,
     "Output": OUTPUT,
     "Without effect": WITHOUT_EFFECT,

@@ -10,7 +10,8 @@ import pytest
 
 from nbnumba.cli.main import main
 from nbnumba.formats.cbf import CBF
-from nbnumba.formats.nxmx import chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.nxmx import chunk_bytes, nxmx_bytes
+from nbnumba.formats.nxmx_files import write_nxmx
 from nbnumba.formats.read import is_counts, read_image, read_image_file
 from nbnumba.geometry.exposure import Exposure
 
@@ -179,7 +180,7 @@ def test_masked_pixels_go_through(images: Path) -> None:
         file["entry/data/data"][0] = COUNTS
     assert main(["convert", "a.nxs", "b.cbf"]) == 0
     expected = COUNTS.copy()
-    expected[1, 2] = expected[0, 0] = -1
+    expected[1, 2], expected[0, 0] = -1, -2
     np.testing.assert_array_equal(read_image_file("b.cbf").pixels, expected)
 
 

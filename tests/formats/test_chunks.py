@@ -13,7 +13,7 @@ import pytest
 from many_panels import sixteen
 
 from nbnumba import NotAvailableError
-from nbnumba.formats import chunks, nxmx
+from nbnumba.formats import chunks, nxmx_files
 from nbnumba.formats.chunks import alike, chunk_bytes, filters, is_deflated, pixels_of
 from nbnumba.formats.read import read_image_file
 
@@ -23,13 +23,13 @@ PIXELS = np.random.default_rng(1).poisson(0.7, (70, 50)).astype(np.int32) - 1
 @pytest.fixture
 def without_hdf5plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "is_deflated_here", lambda: True)
-    monkeypatch.setattr(nxmx, "is_deflated_here", lambda: True)
+    monkeypatch.setattr(nxmx_files, "is_deflated_here", lambda: True)
     monkeypatch.setitem(sys.modules, "hdf5plugin", None)
 
 
 def written() -> bytes:
     exposure = sixteen((4, 5))
-    return nxmx.nxmx_bytes([(np.arange(320, dtype=np.int32).reshape(64, 5), exposure)] * 2)
+    return nxmx_files.nxmx_bytes([(np.arange(320, dtype=np.int32).reshape(64, 5), exposure)] * 2)
 
 
 @pytest.mark.spec("FMT-26")

@@ -15,7 +15,8 @@ from nbnumba.formats.cbf import CBF
 from nbnumba.formats.cbf_pixels import STARTS
 from nbnumba.formats.format import Format
 from nbnumba.formats.npy import NPY
-from nbnumba.formats.nxmx import NXMX, NxmxFile, chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.nxmx import NXMX, NxmxFile, chunk_bytes, nxmx_bytes
+from nbnumba.formats.nxmx_files import write_nxmx
 from nbnumba.formats.read import read_image, read_image_file
 from nbnumba.formats.registry import FORMATS, format_of
 from nbnumba.formats.smv import SMV

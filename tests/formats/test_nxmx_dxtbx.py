@@ -11,7 +11,8 @@ import pytest
 from formats.dxtbx_reader import MISSING, has_dxtbx, read_pixels_with_dxtbx
 
 from nbnumba import units
-from nbnumba.formats.nxmx import NXMX, ONE_WAVELENGTH, chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.nxmx import NXMX, chunk_bytes, nxmx_bytes
+from nbnumba.formats.nxmx_files import ONE_WAVELENGTH, write_nxmx
 from nbnumba.formats.read import read_image_file
 from nbnumba.geometry.exposure import Exposure, Vector
 

@@ -21,7 +21,8 @@ from nbnumba.cli.view_input import seen
 from nbnumba.errors import InputFileWarning
 from nbnumba.experiment.panel import Panel
 from nbnumba.formats.format import stacked
-from nbnumba.formats.nxmx import NXMX, NxmxFile, chunk_bytes, nxmx_bytes, write_nxmx
+from nbnumba.formats.nxmx import NXMX, NxmxFile, chunk_bytes, nxmx_bytes
+from nbnumba.formats.nxmx_files import write_nxmx
 from nbnumba.formats.read import read_image_file
 from nbnumba.geometry.exposure import Exposure
 
@@ -338,7 +339,11 @@ def test_narrower_panels_are_filled_up_with_what_was_not_measured(tmp_path: Path
 def test_what_a_file_says_of_one_sensor_is_said() -> None:
     assert NXMX.unsaid(STILL) == ""
     other = replace(STILL.panels[1], sensor_thickness=1e-3, sensor_material="CdTe")
-    assert NXMX.unsaid(replace(STILL, panels=(STILL.panels[0], other))) == "states the first panel's sensor for all"
+    said = "states one sensor, the first panel's (450 um of Si); 1 of 2 panels has another"
+    assert NXMX.unsaid(replace(STILL, panels=(STILL.panels[0], other))) == said
+    thin = replace(STILL.panels[0], sensor_thickness=0.0)
+    said = "states one sensor, the first panel's (none); 2 of 3 panels have others"
+    assert NXMX.unsaid(replace(STILL.of_panel(thin), panels=(thin, STILL.panels[1], other))) == said
 
 
 @pytest.mark.spec("FMT-52", "FMT-53")

@@ -97,7 +97,9 @@ def test_what_is_stated_before_a_panel_begins_is_its_default(tmp_path: Path) -> 
 def test_a_distance_that_is_in_the_data(tmp_path: Path) -> None:
     """It is the first panel's; the others keep what their offsets differ by."""
     path = written(tmp_path, PAIR.replace("clen = 0.1", "clen = /LCLS/detector_1/EncoderValue mm\ncoffset = 0.58") + "p1/coffset = 0.581\n")
-    with pytest.raises(InputFileError, match="clen = /LCLS/detector_1/EncoderValue mm is a place in a data file; give -distance"):
+    with pytest.raises(
+        InputFileError, match="clen = /LCLS/detector_1/EncoderValue mm is a place in a data file; give --geom-data or -distance"
+    ):
         read_geom(path)
     for words in (f"--geom {path} -distance 200", f"-distance 200 --geom {path}"):
         panels = nbnumba.experiment_from_options(f"-default_F 1 -cell 50 -lambda 1 {words}").panels

@@ -1,0 +1,135 @@
+"""Geometry as a file of its own, for ``nbnumba convert``: written of images, or read for images that have none (FMT-104)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from nbnumba.errors import InputFileError, NotAvailableError, ParameterError, warn_of_file
+from nbnumba.formats.format import Format, Pixels, stacked, unstacked
+from nbnumba.formats.nxmx_groups import differing
+from nbnumba.formats.read import is_scan, open_images, read_image_file, split
+from nbnumba.geometry.crystfel import read_geom
+from nbnumba.geometry.crystfel_entries import read_entries
+from nbnumba.geometry.crystfel_text import OF_IMGCIF, geom_lines, left_out
+from nbnumba.geometry.dials import read_expt
+from nbnumba.geometry.dials_out import expt_text
+from nbnumba.geometry.exposure import NOT_MEASURED, Exposure
+from nbnumba.geometry.sensor import attenuation_length
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.panel import Panel
+
+CLOSE = 1e-6  # of an image's width, in which it follows the one before
+
+
+def is_stacked(source: str) -> bool:
+    """Whether the panels of an image are one below the other in its file."""
+    if not is_scan(source):
+        return True
+    with open_images(split(source)[0]) as stack:
+        return bool(getattr(stack, "is_stacked", True))
+
+
+def write_geom(path: Path, sources: Sequence[str], exposures: Sequence[Exposure], pixels: Pixels) -> bytes:
+    """A CrystFEL geometry; pixels: of the first image. Raises InputFileError for images that do not share one."""
+    require_one(sources, exposures)
+    panels = masked(exposures[0], pixels)
+    if not is_stacked(sources[0]):
+        warn_of_file(sources[0], f"its modules are not one below the other, as {path} has them; convert its images, too (.nxs)")
+    if said := left_out(exposures[0], panels):
+        click.echo(f"nbnumba: warning: {path}: a CrystFEL geometry {said}", err=True)
+    return ("\n".join(geom_lines(panels, exposures[0])) + "\n").encode()
+
+
+def write_expt(path: Path, sources: Sequence[str], exposures: Sequence[Exposure], pixels: Pixels) -> bytes:
+    """An experiment of DIALS. Raises InputFileError for images that are not of one scan."""
+    require_one(sources, exposures)
+    first = exposures[0]
+    for step, (source, other) in enumerate(zip(sources, exposures, strict=True)):
+        off = abs(other.phi_start - first.phi_start - step * first.oscillation) + abs(other.oscillation - first.oscillation)
+        if off > CLOSE * abs(first.oscillation):
+            raise InputFileError(source, "does not follow the image before it in a scan; an experiment of DIALS has one")
+    panels = masked(first, pixels)
+    try:
+        panels = [absorbing(panel, first.wavelength) for panel in panels]
+    except (NotAvailableError, ParameterError) as error:
+        warn_of_file(path, f"states no mu of its sensor: {error}")
+    stated = replace(first.of_panel(panels[0]), panels=tuple(panels) if first.panels else ())
+    return expt_text(stated, None, len(exposures)).encode()
+
+
+WRITERS: dict[str, Callable[[Path, Sequence[str], Sequence[Exposure], Pixels], bytes]] = {".geom": write_geom, ".expt": write_expt}
+
+
+def require_one(sources: Sequence[str], exposures: Sequence[Exposure]) -> None:
+    """Refuse images that have not all the first one's geometry. Raises InputFileError."""
+    for source, other in zip(sources, exposures, strict=True):
+        what = differing(exposures[0], other)
+        if not what and not math.isclose(other.wavelength or 0.0, exposures[0].wavelength or 0.0, rel_tol=CLOSE):
+            what = "wavelength"
+        if what:
+            raise InputFileError(source, f"its {what} is not that of {sources[0]}; a geometry is of one")
+
+
+def masked(exposure: Exposure, pixels: Pixels) -> list[Panel]:
+    """The panels, each with what is below 0 masked."""
+    panels = exposure.panels or (exposure.as_panel("", ""),)
+    parts = unstacked(pixels >= 0, [panel.shape for panel in panels])
+    return [replace(panel, mask=None if part.all() else part) for panel, part in zip(panels, parts, strict=True)]
+
+
+def marked(source: str, pixels: Pixels, exposure: Exposure, kind: Format) -> Pixels:
+    """Pixels with what the geometry masks as not measured."""
+    taken = [np.ones(one.shape, bool) if one.mask is None else one.mask for one in exposure.by_panel]
+    left = stacked(mask.astype(np.int8) - 1 for mask in taken)  # -1 where masked, and where narrower panels have no pixels
+    if not left.any():
+        return pixels
+    if not kind.marks:
+        warn_of_file(source, f"nothing marks the {np.count_nonzero(left)} pixels that the geometry masks")
+        return pixels
+    return np.where(left < 0, pixels.dtype.type(NOT_MEASURED), pixels)
+
+
+def absorbing(panel: Panel, wavelength: float | None) -> Panel:
+    """The panel with the attenuation of its sensor's material, where it is not stated. Raises ParameterError, NotAvailableError."""
+    if not (panel.sensor_thickness and panel.sensor_material and wavelength) or panel.sensor_attenuation:
+        return panel
+    return replace(panel, sensor_attenuation=attenuation_length(panel.sensor_material, wavelength))
+
+
+def geometry_of(like: str) -> Exposure:
+    """What an image, a CrystFEL geometry or an experiment of DIALS says of geometry. Raises InputFileError."""
+    if Path(like).suffix.lower() in WRITERS:
+        return recorded(Path(like))
+    image = read_image_file(like)
+    if image.exposure is None:
+        raise InputFileError(like, image.problem or "its header says too little of the geometry")
+    return image.exposure
+
+
+def recorded(path: Path) -> Exposure:
+    """That of a file without images. Raises InputFileError."""
+    found = read_geom(path) if path.suffix.lower() == ".geom" else read_expt(path)
+    if path.suffix.lower() == ".geom":
+        require_stacked(path)
+    for note in found.notes:
+        warn_of_file(path, note.removeprefix(f"{path}: "))
+    exposure = replace(found.exposure, panels=found.panels)
+    return exposure.turned(OF_IMGCIF) if path.suffix.lower() == ".geom" else exposure
+
+
+def require_stacked(path: Path) -> None:
+    """Refuse a CrystFEL geometry whose panels are not one below the other in the data. Raises InputFileError."""
+    panels = read_entries(path).panels.values()
+    first = [(panel.number("min_ss"), panel.number("min_fs")) for panel in panels]
+    rows = accumulate((panel.number("max_ss") - panel.number("min_ss") + 1 for panel in panels), initial=0.0)
+    if first != [(row, 0.0) for row, _ in zip(rows, first, strict=False)]:
+        raise InputFileError(path, "its panels are not one below the other in the data, as those of images without a geometry are")
