@@ -84,7 +84,8 @@ def draw_panels(axes: Any, panels: tuple[Panel, ...]) -> int:
     names = list(dict.fromkeys(groups))
     colours = {name: colormaps["tab20"](number % 20) for number, name in enumerate(names)} if len(names) > 1 else {names[0]: PLAIN}
     faces = [colours[group] for group in groups]
-    outlines = [corners_of(panel) * MM for panel in panels]
+    outlines = [upright(corners_of(panel)) for panel in panels]
+    axes.auto_scale_xyz(*np.concatenate(outlines).T)
     axes.add_collection3d(Poly3DCollection(outlines, facecolors=faces, edgecolors=EDGES, linewidths=0.5, alpha=0.75, zorder=1))
     draw_pixel_axes(axes, panels[0], reach_of(panels))
     if len(names) > MOST_NAMES:
@@ -123,7 +124,7 @@ def draw_beam(axes: Any, exposure: Exposure, panels: tuple[Panel, ...]) -> None:
     line(axes, np.zeros(3), end * beam, color=BEAM_COLOUR, linestyle="--")
     write(axes, -1.1 * BEFORE * end * beam, "beam", BEAM_COLOUR)
     if met:
-        axes.plot(*(end * beam * MM)[:, np.newaxis], "x", color=BEAM_COLOUR, zorder=3)
+        axes.plot(*upright(end * beam)[:, np.newaxis], "x", color=BEAM_COLOUR, zorder=3)
 
 
 def on_panel(exposure: Exposure) -> bool:
@@ -151,22 +152,27 @@ def reach_of(panels: tuple[Panel, ...]) -> float:
     return min(nearest, float(np.ptp(np.concatenate([corners_of(panel) for panel in panels]), axis=0).max()))
 
 
+def upright(places: Array) -> Array:
+    """Places in m as matplotlib has them, whose third axis is the one that is up: z, x, y in mm."""
+    return np.roll(places, 1, axis=-1) * MM
+
+
 def arrow(axes: Any, start: Array, along: Array, colour: str, name: str) -> None:
     """With its name beyond the tip."""
-    axes.quiver(*(start * MM), *(along * MM), color=colour, arrow_length_ratio=0.12, linewidth=1.4, zorder=3)
-    axes.auto_scale_xyz(*((start + along)[:, np.newaxis] * MM), had_data=True)  # which quiver() does for the other end alone
+    axes.quiver(*upright(start), *upright(along), color=colour, arrow_length_ratio=0.12, linewidth=1.4, zorder=3)
+    axes.auto_scale_xyz(*upright(start + along)[:, np.newaxis], had_data=True)  # which quiver() does for the other end alone
     write(axes, start + 1.12 * along, name, colour)
 
 
 def line(axes: Any, start: Array, end: Array, **style: Any) -> None:
-    axes.plot(*(np.array([start, end]).T * MM), linewidth=1.4, zorder=2, **style)
+    axes.plot(*upright(np.array([start, end])).T, linewidth=1.4, zorder=2, **style)
 
 
 def write(axes: Any, place: Array, text: str, colour: str, points: float = 9.0) -> None:
     """A text in the middle of a place, as it is."""
     from matplotlib.patheffects import withStroke
 
-    written = axes.text(*(place * MM), text, color=colour, fontsize=points, ha="center", va="center", zorder=5, parse_math=False)
+    written = axes.text(*upright(place), text, color=colour, fontsize=points, ha="center", va="center", zorder=5, parse_math=False)
     written.set_path_effects([withStroke(linewidth=2.0, foreground="white")])
 
 
@@ -174,14 +180,14 @@ def look(axes: Any) -> None:
     """Axes in mm on one scale, unless the detector is far away; the camera is before the crystal, above the beam and beside it, y is up."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.view_init(elev=ELEVATION, azim=ASIDE, vertical_axis="y")
+    axes.view_init(elev=ELEVATION, azim=ASIDE)
     edges = np.ptp([axes.get_xlim(), axes.get_ylim(), axes.get_zlim()], axis=1)
-    shown = np.minimum(edges, [np.inf, np.inf, FAR * edges[:2].max()])
+    shown = np.minimum(edges, [FAR * edges[1:].max(), np.inf, np.inf])
     axes.set_box_aspect(tuple(shown))
-    if (shorter := edges[2] / shown[2]) > 1.0:
+    if (shorter := edges[0] / shown[0]) > 1.0:
         axes.text2D(0.0, 0.02, f"z is drawn {shorter:.2g} times shorter than x and y", transform=axes.transAxes, fontsize=8)
-    for name, ticks in zip("xyz", np.rint(TICKS * shown / shown.max()).astype(int), strict=True):
-        axis = getattr(axes, f"{name}axis")
-        axis.set_major_locator(MaxNLocator(nbins=max(2, ticks)))
+    ticks = np.maximum(2, np.rint(TICKS * shown / shown.max()).astype(int))
+    for name, axis, most in zip("zxy", (axes.xaxis, axes.yaxis, axes.zaxis), ticks, strict=True):
+        axis.set_major_locator(MaxNLocator(nbins=most))
         axis.set_label_text(f"{name} / mm")
         axis.labelpad = 12

@@ -44,14 +44,25 @@ def drawn(setup: Setup) -> tuple[Figure, int]:
 
 def texts(figure: Figure) -> dict[str, np.ndarray]:
     """Words in space, and where they are, mm."""
-    return {text.get_text(): np.array(text.get_position_3d()) for text in figure.axes[0].texts if hasattr(text, "get_position_3d")}
+    return {text.get_text(): np.roll(text.get_position_3d(), -1) for text in figure.axes[0].texts if hasattr(text, "get_position_3d")}
+
+
+def projected(figure: Figure, place: np.ndarray) -> np.ndarray:
+    """A place x, y, z, mm, on the paper, and how near it is to the camera; matplotlib's axes are z, x, y."""
+    return np.array(proj3d.proj_transform(*np.roll(place, 1, axis=0), figure.axes[0].get_proj()))
+
+
+def limits(figure: Figure) -> np.ndarray:
+    """Of x, y, z, mm, (3, 2)."""
+    z, x, y = figure.axes[0].get_xlim(), figure.axes[0].get_ylim(), figure.axes[0].get_zlim()
+    return np.array([x, y, z])
 
 
 def assert_drawn(figure: Figure, there: np.ndarray) -> None:
     """Outlines of panels are the projections of their corners (n, 4, 3), mm, and there is one for each."""
     (found,) = (one for one in figure.axes[0].collections if isinstance(one, Poly3DCollection))
     shown = np.array([path.vertices[:4] for path in found.get_paths()])  # by distance from the camera
-    x, y, _ = proj3d.proj_transform(*there.reshape(-1, 3).T, figure.axes[0].get_proj())
+    x, y, _ = projected(figure, there.reshape(-1, 3).T)
     expected = np.stack([x, y], axis=-1).reshape(-1, 4, 2)
     order, own = (np.lexsort(np.round(one[:, 0], 7).T) for one in (shown, expected))
     np.testing.assert_allclose(shown[order], expected[own], rtol=0.0, atol=1e-9)
@@ -80,8 +91,8 @@ def many(number: int) -> Exposure:
 def test_every_panel_is_where_it_is(exposure: Exposure) -> None:
     figure, _ = drawn(setup_of(exposure))
     assert_drawn(figure, corners(exposure))
-    assert [figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel(), figure.axes[0].get_zlabel()] == ["x / mm", "y / mm", "z / mm"]
-    low, high = np.array([figure.axes[0].get_xlim(), figure.axes[0].get_ylim(), figure.axes[0].get_zlim()]).T
+    assert [figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel(), figure.axes[0].get_zlabel()] == ["z / mm", "x / mm", "y / mm"]
+    low, high = limits(figure).T
     assert (low <= corners(exposure)).all()
     assert (corners(exposure) <= high).all()
     assert (low <= 0.0).all()
@@ -91,7 +102,7 @@ def test_every_panel_is_where_it_is(exposure: Exposure) -> None:
 def on_paper(figure: Figure, place: np.ndarray) -> tuple[int, int]:
     """Column and row of the picture's pixel that shows a place, mm."""
     axes = figure.axes[0]
-    x, y, _ = proj3d.proj_transform(*place, axes.get_proj())
+    x, y, _ = projected(figure, place)
     column, row = axes.transData.transform((x, y))
     return round(column), round(figure.bbox.height - row)
 
@@ -124,15 +135,12 @@ def test_the_camera_sees_what_the_crystal_sees() -> None:
     column, row = on_paper(figure, np.zeros(3))
     assert on_paper(figure, np.array([10.0, 0.0, 0.0]))[0] > column
     assert on_paper(figure, np.array([0.0, 10.0, 0.0]))[1] < row
-    *_, depth = proj3d.proj_transform(0.0, 0.0, 10.0, figure.axes[0].get_proj())
-    *_, farther = proj3d.proj_transform(0.0, 0.0, -10.0, figure.axes[0].get_proj())
-    assert depth < farther
+    assert projected(figure, np.array([0.0, 0.0, 10.0]))[2] < projected(figure, np.array([0.0, 0.0, -10.0]))[2]
 
 
 def test_lengths_are_on_one_scale() -> None:
     figure, _ = drawn(setup_of(sixteen((100, 120), distance=0.05)))
-    axes = figure.axes[0]
-    edges = np.ptp([axes.get_xlim(), axes.get_ylim(), axes.get_zlim()], axis=1)
+    axes, edges = figure.axes[0], np.ptp(limits(figure), axis=1)
     np.testing.assert_allclose(box(axes) / edges, (box(axes) / edges)[0], rtol=1e-9)
 
 
@@ -143,8 +151,7 @@ def box(axes: object) -> np.ndarray:
 
 def test_the_way_to_a_detector_that_is_far_away_is_drawn_shorter() -> None:
     figure, _ = drawn(setup_of(sixteen(distance=2.0)))
-    axes = figure.axes[0]
-    edges = np.ptp([axes.get_xlim(), axes.get_ylim(), axes.get_zlim()], axis=1)
+    axes, edges = figure.axes[0], np.ptp(limits(figure), axis=1)
     (said,) = [text.get_text() for text in axes.texts if text.get_text().startswith("z is drawn")]
     shorter = edges[2] / (2.5 * edges[:2].max())
     assert said == f"z is drawn {shorter:.2g} times shorter than x and y"
@@ -192,7 +199,7 @@ def test_beam_spindle_and_crystal() -> None:
     assert set(found) == {"a", "b", "c", "beam", "fast", "slow", "spindle"}
     np.testing.assert_allclose(found["spindle"], [1.12 * 0.5 * reach, 0.0, 0.0], atol=1e-9)
     assert found["beam"] @ [0.0, 0.0, 1.0] == pytest.approx(np.linalg.norm(found["beam"]))
-    crosses = [np.array(one.get_data_3d()).ravel() for one in axes.lines if one.get_marker() == "x"]
+    crosses = [np.roll(np.ravel(one.get_data_3d()), -1) for one in axes.lines if one.get_marker() == "x"]
     np.testing.assert_allclose(crosses, [[0.0, 0.0, -1e3 * setup.exposure.distance]], atol=1e-9)
     start = np.array(here.unit_cell.direct) / np.linalg.norm(here.unit_cell.direct[2])
     turned = np.array([turn(v, np.array(here.frame.spindle_axis), np.radians(20.0)) for v in start])
