@@ -79,9 +79,9 @@ class Derivatives:
         self._physics = self._scene.physics.in_float64()
         self._rows: NDArray[np.int64] = like._rows if like else orientation_rows(self._chosen["rotation"], self._prepared["rotation"])
         self._device = device_of(device, threads, threading.get_ident())
-        sampling = self._scene.sampling._replace(orientations=taken(self._prepared["rotation"], self._rows))
+        inputs = self._scene.inputs._replace(orientations=taken(self._prepared["rotation"], self._rows))
         with self._scene.naming_stages():
-            self._sampling = mark_scan_order(self._physics, sampling, self._area, self._device)
+            self._sampling = mark_scan_order(self._physics, inputs, self._area, self._device)
 
     def near(self, experiment: Experiment) -> Derivatives:
         """The same of an experiment nearby."""

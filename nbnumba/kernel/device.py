@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.kernel import math
 from nbnumba.kernel import math_float32 as single
-from nbnumba.kernel.cpu.render import NEVER, ORDER, Parameters, Sampling
+from nbnumba.kernel.cpu.render import NEVER, ORDER, KernelInputs, Parameters
 from nbnumba.kernel.linker import Linker, Target, layout
 from nbnumba.kernel.panels import Panels
 
@@ -92,8 +92,8 @@ class Device(Protocol):
     def clear(self, image: Any) -> None:
         """Zeros everywhere."""
 
-    def render(self, physics: Physics, sampling: Sampling, panels: Panels, image: Any, progress: Progress | None = None) -> None:
-        """Fill the areas of the panels in the image. Scan order, if the sampling tells of it, is that of one panel."""
+    def render(self, physics: Physics, inputs: KernelInputs, panels: Panels, image: Any, progress: Progress | None = None) -> None:
+        """Fill the areas of the panels in the image. Scan order, if the inputs tell of it, is that of one panel."""
 
     def own(self, image: Any, shape: tuple[int, ...]) -> Any:
         """The caller's array as one of this device's, in the same memory. Raises ParameterError if that cannot be."""
@@ -101,13 +101,13 @@ class Device(Protocol):
     def to_host(self, image: Any) -> NDArray[np.float64]:
         """The image as an array of NumPy's; the same memory where that is possible."""
 
-    def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
+    def first_sample(self, physics: Physics, inputs: KernelInputs, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
 
-    def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
+    def first_latch(self, physics: Physics, inputs: KernelInputs, area: Area) -> tuple[int, int] | None:
         """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
 
-    def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
+    def terms_outside(self, physics: Physics, inputs: KernelInputs, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
 
 
@@ -117,14 +117,16 @@ def same_areas(some: tuple[Area, ...], others: tuple[Area, ...]) -> bool:
     return len(some) == len(others) and all(alike)
 
 
-def within_image(sampling: Sampling, area: Area) -> Sampling:
-    """The sampling of a panel with pixels numbered as in the image."""
-    if area.at == 0:
-        return sampling
-    first, latch = sampling.first_pixel, sampling.latch_pixel
-    return sampling._replace(
-        first_pixel=first if first < 0 else first + area.at, latch_pixel=latch if latch in (-1, NEVER) else latch + area.at
-    )
+def in_order(inputs: KernelInputs, **changes: int) -> KernelInputs:
+    """The same with something else of scan order."""
+    return inputs._replace(scan_order=inputs.scan_order._replace(**changes))
+
+
+def within_image(inputs: KernelInputs, area: Area) -> KernelInputs:
+    """What a panel's kernel is given with pixels numbered as in the image."""
+    first, latch = inputs.scan_order.first_pixel, inputs.scan_order.latch_pixel
+    first_pixel = first if first < 0 else first + area.at
+    return in_order(inputs, first_pixel=first_pixel, latch_pixel=latch if latch in (-1, NEVER) else latch + area.at)
 
 
 def check_image(image: Any, shape: tuple[int, ...]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from nbnumba.kernel import math, scan_order
 from nbnumba.kernel import math_float32 as single
 from nbnumba.kernel.cpu import render
-from nbnumba.kernel.cpu.render import ORDER, ROW, Sampling
+from nbnumba.kernel.cpu.render import ORDER, ROW, KernelInputs
 from nbnumba.kernel.device import Function, Physics
 from nbnumba.kernel.linker import Linker, Target, plain
 from nbnumba.kernel.panels import itself
@@ -28,7 +28,7 @@ class Call(NamedTuple):
     result: Any
 
 
-def watch_pixel(physics: Physics, sampling: Sampling, shape: tuple[int, int], slow: int, fast: int) -> tuple[list[Call], float]:
+def watch_pixel(physics: Physics, inputs: KernelInputs, shape: tuple[int, int], slow: int, fast: int) -> tuple[list[Call], float]:
     """The calls of stages, in order, with which the kernel renders a pixel, and the photons that it comes to.
 
     The functions of render.py and of the stages themselves, in the precision of ``physics``. Of working arrays, which hold one pixel here,
@@ -37,18 +37,18 @@ def watch_pixel(physics: Physics, sampling: Sampling, shape: tuple[int, int], sl
     calls: list[Call] = []
     stand_ins = stages_in_precision(physics) | {"claim": claim, "of_panel": itself, "LANES": 1}
     kernel = in_python(render, "render", stand_ins, {name: noting(calls, name) for name in (*ORDER, *HELPERS)})
-    image, choice = np.zeros(shape[0] * shape[1]), np.zeros((1, 12, sampling.orientations.shape[1]))
+    image, choice = np.zeros(shape[0] * shape[1]), np.zeros((1, 12, inputs.orientations.shape[1]))
     span, counter = np.array([[slow, fast, fast + 1, 0, slow * shape[1]]]), np.zeros(1, np.int64)
     with np.errstate(all="ignore"):
         arguments = physics.arguments(lambda array, dtype: array.astype(dtype, copy=False))
-        kernel(arguments, sampling._replace(negligible=0.0), choice, span, image, counter)
+        kernel(arguments, inputs._replace(negligible=0.0), choice, span, image, counter)
     return calls, float(image[slow * shape[1] + fast])
 
 
-def last_sample(physics: Physics, sampling: Sampling, slow: int, fast: int) -> int:
+def last_sample(physics: Physics, inputs: KernelInputs, slow: int, fast: int) -> int:
     """Number of a pixel's last sample that the resolution limit does not cut; -1 if it cuts all."""
     search = in_python(scan_order, "last_in_pixel", {"geometry": in_plain_python(physics.functions["geometry"])})
-    return int(search(physics.arguments(lambda array, dtype: array), sampling, slow, fast))
+    return int(search(physics.arguments(lambda array, dtype: array), inputs, slow, fast))
 
 
 def in_python(

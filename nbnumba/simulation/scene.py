@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from nbnumba.errors import NotFiniteError, StageError
 from nbnumba.kernel import product
 from nbnumba.kernel.compile_errors import CompileError
-from nbnumba.kernel.cpu.render import NEVER, ORDER, Sampling
-from nbnumba.kernel.device import Area, Device, Physics, Progress
+from nbnumba.kernel.cpu.render import NEVER, ORDER, KernelInputs, ScanOrder
+from nbnumba.kernel.device import Area, Device, Physics, Progress, in_order
 from nbnumba.kernel.panels import Panels
 from nbnumba.simulation.together import render_together
 from nbnumba.stages import registry
@@ -70,11 +70,11 @@ class Scene:
         return Panels((self.parameters["geometry"],), (self.area,))
 
     @cached_property
-    def sampling(self) -> Sampling:
+    def inputs(self) -> KernelInputs:
         """What the kernel sums over, wherever it begins."""
         dmin, sources = self.experiment.sampling.dmin, self.experiment.source_list
         axes = orientations(self.stages["rotation"], self.parameters["rotation"])
-        return Sampling(
+        return KernelInputs(
             oversample=self.experiment.oversample,
             layers=self.parameters["geometry"].layers,
             longest=1.0 / dmin if dmin > 0.0 else np.inf,
@@ -83,23 +83,19 @@ class Scene:
             wavelength=sources.wavelength,
             brightness=brightness_of(self.experiment),
             orientations=axes,
-            first_pixel=-1,
-            first_sample=0,
-            latch_pixel=NEVER,
-            latch_without_spot=int(self.experiment.background.water_size > 0.0),
-            latch_term=0,
             blank_terms=axes.shape[1] if self._keeps_background else 0,
+            scan_order=ScanOrder(-1, 0, NEVER, int(self.experiment.background.water_size > 0.0), 0),
         )
 
     @property
     def depends_on_scan_order(self) -> bool:
         """Whether what a pixel gets depends on those before it."""
-        return len(self.sampling.orientations) > 1 or self.physics.latch is not None
+        return len(self.inputs.orientations) > 1 or self.physics.latch is not None
 
-    def on(self, device: Device) -> Sampling:
+    def on(self, device: Device) -> KernelInputs:
         """The same with what depends on scan order, where a stage does."""
         with self.naming_stages():
-            return mark_scan_order(self.physics, self.sampling, self.area, device)
+            return mark_scan_order(self.physics, self.inputs, self.area, device)
 
     def render(self, device: Device, progress: Progress | None = None, image: Any = None) -> Any:
         """Photons per pixel, [slow, fast], in the device's memory; in ``image`` if that is given."""
@@ -109,11 +105,11 @@ class Scene:
 
     def ready(self, device: Device) -> Callable[[], None]:
         """A function that renders the image once more: looks for what depends on scan order, and runs the kernel."""
-        physics, area, panels, sampling = self.physics, self.area, self.panels, self.sampling
+        physics, area, panels, inputs = self.physics, self.area, self.panels, self.inputs
         image = device.zeros(area.shape)
 
         def again() -> None:
-            device.render(physics, mark_scan_order(physics, sampling, area, device), panels, image)
+            device.render(physics, mark_scan_order(physics, inputs, area, device), panels, image)
 
         return again
 
@@ -122,7 +118,7 @@ class Scene:
         if self.physics.outside is None:
             return 0
         with self.naming_stages():
-            return device.terms_outside(self.physics, self.sampling, self.area)
+            return device.terms_outside(self.physics, self.inputs, self.area)
 
     def of_panel(self, experiment: Experiment) -> Scene:
         """The scene of another panel of the same detector."""
@@ -208,15 +204,15 @@ def brightness_of(experiment: Experiment) -> NDArray[np.float64]:
     return np.ones_like(weight) if "source-weights" in experiment.quirks else weight / weight.mean()
 
 
-def mark_scan_order(physics: Physics, sampling: Sampling, area: Area, device: Device) -> Sampling:
+def mark_scan_order(physics: Physics, inputs: KernelInputs, area: Area, device: Device) -> KernelInputs:
     """Tell the kernel what depends on scan order, where a chosen stage does."""
-    if len(sampling.orientations) > 1:
-        if first := device.first_sample(physics, sampling, area):
-            sampling = sampling._replace(first_pixel=first[0], first_sample=first[1])
+    if len(inputs.orientations) > 1:
+        if first := device.first_sample(physics, inputs, area):
+            inputs = in_order(inputs, first_pixel=first[0], first_sample=first[1])
     if physics.latch:
-        if latched := device.first_latch(physics, sampling, area):
-            sampling = sampling._replace(latch_pixel=latched[0], latch_term=latched[1])
-    return sampling
+        if latched := device.first_latch(physics, inputs, area):
+            inputs = in_order(inputs, latch_pixel=latched[0], latch_term=latched[1])
+    return inputs
 
 
 def orientations(rotation: Stage, parameters: Any) -> NDArray[np.float64]:

@@ -22,9 +22,9 @@ def render_together(scenes: Sequence[Scene], device: Device, image: Any, progres
         device.clear(image)
     for launch in launches(scenes):
         scene, panels = scenes[launch[0]], Panels(tuple(scenes[n].parameters["geometry"] for n in launch), tuple(areas[n] for n in launch))
-        sampling = scene.on(device)
+        inputs = scene.on(device)
         with scene.naming_stages():
-            device.render(scene.physics, sampling, panels, image, share(progress, done, wanted))
+            device.render(scene.physics, inputs, panels, image, share(progress, done, wanted))
         done += panels.pixels
 
 

@@ -15,8 +15,8 @@ from nbnumba.errors import NbnumbaError, ParameterError, StageError
 from nbnumba.experiment.panel import number_of
 from nbnumba.image.image import provenance
 from nbnumba.kernel.cpu import render
-from nbnumba.kernel.cpu.render import NEVER, Sampling
-from nbnumba.kernel.device import Area, Function
+from nbnumba.kernel.cpu.render import NEVER, KernelInputs
+from nbnumba.kernel.device import Area, Function, in_order
 from nbnumba.kernel.interpreted import Call, in_plain_python, last_sample, stages_in_precision, watch_pixel
 from nbnumba.kernel.panels import Panels
 from nbnumba.simulation.devices import open_device
@@ -56,14 +56,14 @@ def trace(
     renderer = open_device(device, experiment.terms, experiment.sampling.dtype, threads)
     pixel = Panels((scene.parameters["geometry"],), (Area(area.shape, (fast, fast, slow, slow), None),))
     image = renderer.zeros(area.shape)
-    if (terms := scene.sampling.terms_per_pixel) > MOST_TERMS:
+    if (terms := scene.inputs.terms_per_pixel) > MOST_TERMS:
         raise ParameterError("pixel", f"has {terms} terms; {MOST_TERMS} is the most that can be traced")
-    sampling = seen_from(scene.on(renderer), slow * area.shape[1] + fast)
+    inputs = seen_from(scene.on(renderer), slow * area.shape[1] + fast)
     with scene.naming_stages():
-        renderer.render(physics, sampling, pixel, image)
-    lines = TraceBuilder(scene, sampling, (slow, fast))
+        renderer.render(physics, inputs, pixel, image)
+    lines = TraceBuilder(scene, inputs, (slow, fast))
     try:
-        calls, photons = watch_pixel(physics, sampling, area.shape, slow, fast)
+        calls, photons = watch_pixel(physics, inputs, area.shape, slow, fast)
         values = lines.of(calls)
     except NbnumbaError:
         raise
@@ -86,10 +86,11 @@ def require_rendered(area: Area, slow: int, fast: int) -> None:
         raise ParameterError("pixel", f"slow {slow}, fast {fast} is masked and is not rendered")
 
 
-def seen_from(sampling: Sampling, pixel: int) -> Sampling:
+def seen_from(inputs: KernelInputs, pixel: int) -> KernelInputs:
     """What a pixel that is rendered alone has to know of scan order."""
-    latch = sampling.latch_pixel if sampling.latch_pixel == pixel else NEVER if sampling.latch_pixel > pixel else -1
-    return sampling._replace(first_pixel=pixel if sampling.first_pixel == pixel else -1, latch_pixel=latch)
+    first, latch = inputs.scan_order.first_pixel, inputs.scan_order.latch_pixel
+    first_pixel = pixel if first == pixel else -1
+    return in_order(inputs, first_pixel=first_pixel, latch_pixel=latch if latch == pixel else NEVER if latch > pixel else -1)
 
 
 @dataclass(eq=False)
@@ -97,7 +98,7 @@ class TraceBuilder:
     """Turns the kernel's calls of stages into the lines of a trace."""
 
     scene: Scene
-    sampling: Sampling
+    inputs: KernelInputs
     pixel: tuple[int, int]
     samples: list[Row] = field(default_factory=list)
     terms: list[Row] = field(default_factory=list)
@@ -145,15 +146,15 @@ class TraceBuilder:
         """One ray: from which source to which point, and its factors."""
         scattered, ray = at["scatter"].arguments, at["geometry"]
         dx, dy, dz, solid_angle, capture = ray.result
-        wavelength = float(self.sampling.wavelength[scattered["source"]])
+        wavelength = float(self.inputs.wavelength[scattered["source"]])
         work = scattered["work"]
         q = vector((work[render.QX], work[render.QY], work[render.QZ]))
         return {
-            **dict(zip(SAMPLE, numbered(self.sampling, len(self.samples)), strict=True)),
+            **dict(zip(SAMPLE, numbered(self.inputs, len(self.samples)), strict=True)),
             **self._place(ray),
             "omega_pixel_sr": float(solid_angle),
             "diffracted_vec": vector((dx, dy, dz)),
-            "incident_vec": vector(self.sampling.incident[scattered["source"]]),
+            "incident_vec": vector(self.inputs.incident[scattered["source"]]),
             "lambda_meters": wavelength,
             "lambda_angstroms": wavelength * 1e10,
             "scattering_vec_A_inv": q,
@@ -192,7 +193,7 @@ class TraceBuilder:
         """One orientation: its axes, indices and amplitudes, and what it adds."""
         _, h, k, l, h0, k0, l0, _, latched = at["structure_factor"].arguments.values()
         _, before, _, f_cell, _ = at["scaling"].arguments.values()
-        step, domain = divmod(len(self.terms) % self.sampling.orientations.shape[1], self.scene.experiment.mosaic[1])
+        step, domain = divmod(len(self.terms) % self.inputs.orientations.shape[1], self.scene.experiment.mosaic[1])
         is_first = self._is_first(len(self.samples) - 1)
         return {
             **{name: self.samples[-1][name] for name in SAMPLE},
@@ -212,9 +213,9 @@ class TraceBuilder:
 
     def _axes(self, is_first: int, turn: int) -> Row:
         """The cell of an orientation, real and reciprocal; the same row for the same orientation."""
-        key = is_first if len(self.sampling.orientations) > 1 else 0, turn
+        key = is_first if len(self.inputs.orientations) > 1 else 0, turn
         if key not in self.cells:
-            axes = self.sampling.orientations[key] * 1e10
+            axes = self.inputs.orientations[key] * 1e10
             reciprocal = np.linalg.inv(axes).T if np.linalg.det(axes) else np.full((3, 3), np.nan)
             self.cells[key] = {f"{axis}_angstroms": vector(axes[i]) for i, axis in enumerate("abc")}
             self.cells[key] |= {f"{axis}_star_A_inv": vector(reciprocal[i]) for i, axis in enumerate("abc")}
@@ -251,14 +252,14 @@ class TraceBuilder:
             if earlier["within_resolution_limit"]:
                 return (*self.pixel, *(earlier[name] for name in SAMPLE))
         for slow, fast in pixels_before(self.scene.area, *self.pixel):
-            if (last := last_sample(self.scene.physics, self.sampling, slow, fast)) >= 0:
-                return (slow, fast, *numbered(self.sampling, last))
+            if (last := last_sample(self.scene.physics, self.inputs, slow, fast)) >= 0:
+                return (slow, fast, *numbered(self.inputs, last))
         return ()
 
     def _is_first(self, number: int) -> int:
         """1 for the first sample of the image."""
         pixel = self.pixel[0] * self.scene.area.shape[1] + self.pixel[1]
-        return int(self.sampling.first_pixel == pixel and self.sampling.first_sample == number)
+        return int(self.inputs.scan_order.first_pixel == pixel and self.inputs.scan_order.first_sample == number)
 
     def _first_term(self) -> Row:
         """The first term under the names of nanoBragg's logs, which have reciprocal axes before phi and mosaic rotation."""
@@ -279,8 +280,8 @@ class TraceBuilder:
         work, per_term = at["photons"].arguments["work"], self.scene.parameters["scaling"]
         total, steps, fluence = float(work[render.TOTAL]), self.scene.experiment.steps, self.scene.experiment.beam.photons_per_area
         r_e_sqr = float(per_term.photons) * steps / fluence if fluence else math.nan
-        sampling, last = self.scene.experiment.sampling, self.samples[-1]
-        polarizing = (s for s in self.samples if s["within_resolution_limit"] or self.sampling.blank_terms)
+        inputs, last = self.scene.experiment.sampling, self.samples[-1]
+        polarizing = (s for s in self.samples if s["within_resolution_limit"] or self.inputs.blank_terms)
         polarized_at = last if per_term.polarization_per_term else next(polarizing, last)
         polar = last["sample_polarization"] if per_term.polarization_per_term else float(work[render.FIRST_POLARIZATION])
         omega = last["omega_pixel_sr"] if per_term.solid_angle_per_term else float(work[render.FIRST_SOLID_ANGLE])
@@ -294,9 +295,9 @@ class TraceBuilder:
             "r_e_sqr": r_e_sqr,
             "fluence_photons_per_m2": fluence,
             "steps": steps,
-            "oversample_thick": int(sampling.capture_per_subpixel),
-            "oversample_polar": int(sampling.polarization_per_subpixel),
-            "oversample_omega": int(sampling.solid_angle_per_subpixel),
+            "oversample_thick": int(inputs.capture_per_subpixel),
+            "oversample_polar": int(inputs.polarization_per_subpixel),
+            "oversample_omega": int(inputs.solid_angle_per_subpixel),
             "capture_fraction": capture,
             "polar": polar,
             "omega_pixel": omega,
@@ -308,11 +309,11 @@ class TraceBuilder:
         }
 
 
-def numbered(sampling: Sampling, sample: int) -> tuple[int, ...]:
+def numbered(inputs: KernelInputs, sample: int) -> tuple[int, ...]:
     """Layer, sub-pixel along slow and fast, and source of a sample, from its number in scan order."""
-    rest, source = divmod(sample, sampling.wavelength.size)
-    rest, sub_fast = divmod(rest, sampling.oversample)
-    layer, sub_slow = divmod(rest, sampling.oversample)
+    rest, source = divmod(sample, inputs.wavelength.size)
+    rest, sub_fast = divmod(rest, inputs.oversample)
+    layer, sub_slow = divmod(rest, inputs.oversample)
     return layer, sub_slow, sub_fast, source
 
 

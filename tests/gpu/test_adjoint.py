@@ -169,8 +169,8 @@ def test_the_carried_orientation(cut: str, masked: int, first: tuple[int, int]) 
     experiment = experiment_of(f"{CARRIED} {cut}", "c-parity")
     if masked:
         experiment = with_mask(experiment, np.arange(20).reshape(4, 5) >= masked)
-    _, sampling, _ = arguments = arguments_of(experiment)
-    assert (sampling.first_pixel, sampling.first_sample) == first
+    _, inputs, _ = arguments = arguments_of(experiment)
+    assert (inputs.scan_order.first_pixel, inputs.scan_order.first_sample) == first
     assert np.any(sums_of(arguments).orientations[1])
 
 
@@ -178,8 +178,8 @@ def test_the_carried_orientation(cut: str, masked: int, first: tuple[int, int]) 
 @pytest.mark.slow  # it takes kernels of its own
 @pytest.mark.spec("GRA-2", "DEV-2")
 def test_the_latch_of_interpolation() -> None:
-    _, sampling, _ = arguments = arguments_of(with_table(experiment_of(CARRIED, "c-parity"), reach=4, interpolate=True), GAUSS)
-    assert 0 <= sampling.latch_pixel < 20
+    _, inputs, _ = arguments = arguments_of(with_table(experiment_of(CARRIED, "c-parity"), reach=4, interpolate=True), GAUSS)
+    assert 0 <= inputs.scan_order.latch_pixel < 20
     assert np.any(sums_of(arguments, linear).orientations)
 
 
@@ -232,10 +232,10 @@ def test_a_gradient_on_the_gpu() -> None:
 
 @pytest.mark.spec("GRA-10")
 def test_what_is_left_to_the_cpu_is_refused() -> None:
-    physics, sampling, area = arguments_of(with_table(experiment_of("")))
+    physics, inputs, area = arguments_of(with_table(experiment_of("")))
     told = "device cuda: there is no gradient on the GPU by single structure factors; take --device cpu"
     with pytest.raises(StageError, match=told):
-        Cuda().adjoint(physics, sampling, area, random_loss(area), with_table=True)
+        Cuda().adjoint(physics, inputs, area, random_loss(area), with_table=True)
     arguments = arguments_of(experiment_of(""), (*SQUARE[:-1], "running-product"))
     told = "device cuda: there is no gradient on the GPU of a scaling that multiplies its running sum; take --device cpu"
     with pytest.raises(StageError, match=told):

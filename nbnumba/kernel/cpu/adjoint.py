@@ -118,14 +118,14 @@ def add_scaling(rows, first, i, before, factor, slopes): ...
 def add_factors(rows, first, i, before, factor, slopes): ...
 
 
-def adjoint(p, sampling, spans, observed, weights, rows, sums, counter):
+def adjoint(p, inputs, spans, observed, weights, rows, sums, counter):
     """Add L, the sum of loss(photons, observed, weight) over the pixels, and its derivatives to ``sums``; observed, weights: [slow, fast].
 
     rows: for how many terms of a pixel slopes are kept on the way there.
     Spans are dealt out into shares, as many as Sums has rows, which threads claim: what a share adds up to depends on nothing else.
     """
-    n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
-    samples = sampling.layers * n_sub * n_sub * n_sources
+    n_sub, n_sources, turns = inputs.oversample, inputs.wavelength.size, inputs.orientations.shape[1]
+    samples = inputs.layers * n_sub * n_sub * n_sources
     shares = sums.loss.shape[0]
     work = np.empty((ROWS, ROW))
     whole = np.empty((WHOLE_ROWS, ROW), np.int64)
@@ -151,32 +151,32 @@ def adjoint(p, sampling, spans, observed, weights, rows, sums, counter):
                 whole[FIRST_SAMPLE, i] = -1
             clear(of_fields, width)
             sample = 0
-            for layer in range(sampling.layers):
+            for layer in range(inputs.layers):
                 for sub in range(n_sub * n_sub):
                     rays(p.geometry, n_sub, layer, sub, slow, start, width, work)
                     for source in range(n_sources):
-                        scatter(p.polarization, p.factors, p.scaling, sampling, source, width, work, whole)
+                        scatter(p.polarization, p.factors, p.scaling, inputs, source, width, work, whole)
                         at = sample if KEPT else 0
                         for i in range(width):
                             first, polarized = whole[FIRST_SAMPLE, i], work[FIRST_POLARIZATION, i] != 0.0
                             whole[FIRST_SAMPLE, i] = sample if first < 0 and polarized else first
                             of_samples[BY_WEIGHT, at, i] = 0.0
                             of_samples[BY_WAVELENGTH, at, i] = 0.0
-                        if sampling.blank_terms > 0:
-                            add_blank(p.scaling, sampling.blank_terms, width, work, whole, at, of_samples, of_fields)
-                        table = which_table(sampling, pixel, sample)
+                        if inputs.blank_terms > 0:
+                            add_blank(p.scaling, inputs.blank_terms, width, work, whole, at, of_samples, of_fields)
+                        table = which_table(inputs, pixel, sample)
                         for turn in range(turns):
                             term = sample * turns + turn
-                            latched = has_latched(sampling, pixel, term)
+                            latched = has_latched(inputs.scan_order, pixel, term)
                             kept = term if KEPT else 0
                             add_slopes(
-                                p, sampling, source, table, turn, latched, np.uint64(width), work, whole, (kept, at),
+                                p, inputs, source, table, turn, latched, np.uint64(width), work, whole, (kept, at),
                                 (of_terms, of_samples, of_fields),
                             )  # fmt: skip
                         sample += 1
             photons(p.scaling, work, found, 0, begin - start, end - start)
             by_pixel(p.scaling, (observed, weights), found, work, (slow, start, begin, end), of_fields, g, by)
-            for layer in range(sampling.layers - 1, -1, -1):
+            for layer in range(inputs.layers - 1, -1, -1):
                 for sub in range(n_sub * n_sub - 1, -1, -1):
                     if samples > 1:  # else everything is where it was
                         rays(p.geometry, n_sub, layer, sub, slow, start, width, work)
@@ -186,7 +186,7 @@ def adjoint(p, sampling, spans, observed, weights, rows, sums, counter):
                     for source in range(n_sources - 1, -1, -1):
                         sample -= 1
                         if samples > 1:
-                            scatter(p.polarization, p.factors, p.scaling, sampling, source, width, work, whole)
+                            scatter(p.polarization, p.factors, p.scaling, inputs, source, width, work, whole)
                         at = sample if KEPT else 0
                         for i in range(width):
                             g[GQX, i] = 0.0
@@ -195,35 +195,35 @@ def adjoint(p, sampling, spans, observed, weights, rows, sums, counter):
                             of_samples[BY_WEIGHT, at, i] = of_samples[BY_WEIGHT, at, i] if KEPT else 0.0
                             of_samples[BY_WAVELENGTH, at, i] = of_samples[BY_WAVELENGTH, at, i] if KEPT else 0.0
                             g[G_WEIGHT, i] = g[G_TOTAL, i]
-                        if not KEPT and sampling.blank_terms > 0:
-                            add_blank(p.scaling, sampling.blank_terms, width, work, whole, 0, of_samples, of_fields)
-                        table = which_table(sampling, pixel, sample)
+                        if not KEPT and inputs.blank_terms > 0:
+                            add_blank(p.scaling, inputs.blank_terms, width, work, whole, 0, of_samples, of_fields)
+                        table = which_table(inputs, pixel, sample)
                         for turn in range(turns - 1, -1, -1):
                             term = sample * turns + turn
-                            latched = has_latched(sampling, pixel, term)
+                            latched = has_latched(inputs.scan_order, pixel, term)
                             if not KEPT:
                                 add_slopes(
-                                    p, sampling, source, table, turn, latched, np.uint64(width), work, whole, (0, 0),
+                                    p, inputs, source, table, turn, latched, np.uint64(width), work, whole, (0, 0),
                                     (of_terms, of_samples, of_fields),
                                 )  # fmt: skip
                             row = term if KEPT else 0
-                            products = sums_of_products(sampling.orientations, table, turn, width, row, of_terms, work, g)
+                            products = sums_of_products(inputs.orientations, table, turn, width, row, of_terms, work, g)
                             for n in range(9):
                                 sums.orientations[share, table, turn, n] += products[n]
                             if WITH_TABLE:
-                                by_table(p, sampling, source, table, turn, latched, width, work, whole, g, share, sums.table)
+                                by_table(p, inputs, source, table, turn, latched, width, work, whole, g, share, sums.table)
                             if MULTIPLIES:
                                 for i in range(width):
                                     g[G_TOTAL, i] *= of_terms[BY_BEFORE, row, i]
                         for i in range(width):
                             g[G_WAVELENGTH, i] = g[G_WEIGHT, i] * of_samples[BY_WAVELENGTH, at, i]
                             g[G_WEIGHT, i] *= of_samples[BY_WEIGHT, at, i]
-                        by_ray(p, sampling, source, sample, width, work, whole, g, by)
+                        by_ray(p, inputs, source, sample, width, work, whole, g, by)
                         for n in range(3):
                             sums.incident[share, source, n] += total_of(by, OF_INCIDENT + n, width)
                         sums.wavelength[share, source] += total_of(by, OF_WAVELENGTH, width)
                         sums.brightness[share, source] += total_of(by, OF_BRIGHTNESS, width)
-                    by_place(p, sampling, layer, sub, slow, start, width, work, g, by)
+                    by_place(p, inputs, layer, sub, slow, start, width, work, g, by)
             if MULTIPLIES:
                 for i in range(width):
                     by[OF_BACKGROUND, i] += g[G_TOTAL, i]  # what is left of the background
@@ -257,23 +257,23 @@ def clear(rows, width):
             rows[n, i] = 0.0
 
 
-def which_table(sampling, pixel, sample):
+def which_table(inputs, pixel, sample):
     """The table of orientations that a sample takes."""
-    return 1 if pixel == sampling.first_pixel and sample == sampling.first_sample else 0
+    return 1 if pixel == inputs.scan_order.first_pixel and sample == inputs.scan_order.first_sample else 0
 
 
-def has_latched(sampling, pixel, term):
-    """1 from the term on at which the structure factor's latch falls."""
-    return 1 if pixel > sampling.latch_pixel or (pixel == sampling.latch_pixel and term >= sampling.latch_term) else 0
+def has_latched(order, pixel, term):
+    """1 from the term on at which the structure factor's latch falls; order: ScanOrder."""
+    return 1 if pixel > order.latch_pixel or (pixel == order.latch_pixel and term >= order.latch_term) else 0
 
 
-def add_slopes(p, sampling, source, table, turn, latched, count, work, whole, rows, slopes):
+def add_slopes(p, inputs, source, table, turn, latched, count, work, whole, rows, slopes):
     """Add the terms of one orientation to the total, and to its slopes; keep those by the indices of the terms.
 
     rows: of the term and of its sample; slopes: of terms, of samples, by fields.
     """
     (row, at), (of_terms, of_samples, of_fields) = rows, slopes
-    axes, wavelength = sampling.orientations, sampling.wavelength[source]
+    axes, wavelength = inputs.orientations, inputs.wavelength[source]
     ax, ay, az = axes[table, turn, 0, 0], axes[table, turn, 0, 1], axes[table, turn, 0, 2]
     bx, by, bz = axes[table, turn, 1, 0], axes[table, turn, 1, 1], axes[table, turn, 1, 2]
     cx, cy, cz = axes[table, turn, 2, 0], axes[table, turn, 2, 1], axes[table, turn, 2, 2]
@@ -382,9 +382,9 @@ def sums_of_products(axes, table, turn, count, row, of_terms, work, g):
     return hx, hy, hz, kx, ky, kz, lx, ly, lz
 
 
-def by_table(p, sampling, source, table, turn, latched, count, work, whole, g, share, of_table):
+def by_table(p, inputs, source, table, turn, latched, count, work, whole, g, share, of_table):
     """From the terms of one orientation to the elements of the table that their structure factors come from."""
-    axes, wavelength = sampling.orientations, sampling.wavelength[source]
+    axes, wavelength = inputs.orientations, inputs.wavelength[source]
     ax, ay, az = axes[table, turn, 0, 0], axes[table, turn, 0, 1], axes[table, turn, 0, 2]
     bx, by, bz = axes[table, turn, 1, 0], axes[table, turn, 1, 1], axes[table, turn, 1, 2]
     cx, cy, cz = axes[table, turn, 2, 0], axes[table, turn, 2, 1], axes[table, turn, 2, 2]
@@ -401,10 +401,10 @@ def by_table(p, sampling, source, table, turn, latched, count, work, whole, g, s
             spread(p.structure_factor, h, k, l, h0, k0, l0, wavelength, latched, g[G_TOTAL, i] * term[3], of_table[share])
 
 
-def by_ray(p, sampling, source, sample, width, work, whole, g, by):
+def by_ray(p, inputs, source, sample, width, work, whole, g, by):
     """From scattering vectors and weights of a source to rays and factors."""
-    ix, iy, iz = sampling.incident[source, 0], sampling.incident[source, 1], sampling.incident[source, 2]
-    wavelength, brightness = sampling.wavelength[source], sampling.brightness[source]
+    ix, iy, iz = inputs.incident[source, 0], inputs.incident[source, 1], inputs.incident[source, 2]
+    wavelength, brightness = inputs.wavelength[source], inputs.brightness[source]
     fields = OF_FIELDS + N_TERM + N_GEOMETRY
     for i in range(width):
         dx, dy, dz, gqx, gqy, gqz, g_weight = work[DX, i], work[DY, i], work[DZ, i], g[GQX, i], g[GQY, i], g[GQZ, i], g[G_WEIGHT, i]
@@ -433,15 +433,15 @@ def by_ray(p, sampling, source, sample, width, work, whole, g, by):
         add_factors(by, fields + N_POLARIZATION, i, 1.0, g_others, others)
 
 
-def by_place(p, sampling, layer, sub, slow, start, width, work, g, by):
+def by_place(p, inputs, layer, sub, slow, start, width, work, g, by):
     """From rays and factors of a sub-pixel to the fields of the geometry."""
     if sub == 0:
         for i in range(width):
             if not p.scaling.solid_angle_per_term and layer == 0 and work[SOLID_ANGLE, i] != 0.0:
                 g[G_SOLID_ANGLE, i] += g[G_PHOTONS, i] / work[SOLID_ANGLE, i]
-            if not p.scaling.capture_per_term and layer == sampling.layers - 1 and work[CAPTURE, i] != 0.0:
+            if not p.scaling.capture_per_term and layer == inputs.layers - 1 and work[CAPTURE, i] != 0.0:
                 g[G_CAPTURE, i] += g[G_PHOTONS, i] / work[CAPTURE, i]
-    n_sub = sampling.oversample
+    n_sub = inputs.oversample
     fast, row = start + (sub % n_sub + 0.5) / n_sub, slow + (sub // n_sub + 0.5) / n_sub
     for i in range(width):
         gx, gy, gz = g[GDX, i], g[GDY, i], g[GDZ, i]

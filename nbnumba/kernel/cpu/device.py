@@ -18,7 +18,7 @@ from nbnumba.errors import NotAvailableError, ParameterError
 from nbnumba.kernel import lookup, scan_order
 from nbnumba.kernel.compile_errors import FAILURES, compile_errors, one_line, signature_of, why_no_number
 from nbnumba.kernel.cpu import adjoint, render, tangent
-from nbnumba.kernel.cpu.render import LANES, LONGEST, NEVER, ORDER, Sampling
+from nbnumba.kernel.cpu.render import LANES, LONGEST, NEVER, ORDER, KernelInputs
 from nbnumba.kernel.cpu.spans import isolate, make_spans, of_panels, shorter, unmasked
 from nbnumba.kernel.cpu.work_queue import NOTHING_LEFT, claim, share_out
 from nbnumba.kernel.device import Area, ArrayCache, Function, Kernels, Physics, Progress, check_image, link, same_areas, within_image
@@ -106,20 +106,20 @@ class Cpu:
         image.fill(0.0)
 
     def render(
-        self, physics: Physics, sampling: Sampling, panels: Panels, image: NDArray[np.float64], progress: Progress | None = None
+        self, physics: Physics, inputs: KernelInputs, panels: Panels, image: NDArray[np.float64], progress: Progress | None = None
     ) -> None:
         """Fill the areas of the panels in the image. Every pixel is worked out alone: threads and blocks change nothing."""
         pixels = image.reshape(-1) if image.flags.c_contiguous else np.ravel(image)
         of_all = with_panels(physics, panels.geometry)
         kernel = self._kernels.of(render.render, of_all)
         arguments = of_all.arguments(lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
-        spans = self._spans_of_panels(panels.areas, sampling)
-        threads, choice, sampling = self.threads, by_component(sampling.orientations), within_image(sampling, panels.areas[0])
+        spans = self._spans_of_panels(panels.areas, inputs)
+        threads, choice, inputs = self.threads, by_component(inputs.orientations), within_image(inputs, panels.areas[0])
         done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
         if progress:
             progress(done, total)
-        for block in blocks(spans, TERMS_PER_BLOCK * threads / sampling.terms_per_pixel, 4 * threads):
-            self._run(physics, len(block), partial(kernel, arguments, sampling, choice, block, pixels))
+        for block in blocks(spans, TERMS_PER_BLOCK * threads / inputs.terms_per_pixel, 4 * threads):
+            self._run(physics, len(block), partial(kernel, arguments, inputs, choice, block, pixels))
             done += int((block[:, 2] - block[:, 1]).sum())
             if progress:
                 progress(done, total)
@@ -130,9 +130,9 @@ class Cpu:
             image[...] = pixels.reshape(image.shape)
         self._arrays.forget()
 
-    def adjoint(self, physics: Physics, sampling: Sampling, area: Area, loss: PixelLoss, with_table: bool = False) -> adjoint.Sums:
+    def adjoint(self, physics: Physics, inputs: KernelInputs, area: Area, loss: PixelLoss, with_table: bool = False) -> adjoint.Sums:
         """A loss, summed over the area, and its derivatives by what the kernel is given, the table of structure factors if wanted."""
-        (tables, turns), sources, terms = sampling.orientations.shape[:2], sampling.wavelength.size, sampling.terms_per_pixel
+        (tables, turns), sources, terms = inputs.orientations.shape[:2], inputs.wavelength.size, inputs.terms_per_pixel
         longest = longest_span(terms)
         kept = longest > 0 or not physics.additive
         with_table = with_table and physics.table != ""
@@ -141,55 +141,55 @@ class Cpu:
         shapes = [(1,), (tables, turns, 9), (sources, 3), (sources,), (sources,)]
         shapes += [(len(physics.derivatives[kind].varied) + 2 * (kind == "scaling"),) for kind in ORDER]
         shapes += [(getattr(physics.parameters["structure_factor"], physics.table).size if with_table else 0,)]
-        spans = shorter(self._spans_of(area, sampling), longest or (LANES if kept else LONGEST))
+        spans = shorter(self._spans_of(area, inputs), longest or (LANES if kept else LONGEST))
         shares = max(1, min(MOST_SHARES, len(spans), MOST_SUMS // sum(int(np.prod(shape)) for shape in shapes)))
         found = adjoint.Sums(*(np.zeros((shares, *shape)) for shape in shapes))
         pixels = to_read(loss.observed), to_read(loss.weights)
-        arguments = [physics.arguments(lambda array, dtype: array), sampling, spans, *pixels, terms if kept else 1]
+        arguments = [physics.arguments(lambda array, dtype: array), inputs, spans, *pixels, terms if kept else 1]
         self._run(physics, shares, partial(kernel, *arguments, found))
         return adjoint.Sums(*(part.sum(axis=0) for part in found))
 
     def tangents(
-        self, physics: Physics, sampling: Sampling, area: Area, along: tangent.Directions
+        self, physics: Physics, inputs: KernelInputs, area: Area, along: tangent.Directions
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Photons [slow, fast], and what they change with along n directions [n, slow, fast]; 0 off the area."""
-        kernel, spans = self._kernels.of(tangent.tangents, physics), self._spans_of(area, sampling)
+        kernel, spans = self._kernels.of(tangent.tangents, physics), self._spans_of(area, inputs)
         image, changes = np.zeros(area.shape), np.zeros((along.turns.size, *area.shape))
         arguments = physics.arguments(lambda array, dtype: array)
-        self._run(physics, len(spans), partial(kernel, arguments, sampling, along, spans, image.reshape(-1), changes))
+        self._run(physics, len(spans), partial(kernel, arguments, inputs, along, spans, image.reshape(-1), changes))
         if area.mask is not None:
             image[~area.mask], changes[:, ~area.mask] = 0.0, 0.0
         return image, changes
 
-    def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
+    def first_sample(self, physics: Physics, inputs: KernelInputs, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
         physics, found = physics.in_float64(), np.full(2, -1)
         kernel = self._kernels.of(scan_order.find_first_sample, physics)
         arguments = physics.arguments(lambda array, dtype: array)
-        self._run(physics, 1, partial(kernel, arguments, sampling, self._visited(area), area.shape[1], found))
+        self._run(physics, 1, partial(kernel, arguments, inputs, self._visited(area), area.shape[1], found))
         return None if found[0] < 0 else (int(found[0]), int(found[1]))
 
-    def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
+    def first_latch(self, physics: Physics, inputs: KernelInputs, area: Area) -> tuple[int, int] | None:
         """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
         physics = physics.in_float64()
         kernel = self._kernels.of(scan_order.find_latch, physics)
         arguments = physics.arguments(lambda array, dtype: array)
         for block in blocks(self._visited(area), 100_000, 64):
             found = np.full((len(block), 2), -1)
-            self._run(physics, len(block), partial(kernel, arguments, sampling, block, area.shape[1], found))
+            self._run(physics, len(block), partial(kernel, arguments, inputs, block, area.shape[1], found))
             if (found[:, 1] >= 0).any():
                 pixel, term = found[np.flatnonzero(found[:, 1] >= 0)[0]]
                 return int(pixel), int(term)
         return None
 
-    def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
+    def terms_outside(self, physics: Physics, inputs: KernelInputs, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
         physics = physics.in_float64()
         kernel = self._kernels.of(scan_order.count_outside, physics)
         arguments = physics.arguments(lambda array, dtype: array)
         spans = self._visited(area)
         counts = np.zeros(len(spans), np.int64)
-        self._run(physics, len(spans), partial(kernel, arguments, sampling, spans, counts))
+        self._run(physics, len(spans), partial(kernel, arguments, inputs, spans, counts))
         return int(counts.sum())
 
     @property
@@ -203,19 +203,19 @@ class Cpu:
             work(np.full(1, NOTHING_LEFT))
         share_out(max(1, min(self.threads, pieces)), work)
 
-    def _spans_of_panels(self, areas: tuple[Area, ...], sampling: Sampling) -> NDArray[np.int64]:
+    def _spans_of_panels(self, areas: tuple[Area, ...], inputs: KernelInputs) -> NDArray[np.int64]:
         """The spans of all panels, with the pixels that depend on scan order in spans of their own."""
         if self._spans is None or not same_areas(self._spans[0], areas):
             self._spans = areas, of_panels(areas)
         spans = self._spans[1]
-        for pixel in (sampling.first_pixel, sampling.latch_pixel):
+        for pixel in (inputs.scan_order.first_pixel, inputs.scan_order.latch_pixel):
             if 0 <= pixel < NEVER:
                 spans = isolate(spans, *divmod(pixel, areas[0].shape[1]))
         return spans
 
-    def _spans_of(self, area: Area, sampling: Sampling) -> NDArray[np.int64]:
+    def _spans_of(self, area: Area, inputs: KernelInputs) -> NDArray[np.int64]:
         """Those of one panel, (n, 3)."""
-        return np.ascontiguousarray(self._spans_of_panels((area,), sampling)[:, :3])
+        return np.ascontiguousarray(self._spans_of_panels((area,), inputs)[:, :3])
 
     def _visited(self, area: Area) -> NDArray[np.int64]:
         """Spans of nothing but pixels that are wanted."""

@@ -43,7 +43,17 @@ class Parameters(NamedTuple):
 ORDER = Parameters._fields
 
 
-class Sampling(NamedTuple):
+class ScanOrder(NamedTuple):
+    """What terms have to be told of those before them, pixel by pixel in rows, and in a pixel by layer, sub-pixel, source, orientation."""
+
+    first_pixel: int  # that holds the first sample, numbered as in the image, -1 if none needs to be told
+    first_sample: int  # ((layer * oversample + sub_slow) * oversample + sub_fast) * sources + source of that sample
+    latch_pixel: int  # the pixel in which the structure factor's latch falls, NEVER if it does not
+    latch_without_spot: int  # whether a term with F_latt = 0 can end interpolation too
+    latch_term: int  # sample * orientations + orientation of the first term after that
+
+
+class KernelInputs(NamedTuple):
     """What is summed over in each pixel."""
 
     oversample: int  # sub-pixels along each axis
@@ -54,12 +64,8 @@ class Sampling(NamedTuple):
     wavelength: np.ndarray  # (sources,) m
     brightness: np.ndarray  # (sources,) relative intensities
     orientations: np.ndarray  # (1, orientations, 3, 3) rows a, b, c in m; a second table where the first sample has its own
-    first_pixel: int  # slow * fast_pixels + fast of the pixel that holds the first sample in scan order, -1 if none needs to be told
-    first_sample: int  # ((layer * oversample + sub_slow) * oversample + sub_fast) * sources + source of that sample
-    latch_pixel: int  # the pixel in which the structure factor's latch falls, NEVER if it does not
-    latch_without_spot: int  # whether a term with F_latt = 0 can end interpolation too
-    latch_term: int  # sample * orientations + orientation of the first term after that
     blank_terms: int  # terms without a reflection that stand for a sample which is cut; 0: it is left out
+    scan_order: ScanOrder
 
     @property
     def terms_per_pixel(self) -> int:
@@ -104,13 +110,13 @@ LOOK_UP_FIRST = 0  # whether structure factors are looked up in a loop of their 
 def mark(array, i, value): ...
 
 
-def render(p, sampling, choice, spans, image, counter):
+def render(p, inputs, choice, spans, image, counter):
     """Fill ``image``, the pixels of all panels one after the other, with photons per pixel over those of ``spans`` that are claimed here.
 
     p: Parameters, those of the geometry for all panels. choice: (1, 12, orientations), the orientations by component: a and its length, b,
     c. spans: (n, 5), the last two their panel, and where in the image their row begins. counter: counts the spans that were claimed.
     """
-    n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
+    n_sub, n_sources, turns, order = inputs.oversample, inputs.wavelength.size, inputs.orientations.shape[1], inputs.scan_order
     work = np.empty((ROWS, ROW))
     whole = np.empty((WHOLE_ROWS, ROW), np.int64)
     spare = np.empty(LONGEST, np.float32)
@@ -131,35 +137,33 @@ def render(p, sampling, choice, spans, image, counter):
             work[TOTAL, i] = p.scaling.background
             work[FIRST_POLARIZATION, i] = p.scaling.initial_polarization
         sample = 0
-        for layer in range(sampling.layers):
+        for layer in range(inputs.layers):
             for sub in range(n_sub * n_sub):
                 rays(gp, n_sub, layer, sub, slow, start, width, work)
                 for source in range(n_sources):
-                    visible = scatter(p.polarization, p.factors, p.scaling, sampling, source, width, work, whole)
+                    visible = scatter(p.polarization, p.factors, p.scaling, inputs, source, width, work, whole)
                     for i in range(width):
                         work[BEFORE, i] = work[TOTAL, i]
-                    if sampling.blank_terms > 0:
+                    if inputs.blank_terms > 0:
                         for i in range(width):
-                            work[BEFORE, i] = scaling(p.scaling, work[TOTAL, i], 0.0, 0.0, sampling.blank_terms * work[WEIGHT, i])
+                            work[BEFORE, i] = scaling(p.scaling, work[TOTAL, i], 0.0, 0.0, inputs.blank_terms * work[WEIGHT, i])
                     is_first = 0
-                    if pixel == sampling.first_pixel and sample == sampling.first_sample:
+                    if pixel == order.first_pixel and sample == order.first_sample:
                         is_first = 1
                     pieces, size, count = 1, width, turns
                     if visible == 0:
                         pieces = 0
-                    elif sampling.negligible > 0.0:
+                    elif inputs.negligible > 0.0:
                         pieces, size = width // CHUNK, CHUNK
                     for n in range(pieces):
-                        if sampling.negligible > 0.0:
-                            count = choose_turns(p.lattice_shape, choice, is_first, sampling.negligible, n * CHUNK, work, keep, chosen)
+                        if inputs.negligible > 0.0:
+                            count = choose_turns(p.lattice_shape, choice, is_first, inputs.negligible, n * CHUNK, work, keep, chosen)
                         for m in range(count):
                             turn = chosen[m]
                             latched = 0
-                            if pixel > sampling.latch_pixel or (
-                                pixel == sampling.latch_pixel and sample * turns + turn >= sampling.latch_term
-                            ):
+                            if pixel > order.latch_pixel or (pixel == order.latch_pixel and sample * turns + turn >= order.latch_term):
                                 latched = 1
-                            add_terms(p, sampling, source, is_first, turn, latched, np.uint64(n * size), np.uint64(size), work, spare)
+                            add_terms(p, inputs, source, is_first, turn, latched, np.uint64(n * size), np.uint64(size), work, spare)
                     for i in range(width):
                         work[TOTAL, i] = work[TOTAL, i] if whole[INSIDE, i] != 0 else work[BEFORE, i]
                     sample += 1
@@ -184,23 +188,23 @@ def rays(gp, n_sub, layer, sub, slow, start, width, work):
                 work[FIRST_SOLID_ANGLE, i] = work[SOLID_ANGLE, i]
 
 
-def scatter(pp, fp, sp, sampling, source, width, work, whole):
+def scatter(pp, fp, sp, inputs, source, width, work, whole):
     """Scattering vectors (1 / m), whether they are inside the resolution limit, the factors of their terms; how many are inside."""
     visible = 0
-    ix, iy, iz = sampling.incident[source, 0], sampling.incident[source, 1], sampling.incident[source, 2]
-    wavelength = sampling.wavelength[source]
+    ix, iy, iz = inputs.incident[source, 0], inputs.incident[source, 1], inputs.incident[source, 2]
+    wavelength = inputs.wavelength[source]
     for i in range(width):
         dx, dy, dz = work[DX, i], work[DY, i], work[DZ, i]
         qx, qy, qz = (dx - ix) / wavelength, (dy - iy) / wavelength, (dz - iz) / wavelength
         work[QX, i] = qx
         work[QY, i] = qy
         work[QZ, i] = qz
-        inside = 1 if np.sqrt(qx * qx + qy * qy + qz * qz) <= sampling.longest else 0
+        inside = 1 if np.sqrt(qx * qx + qy * qy + qz * qz) <= inputs.longest else 0
         whole[INSIDE, i] = inside
         visible += inside
         polarized, first = polarization(pp, ix, iy, iz, dx, dy, dz), work[FIRST_POLARIZATION, i]
-        work[FIRST_POLARIZATION, i] = polarized if first == 0.0 and (inside == 1 or sampling.blank_terms > 0) else first
-        weight = sampling.brightness[source] * factors(fp, ix, iy, iz, dx, dy, dz, wavelength)
+        work[FIRST_POLARIZATION, i] = polarized if first == 0.0 and (inside == 1 or inputs.blank_terms > 0) else first
+        weight = inputs.brightness[source] * factors(fp, ix, iy, iz, dx, dy, dz, wavelength)
         if sp.polarization_per_term:
             weight *= polarized
         if sp.solid_angle_per_term:
@@ -211,9 +215,9 @@ def scatter(pp, fp, sp, sampling, source, width, work, whole):
     return visible
 
 
-def add_terms(p, sampling, source, table, turn, latched, first, count, work, spare):
+def add_terms(p, inputs, source, table, turn, latched, first, count, work, spare):
     """Add to the total the terms of one orientation, for ``count`` pixels of a span."""
-    axes, wavelength = sampling.orientations, sampling.wavelength[source]
+    axes, wavelength = inputs.orientations, inputs.wavelength[source]
     ax, ay, az = axes[table, turn, 0, 0], axes[table, turn, 0, 1], axes[table, turn, 0, 2]
     bx, by, bz = axes[table, turn, 1, 0], axes[table, turn, 1, 1], axes[table, turn, 1, 2]
     cx, cy, cz = axes[table, turn, 2, 0], axes[table, turn, 2, 1], axes[table, turn, 2, 2]

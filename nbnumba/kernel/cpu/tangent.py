@@ -93,9 +93,9 @@ def add_polarization(rows, first, i, before, factor, slopes): ...
 def add_factors(rows, first, i, before, factor, slopes): ...
 
 
-def tangents(p, sampling, along, spans, image, changes, counter):
+def tangents(p, inputs, along, spans, image, changes, counter):
     """Fill ``image``, row by row, with photons, and ``changes`` [n, slow, fast] with their derivatives along n directions."""
-    n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
+    n_sub, n_sources, turns = inputs.oversample, inputs.wavelength.size, inputs.orientations.shape[1]
     directions = along.turns.size
     work = np.empty((ROWS, ROW))
     whole = np.empty((WHOLE_ROWS, ROW), np.int64)
@@ -127,16 +127,16 @@ def tangents(p, sampling, along, spans, image, changes, counter):
                 d_total[n, i] = along.scaling[n, N_SCALING + 1]
                 d_photons[n, i] = 0.0
         sample = 0
-        for layer in range(sampling.layers):
+        for layer in range(inputs.layers):
             for sub in range(n_sub * n_sub):
                 rays(p.geometry, n_sub, layer, sub, slow, start, width, work)
                 places(p.geometry, n_sub, layer, sub, slow, start, width, of_place)
                 if sub == 0 and layer == 0 and not p.scaling.solid_angle_per_term:
                     add_relative(along.geometry, width, of_place[3], work[SOLID_ANGLE], d_photons)
-                if sub == 0 and layer == sampling.layers - 1 and not p.scaling.capture_per_term:
+                if sub == 0 and layer == inputs.layers - 1 and not p.scaling.capture_per_term:
                     add_relative(along.geometry, width, of_place[4], work[CAPTURE], d_photons)
                 for source in range(n_sources):
-                    scatter(p.polarization, p.factors, p.scaling, sampling, source, width, work, whole)
+                    scatter(p.polarization, p.factors, p.scaling, inputs, source, width, work, whole)
                     for i in range(width):
                         first, polarized = whole[FIRST_SAMPLE, i], work[FIRST_POLARIZATION, i] != 0.0
                         whole[FIRST_SAMPLE, i] = sample if first < 0 and polarized else first
@@ -145,29 +145,29 @@ def tangents(p, sampling, along, spans, image, changes, counter):
                         s[SQX, i] = 0.0
                         s[SQY, i] = 0.0
                         s[SQZ, i] = 0.0
-                    if sampling.blank_terms > 0:
-                        add_blank(p.scaling, sampling.blank_terms, width, work, whole, 0, of_samples, of_fields)
-                    table = which_table(sampling, pixel, sample)
+                    if inputs.blank_terms > 0:
+                        add_blank(p.scaling, inputs.blank_terms, width, work, whole, 0, of_samples, of_fields)
+                    table = which_table(inputs, pixel, sample)
                     for turn in range(turns):
-                        latched = has_latched(sampling, pixel, sample * turns + turn)
+                        latched = has_latched(inputs.scan_order, pixel, sample * turns + turn)
                         add_slopes(
-                            p, sampling, source, table, turn, latched, np.uint64(width), work, whole, (0, 0),
+                            p, inputs, source, table, turn, latched, np.uint64(width), work, whole, (0, 0),
                             (of_terms, of_samples, of_fields),
                         )  # fmt: skip
-                        by_vector(sampling.orientations, table, turn, width, of_terms, s)
+                        by_vector(inputs.orientations, table, turn, width, of_terms, s)
                         for n in range(directions):
                             if along.turns[n] != 0:
                                 turned(along.orientations, n, table, turn, width, work, of_terms, d_total)
                             elif MULTIPLIES:
                                 for i in range(width):
                                     d_total[n, i] *= of_terms[BY_BEFORE, 0, i]
-                    weighed(p, sampling, source, width, work, s, by_ray, by_fields)
+                    weighed(p, inputs, source, width, work, s, by_ray, by_fields)
                     for n in range(directions):
                         moved(along.geometry, n, width, of_place, s)
                         reweighed(along, n, source, width, by_ray, by_fields, s)
                         if not p.scaling.polarization_per_term:
                             repolarized(n, sample, width, work, whole, s, d_photons)
-                        scattered(p.scaling, sampling, along, n, source, width, work, of_samples, s, d_total)
+                        scattered(p.scaling, inputs, along, n, source, width, work, of_samples, s, d_total)
                     sample += 1
         photons(p.scaling, work, image, row + start, begin - start, end - start)
         for n in range(directions):
@@ -227,12 +227,12 @@ def turned(changes, n, table, turn, width, work, of_terms, d_total):
         d_total[n, i] = of_terms[BY_BEFORE, 0, i] * d_total[n, i] + (by_h + by_k + by_l)
 
 
-def weighed(p, sampling, source, width, work, s, by_ray, by_fields):
+def weighed(p, inputs, source, width, work, s, by_ray, by_fields):
     """Polarization and the other factors, and their derivatives by the rays, the wavelength and the stages' fields."""
-    ix, iy, iz = sampling.incident[source, 0], sampling.incident[source, 1], sampling.incident[source, 2]
+    ix, iy, iz = inputs.incident[source, 0], inputs.incident[source, 1], inputs.incident[source, 2]
     for i in range(width):
         polarized = polarization_derivative(p.polarization, ix, iy, iz, work[DX, i], work[DY, i], work[DZ, i])
-        others = factors_derivative(p.factors, ix, iy, iz, work[DX, i], work[DY, i], work[DZ, i], sampling.wavelength[source])
+        others = factors_derivative(p.factors, ix, iy, iz, work[DX, i], work[DY, i], work[DZ, i], inputs.wavelength[source])
         s[POLARIZATION, i] = polarized[0]
         s[OTHERS, i] = others[0]
         by_ray[0, i] = polarized[1]
@@ -294,9 +294,9 @@ def repolarized(n, sample, width, work, whole, s, d_photons):
             d_photons[n, i] += s[D_POLARIZATION, i] / work[FIRST_POLARIZATION, i]
 
 
-def scattered(sp, sampling, along, n, source, width, work, of_samples, s, d_total):
+def scattered(sp, inputs, along, n, source, width, work, of_samples, s, d_total):
     """The change of the total with the scattering vectors, the wavelength and the weights of a source."""
-    wavelength, brightness = sampling.wavelength[source], sampling.brightness[source]
+    wavelength, brightness = inputs.wavelength[source], inputs.brightness[source]
     change = along.wavelength[n, source]
     longer, brighter = change / wavelength, along.brightness[n, source]
     ix, iy, iz = along.incident[n, source, 0], along.incident[n, source, 1], along.incident[n, source, 2]

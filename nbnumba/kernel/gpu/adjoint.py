@@ -68,7 +68,7 @@ def add_scaling(rows, first, i, before, factor, slopes): ...
 def add_factors(rows, first, i, before, factor, slopes): ...
 
 
-def adjoint(p, sampling, region, panels, listed, observed, weights, orientations, sources, fields):
+def adjoint(p, inputs, region, panels, listed, observed, weights, orientations, sources, fields):
     """Add L, the sum of loss(photons, observed, weight) over ``region``, and its derivatives to sums; observed, weights: [slow, fast].
 
     orientations: (tables * turns, 9) by a, b, c; sources: (sources, PER_SOURCE); fields: (1, n), the sums PER_PIXEL, then by the fields of
@@ -82,11 +82,11 @@ def adjoint(p, sampling, region, panels, listed, observed, weights, orientations
     clear(by, 0, ROWS_ALL)
     for i in range(cuda.threadIdx.x, TILE * COLUMNS, THREADS):  # threads wait for each other in load() before they add to slots
         slots[i // COLUMNS, i % COLUMNS] = 0.0
-    slow, fast, alone, counts = pixel_of_thread(sampling, region, panels, listed, observed.shape[1])
-    first_sample = sampling.first_sample if alone else -1
+    slow, fast, alone, counts = pixel_of_thread(inputs, region, panels, listed, observed.shape[1])
+    first_sample = inputs.scan_order.first_sample if alone else -1
     pixel = slow * observed.shape[1] + fast
     total, first_polarization, polarized, first_solid_angle, last_capture, loaded = way_there(
-        p, sampling, slow, fast, pixel, first_sample, tile
+        p, inputs, slow, fast, pixel, first_sample, tile
     )
     found = photons(p.scaling, total, first_polarization, first_solid_angle, last_capture)
     g_total, g_polarization, g_photons = 0.0, 0.0, 0.0
@@ -102,38 +102,38 @@ def adjoint(p, sampling, region, panels, listed, observed, weights, orientations
         by_pixel[1, 0] = by_sum * total
         by_pixel[2, 0] = g_total
     way_back(
-        p, sampling, (slow, fast, pixel, first_sample, polarized, loaded), total, (g_total, g_polarization, g_photons),
+        p, inputs, (slow, fast, pixel, first_sample, polarized, loaded), total, (g_total, g_polarization, g_photons),
         (tile, slots, own), by, orientations, sources,
     )  # fmt: skip
     add_rows(own, by_pixel, 0, PER_PIXEL, fields, 0, 0)
     add_rows(own, by, 0, N_ALL, fields, 0, PER_PIXEL)
 
 
-def pixel_of_thread(sampling, region, panels, listed, fast_pixels):
+def pixel_of_thread(inputs, region, panels, listed, fast_pixels):
     """Row and column of a thread's pixel, whether its block has the one with a first sample of its own, whether the thread counts.
 
     That pixel has the first block of the first launch for itself, as in render.py; here no other block may add it once more.
     """
-    extra = 1 if sampling.first_pixel >= 0 and region.begin == 0 else 0
+    extra = 1 if inputs.scan_order.first_pixel >= 0 and region.begin == 0 else 0
     number = region.begin + (cuda.blockIdx.x - extra) * THREADS + cuda.threadIdx.x
     slow, fast = place(panels, listed, 0, min(max(number, region.begin), region.end - 1))
-    counts = 1 if number < region.end and slow * fast_pixels + fast != sampling.first_pixel else 0
+    counts = 1 if number < region.end and slow * fast_pixels + fast != inputs.scan_order.first_pixel else 0
     alone = 1 if extra and cuda.blockIdx.x == 0 else 0
     if alone:
-        slow, fast = sampling.first_pixel // fast_pixels, sampling.first_pixel % fast_pixels
+        slow, fast = inputs.scan_order.first_pixel // fast_pixels, inputs.scan_order.first_pixel % fast_pixels
         counts = 1 if cuda.threadIdx.x == 0 else 0
     return slow, fast, alone, counts
 
 
-def way_there(p, sampling, slow, fast, pixel, first_sample, tile):
+def way_there(p, inputs, slow, fast, pixel, first_sample, tile):
     """The sum of a pixel's terms as render.py has it, with the factors of the whole pixel.
 
     polarized: the sample whose polarization counts for all, -1 if none does; loaded: which orientations are in the tile.
     """
-    n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
+    n_sub, n_sources, turns = inputs.oversample, inputs.wavelength.size, inputs.orientations.shape[1]
     total, first_polarization, first_solid_angle, last_capture = p.scaling.background, p.scaling.initial_polarization, 0.0, 0.0
     sample, loaded, polarized = 0, -1, -1
-    for layer in range(sampling.layers):
+    for layer in range(inputs.layers):
         for sub in range(n_sub * n_sub):
             dx, dy, dz, solid_angle, capture = ray(p.geometry, slow, fast, sub, n_sub, layer)
             if sub == 0:
@@ -141,8 +141,8 @@ def way_there(p, sampling, slow, fast, pixel, first_sample, tile):
                 if layer == 0:
                     first_solid_angle = solid_angle
             for source in range(n_sources):
-                qx, qy, qz, inside, factor, weight = scatter(p, sampling, source, (dx, dy, dz, solid_angle, capture))
-                if first_polarization == 0.0 and (inside or sampling.blank_terms > 0):
+                qx, qy, qz, inside, factor, weight = scatter(p, inputs, source, (dx, dy, dz, solid_angle, capture))
+                if first_polarization == 0.0 and (inside or inputs.blank_terms > 0):
                     first_polarization = factor
                 if polarized < 0 and first_polarization != 0.0:
                     polarized = sample
@@ -150,15 +150,15 @@ def way_there(p, sampling, slow, fast, pixel, first_sample, tile):
                 for first in range(0, turns, TILE):
                     count = min(TILE, turns - first)
                     if loaded != table * turns + first:
-                        load(tile, sampling.orientations, table, first, count)
+                        load(tile, inputs.orientations, table, first, count)
                         loaded = table * turns + first
                     if inside:
                         term = sample * turns + first
                         for m in range(count):
-                            latched = has_latched(sampling, pixel, term + m)
-                            total = add_term(p, tile, m, (qx, qy, qz), sampling.wavelength[source], latched, weight, total)
-                if not inside and sampling.blank_terms > 0:
-                    total = scaling_derivative(p.scaling, total, 0.0, 0.0, sampling.blank_terms * weight)[0]
+                            latched = has_latched(inputs.scan_order, pixel, term + m)
+                            total = add_term(p, tile, m, (qx, qy, qz), inputs.wavelength[source], latched, weight, total)
+                if not inside and inputs.blank_terms > 0:
+                    total = scaling_derivative(p.scaling, total, 0.0, 0.0, inputs.blank_terms * weight)[0]
                 sample += 1
     return total, first_polarization, polarized, first_solid_angle, last_capture, loaded
 
@@ -175,7 +175,7 @@ def factors_of_pixel(sp, first_polarization, first_solid_angle, last_capture):
     return result
 
 
-def way_back(p, sampling, here, total, gradients, shared, by, orientations, sources):
+def way_back(p, inputs, here, total, gradients, shared, by, orientations, sources):
     """From dL by a pixel's total, by a polarization of the whole pixel and by the logarithm of photons to everything else.
 
     here: row and column of the pixel, its number, its first sample, the one whose polarization counts, what is in the tile; shared: tile,
@@ -183,45 +183,45 @@ def way_back(p, sampling, here, total, gradients, shared, by, orientations, sour
     """
     (slow, fast, pixel, first_sample, polarized, loaded), (g_total, g_polarization, g_photons) = here, gradients
     tile, slots, own = shared
-    n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
-    samples = sampling.layers * n_sub * n_sub * n_sources
+    n_sub, n_sources, turns = inputs.oversample, inputs.wavelength.size, inputs.orientations.shape[1]
+    samples = inputs.layers * n_sub * n_sub * n_sources
     sample = 0
-    for layer in range(sampling.layers):
+    for layer in range(inputs.layers):
         for sub in range(n_sub * n_sub):
             seen = ray(p.geometry, slow, fast, sub, n_sub, layer)
             gdx, gdy, gdz, g_solid_angle, g_capture = 0.0, 0.0, 0.0, 0.0, 0.0
             for source in range(n_sources):
-                qx, qy, qz, inside, _, weight = scatter(p, sampling, source, seen)
+                qx, qy, qz, inside, _, weight = scatter(p, inputs, source, seen)
                 gqx, gqy, gqz, g_weight, g_wavelength = 0.0, 0.0, 0.0, 0.0, 0.0
                 table = 1 if sample == first_sample else 0
                 for first in range(0, turns, TILE):
                     count = min(TILE, turns - first)
                     if loaded != table * turns + first:
                         add_slots(slots, min(TILE, turns - loaded % turns), COLUMNS, orientations, loaded, 0)
-                        load(tile, sampling.orientations, table, first, count)
+                        load(tile, inputs.orientations, table, first, count)
                         loaded = table * turns + first
                     if inside and g_total != 0.0:
                         x, y, z, w, v = through_tile(
-                            p, sampling, source, pixel, (sample * turns + first, count), tile, slots, (qx, qy, qz), weight,
+                            p, inputs, source, pixel, (sample * turns + first, count), tile, slots, (qx, qy, qz), weight,
                             (total, g_total), by,
                         )  # fmt: skip
                         gqx, gqy, gqz, g_weight, g_wavelength = gqx + x, gqy + y, gqz + z, g_weight + w, g_wavelength + v
-                if not inside and sampling.blank_terms > 0:
-                    blank = scaling_derivative(p.scaling, total, 0.0, 0.0, sampling.blank_terms * weight)
-                    g_weight += g_total * blank[4] * sampling.blank_terms
+                if not inside and inputs.blank_terms > 0:
+                    blank = scaling_derivative(p.scaling, total, 0.0, 0.0, inputs.blank_terms * weight)
+                    g_weight += g_total * blank[4] * inputs.blank_terms
                     add_scaling(by, AT_SCALING, 0, 1.0, g_total, blank)
                 of_pixel = g_polarization if sample == polarized else 0.0
-                x, y, z, o, c = by_ray(p, sampling, source, seen, (qx, qy, qz), (gqx, gqy, gqz), g_weight, g_wavelength, of_pixel, by)
+                x, y, z, o, c = by_ray(p, inputs, source, seen, (qx, qy, qz), (gqx, gqy, gqz), g_weight, g_wavelength, of_pixel, by)
                 gdx, gdy, gdz, g_solid_angle, g_capture = gdx + x, gdy + y, gdz + z, g_solid_angle + o, g_capture + c
                 sample += 1
                 if n_sources > 1 or sample == samples:
                     add_rows(own, by, N_ALL, PER_SOURCE, sources, source, 0)
                     clear(by, N_ALL, PER_SOURCE)
-            by_place(p, sampling, (slow, fast, sub, layer), g_photons, seen, (gdx, gdy, gdz, g_solid_angle, g_capture), by)
+            by_place(p, inputs, (slow, fast, sub, layer), g_photons, seen, (gdx, gdy, gdz, g_solid_angle, g_capture), by)
     add_slots(slots, min(TILE, turns - loaded % turns), COLUMNS, orientations, loaded, 0)
 
 
-def through_tile(p, sampling, source, pixel, terms, tile, slots, q, weight, totals, by):
+def through_tile(p, inputs, source, pixel, terms, tile, slots, q, weight, totals, by):
     """From the terms of a sample with the orientations of the tile to these and to fields.
 
     terms: number of the first, how many; q: scattering vector; totals: the pixel's, dL by it. Returns dL by scattering vector, weight and
@@ -237,7 +237,7 @@ def through_tile(p, sampling, source, pixel, terms, tile, slots, q, weight, tota
         k = tile[m, 3] * qx + (tile[m, 4] * qy + tile[m, 5] * qz)
         l = tile[m, 6] * qx + (tile[m, 7] * qy + tile[m, 8] * qz)
         h0, k0, l0 = nearest(h), nearest(k), nearest(l)
-        latched, wavelength = has_latched(sampling, pixel, first_term + m), sampling.wavelength[source]
+        latched, wavelength = has_latched(inputs.scan_order, pixel, first_term + m), inputs.wavelength[source]
         shape = lattice_shape_derivative(p.lattice_shape, h - h0, k - k0, l - l0)
         factor = structure_factor_derivative(p.structure_factor, h, k, l, h0, k0, l0, wavelength, latched)
         term = scaling_derivative(p.scaling, total, shape[0], factor[0], weight)
@@ -271,11 +271,11 @@ def add_to_slot(slots, row, qx, qy, qz, gh, gk, gl):
     cuda.atomic.add(slots, (row, 8), gl * qz)
 
 
-def by_ray(p, sampling, source, seen, q, gq, g_weight, g_wavelength, of_pixel, by):
+def by_ray(p, inputs, source, seen, q, gq, g_weight, g_wavelength, of_pixel, by):
     """From scattering vector and weight of a sample to its source; returns dL by ray, solid angle and captured fraction."""
     (dx, dy, dz, solid_angle, capture), (qx, qy, qz), (gqx, gqy, gqz) = seen, q, gq
-    ix, iy, iz = sampling.incident[source, 0], sampling.incident[source, 1], sampling.incident[source, 2]
-    wavelength, brightness = sampling.wavelength[source], sampling.brightness[source]
+    ix, iy, iz = inputs.incident[source, 0], inputs.incident[source, 1], inputs.incident[source, 2]
+    wavelength, brightness = inputs.wavelength[source], inputs.brightness[source]
     polarized = polarization_derivative(p.polarization, ix, iy, iz, dx, dy, dz)
     others = factors_derivative(p.factors, ix, iy, iz, dx, dy, dz, wavelength)
     f = polarized[0] if p.scaling.polarization_per_term else 1.0
@@ -298,15 +298,15 @@ def by_ray(p, sampling, source, seen, q, gq, g_weight, g_wavelength, of_pixel, b
     return gdx, gdy, gdz, g_solid_angle, g_capture
 
 
-def by_place(p, sampling, place, g_photons, seen, gradients, by):
+def by_place(p, inputs, place, g_photons, seen, gradients, by):
     """From ray and factors of a sub-pixel to the fields of the geometry."""
     (slow, fast, sub, layer), (_, _, _, solid_angle, capture) = place, seen
     gdx, gdy, gdz, g_solid_angle, g_capture = gradients
-    n_sub = sampling.oversample
+    n_sub = inputs.oversample
     if sub == 0:
         if not p.scaling.solid_angle_per_term and layer == 0 and solid_angle != 0.0:
             g_solid_angle += g_photons / solid_angle
-        if not p.scaling.capture_per_term and layer == sampling.layers - 1 and capture != 0.0:
+        if not p.scaling.capture_per_term and layer == inputs.layers - 1 and capture != 0.0:
             g_capture += g_photons / capture
     fast, slow = fast + (sub % n_sub + 0.5) / n_sub, slow + (sub // n_sub + 0.5) / n_sub
     of_place = geometry_derivative(p.geometry, fast, slow, layer, gdx, gdy, gdz, g_solid_angle, g_capture)

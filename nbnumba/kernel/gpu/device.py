@@ -21,7 +21,7 @@ from nbnumba.errors import NotAvailableError, ParameterError, StageError
 from nbnumba.kernel import compile_errors as diagnosis
 from nbnumba.kernel import scan_order
 from nbnumba.kernel.cpu.adjoint import Sums
-from nbnumba.kernel.cpu.render import ORDER, Sampling
+from nbnumba.kernel.cpu.render import ORDER, KernelInputs
 from nbnumba.kernel.device import (
     Area,
     ArrayCache,
@@ -152,16 +152,16 @@ class Cuda:
                 self._blank = cuda.to_device(np.zeros(image.shape))
             image.copy_to_device(self._blank)
 
-    def render(self, physics: Physics, sampling: Sampling, panels: Panels, image: Any, progress: Progress | None = None) -> None:
+    def render(self, physics: Physics, inputs: KernelInputs, panels: Panels, image: Any, progress: Progress | None = None) -> None:
         """Fill the areas of the panels in the image, with one launch if that does not take long."""
         of_all, total = with_panels(physics, panels.geometry), panels.pixels
-        kernel, alone = self._kernels.of(render_cuda.render, of_all), int(sampling.first_pixel >= 0)
+        kernel, alone = self._kernels.of(render_cuda.render, of_all), int(inputs.scan_order.first_pixel >= 0)
         with one_line_of_the_driver():
-            arguments = [of_all.arguments(self._array), with_arrays(within_image(sampling, panels.areas[0]), self._array)]
+            arguments = [of_all.arguments(self._array), with_arrays(within_image(inputs, panels.areas[0]), self._array)]
             table, listed = self._places(panels.areas)
             if progress:
                 progress(0, total)
-            for part in parts(total, physics.dtype, sampling.terms_per_pixel):
+            for part in parts(total, physics.dtype, inputs.terms_per_pixel):
                 with compile_errors(physics):
                     launch(kernel, blocks(part) + alone, *arguments, part, table, listed, image.reshape(-1))
                 if progress or part.end < total:
@@ -170,20 +170,20 @@ class Cuda:
                     progress(part.end, total)
         self._arrays.forget()
 
-    def adjoint(self, physics: Physics, sampling: Sampling, area: Area, loss: PixelLoss, with_table: bool = False) -> Sums:
+    def adjoint(self, physics: Physics, inputs: KernelInputs, area: Area, loss: PixelLoss, with_table: bool = False) -> Sums:
         """A loss, summed over the area, and its derivatives by what the kernel is given. Raises StageError for what is left to the CPU."""
         refuse_what_the_cpu_has_to_do(physics, with_table)
-        (tables, turns), sources = sampling.orientations.shape[:2], sampling.wavelength.size
+        (tables, turns), sources = inputs.orientations.shape[:2], inputs.wavelength.size
         counts = [len(physics.derivatives[kind].varied) for kind in ORDER]
         shapes = [(tables * turns, adjoint_cuda.COLUMNS), (sources, adjoint_cuda.PER_SOURCE), (1, adjoint_cuda.PER_PIXEL + sum(counts))]
         kernel = self._kernels.of(adjoint_cuda.adjoint, replace(physics, bind={"loss": loss.function}))
         with one_line_of_the_driver():
-            arguments = [physics.arguments(self._array), with_arrays(sampling, self._array)]
+            arguments = [physics.arguments(self._array), with_arrays(inputs, self._array)]
             panels, listed = self._places((area,))
             # These may have been written to since the last loss: they are sent every time.
             observed, weights, *found = map(cuda.to_device, (loss.observed, loss.weights, *map(np.zeros, shapes)))
-            for part in parts(area.pixels, physics.dtype, TERMS_OF_ADJOINT * sampling.terms_per_pixel):
-                grid = blocks(part) + int(sampling.first_pixel >= 0 and part.begin == 0)
+            for part in parts(area.pixels, physics.dtype, TERMS_OF_ADJOINT * inputs.terms_per_pixel):
+                grid = blocks(part) + int(inputs.scan_order.first_pixel >= 0 and part.begin == 0)
                 with compile_errors(physics):
                     launch(kernel, grid, *arguments, part, panels, listed, observed, weights, *found)
                 if part.end < area.pixels:
@@ -203,20 +203,20 @@ class Cuda:
             table=np.zeros(0),
         )
 
-    def first_sample(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
+    def first_sample(self, physics: Physics, inputs: KernelInputs, area: Area) -> tuple[int, int] | None:
         """(pixel, sample) of the first sample in scan order that the resolution limit does not cut; None if it cuts all."""
-        samples = sampling.terms_per_pixel // sampling.orientations.shape[1]
-        found = self._look(scan_order_cuda.find_first_sample, physics, sampling, area, NONE)
+        samples = inputs.terms_per_pixel // inputs.orientations.shape[1]
+        found = self._look(scan_order_cuda.find_first_sample, physics, inputs, area, NONE)
         return None if found == NONE else divmod(found, samples)
 
-    def first_latch(self, physics: Physics, sampling: Sampling, area: Area) -> tuple[int, int] | None:
+    def first_latch(self, physics: Physics, inputs: KernelInputs, area: Area) -> tuple[int, int] | None:
         """(pixel, term) of the first term in scan order for which the latch falls; None if there is none."""
-        found = self._look(scan_order_cuda.find_latch, physics, sampling, area, NONE)
-        return None if found == NONE else divmod(found, sampling.terms_per_pixel)
+        found = self._look(scan_order_cuda.find_latch, physics, inputs, area, NONE)
+        return None if found == NONE else divmod(found, inputs.terms_per_pixel)
 
-    def terms_outside(self, physics: Physics, sampling: Sampling, area: Area) -> int:
+    def terms_outside(self, physics: Physics, inputs: KernelInputs, area: Area) -> int:
         """Number of terms of the image for which ``outside`` is 1."""
-        return self._look(scan_order_cuda.count_outside, physics, sampling, area, 0)
+        return self._look(scan_order_cuda.count_outside, physics, inputs, area, 0)
 
     def code(self, physics: Physics) -> MachineCode:
         """The rendering kernel of what has been rendered."""
@@ -225,15 +225,15 @@ class Cuda:
         registers, local_memory, ptx = (next(iter(by_signature.values())) for by_signature in found)
         return MachineCode(registers, local_memory, ptx)
 
-    def _look(self, search: Function, physics: Physics, sampling: Sampling, area: Area, start: int) -> int:
+    def _look(self, search: Function, physics: Physics, inputs: KernelInputs, area: Area, start: int) -> int:
         """What a kernel of scan_order.py makes of a number, part by part in scan order."""
         kernel = self._kernels.of(search, physics.in_float64())
         with one_line_of_the_driver():
             arguments = physics.arguments(self._array)  # tables as the rendering kernel takes them: none is sent twice
             panels, listed = self._places((area,))
-            on_device, answer = with_arrays(sampling, self._array), cuda.to_device(np.array([start]))
+            on_device, answer = with_arrays(inputs, self._array), cuda.to_device(np.array([start]))
             found = start
-            for part in parts(area.pixels, "float64", sampling.terms_per_pixel):
+            for part in parts(area.pixels, "float64", inputs.terms_per_pixel):
                 with compile_errors(physics):
                     launch(kernel, blocks(part), arguments, on_device, part, panels, listed, answer)
                 found = int(answer.copy_to_host()[0])

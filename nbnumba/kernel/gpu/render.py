@@ -51,27 +51,27 @@ def nearest(x): ...
 TIE = 0.0  # taken off an index, where that is what makes nearest() take the lower of two integers
 
 
-def render(p, sampling, region, panels, listed, image):
+def render(p, inputs, region, panels, listed, image):
     """Fill ``image``, the pixels of all panels one after the other, with photons per pixel over ``region``.
 
     p: Parameters, those of the geometry for all panels; panels: (n, COLUMNS_OF_PANELS); listed: numbers of pixels in the image.
     """
     tile = cuda.shared.array((TILE, 9), np.float64)
-    n_sub, n_sources, turns = sampling.oversample, sampling.wavelength.size, sampling.orientations.shape[1]
+    n_sub, n_sources, turns = inputs.oversample, inputs.wavelength.size, inputs.orientations.shape[1]
     # The pixel that holds the first sample in scan order has the first block for itself: orientations are a block's.
-    alone = 1 if sampling.first_pixel >= 0 and cuda.blockIdx.x == 0 else 0
-    number = region.begin + (cuda.blockIdx.x - (1 if sampling.first_pixel >= 0 else 0)) * THREADS + cuda.threadIdx.x
+    alone = 1 if inputs.scan_order.first_pixel >= 0 and cuda.blockIdx.x == 0 else 0
+    number = region.begin + (cuda.blockIdx.x - (1 if inputs.scan_order.first_pixel >= 0 else 0)) * THREADS + cuda.threadIdx.x
     at = min(max(number, region.begin), region.end - 1)
     panel = panel_with(panels, at)
     slow, fast = place(panels, listed, panel, at)
     if alone:  # in an image of one panel
-        in_panel = sampling.first_pixel - panels[panel, AT]
+        in_panel = inputs.scan_order.first_pixel - panels[panel, AT]
         slow, fast = in_panel // panels[panel, FAST_PIXELS], in_panel % panels[panel, FAST_PIXELS]
     pixel = panels[panel, AT] + slow * panels[panel, FAST_PIXELS] + fast
     gp = of_panel(p.geometry, panel)
     total, first_polarization, first_solid_angle, last_capture = p.scaling.background, p.scaling.initial_polarization, 0.0, 0.0
     sample, loaded = 0, -1
-    for layer in range(sampling.layers):
+    for layer in range(inputs.layers):
         for sub in range(n_sub * n_sub):
             dx, dy, dz, solid_angle, capture = ray(gp, slow, fast, sub, n_sub, layer)
             if sub == 0:
@@ -79,24 +79,24 @@ def render(p, sampling, region, panels, listed, image):
                 if layer == 0:
                     first_solid_angle = solid_angle
             for source in range(n_sources):
-                qx, qy, qz, inside, factor, weight = scatter(p, sampling, source, (dx, dy, dz, solid_angle, capture))
-                if first_polarization == 0.0 and (inside or sampling.blank_terms > 0):
+                qx, qy, qz, inside, factor, weight = scatter(p, inputs, source, (dx, dy, dz, solid_angle, capture))
+                if first_polarization == 0.0 and (inside or inputs.blank_terms > 0):
                     first_polarization = factor
-                table = 1 if alone and sample == sampling.first_sample else 0
+                table = 1 if alone and sample == inputs.scan_order.first_sample else 0
                 for first in range(0, turns, TILE):
                     count = min(TILE, turns - first)
                     if loaded != table * turns + first:
-                        load(tile, sampling.orientations, table, first, count)
+                        load(tile, inputs.orientations, table, first, count)
                         loaded = table * turns + first
                     if inside:
                         term = sample * turns + first
                         for m in range(count):
-                            latched = has_latched(sampling, pixel, term + m)
-                            total = add_term(p, tile, m, (qx, qy, qz), sampling.wavelength[source], latched, weight, total)
-                if not inside and sampling.blank_terms > 0:
-                    total = scaling(p.scaling, total, 0.0, 0.0, sampling.blank_terms * weight)
+                            latched = has_latched(inputs.scan_order, pixel, term + m)
+                            total = add_term(p, tile, m, (qx, qy, qz), inputs.wavelength[source], latched, weight, total)
+                if not inside and inputs.blank_terms > 0:
+                    total = scaling(p.scaling, total, 0.0, 0.0, inputs.blank_terms * weight)
                 sample += 1
-    if (alone and cuda.threadIdx.x == 0) or (not alone and number < region.end and pixel != sampling.first_pixel):
+    if (alone and cuda.threadIdx.x == 0) or (not alone and number < region.end and pixel != inputs.scan_order.first_pixel):
         image[pixel] = photons(p.scaling, total, first_polarization, first_solid_angle, last_capture)
 
 
@@ -105,18 +105,18 @@ def ray(gp, slow, fast, sub, n_sub, layer):
     return geometry(gp, fast + (sub % n_sub + 0.5) / n_sub, slow + (sub // n_sub + 0.5) / n_sub, layer)
 
 
-def scatter(p, sampling, source, seen):
+def scatter(p, inputs, source, seen):
     """Scattering vector (1 / m), whether it is inside the resolution limit, polarization, and the factors of its terms.
 
     seen: what the geometry says of the sub-pixel.
     """
     dx, dy, dz, solid_angle, capture = seen
-    ix, iy, iz = sampling.incident[source, 0], sampling.incident[source, 1], sampling.incident[source, 2]
-    wavelength = sampling.wavelength[source]
+    ix, iy, iz = inputs.incident[source, 0], inputs.incident[source, 1], inputs.incident[source, 2]
+    wavelength = inputs.wavelength[source]
     qx, qy, qz = (dx - ix) / wavelength, (dy - iy) / wavelength, (dz - iz) / wavelength
-    inside = np.sqrt(qx * qx + qy * qy + qz * qz) <= sampling.longest
+    inside = np.sqrt(qx * qx + qy * qy + qz * qz) <= inputs.longest
     factor = polarization(p.polarization, ix, iy, iz, dx, dy, dz)
-    weight = sampling.brightness[source] * factors(p.factors, ix, iy, iz, dx, dy, dz, wavelength)
+    weight = inputs.brightness[source] * factors(p.factors, ix, iy, iz, dx, dy, dz, wavelength)
     if p.scaling.polarization_per_term:
         weight *= factor
     if p.scaling.solid_angle_per_term:
@@ -146,9 +146,9 @@ def add_term(p, tile, m, q, wavelength, latched, weight, total):
     return scaling(p.scaling, total, f_latt, f_cell, weight)
 
 
-def has_latched(sampling, pixel, term):
-    """1 from the term on at which the structure factor's latch falls."""
-    return 1 if pixel > sampling.latch_pixel or (pixel == sampling.latch_pixel and term >= sampling.latch_term) else 0
+def has_latched(order, pixel, term):
+    """1 from the term on at which the structure factor's latch falls; order: ScanOrder."""
+    return 1 if pixel > order.latch_pixel or (pixel == order.latch_pixel and term >= order.latch_term) else 0
 
 
 def photons(sp, total, first_polarization, first_solid_angle, last_capture):
