@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nbnumba.errors import ParameterError
+from nbnumba.geometry.panel_groups import group_of, middle_of, middles_of_groups
 from nbnumba.gradients.variables import Variable, decided_alike
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class PanelMotion(Variable):
             return {"shift": np.zeros(3), "rotation": np.zeros(3)}
         turn = axes_of(here) @ np.linalg.inv(axes_of(there))
         return {
-            "shift": middle(here) - self.pivot - turn @ (middle(there) - self.pivot),
+            "shift": middle_of(here) - self.pivot - turn @ (middle_of(there) - self.pivot),
             "rotation": Rotation.from_matrix(turn).as_rotvec(),
         }
 
@@ -100,33 +101,25 @@ def motion_of(experiment: Experiment, name: str) -> PanelMotion | None:
         raise ParameterError(
             "parameters", f"{name!r}: no panel and no group of panels is called {which!r}; {known(experiment.panels, which)}"
         )
-    pivot = np.mean([middle(experiment.panels[n]) for n in members], axis=0)
+    pivot = np.mean([middle_of(experiment.panels[n]) for n in members], axis=0)
     unit = "m" if motion == "shift" else "rad"
     reference = tuple(replace(experiment.panels[n], mask=None, roi=None) for n in members)
     return PanelMotion(name, "detector", "panels", None, unit, members, reference, tuple(pivot.tolist()), motion, "xyz".index(axis))
 
 
 def members_of(panels: Sequence[Panel], which: str) -> tuple[int, ...]:
-    """Numbers of the panels of this name, else of this group, else of this number."""
+    """Numbers of the panels of this name, alone or after its groups, else of this group, else of this number."""
     numbered = range(len(panels))
     if which == ALL:
         return tuple(numbered)
-    called = tuple(n for n in numbered if panels[n].name == which)
-    grouped = tuple(n for n in numbered if f"{panels[n].group}/".startswith(f"{which}/"))
+    called = tuple(n for n in numbered if which in (panels[n].name, f"{group_of(panels[n])}/{panels[n].name}"))
+    grouped = tuple(n for n in numbered if f"{group_of(panels[n])}/".startswith(f"{which}/"))
     counted = (int(which),) if which.isdecimal() and int(which) in numbered else ()
     return (called or grouped or counted) if which else ()
 
 
 def known(panels: Sequence[Panel], which: str) -> str:
     """What there is, for a message."""
-    groups = {"/".join(parts[: n + 1]) for panel in panels if panel.group for parts in [panel.group.split("/")] for n in range(len(parts))}
-    names = sorted({panel.name for panel in panels if panel.name} | groups)
+    names = sorted({panel.name for panel in panels if panel.name} | set(middles_of_groups(panels)) - {""})
     near = difflib.get_close_matches(which, names, 3) or names[:3]
     return ", ".join([f"there are numbers from 0 to {len(panels) - 1}", f"{ALL} for all", *near])
-
-
-def middle(panel: Panel) -> Array:
-    """Of a panel's pixels, m."""
-    slow, fast = panel.shape
-    along = np.array(panel.fast_axis) * fast + np.array(panel.slow_axis) * slow
-    return np.asarray(np.array(panel.origin) + panel.pixel_size / 2.0 * along)

@@ -13,11 +13,18 @@ from scipy import optimize
 from scipy.spatial.transform import Rotation
 
 import nbnumba
+from nbnumba.geometry.panel_groups import middle_of
 from nbnumba.gradients.check import check_gradient
-from nbnumba.gradients.panel_motion import middle
 from nbnumba.gradients.parameters import parameters_of, with_values
 
-GROUPS = {"quadrant00": (0, 1, 4, 5), "quadrant11/half1": (14, 15), "r2c1": (9,), "5": (5,), "*": tuple(range(16))}
+GROUPS = {
+    "quadrant00": (0, 1, 4, 5),
+    "quadrant11/half1": (14, 15),
+    "r2c1": (9,),
+    "quadrant11/half0/r2c3": (11,),
+    "5": (5,),
+    "*": tuple(range(16)),
+}
 MOVED = (
     *("panels[quadrant00].shift_x", "panels[quadrant00].rotation_y", "panels[quadrant11/half1].rotation_x", "panels[r2c1].rotation_z"),
     *("panels[5].shift_z", "panels[*].shift_y"),
@@ -54,7 +61,7 @@ def test_a_group_moves_as_one_body(group: str) -> None:
     values = {f"panels[{group}].{name}": value for name, value in (("shift_x", 1e-3), ("shift_z", -2e-3), ("rotation_y", 0.1))}
     before, after = experiment.panels, with_values(experiment, values).panels
     turn = Rotation.from_rotvec([0.0, 0.1, 0.0]).as_matrix()
-    pivot = np.mean([middle(before[n]) for n in members], axis=0)
+    pivot = np.mean([middle_of(before[n]) for n in members], axis=0)
     for n, (there, here) in enumerate(zip(before, after, strict=True)):
         if n not in members:
             assert here == there
