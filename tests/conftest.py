@@ -42,6 +42,9 @@ BEGIN_WITH = (
     "gpu/test_adjoint.py",
     "test_examples.py",
     "parity/test_naive.py",
+    "evidence/test_bundle.py",
+    "traces/test_traces.py",
+    "testing/test_stage_suite.py",
     "kernel/test_numba_parts.py",
 )
 

@@ -35,7 +35,7 @@ def gaps(experiment: nbnumba.Experiment) -> list[str]:
 def test_the_width_is_that_of_a_reflection_in_the_kernel() -> None:
     """The full width at half maximum of the narrowest spots of a still that is turned in small steps."""
     step, crystal = 2e-4, "-N 10 -misset 10 20 30"
-    images = [nbnumba.simulate(made(f"{crystal} -phi {np.degrees(n * step)} -oversample 16")).pixels for n in range(300)]
+    images = [nbnumba.simulate(made(f"{crystal} -phi {np.degrees(n * step)} -oversample 8")).pixels for n in range(300)]
     curves = np.array(images).reshape(len(images), -1).T
     bright = curves[curves.max(axis=1) > 0.2 * curves.max()]
     widths = [(curve > 0.5 * curve.max()).sum() * step for curve in bright if 20 < curve.argmax() < 280]

@@ -1,20 +1,26 @@
 """What dxtbx, the library in which DIALS reads images, makes of files.
 
-dxtbx comes with DIALS and Python of its own: this module imports nothing of the project's, and runs itself there, once for many files.
+dxtbx comes with DIALS and Python of its own: this module imports nothing of the project's, and runs itself there. Since dxtbx takes
+seconds to load, one process does that once, and works on each task in a copy of itself.
 """
 
+import atexit
 import hashlib
 import json
 import os
+import runpy
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 PYTHON = os.environ.get("NBNUMBA_DXTBX_PYTHON", "/usr/bin/python3")
 PIXELS = "--pixels"  # what asks the process for them
+SERVE = "--serve"
 MISSING = f"dxtbx is not installed for {PYTHON}; NBNUMBA_DXTBX_PYTHON names another (Debian's package dials)"
 
 
@@ -22,7 +28,7 @@ MISSING = f"dxtbx is not installed for {PYTHON}; NBNUMBA_DXTBX_PYTHON names anot
 def has_dxtbx() -> bool:
     """Whether there is one to ask; looked for, since importing it takes seconds."""
     look = "import sys; from importlib.util import find_spec; sys.exit(find_spec('dxtbx') is None)"
-    return os.access(PYTHON, os.X_OK) and run(["-c", look]).returncode == 0
+    return os.access(PYTHON, os.X_OK) and subprocess.run([PYTHON, "-c", look], env=environment(), check=False).returncode == 0
 
 
 def read_with_dxtbx(path: Path) -> dict[str, Any]:
@@ -49,8 +55,25 @@ def answer(words: list[str]) -> str:
 
 
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in with_filters().items() if not name.startswith("PYTHON")}
-    return subprocess.run([PYTHON, "-W", "ignore", *words], capture_output=True, text=True, env=clean)
+    """A program (``-c CODE ...`` or ``FILE ...``) as Python runs it, but for the time that dxtbx takes to load."""
+    process = server()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(json.dumps({"words": words, "folder": os.getcwd()}), file=process.stdin, flush=True)
+    return subprocess.CompletedProcess(words, **json.loads(process.stdout.readline()))
+
+
+@cache
+def server() -> subprocess.Popen[str]:
+    """The process that has dxtbx loaded, until this one ends."""
+    words = [PYTHON, "-W", "ignore", __file__, SERVE]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
+    atexit.register(process.communicate)
+    return process
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in with_filters().items() if not name.startswith("PYTHON")}
 
 
 def with_filters() -> dict[str, str]:
@@ -144,6 +167,44 @@ def scan(found: Any) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
+def serve() -> None:
+    """A line of JSON for each program that is asked for by one: how it ended, and what it wrote."""
+    import dxtbx.format.Registry
+    import dxtbx.model.experiment_list  # noqa: F401
+
+    for line in sys.stdin:
+        with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+            if (child := os.fork()) == 0:
+                perform(**json.loads(line), out=out.fileno(), err=err.fileno())
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            found = {"returncode": code, **{name: file.seek(0) or file.read() for name, file in (("stdout", out), ("stderr", err))}}
+        print(json.dumps(found), flush=True)
+
+
+def perform(words: list[str], folder: str, out: int, err: int) -> None:
+    """Be a program, and end."""
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.chdir(folder)
+    code = 0
+    try:
+        if words[0] == "-c":
+            sys.argv = ["-c", *words[2:]]
+            exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+        else:
+            sys.argv = words
+            runpy.run_path(words[0], run_name="__main__")
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__" and SERVE in sys.argv:
+    serve()
+elif __name__ == "__main__":
     files = [word for word in sys.argv[1:] if word != PIXELS]
     print(json.dumps([described(path, PIXELS in sys.argv) for path in files]))

@@ -43,10 +43,12 @@ from kernel import total
 from numba import njit
 
 assert total(np.arange(3.0)).tolist() == [0.0, 2.0, 4.0]
-print(sum(total.stats.cache_hits.values()), "numba.np.linalg" in sys.modules)
-solve = njit(lambda a, b: np.linalg.solve(a, b))
-assert solve(2.0 * np.eye(2), np.ones(2)).tolist() == [0.5, 0.5]
-assert total(np.arange(3)).tolist() == [0.0, 2.0, 4.0]
+found = sum(total.stats.cache_hits.values())
+print(found, "numba.np.linalg" in sys.modules)
+if found:  # what comes next is compiled, with all that this takes
+    solve = njit(lambda a, b: np.linalg.solve(a, b))
+    assert solve(2.0 * np.eye(2), np.ones(2)).tolist() == [0.5, 0.5]
+    assert total(np.arange(3)).tolist() == [0.0, 2.0, 4.0]
 """
 
 
