@@ -5,6 +5,7 @@ Both are as large; the first, which detectors write, takes a seventh of the time
 
 from __future__ import annotations
 
+import os
 import zlib
 from functools import cache
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import h5py
 
 LEVEL = 4  # of zlib
+ELSEWHERE = "HDF5_PLUGIN_PATH"  # where HDF5 looks for filters, as for DIALS's; those do not fit the HDF5 of h5py, and fail to write
 ZLIB = b"\x78"  # what begins so is deflated; the other begins with the high bytes of a number of bytes
 
 
@@ -36,6 +38,8 @@ def filters(deflated: bool) -> dict[str, Any]:
         import hdf5plugin
     except ImportError:
         raise NotAvailableError("images are packed with bitshuffle, which is not installed; pip install 'nbnumba[hdf5]'") from None
+    if ELSEWHERE in os.environ:
+        hdf5plugin.register("bshuf")
     return dict(hdf5plugin.Bitshuffle(cname="lz4"))
 
 
