@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,16 @@ def is_deflated_here() -> bool:
     return find_spec("hdf5plugin") is None
 
 
+@cache
+def take_own_filter() -> None:
+    """Have h5py unpack and pack with hdf5plugin's own filter, as long as no dataset is open, rather than with one from elsewhere."""
+    if ELSEWHERE in os.environ:
+        with suppress(ImportError):
+            import hdf5plugin
+
+            hdf5plugin.register("bshuf")
+
+
 def filters(deflated: bool) -> dict[str, Any]:
     """What h5py makes datasets of such chunks with. Raises NotAvailableError."""
     if deflated:
@@ -38,8 +49,7 @@ def filters(deflated: bool) -> dict[str, Any]:
         import hdf5plugin
     except ImportError:
         raise NotAvailableError("images are packed with bitshuffle, which is not installed; pip install 'nbnumba[hdf5]'") from None
-    if ELSEWHERE in os.environ:
-        hdf5plugin.register("bshuf")
+    take_own_filter()
     return dict(hdf5plugin.Bitshuffle(cname="lz4"))
 
 
