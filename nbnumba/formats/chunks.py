@@ -5,7 +5,9 @@ Both are as large; the first, which detectors write, takes a seventh of the time
 
 from __future__ import annotations
 
+import os
 import zlib
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import h5py
 
 LEVEL = 4  # of zlib
+ELSEWHERE = "HDF5_PLUGIN_PATH"  # where HDF5 looks for filters, as for DIALS's; those do not fit the HDF5 of h5py, and fail to write
 ZLIB = b"\x78"  # what begins so is deflated; the other begins with the high bytes of a number of bytes
 
 
@@ -26,6 +29,16 @@ ZLIB = b"\x78"  # what begins so is deflated; the other begins with the high byt
 def is_deflated_here() -> bool:
     """Whether images are deflated, for want of hdf5plugin."""
     return find_spec("hdf5plugin") is None
+
+
+@cache
+def take_own_filter() -> None:
+    """Have h5py unpack and pack with hdf5plugin's own filter, as long as no dataset is open, rather than with one from elsewhere."""
+    if ELSEWHERE in os.environ:
+        with suppress(ImportError):
+            import hdf5plugin
+
+            hdf5plugin.register("bshuf")
 
 
 def filters(deflated: bool) -> dict[str, Any]:
@@ -36,6 +49,7 @@ def filters(deflated: bool) -> dict[str, Any]:
         import hdf5plugin
     except ImportError:
         raise NotAvailableError("images are packed with bitshuffle, which is not installed; pip install 'nbnumba[hdf5]'") from None
+    take_own_filter()
     return dict(hdf5plugin.Bitshuffle(cname="lz4"))
 
 

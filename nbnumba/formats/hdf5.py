@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.errors import InputFileError
+from nbnumba.formats.chunks import take_own_filter
 
 if TYPE_CHECKING:
     import h5py
@@ -189,6 +190,7 @@ class Hdf5File:
 def opened(path: Path) -> h5py.File:
     import h5py
 
+    take_own_filter()
     with readable("is not an HDF5 file that can be read"):
         return h5py.File(path, "r")
 

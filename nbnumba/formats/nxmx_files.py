@@ -132,14 +132,19 @@ def put_images(data: h5py.Group, images: int, chunks: Iterable[bytes], masks: Ma
 
 def map_images(sizes: dict[Path, int], masks: Masks, data: h5py.Group) -> None:
     """All images as one dataset of those of data files with so many each; what is not there reads as not measured."""
-    import h5py
+    from h5py import ExternalLink, h5d, h5p, h5s, h5t
 
-    layout, first = h5py.VirtualLayout((sum(sizes.values()), *masks.shape), masks.dtype), 0
+    whole, first = h5s.create_simple((sum(sizes.values()), *masks.shape)), 0
+    made = h5p.create(h5p.DATASET_CREATE)
+    made.set_obj_track_times(False)  # the same images make the same file
+    made.set_fill_value(np.array(NOT_MEASURED).astype(masks.dtype))
     for number, (file, images) in enumerate(sizes.items(), 1):
-        layout[first : first + images] = h5py.VirtualSource(file.name, DATA, (images, *masks.shape), masks.dtype)
-        data[f"data_{number:06d}"] = h5py.ExternalLink(file.name, DATA)
+        whole.select_hyperslab((first, 0, 0), (images, *masks.shape))
+        made.set_virtual(whole, file.name.encode(), DATA.encode(), h5s.create_simple((images, *masks.shape)))
+        data[f"data_{number:06d}"] = ExternalLink(file.name, DATA)
         first += images
-    data.create_virtual_dataset("data", layout, fillvalue=NOT_MEASURED)
+    whole.select_all()
+    h5d.create(data.id, b"data", h5t.py_create(masks.dtype, logical=True), whole, dcpl=made)
 
 
 class Masks:

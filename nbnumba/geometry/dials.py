@@ -155,7 +155,7 @@ def from_json(path: Path, image: int | None, index: int | None) -> RecordedGeome
         exposure_time=exposure_time(scan, at),
     )
     reciprocal = None if A is None else (setting @ fixed @ A).T / ANGSTROM
-    return RecordedGeometry(exposure, reciprocal, notes=unused_sensors(placed), panels=simulated(placed))
+    return RecordedGeometry(exposure, reciprocal, notes=(*unused_sensors(placed), *one_range(placed)), panels=simulated(placed))
 
 
 def chosen(file: Node, index: int | None) -> Node:
@@ -427,6 +427,13 @@ def sensor(panel: Node) -> tuple[float, float]:
 def corrects_parallax(panel: Node) -> bool:
     """Whether DIALS takes spots to be at some depth in the sensor."""
     return panel.has("px_mm_strategy") and panel.node("px_mm_strategy").content.get("type") == PARALLAX
+
+
+def one_range(placed: list[Placed]) -> tuple[str, ...]:
+    """A line where panels do not have the first one's trusted range, which is taken for all."""
+    ranges = [tuple(one.node.numbers("trusted_range", 2).tolist()) if one.node.has("trusted_range") else None for one in placed]
+    others = sum(of != ranges[0] for of in ranges)
+    return (f"{placed[0].node.path}: the trusted range of the first panel is taken for all; {others} have others",) if others else ()
 
 
 def unused_sensors(placed: list[Placed]) -> tuple[str, ...]:

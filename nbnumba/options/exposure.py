@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 Fields = dict[str, Any]
 
 ACROSS = 1e-3  # sine of the angle to the beam from which on an axis counts as across it
+ANY = 2.0**31 - 1.0  # the largest count of files in which nothing is known to saturate
 RECIPROCAL = "crystal.reciprocal"  # rows a*, b*, c* in 1/m, until the wavelength is settled
 
 
@@ -91,6 +92,8 @@ def fields_of(recorded: RecordedGeometry) -> Fields:
         found["beam.wavelength"] = exposure.wavelength
     if exposure.polarization_fraction is not None:  # as -polar has it
         found |= {"beam.polarization_fraction": exposure.polarization_fraction, "model.stages.polarization": "kahn"}
+    if exposure.trusted_range is not None and 0.0 < exposure.trusted_range[1] < ANY:
+        found["detector.saturation"] = exposure.trusted_range[1]
     if exposure.exposure_time is not None:
         found["beam.exposure"] = exposure.exposure_time
     if exposure.spindle_axis is not None or recorded.reciprocal is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import zlib
 from io import BytesIO
@@ -10,6 +11,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from conftest import ENVIRONMENT, PROGRAM
+from formats.dxtbx_reader import with_filters
 from many_panels import sixteen
 
 from nbnumba import NotAvailableError
@@ -83,3 +86,13 @@ def test_a_file_is_what_h5py_makes_with_the_same_filter() -> None:
             made[...] = found[...]
             assert list(made._filters) == list(found._filters) == ["32008"]
             assert made.id.read_direct_chunk((1, 0, 0)) == found.id.read_direct_chunk((1, 0, 0))
+
+
+@pytest.mark.spec("FMT-26")
+def test_with_filters_for_other_programs(in_tmp_path: Path) -> None:
+    """In an environment in which DIALS finds its filters."""
+    words = "run -default_F 1 -cell 50 -lambda 1 -distance 100 -detpixels 12 -pixel 0.5 -oversample 1 -N 1 -o a.nxs".split()
+    for command in (words, ["convert", "a.nxs", "a.npy"], ["convert", "a.nxs", "b.nxs"]):
+        done = subprocess.run([*PROGRAM, *command], capture_output=True, text=True, env=ENVIRONMENT | with_filters())
+        assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(read_image_file(Path("b.nxs")).pixels, np.load("a.npy"))

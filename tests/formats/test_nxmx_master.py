@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from formats.dxtbx_reader import MISSING, has_dxtbx, read_pixels_with_dxtbx, with_filters
+from many_panels import BEAM
 
 from nbnumba.campaign.series import Series
 from nbnumba.cli.main import main
+from nbnumba.files.whole import write_all
 from nbnumba.formats import nxmx_files
+from nbnumba.formats.chunks import chunk_bytes
 from nbnumba.formats.read import read_image, read_image_file
 
 OPTIONS = "-default_F 50 -cell 50 60 70 90 90 90 -lambda 1 -distance 100 -N 10 -detpixels 64 -pixel 0.5 -phi 5 -phisteps 1 -oversample 1"
@@ -53,6 +58,20 @@ def test_data_files_and_their_master(swept: Path) -> None:
     for name, images in zip(DATA, (2, 2, 1), strict=True):
         with h5py.File(name) as file:
             assert file["entry/data/data"].shape == (images, 64, 64)
+
+
+@pytest.mark.spec("FMT-101")
+def test_the_same_images_make_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second later, too."""
+    monkeypatch.setattr(nxmx_files, "IMAGES_PER_FILE", 2)
+    exposure, counts = replace(BEAM, shape=(4, 5), spindle_axis=None), np.arange(20, dtype=np.int32).reshape(4, 5)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_all(nxmx_files.files_of(tmp_path / name / MASTER, [exposure] * 3, np.int32, [chunk_bytes(counts)] * 3))
+        time.sleep(1.1)
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == [*DATA[:2], MASTER]
+    for name in (*DATA[:2], MASTER):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 @pytest.mark.spec("FMT-101")

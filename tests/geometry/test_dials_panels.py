@@ -22,6 +22,7 @@ from nbnumba.errors import InputFileError
 from nbnumba.geometry.dials import read_expt
 from nbnumba.geometry.dials_out import expt_text, masked_rectangles
 from nbnumba.geometry.exposure import Exposure
+from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.geometry.panel_groups import group_of, middles_of_groups
 
 RECIPROCAL = np.array([[2e8, 1e7, 0.0], [0.0, 1.7e8, -2e7], [3e6, 0.0, 1.4e8]])  # rows a*, b*, c* in 1/m
@@ -260,3 +261,21 @@ def test_commands_write_it(in_tmp_path: Path) -> None:
     assert one.reciprocal == pytest.approx(before.reciprocal, rel=1e-9, abs=1.0)
     assert [json.loads(Path(name).read_text())["scan"][0]["image_range"] for name in ("b.expt", "c.expt")] == [[1, 1], [1, 2]]
     assert read_expt("c.expt", 2).exposure.phi_start == pytest.approx(0.31)
+
+
+@pytest.mark.spec("FMT-106")
+def test_the_trusted_range_goes_into_files(in_tmp_path: Path) -> None:
+    content = json.loads(expt_text(replace(sixteen(), trusted_range=(0.0, 65000.0)), RECIPROCAL))
+    Path("a.expt").write_text(json.dumps(content))
+    experiment = nbnumba.experiment_from_options(f"--expt a.expt {CRYSTAL}")
+    assert experiment.detector.saturation == 65000.0
+    assert exposure_of(experiment).trusted_range == (0.0, 65000.0)
+    assert read_expt("a.expt").notes == ()
+    for one in content["detector"][0]["panels"][3:5]:
+        one["trusted_range"] = [0.0, 1000.0]
+    Path("b.expt").write_text(json.dumps(content))
+    assert read_expt("b.expt").notes == ("b.expt: the trusted range of the first panel is taken for all; 2 have others",)
+    for one in content["detector"][0]["panels"]:
+        one["trusted_range"] = [-1.0, 2.0**31 - 1.0]
+    Path("c.expt").write_text(json.dumps(content))
+    assert nbnumba.experiment_from_options(f"--expt c.expt {CRYSTAL}").detector.saturation is None
