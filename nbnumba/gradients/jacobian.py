@@ -43,7 +43,7 @@ def jacobian(
         columns = None
     if columns is None:
         columns = np.array(gradient_by_differences(experiment, variables, lambda other: here.near(other).image(), here.image()))
-    return columns.reshape(len(variables), -1).T
+    return columns.reshape(len(variables), int(np.prod(here.shape))).T
 
 
 def linear_operator(

@@ -150,7 +150,7 @@ class PanelDerivatives:
         """Photons (pixels,), and their derivatives (n, pixels) where what the kernel is given changes as each of these says."""
         found = [part.columns(list(by)) for part, *by in zip(self.parts, *slopes, strict=True)]
         images, columns = zip(*found, strict=True)
-        flat = [column.reshape(len(slopes), -1) for column in columns]
+        flat = [column.reshape(len(slopes), image.size) for column, image in zip(columns, images, strict=True)]
         return np.concatenate([image.ravel() for image in images]), np.concatenate(flat, axis=1)
 
 

@@ -93,7 +93,7 @@ def physics_and_arguments(names: dict[str, str], dtype: str) -> tuple[Any, tuple
     experiment = small_experiment()
     experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
     scene = prepared_scene(experiment, installed().choose({"rotation": "spec", **names}, {}))
-    return scene.physics, (arguments_of(scene.physics), scene.sampling, Region(0, 1), *places((scene.area,)))
+    return scene.physics, (arguments_of(scene.physics), scene.inputs, Region(0, 1), *places((scene.area,)))
 
 
 def arguments_of(physics: Any) -> Any:

@@ -168,3 +168,8 @@ def test_a_detector_of_one_panel_can_be_moved_too() -> None:
     moved = with_values(one, {"panels[0].shift_x": 1e-3})
     assert moved.frame.distance == pytest.approx(0.051)  # nanoBragg's beam runs along x
     assert moved.detector.shape == (12, 12)
+
+
+@pytest.mark.spec("GRA-22", "GRA-5")
+def test_a_jacobian_by_nothing() -> None:
+    assert nbnumba.jacobian(experiment_of(), []).shape == (16 * 120, 0)

@@ -63,7 +63,7 @@ def test_the_exposure_of_an_experiment_has_all_of_its_geometry() -> None:
     assert np.degrees((found.phi_start, found.oscillation)) == pytest.approx((30, 0.5))
     assert (found.wavelength, found.polarization_fraction, found.exposure_time) == (pytest.approx(1.5e-10), 0.9, 2.0)
     assert (found.sensor_thickness, found.sensor_attenuation) == (pytest.approx(320e-6), pytest.approx(200e-6))
-    left_open = {"exposure_period", "flux", "mask", "sensor_material", "trusted_range"}  # by an experiment
+    left_open = {"exposure_period", "flux", "mask", "sensor_material", "spectrum", "trusted_range"}  # by one of a single wavelength
     assert {field.name for field in fields(found) if getattr(found, field.name) is None} == left_open
     plain = exposure_of(nbnumba.experiment_from_options("-default_F 1 -cell 50"))
     assert (plain.sensor_thickness, plain.sensor_attenuation, plain.oscillation) == (0.0, None, 0.0)

@@ -176,6 +176,6 @@ def test_scan_order_does_not_depend_on_the_precision() -> None:
     for dtype in ("float64", "float32"):
         now = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
         scene = scene_of(now)
-        found.append(Cpu().first_latch(scene.physics, scene.sampling, scene.area))
+        found.append(Cpu().first_latch(scene.physics, scene.inputs, scene.area))
     assert found[0] is not None
     assert found[0] == found[1]
