@@ -24,7 +24,7 @@ from nbnumba.gradients.derivatives import with_derivatives
 from nbnumba.gradients.losses import half_square, least_squares, negative_log_probability
 from nbnumba.kernel.cpu.adjoint import Sums
 from nbnumba.kernel.cpu.device import Cpu
-from nbnumba.kernel.cpu.render import Sampling
+from nbnumba.kernel.cpu.render import KernelInputs
 from nbnumba.kernel.device import Area, Physics
 from nbnumba.kernel.gpu import adjoint as adjoint_cuda
 from nbnumba.kernel.gpu import device as kernel_cuda
@@ -84,7 +84,7 @@ def with_mask(experiment: nbnumba.Experiment, mask: Any) -> nbnumba.Experiment:
     return replace(experiment, sampling=replace(experiment.sampling, mask=mask))
 
 
-def arguments_of(experiment: nbnumba.Experiment, names: tuple[str, ...] = ()) -> tuple[Physics, Sampling, Area]:
+def arguments_of(experiment: nbnumba.Experiment, names: tuple[str, ...] = ()) -> tuple[Physics, KernelInputs, Area]:
     """What devices are given, with the stages of these names in the place of the experiment's."""
     chosen = choose_stages(experiment, installed())
     for kind, name in zip(KINDS, names, strict=False):
@@ -106,7 +106,7 @@ def assert_same(found: Sums, expected: Sums) -> None:
         assert np.abs(a - b).max(initial=0.0) <= BOUND * np.abs(b).max(initial=0.0), name
 
 
-def sums_of(arguments: tuple[Physics, Sampling, Area], function: Any = half_square) -> Sums:
+def sums_of(arguments: tuple[Physics, KernelInputs, Area], function: Any = half_square) -> Sums:
     """The GPU's, which equal the CPU's."""
     loss = random_loss(arguments[2], function)
     found = Cuda().adjoint(*arguments, loss)

@@ -225,7 +225,7 @@ def test_panels_are_rendered_into_one_array_by_one_launch(monkeypatch: pytest.Mo
     launch = device.launch
     monkeypatch.setattr(device, "launch", lambda *given: launches.append(given[1]) or launch(*given))
     found = nbnumba.simulate(experiment, device="cuda")
-    assert launches == [1]
+    assert len(launches) == 1
     expected = nbnumba.simulate(experiment)
     assert found.pixels.shape == (7 * 9 + 2 * 5 * 4,)
     assert not found.panels[1].pixels.any()
