@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
-from nbnumba.experiment.panel import PIXELS, Panel
+from nbnumba.experiment.panel import PIXELS, Panel, require_formula
 from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, choice, described, flag, quantity, shown
 
 CONVENTIONS = ("mosflm", "xds", "adxv", "denzo", "dials", "custom")
 OF_PANELS = ("pixel_size", "fast_pixels", "slow_pixels", "sensor_thickness", "sensor_attenuation", "sensor_material")  # what each states
-FORMULA = re.compile(r"[A-Za-z0-9_.()-]{1,40}")
 
 
 @described
@@ -60,10 +58,7 @@ class Detector(Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sensor_material is not None and not (isinstance(self.sensor_material, str) and FORMULA.fullmatch(self.sensor_material)):
-            raise ParameterError(
-                self.where("sensor_material"), f"{shown(self.sensor_material)} is not a chemical formula such as Si or CdTe"
-            )
+        require_formula(self.where("sensor_material"), self.sensor_material)
         if not isinstance(self.panels, tuple | list) or not all(isinstance(panel, Panel) for panel in self.panels):
             raise ParameterError(self.where("panels"), f"{shown(self.panels)} is not a tuple of Panel")
         object.__setattr__(self, "panels", tuple(self.panels))

@@ -78,7 +78,8 @@ class Experiment(ByValue):
         What replace() makes of it works everything out again.
         """
         changed = replace(self)
-        vars(changed).update(self.worked_out, **given, _taken={**self._taken, **given})
+        known = {name: value for name, value in self.worked_out.items() if name != "_by_panel"}  # which do not have what is given
+        vars(changed).update(known, **given, _taken={**self._taken, **given})
         return changed
 
     @property
@@ -275,8 +276,12 @@ class Experiment(ByValue):
     def check(self) -> None:
         """Resolve everything once, so that a contradiction is found before any work is done."""
         if self.by_panel[0] is not self:
-            for panel in self.by_panel:
-                panel.check()
+            for number, panel in enumerate(self.by_panel):
+                try:
+                    panel.check()
+                except ParameterError as error:
+                    name = self.detector.panels[number].name or number
+                    raise ParameterError(f"panel {name}: {error.field}", error.problem) from None
             return
         rendered = (self.roi[1] - self.roi[0] + 1) * (self.roi[3] - self.roi[2] + 1)
         if not math.isfinite(self.beam.photons_per_area):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from functools import wraps
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 PIXELS = Limits(1, 100_000)
 UNIT = 1e-6  # what files leave of a unit vector's length, or of a right angle
 PARALLEL = 1e-9  # cosine between the beam and a panel's normal, or of the smallest angle from the crystal to its plane
+FORMULA = re.compile(r"[A-Za-z0-9_.()-]{1,40}")
 T = TypeVar("T")
 
 
@@ -51,6 +53,7 @@ class Panel(Part):
         from nbnumba.experiment.vectors import dot, length
 
         super().__post_init__()
+        require_formula(self.where("sensor_material"), self.sensor_material)
         fast, slow = np.array(self.fast_axis), np.array(self.slow_axis)
         for name, axis in (("fast_axis", fast), ("slow_axis", slow)):
             if abs(length(axis) - 1.0) > UNIT:
@@ -66,6 +69,12 @@ class Panel(Part):
     def shape(self) -> tuple[int, int]:
         """Pixels as (slow, fast)."""
         return self.slow_pixels, self.fast_pixels
+
+
+def require_formula(where: str, material: Any) -> None:
+    """Refuse what is no chemical formula. Raises ParameterError."""
+    if material is not None and not (isinstance(material, str) and FORMULA.fullmatch(material)):
+        raise ParameterError(where, f"{shown(material)} is not a chemical formula such as Si or CdTe")
 
 
 def frame_of(panel: Panel, axes: Mapping[str, Array]) -> Frame:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nbnumba.errors import InputFileError, OptionError, ParameterError
-from nbnumba.experiment.detector import FORMULA
-from nbnumba.experiment.panel import Panel
+from nbnumba.experiment.panel import FORMULA, Panel
 from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity, shown, text
 from nbnumba.files.text import looks_like_toml, read_text
 from nbnumba.geometry.layout import Grid, Modules, enclosing, plane_of

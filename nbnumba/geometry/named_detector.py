@@ -10,6 +10,7 @@ from nbnumba.experiment.beam import Beam
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.frame import resolve_axes, resolve_frame
 from nbnumba.experiment.goniometer import Goniometer
+from nbnumba.experiment.part import shown
 from nbnumba.experiment.physics import Model
 from nbnumba.geometry.catalogue import detector_by_name
 from nbnumba.geometry.layout import OF_MODULES, in_place
@@ -22,6 +23,10 @@ def detector(name: str, beam: Beam, *, model: Model | None = None, **placement: 
     placement: such as ``distance=0.2``, ``beam_x``, ``twotheta``, of the one flat panel that encloses all of its own; the sensor's, too.
     beam: whose wavelength its sensor absorbs; model: whose quirks the place follows. Raises OptionError, InputFileError, ParameterError.
     """
+    if not isinstance(name, str):
+        raise ParameterError("name", f"{shown(name)} is no name of a detector, nor a TOML file; 'nbnumba detectors' lists names")
+    if not isinstance(beam, Beam):
+        raise ParameterError("beam", f"{shown(beam)} is not a Beam")
     known = detector_by_name(name)
     if taken := [field for field in placement if field in (*OF_MODULES, "panels")]:
         raise ParameterError(f"detector.{taken[0]}", f"is that of {known.name}; leave it out")

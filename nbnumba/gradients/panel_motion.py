@@ -120,6 +120,7 @@ def members_of(panels: Sequence[Panel], which: str) -> tuple[int, ...]:
 
 def known(panels: Sequence[Panel], which: str) -> str:
     """What there is, for a message."""
-    names = sorted({panel.name for panel in panels if panel.name} | set(middles_of_groups(panels)) - {""})
+    groups = [group for group in middles_of_groups(panels) if group]
+    names = [*groups, *dict.fromkeys(panel.name for panel in panels if panel.name)]
     near = difflib.get_close_matches(which, names, 3) or names[:3]
     return ", ".join([f"there are numbers from 0 to {len(panels) - 1}", f"{ALL} for all", *near])

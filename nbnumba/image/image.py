@@ -128,7 +128,7 @@ class Image(NDArrayOperatorsMixin, ByValue):
 
     @property
     def ndim(self) -> int:
-        """2"""
+        """2; of several panels, 1"""
         return self.pixels.ndim
 
     @property
@@ -137,10 +137,9 @@ class Image(NDArrayOperatorsMixin, ByValue):
         return self.pixels.size
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(slow, fast)"""
-        slow, fast = self.pixels.shape
-        return slow, fast
+    def shape(self) -> tuple[int, ...]:
+        """(slow, fast); of several panels, (pixels,)"""
+        return self.pixels.shape
 
     @property
     def panels(self) -> tuple[Image, ...]:
@@ -161,7 +160,7 @@ class Image(NDArrayOperatorsMixin, ByValue):
 
     @property
     def roi(self) -> tuple[slice, slice]:
-        """The rendered region, for indexing."""
+        """The rendered region, for indexing; of several panels, each has its own. Raises ParameterError."""
         first_fast, last_fast, first_slow, last_slow = self.experiment.roi
         return slice(first_slow, last_slow + 1), slice(first_fast, last_fast + 1)
 

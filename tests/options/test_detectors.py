@@ -245,6 +245,12 @@ def test_in_python_what_is_the_detectors_own(small: Path) -> None:
     for field in ("pixel_size", "fast_pixels", "slow_size", "panels"):
         with pytest.raises(ParameterError, match=rf"^detector\.{field}: is that of eiger-1m; leave it out$"):
             nbnumba.detector("eiger-1m", beam, **{field: 3})
+    with pytest.raises(
+        nbnumba.ParameterError, match="name: None is no name of a detector, nor a TOML file; 'nbnumba detectors' lists names"
+    ):
+        nbnumba.detector(None, beam)
+    with pytest.raises(nbnumba.ParameterError, match=r"beam: 3\.0 is not a Beam"):
+        nbnumba.detector("eiger-1m", 3.0)
     mine = nbnumba.detector(str(small / "one.toml"), beam, sensor_thickness=0.0, saturation=5.0)
     assert (mine.panels[0].sensor_thickness, mine.panels[0].sensor_attenuation, mine.saturation) == (0.0, None, 5.0)
     image = nbnumba.simulate(replace(made("-distance 50"), detector=nbnumba.detector(str(small / "one.toml"), beam, distance=0.05)))

@@ -21,7 +21,7 @@ from nbnumba.campaign.products import Product, content
 from nbnumba.cli.main import main
 from nbnumba.errors import InputFileError, OutputFileError
 from nbnumba.experiment.panel import Panel
-from nbnumba.formats.format import unstacked
+from nbnumba.formats.format import stacked, unstacked
 from nbnumba.formats.write import image_content
 from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.geometry.prediction import predicted_spots
@@ -288,8 +288,8 @@ def test_a_region_of_interest_of_each_panel(tmp_path: Path) -> None:
         np.testing.assert_array_equal(panel.pixels, expected)
     nbnumba.save_experiment(experiment, tmp_path / "e.toml")
     assert nbnumba.load_experiment(tmp_path / "e.toml") == experiment
-    off = replace(experiment, detector=replace(experiment.detector, panels=(replace(first, roi=(20, 30, 0, 1)), second)))
-    with pytest.raises(ParameterError, match=r"sampling\.roi: 20 30 0 1 holds no pixel of the 14 x 11 image"):
+    off = replace(experiment, detector=replace(experiment.detector, panels=(first, replace(second, roi=(20, 30, 0, 1)))))
+    with pytest.raises(ParameterError, match=r"panel 1: sampling\.roi: 20 30 0 1 holds no pixel of the 9 x 16 image"):
         simulate(off)
 
 
@@ -360,6 +360,43 @@ def test_256_panels_cost_what_one_of_as_many_pixels_does() -> None:
             took.append(time.process_time() - began)
         ratios.append(took[0] / took[1])
     assert np.median(ratios[1:]) <= 1.05
+
+
+@pytest.mark.spec("EXP-31", "API-6")
+def test_pixels_of_all_panels_are_written_in_any_form(image: Image, tmp_path: Path) -> None:
+    image.save(tmp_path / "a.nxs")
+    each = [panel.pixels for panel in image.panels]
+    for form in (image.pixels, each, stacked(each)):
+        nbnumba.write_image(tmp_path / "b.nxs", form, experiment=image.experiment)
+        assert (tmp_path / "b.nxs").read_bytes() == (tmp_path / "a.nxs").read_bytes()
+
+
+@pytest.mark.spec("EXP-31", "API-6")
+@pytest.mark.parametrize("pixels", [np.zeros((3, 4)), np.zeros(5), [np.zeros((11, 14))] * 3, [[1.0, 2.0], [3.0]], np.zeros((39, 15))])
+def test_pixels_that_are_not_of_these_panels(pixels, image: Image, tmp_path: Path) -> None:
+    told = r"or \(442,\) for their pixels one after the other, or \(39, 14\) for their rows"
+    other = r"image: must be an Image, or an array \[slow, fast\] of finite numbers"
+    with pytest.raises(ParameterError, match=rf"image: has .*, the detector 3 panels: give an array for each, {told}|{other}"):
+        nbnumba.write_image(tmp_path / "a.nxs", pixels, experiment=image.experiment)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.spec("EXP-31", "API-6")
+def test_an_image_of_several_panels_is_an_array(image: Image) -> None:
+    assert (image.shape, image.ndim, np.shape(image)) == ((442,), 1, (442,))
+    assert image.panels[1].shape == (16, 9)
+
+
+@pytest.mark.spec("EXP-31")
+def test_what_follows_is_given_to_every_panel() -> None:
+    """Cells that are not whole, which are in no field."""
+    experiment = replace(together(), sampling=nbnumba.Sampling(oversample=1))
+    before = simulate(experiment).pixels
+    after = simulate(experiment.taking(cells=(5.5, 5.0, 5.0)))
+    assert np.abs(after.pixels / before - 1.0).max() > 0.01
+    for number, panel in enumerate(after.panels):
+        one = replace(alone(number), sampling=nbnumba.Sampling(oversample=1)).taking(cells=(5.5, 5.0, 5.0))
+        np.testing.assert_allclose(panel.pixels, simulate(one).pixels, rtol=1e-12)
 
 
 @pytest.mark.spec("EXP-35")
@@ -491,6 +528,7 @@ def test_a_panel_of_a_file_that_cannot_be(before: str, after: str, message: str,
         ({"origin": None}, "panel.origin: needs 3 numbers, got None"),
         ({"mask": np.ones((4, 3), bool)}, "panel.mask: has shape (4, 3), the panel (slow, fast) (3, 4)"),
         ({"group": 3}, "panel.group: 3 is not a text"),
+        ({"sensor_material": 3}, "panel.sensor_material: 3 is not a chemical formula such as Si or CdTe"),
         ({"mask": np.ones(3)}, "panel.mask: must be a [slow, fast] array of true and false, not float64 (3,)"),
     ],
 )
@@ -506,6 +544,9 @@ def test_panels_that_cannot_be() -> None:
     through = replace(alone(0), detector=Detector(panels=(Panel(**{**PANEL, "origin": (0.0, 0.1, 0.0)}),)))
     with pytest.raises(ParameterError, match=r"panel\.origin: puts the panel's plane through the crystal"):
         simulate(through)
+    second = replace(through, detector=Detector(panels=(alone(0).panels[0], replace(through.detector.panels[0], name="right"))))
+    with pytest.raises(ParameterError, match=r"^panel right: panel\.origin: puts the panel's plane through the crystal"):
+        simulate(second)
     masked = replace(together(), sampling=replace(alone(0).sampling, mask=mask_of(0)))
     with pytest.raises(ParameterError, match=r"sampling\.mask: is of a detector without panels; give each panel its own mask"):
         simulate(masked)

@@ -92,3 +92,7 @@ def test_out_of_another_shape_is_refused() -> None:
         Simulator().render(experiment_of(), out=np.zeros((3, 4)))
     with pytest.raises(nbnumba.ParameterError, match="out: must be float64, not float32"):
         Simulator().render(experiment_of(), out=np.zeros((24, 24), np.float32))
+    fixed = np.zeros((24, 24))
+    fixed.setflags(write=False)
+    with pytest.raises(nbnumba.ParameterError, match="out: cannot be written to; give an array of your own"):
+        Simulator().render(experiment_of(), out=fixed)

@@ -95,6 +95,8 @@ class Cpu:
         if not isinstance(image, np.ndarray):
             raise ParameterError("out", f"must be an array of NumPy's, not a {type(image).__name__}")
         check_image(image, shape)
+        if not image.flags.writeable:
+            raise ParameterError("out", "cannot be written to; give an array of your own")
         return image
 
     def to_host(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
