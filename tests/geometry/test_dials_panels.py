@@ -85,6 +85,25 @@ def test_sensors_and_masks_are_of_each_panel(tmp_path: Path) -> None:
     assert [one.sampling.mask is None for one in experiment.by_panel] == [True, False, True]
 
 
+@pytest.mark.spec("FMT-95", "EXP-15")
+@pytest.mark.parametrize(
+    ("given", "depth"),
+    [({}, 5e-4), ({"sensor_attenuation": 1e-4}, 1e-4), ({"sensor_attenuation": 0.0}, None), ({"sensor_thickness": 0.0}, None)],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_sensor_is_written_as_it_is_rendered(count: int, given: dict[str, float], depth: float | None) -> None:
+    """Without an attenuation its depth is its thickness; of one panel as of several."""
+    sensor = {"sensor_material": "CdTe", "sensor_thickness": 5e-4} | given
+    place = {"fast_axis": (1, 0, 0), "slow_axis": (0, -1, 0), "pixel_size": 1e-4, "fast_pixels": 4, "slow_pixels": 3}
+    panels = tuple(nbnumba.Panel(origin=(0.01 * n, 0, -0.1), **place, **sensor) for n in range(count))
+    experiment = replace(nbnumba.experiment_from_options(f"-lambda 1 -cell 50 {CRYSTAL}"), detector=nbnumba.Detector(panels=panels))
+    written = json.loads(expt_text(exposure_of(experiment), None))["detector"][0]["panels"]
+    mu = 0.0 if depth is None else pytest.approx(1e-3 / depth)
+    strategy = "SimplePxMmStrategy" if depth is None else "ParallaxCorrectedPxMmStrategy"
+    assert [(one["mu"], one["px_mm_strategy"]["type"]) for one in written] == [(mu, strategy)] * count
+    assert [one.detector.absorption for one in experiment.by_panel] == [0.0 if depth is None else pytest.approx(1 / depth)] * count
+
+
 @pytest.mark.spec("FMT-94")
 def test_the_mask_of_a_single_panel_is_that_of_the_image(tmp_path: Path) -> None:
     path = write_expt(tmp_path / "a.expt", detector={"panels": [panel(image_size=[10, 8], mask=[[0, 0, 3, 8]])]})
