@@ -18,6 +18,7 @@ from nbnumba.geometry.layout import Grid, Modules, enclosing, plane_of
 
 SHIPPED = Path(__file__).parents[1] / "detectors"
 LIKE = "like"
+THICKEST = Limits(0.0, 0.1)  # of sensors in m: what is more is in um or mm
 P = TypeVar("P", bound=Part)
 
 
@@ -26,7 +27,7 @@ class Sensor(Part):
     """What photons are absorbed in."""
 
     material: str = text("chemical formula")
-    thickness: float = quantity(0.0, "m", "thickness; 0: a surface that captures every photon", NOT_NEGATIVE)
+    thickness: float = quantity(0.0, "m", "thickness; 0: a surface that captures every photon", THICKEST)
     source: str = text("where the numbers are from")
 
     def __post_init__(self) -> None:

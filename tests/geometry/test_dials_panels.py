@@ -71,7 +71,7 @@ def test_every_panel_has_its_groups_frames_one_after_the_other(tmp_path: Path) -
 def test_sensors_and_masks_are_of_each_panel(tmp_path: Path) -> None:
     thick = {"thickness": 0.32, "mu": 3.9, "px_mm_strategy": {"type": "ParallaxCorrectedPxMmStrategy"}, "material": "Si"}
     small = {"image_size": [10, 8]}
-    content = {"panels": [panel(**small, **thick), panel(**small, mask=[[1, 2, 4, 5], [-3, 6, 200, 7]]), panel(**small, thickness=1.0)]}
+    content = {"panels": [panel(**small, **thick), panel(**small, mask=[[1, 2, 4, 5], [0, 6, 200, 7]]), panel(**small, thickness=1.0)]}
     path = write_expt(tmp_path / "a.expt", detector=content)
     found = read_expt(path)
     sensors = [(one.sensor_thickness, one.sensor_attenuation, one.sensor_material) for one in found.panels]
@@ -140,6 +140,16 @@ HIERARCHY = ("detector", 0, "hierarchy")
         (changed(*PANEL, "pixel_size", to=[0.1, 0.2]), "panel.pixel_size = 0.1 0.2: pixels must be square"),
         (changed(*PANEL, "origin", to=[5, 5, 0]), "panel.origin puts the detector plane through the crystal; give a distance"),
         (changed(*PANEL, "mask", to=[[1, 2, 3]]), "detector.panels[2].mask = [[1, 2, 3]] is not several times 4 finite numbers"),
+        (
+            changed(*PANEL, "mask", to=[[0, 0, 2, 2], [-3, 6, 20, 7]]),
+            "detector.panels[2].mask[1] = [-3, 6, 20, 7] is not first fast, first slow, end of fast, end of slow, from 0 up",
+        ),
+        (
+            changed(*PANEL, "mask", to=[[4, 0, 2, 2]]),
+            "detector.panels[2].mask[0] = [4, 0, 2, 2] is not first fast, first slow, end of fast, end of slow, from 0 up",
+        ),
+        (changed(*PANEL, "thickness", to=-1), "detector.panels[2].thickness = -1 must be at least 0"),
+        (changed(*PANEL, "mu", to=-0.5), "detector.panels[2].mu = -0.5 must be at least 0"),
         (changed(*PANEL, "mask", to="all"), "detector.panels[2].mask is not a list in brackets"),
         (
             changed(*PANEL, "slow_axis", to=[1e-4, -1.0, 0.0]),
