@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 from nbnumba.campaign.series import Stack, series_of
-from nbnumba.cli.convert_geometry import WRITERS, geometry_of, marked
+from nbnumba.cli.convert_geometry import WRITERS, geometry_of, is_geometry, marked, masked, require_other_kind, rewrite
 from nbnumba.cli.options import RecordingCommand
 from nbnumba.errors import InputFileError, OptionError, OutputFileError, warn_of_file
 from nbnumba.files.whole import check_writable, write_all
@@ -44,7 +44,7 @@ WITHOUT_GEOMETRY = "states no geometry; --like FILE names an image that does"
 @click.option("--dataset", default="", metavar="PATH", help="Images of HDF5 files that are not NXmx, as /entry/frames.")
 def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: bool, shape: tuple[int, int] | None, dataset: str) -> None:
     """Turn image files into another format, which the ending of OUTPUT names: .img, .cbf, .nxs or .h5, .tif, .npy; or write their
-    geometry, for CrystFEL (.geom) or DIALS (.expt).
+    geometry, for CrystFEL (.geom) or DIALS (.expt). A .geom file becomes .expt, and the other way around.
 
     Several images become numbered files, # standing for a digit, or one NXmx file; an NXmx file with several becomes all of them, or
     FILE.nxs:NUMBER one. Pixels keep their values; where a format cannot hold them, or not the geometry, that is said.
@@ -53,13 +53,21 @@ def command(inputs: tuple[str, ...], output: Path, like: str | None, overwrite: 
       nbnumba convert scan_*.cbf scan.nxs
       nbnumba convert scan.nxs scan_####.img
       nbnumba convert floatimage.bin image.cbf --like intimage.img
+      nbnumba convert jungfrau.geom jungfrau.expt
     """
     require_hdf5(inputs, dataset)
-    sources, of_geometry = list(every(inputs, dataset)), output.suffix.lower() in WRITERS
+    without_images, of_geometry = any(map(is_geometry, inputs)), is_geometry(output)
+    if without_images:
+        require_other_kind(inputs, output, like)
+    sources = list(every(inputs, dataset))
     files = [output] if of_geometry else files_of(output, len(sources))
     check_writable(files, [split(source)[0] for source in (*inputs, *([like] if like else []))])
     if not overwrite and (there := [file for file in files if file.is_file()]):
         raise OutputFileError(f"{there[0]}: is there already; give another OUTPUT, which comes last, or --overwrite")
+    if without_images:
+        rewrite(Path(inputs[0]), output)
+        click.echo(f"geometry alone; wrote {output}")
+        return
     known = geometry_of(like) if like else None
     (write_geometry if of_geometry else write_images)(output, files, sources, pictures(sources, shape, dataset), known)
     wrote = f"wrote {files[0]}{f' to {files[-1].name}' if len(files) > 1 else ''}"
@@ -95,7 +103,7 @@ def write_geometry(output: Path, files: list[Path], sources: Sources, pictures: 
     images = [first, *(ImageFile(first.pixels, *stated) for stated in geometries(sources[1:]))]
     found = [exposure_for(name, image, known, True, n, notes) for n, (name, image) in enumerate(zip(names, images, strict=True), 1)]
     exposures = [exposure for exposure in found if exposure is not None]
-    write_all({output: WRITERS[output.suffix.lower()](output, names, exposures, first.pixels)})
+    write_all({output: WRITERS[output.suffix.lower()](output, names, exposures, masked(exposures[0], first.pixels))})
 
 
 def geometries(sources: Sources) -> Iterator[tuple[Exposure | None, str]]:

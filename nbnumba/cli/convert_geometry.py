@@ -1,4 +1,6 @@
-"""Geometry as a file of its own, for ``nbnumba convert``: written of images, or read for images that have none (FMT-104)."""
+"""Geometry as a file of its own, for ``nbnumba convert``: written of images or of another such file, or read for images that have none
+(FMT-104, FMT-110).
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,10 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from nbnumba.errors import InputFileError, NotAvailableError, ParameterError, warn_of_file
+from nbnumba.errors import InputFileError, NotAvailableError, OptionError, ParameterError, warn_of_file
+from nbnumba.files.whole import write_all
 from nbnumba.formats.format import Format, Pixels, stacked, unstacked
+from nbnumba.formats.hdf5_mask import stored_mask
 from nbnumba.formats.nxmx_groups import differing
 from nbnumba.formats.read import is_scan, open_images, read_image_file, split
 from nbnumba.geometry.crystfel import read_geom
@@ -22,6 +26,7 @@ from nbnumba.geometry.crystfel_text import OF_IMGCIF, geom_lines, left_out
 from nbnumba.geometry.dials import read_expt
 from nbnumba.geometry.dials_out import expt_text
 from nbnumba.geometry.exposure import NOT_MEASURED, Exposure
+from nbnumba.geometry.recorded import RecordedGeometry
 from nbnumba.geometry.sensor import attenuation_length
 
 if TYPE_CHECKING:
@@ -38,10 +43,9 @@ def is_stacked(source: str) -> bool:
         return bool(getattr(stack, "is_stacked", True))
 
 
-def write_geom(path: Path, sources: Sequence[str], exposures: Sequence[Exposure], pixels: Pixels) -> bytes:
-    """A CrystFEL geometry; pixels: of the first image. Raises InputFileError for images that do not share one."""
+def write_geom(path: Path, sources: Sequence[str], exposures: Sequence[Exposure], panels: Sequence[Panel]) -> bytes:
+    """A CrystFEL geometry; panels: of the first image. Raises InputFileError for images that do not share one."""
     require_one(sources, exposures)
-    panels = masked(exposures[0], pixels)
     if not is_stacked(sources[0]):
         warn_of_file(sources[0], f"its modules are not one below the other, as {path} has them; convert its images, too (.nxs)")
     if said := left_out(exposures[0], panels):
@@ -49,15 +53,16 @@ def write_geom(path: Path, sources: Sequence[str], exposures: Sequence[Exposure]
     return ("\n".join(geom_lines(panels, exposures[0])) + "\n").encode()
 
 
-def write_expt(path: Path, sources: Sequence[str], exposures: Sequence[Exposure], pixels: Pixels) -> bytes:
-    """An experiment of DIALS. Raises InputFileError for images that are not of one scan."""
+def write_expt(path: Path, sources: Sequence[str], exposures: Sequence[Exposure], panels: Sequence[Panel]) -> bytes:
+    """An experiment of DIALS; panels: of the first image. Raises InputFileError for images that are not of one scan."""
     require_one(sources, exposures)
     first = exposures[0]
+    if first.wavelength is None:
+        raise InputFileError(sources[0], "states no wavelength, which an experiment of DIALS has; write the number there")
     for step, (source, other) in enumerate(zip(sources, exposures, strict=True)):
         off = abs(other.phi_start - first.phi_start - step * first.oscillation) + abs(other.oscillation - first.oscillation)
         if off > CLOSE * abs(first.oscillation):
             raise InputFileError(source, "does not follow the image before it in a scan; an experiment of DIALS has one")
-    panels = masked(first, pixels)
     try:
         panels = [absorbing(panel, first.wavelength) for panel in panels]
     except (NotAvailableError, ParameterError) as error:
@@ -66,7 +71,31 @@ def write_expt(path: Path, sources: Sequence[str], exposures: Sequence[Exposure]
     return expt_text(stated, None, len(exposures)).encode()
 
 
-WRITERS: dict[str, Callable[[Path, Sequence[str], Sequence[Exposure], Pixels], bytes]] = {".geom": write_geom, ".expt": write_expt}
+WRITERS: dict[str, Callable[[Path, Sequence[str], Sequence[Exposure], Sequence[Panel]], bytes]] = {".geom": write_geom, ".expt": write_expt}
+
+
+def is_geometry(path: str | Path) -> bool:
+    """Whether it is a file of geometry alone, by its name."""
+    return Path(path).suffix.lower() in WRITERS
+
+
+def require_other_kind(inputs: Sequence[str], output: Path, like: str | None) -> None:
+    """Refuse a file of geometry alone but as the only input, for one of the other kind. Raises OptionError."""
+    first = next(filter(is_geometry, inputs))
+    if not is_geometry(output):
+        raise OptionError(f"{first}: holds no image; it becomes a .geom or .expt file, or gives images its geometry with --like {first}")
+    if len(inputs) > 1 or like:
+        raise OptionError(f"{first}: is a geometry, which is converted alone; leave out the other inputs and --like")
+    if Path(first).suffix.lower() == output.suffix.lower():
+        raise OptionError(f"{first}: is a {output.suffix.lower()} file already")
+
+
+def rewrite(source: Path, output: Path) -> None:
+    """The geometry of a file without images, as the other program has it. Raises InputFileError."""
+    found = recorded(source)
+    if found.reciprocal is not None:
+        warn_of_file(source, "its crystal is left out; a geometry has none")
+    write_all({output: WRITERS[output.suffix.lower()](output, [str(source)], [found.exposure], panels_of(found.exposure))})
 
 
 def require_one(sources: Sequence[str], exposures: Sequence[Exposure]) -> None:
@@ -81,9 +110,14 @@ def require_one(sources: Sequence[str], exposures: Sequence[Exposure]) -> None:
 
 def masked(exposure: Exposure, pixels: Pixels) -> list[Panel]:
     """The panels, each with what is below 0 masked."""
-    panels = exposure.panels or (exposure.as_panel("", ""),)
+    panels = panels_of(exposure)
     parts = unstacked(pixels >= 0, [panel.shape for panel in panels])
     return [replace(panel, mask=None if part.all() else part) for panel, part in zip(panels, parts, strict=True)]
+
+
+def panels_of(exposure: Exposure) -> Sequence[Panel]:
+    """All of its panels, of one the only one."""
+    return exposure.panels or (exposure.as_panel("", ""),)
 
 
 def marked(source: str, pixels: Pixels, exposure: Exposure, kind: Format) -> Pixels:
@@ -107,23 +141,24 @@ def absorbing(panel: Panel, wavelength: float | None) -> Panel:
 
 def geometry_of(like: str) -> Exposure:
     """What an image, a CrystFEL geometry or an experiment of DIALS says of geometry. Raises InputFileError."""
-    if Path(like).suffix.lower() in WRITERS:
-        return recorded(Path(like))
+    if is_geometry(like):
+        if Path(like).suffix.lower() == ".geom":
+            require_stacked(Path(like))
+        return recorded(Path(like)).exposure
     image = read_image_file(like)
     if image.exposure is None:
         raise InputFileError(like, image.problem or "its header says too little of the geometry")
     return image.exposure
 
 
-def recorded(path: Path) -> Exposure:
-    """That of a file without images. Raises InputFileError."""
-    found = read_geom(path) if path.suffix.lower() == ".geom" else read_expt(path)
-    if path.suffix.lower() == ".geom":
-        require_stacked(path)
+def recorded(path: Path) -> RecordedGeometry:
+    """What a file without images says, its exposure with all panels. Raises InputFileError."""
+    is_geom = path.suffix.lower() == ".geom"
+    found = read_geom(path, stored=stored_mask) if is_geom else read_expt(path)
     for note in found.notes:
         warn_of_file(path, note.removeprefix(f"{path}: "))
     exposure = replace(found.exposure, panels=found.panels)
-    return exposure.turned(OF_IMGCIF) if path.suffix.lower() == ".geom" else exposure
+    return found._replace(exposure=exposure.turned(OF_IMGCIF) if is_geom else exposure)
 
 
 def require_stacked(path: Path) -> None:

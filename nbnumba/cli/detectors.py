@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from nbnumba.geometry.catalogue import KnownDetector
 
 COLUMNS = ("NAME", "PIXELS", "PANELS", "PIXEL/um", "SIZE/mm", "SENSOR")
+SATURATION = {  # in files, by what it is taken from
+    "saturation": "as stated",
+    "full_well": "full_well, in photons of the beam's energy; a bit_depth is of numbers before their gain, and not used",
+    "bit_depth": "2^bit_depth - 1",
+    "": "none, for none is known, or none that bit_depth leaves to files",
+}
 
 
 @click.command("detectors")
@@ -71,6 +77,7 @@ def account(detector: KnownDetector) -> Iterator[str]:
     yield "  ".join(f"{title.lower()} {cell}" for title, cell in zip(COLUMNS[1:], row(detector)[1:], strict=True))
     for title, part in (("modules", detector.modules), ("sensor", detector.sensor), ("counting", detector.counting)):
         yield from ("", title, *lines(part))
+    yield f"    saturation in files: {SATURATION[detector.counting.limit]}; other numbers of counting are for people to read"
 
 
 def lines(part: Part) -> Iterator[str]:

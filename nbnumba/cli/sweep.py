@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 BESIDE = ("save_config", "save_expt", "save_refl", "save_geom", "json_file")  # options that name files beside the images
+ENDINGS = {"save_expt": ".expt", "save_refl": ".refl", "save_geom": ".geom"}  # of those that other programs know by them
 
 
 @click.command("sweep", cls=ExperimentCommand)
@@ -85,6 +86,7 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     registry, target = registry_for(options["plugin_files"]), series_of(options["output"], counts=True)
     others = [options[name] for name in BESIDE if options[name] is not None]
     check_writable(others)
+    require_endings(options)
     check_writable([*others, target.record, *target.files([1])], inputs_of(draft, options), new_folder=True)
     if options["save_refl"] is not None:
         require_msgpack()
@@ -115,6 +117,13 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     images = "1 image" if sweep.images == 1 else f"{sweep.images} images"
     click.echo(f"{images}, {len(missing)} rendered now; wrote {', '.join(map(str, [shown, target.record, *others]))}")
     return None
+
+
+def require_endings(options: Mapping[str, Any]) -> None:
+    """Refuse the name of a file that would not be known for what it is. Raises OptionError."""
+    for name, ending in ENDINGS.items():
+        if (path := options[name]) is not None and path.suffix.lower() != ending:
+            raise OptionError(f"--{name.replace('_', '-')} {path}: ends in {path.suffix or 'nothing'}; give a name that ends in {ending}")
 
 
 def about_of(ctx: click.Context, sweep: Sweep) -> dict[str, Any]:

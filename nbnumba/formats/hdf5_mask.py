@@ -27,6 +27,12 @@ def stored_numbers(path: Path, name: str) -> NDArray[np.float64]:
     return np.asarray(stored(path, name, name, Hdf5File.numbers))
 
 
+def require_hdf5(path: Path) -> None:
+    """Refuse a file that is not there, or not HDF5. Raises InputFileError."""
+    first_bytes(path, 1)  # says it best if there is no file
+    Hdf5File(path).close()
+
+
 def stored(path: Path, name: str, called: str, read: Callable[[Hdf5File, Any, str], Any]) -> Any:
     """What a dataset holds, called so in messages. Raises InputFileError."""
     first_bytes(path, 1)  # says it best if there is no file

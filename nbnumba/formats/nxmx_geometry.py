@@ -429,8 +429,12 @@ class NxmxGeometry:
 
     def _axis(self, dataset: h5py.Dataset, name: str) -> Axis:
         group, kind, unit = dataset.parent, label(dataset, "transformation_type"), label(dataset, "units")
+        values = self._file.numbers_of(dataset, name)
+        if kind not in ("translation", "rotation"):
+            stated = f"{name} has the transformation_type {kind[:40]!r}" if kind else f"{name} has no transformation_type"
+            raise Hdf5Error(f"{stated}; it is translation or rotation")
         length = "rad" if kind == "rotation" else "m"
-        values = (self._file.numbers_of(dataset, name) * factor(unit, length, name)).reshape(-1)
+        values = (values * factor(unit, length, name)).reshape(-1)
         ends = self._quantity(group, f"{name}_end", length, default=unit)
         steps = self._quantity(group, f"{name}_increment_set", length, default=unit)
         if ends is None and steps is not None and steps.size in (1, values.size):

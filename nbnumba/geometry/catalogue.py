@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nbnumba import units
 from nbnumba.errors import InputFileError, OptionError, ParameterError
 from nbnumba.experiment.panel import FORMULA, Panel
 from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity, shown, text
@@ -17,6 +18,9 @@ from nbnumba.geometry.layout import Grid, Modules, enclosing, plane_of
 
 SHIPPED = Path(__file__).parents[1] / "detectors"
 LIKE = "like"
+FULL_WELL_EV = 12_000.0  # of a photon that full wells are counted in
+COUNTABLE_BITS = 31  # of numbers that files take for one without an end (FMT-106)
+THICKEST = Limits(0.0, 0.1)  # of sensors in m: what is more is in um or mm
 P = TypeVar("P", bound=Part)
 
 
@@ -25,7 +29,7 @@ class Sensor(Part):
     """What photons are absorbed in."""
 
     material: str = text("chemical formula")
-    thickness: float = quantity(0.0, "m", "thickness; 0: a surface that captures every photon", NOT_NEGATIVE)
+    thickness: float = quantity(0.0, "m", "thickness; 0: a surface that captures every photon", THICKEST)
     source: str = text("where the numbers are from")
 
     def __post_init__(self) -> None:
@@ -49,6 +53,23 @@ class Counting(Part):
     noise: float | None = quantity(None, "photon", "rms of a pixel without photons, in photons of 12 keV, typically", NOT_NEGATIVE)
     source: str = text("where the numbers are from")
 
+    @property
+    def limit(self) -> str:
+        """The field that says where counts are to be trusted no longer; empty: none does (DET-15)."""
+        stated = next((name for name in ("saturation", "full_well") if getattr(self, name) is not None), "")
+        return stated or ("bit_depth" if self.bit_depth is not None and self.bit_depth < COUNTABLE_BITS else "")
+
+    def largest_count(self, wavelength: float) -> float | None:
+        """Of a pixel whose counts are photons of this wavelength; None: not known. A full well is a charge, to which each adds as much as
+        its energy.
+        """
+        match self.limit:
+            case "full_well":
+                return max(1.0, float(round((self.full_well or 0.0) * FULL_WELL_EV / units.energy_from_wavelength(wavelength))))
+            case "bit_depth":
+                return 2.0 ** (self.bit_depth or 0) - 1.0
+        return self.saturation
+
 
 TABLES: dict[str, type[Part]] = {"modules": Modules, "sensor": Sensor, "counting": Counting}
 
@@ -66,12 +87,11 @@ class KnownDetector:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """As fields of the flat panel that encloses all of its own (DET-4), but for the attenuation, which depends on the wavelength."""
+        """As fields of the flat panel that encloses all of its own (DET-4), but for what depends on the wavelength."""
         return {
             **plane_of(self.modules),
             "sensor_thickness": self.sensor.thickness,
             "sensor_material": self.sensor.material or None,
-            "saturation": self.counting.saturation,
         }
 
     @cached_property

@@ -183,9 +183,8 @@ def along_beam(file: GeomFile, panel: Stated, distance: float | None) -> float:
     if not in_data(stated):
         return length(file.path, "clen", stated) + panel.length("coffset", 0.0)
     if distance is None:
-        raise InputFileError(
-            file.path, f"clen = {stated.value[:SHOWN]} is a place in a data file; give --geom-data or -distance", stated.line
-        )
+        problem = f"clen = {stated.value[:SHOWN]} is a place in a data file; give --geom-data or -distance, or write the number there"
+        raise InputFileError(file.path, problem, stated.line)
     first = next(iter(file.panels.values()))
     return distance if panel is first else distance + panel.length("coffset", 0.0) - first.length("coffset", 0.0)
 

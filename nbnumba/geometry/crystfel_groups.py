@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from nbnumba.errors import InputFileError
 from nbnumba.geometry.crystfel_entries import SHOWN, Entries, GeomFile
 from nbnumba.geometry.recorded import Entry
@@ -9,6 +11,13 @@ from nbnumba.geometry.recorded import Entry
 WHOLE = "all"  # the group of groups that is the detector
 DEPTH = 100  # of groups in groups
 NEW, OLD, OLD_LISTS = "group_", "rigid_group_", "rigid_group_collection_"
+
+
+class Group(NamedTuple):
+    """Names of the panels in a group, and how many groups it is, one in the other."""
+
+    panels: frozenset[str]
+    height: int
 
 
 def groups_of(file: GeomFile) -> dict[str, str]:
@@ -25,19 +34,20 @@ def torn(file: GeomFile) -> list[str]:
     return [f"{file.path}: not used: groups that are partly in others: {', '.join(sorted(left))[:SHOWN]}"] if left else []
 
 
-def around(panel: str, members: dict[str, frozenset[str]]) -> list[str]:
+def around(panel: str, members: dict[str, Group]) -> list[str]:
     """The groups that hold the panel."""
-    return [group for group, panels in members.items() if panel in panels]
+    return [group for group, held in members.items() if panel in held.panels]
 
 
-def members_of(file: GeomFile) -> dict[str, frozenset[str]]:
-    """Names of panels in every group but that of all."""
+def members_of(file: GeomFile) -> dict[str, Group]:
+    """Every group but that of all."""
     new = named(file.common, NEW)
     stated = new or {name: entry for name, entry in named(file.common, OLD).items() if OLD + name not in collections(file.common)}
-    found: dict[str, frozenset[str]] = {}
+    found: dict[str, Group] = {}
     for name in stated:
-        panels_in(file, name, stated, found, ())
-    return {name: panels for name, panels in found.items() if not (new and name == WHOLE)}
+        one_group(file, name, stated, found, ())
+    require_rigid_groups(file)
+    return {name: group for name, group in found.items() if not (new and name == WHOLE)}
 
 
 def named(common: Entries, prefix: str) -> Entries:
@@ -50,34 +60,42 @@ def collections(common: Entries) -> set[str]:
     return {key for key in common if key.startswith(OLD_LISTS)}
 
 
-def panels_in(file: GeomFile, name: str, stated: Entries, found: dict[str, frozenset[str]], outside: tuple[str, ...]) -> frozenset[str]:
-    """The panels of a group, through the groups that are in it. Raises InputFileError."""
+def require_rigid_groups(file: GeomFile) -> None:
+    """Refuse a list of rigid groups with one that there is not. Raises InputFileError."""
+    for key, entry in named(file.common, OLD_LISTS).items():
+        for member in map(str.strip, entry.value.split(",")):
+            if OLD + member not in file.common:
+                problem = f"{OLD_LISTS}{key[:SHOWN]} holds {member[:SHOWN]!r}, which is no rigid group"
+                raise InputFileError(file.path, problem, entry.line)
+
+
+def one_group(file: GeomFile, name: str, stated: Entries, found: dict[str, Group], outside: tuple[str, ...]) -> Group:
+    """A group, through the groups that are in it. Raises InputFileError."""
     if name not in found:
-        found[name] = frozenset(
-            panel for member in stated[name].value.split(",") for panel in one_member(file, name, member.strip(), stated, found, outside)
-        )
+        members = [one_member(file, name, member.strip(), stated, found, outside) for member in stated[name].value.split(",")]
+        found[name] = Group(frozenset[str]().union(*(member.panels for member in members)), 1 + max(member.height for member in members))
     return found[name]
 
 
-def one_member(
-    file: GeomFile, name: str, member: str, stated: Entries, found: dict[str, frozenset[str]], outside: tuple[str, ...]
-) -> frozenset[str]:
-    """The panels that one name in a group stands for."""
+def one_member(file: GeomFile, name: str, member: str, stated: Entries, found: dict[str, Group], outside: tuple[str, ...]) -> Group:
+    """What one name in a group stands for."""
     entry: Entry = stated[name]
     if member in file.panels:
-        return frozenset({member})
+        return Group(frozenset({member}), 0)
     if member in (*outside, name) or len(outside) == DEPTH:
         problem = "is in itself" if len(outside) < DEPTH else f"is more than {DEPTH} groups deep"
         raise InputFileError(file.path, f"the group {member[:SHOWN]} {problem}", entry.line)
     if member not in stated:
         raise InputFileError(file.path, f"the group {name[:SHOWN]} holds {member[:SHOWN]!r}, which is no panel and no group", entry.line)
-    return panels_in(file, member, stated, found, (*outside, name))
+    return one_group(file, member, stated, found, (*outside, name))
 
 
-def nested(groups: list[str], members: dict[str, frozenset[str]]) -> list[str]:
-    """Those each of which is inside the one before, from the largest on; of several with the same panels, in the order stated."""
+def nested(groups: list[str], members: dict[str, Group]) -> list[str]:
+    """Those each of which is inside the one before, from the largest on; of several with the same panels, one that holds another comes
+    first, and else the one stated first.
+    """
     chain: list[str] = []
-    for group in sorted(groups, key=lambda group: -len(members[group])):
-        if not chain or members[group] <= members[chain[-1]]:
+    for group in sorted(groups, key=lambda group: (-len(members[group].panels), -members[group].height)):
+        if not chain or members[group].panels <= members[chain[-1]].panels:
             chain.append(group)
     return chain

@@ -413,15 +413,28 @@ def unmasked(panel: Node, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
     if not panel.has("mask") or not panel.list("mask"):
         return None
     mask = np.ones(shape, bool)
-    for f0, s0, f1, s1 in np.clip(panel.numbers("mask", -1, 4), 0, max(shape)).astype(int):
+    corners = panel.numbers("mask", -1, 4)
+    wrong = (corners[:, :2] < 0).any(axis=1) | (corners[:, 2:] <= corners[:, :2]).any(axis=1)
+    if wrong.any():
+        at = int(wrong.argmax())
+        problem = f"mask[{at}] = {as_json(panel.list('mask')[at])} is not first fast, first slow, end of fast, end of slow, from 0 up"
+        raise InputFileError(panel.path, f"{panel.where}.{problem}")
+    for f0, s0, f1, s1 in np.minimum(corners, max(shape)).astype(int):
         mask[s0:s1, f0:f1] = False
     return mask
 
 
 def sensor(panel: Node) -> tuple[float, float]:
     """Thickness in mm and absorption coefficient in 1/mm of a panel's sensor; 0 where they are not stated."""
-    thickness, mu = (panel.number(name) if panel.has(name) else 0.0 for name in ("thickness", "mu"))
+    thickness, mu = (not_negative(panel, name) if panel.has(name) else 0.0 for name in ("thickness", "mu"))
     return thickness, mu
+
+
+def not_negative(node: Node, key: str) -> float:
+    value = node.number(key)
+    if value < 0.0:
+        raise InputFileError(node.path, f"{node.where}.{key} = {value:g} must be at least 0")
+    return value
 
 
 def corrects_parallax(panel: Node) -> bool:

@@ -15,10 +15,11 @@ from nbnumba.experiment.beam import Vector
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.frame import Frame
 from nbnumba.experiment.panel import PIXELS, Panel
-from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, flag, quantity, text
+from nbnumba.experiment.part import NOT_NEGATIVE, Limits, Part, flag, quantity, text
 
 Array = NDArray[np.float64]
 GRID, GAPS = Limits(1, 1000), Limits(0, 10_000)
+EDGE = Limits(0.0, 0.01, open_low=True)  # of pixels in m: what is more is in um or mm
 MOST_PANELS, MOST_PIXELS = 1000, 10**8
 OF_MODULES = ("pixel_size", "fast_pixels", "slow_pixels", "fast_size", "slow_size")  # fields of a detector that modules decide
 
@@ -27,7 +28,7 @@ OF_MODULES = ("pixel_size", "fast_pixels", "slow_pixels", "fast_size", "slow_siz
 class Modules(Part):
     """Grids of modules, all alike; coordinates are along the detector's fast axis, along its slow axis, and away from the crystal."""
 
-    pixel_size: float = quantity(1e-4, "m", "edge of a square pixel", POSITIVE)
+    pixel_size: float = quantity(1e-4, "m", "edge of a square pixel", EDGE)
     slow_pixels: int = quantity(1, "", "pixels of a module along the slow axis", PIXELS, whole=True)
     fast_pixels: int = quantity(1, "", "pixels of a module along the fast axis", PIXELS, whole=True)
     rows: int = quantity(1, "", "modules along the slow axis", GRID, whole=True)

@@ -30,7 +30,7 @@ def detector(name: str, beam: Beam, *, model: Model | None = None, **placement: 
     known = detector_by_name(name)
     if taken := [field for field in placement if field in (*OF_MODULES, "panels")]:
         raise ParameterError(f"detector.{taken[0]}", f"is that of {known.name}; leave it out")
-    plane = Detector(**(known.fields | placement))
+    plane = Detector(**(known.fields | {"saturation": known.counting.largest_count(beam.wavelength)} | placement))
     if plane.sensor_material and plane.sensor_thickness and plane.sensor_attenuation is None:
         plane = replace(plane, sensor_attenuation=attenuation_length(plane.sensor_material, beam.wavelength))
     if known.modules.one_panel and not known.modules.has_gaps:

@@ -11,6 +11,7 @@ from nbnumba.geometry.exposure import Exposure, Spectrum, Vector
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.experiment.panel import Panel
     from nbnumba.experiment.vectors import Array
 
 
@@ -21,7 +22,7 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
     of listed sources, that of their mean energy. Raises ParameterError.
     """
     if experiment.by_panel[0] is not experiment:
-        panels = experiment.detector.panels
+        panels = tuple(map(as_rendered, experiment.detector.panels))
         return replace(exposure_of(experiment.by_panel[0], number), panels=panels if len(panels) > 1 else ())
     frame, beam, detector, scan = experiment.frame, experiment.beam, experiment.detector, experiment.goniometer.scan
     absorption = detector.absorption if detector.sensor_thickness > 0.0 else 0.0
@@ -49,6 +50,11 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         trusted_range=None if detector.saturation is None else (0.0, detector.saturation),
         mask=experiment.sampling.mask,
     )
+
+
+def as_rendered(panel: Panel) -> Panel:
+    """The panel with the attenuation depth that it is rendered with where none is given (EXP-15)."""
+    return replace(panel, sensor_attenuation=panel.sensor_thickness) if panel.sensor_attenuation is None else panel
 
 
 def spectrum_of(experiment: Experiment) -> Spectrum:

@@ -11,5 +11,5 @@ DECIDED = (*(f"detector.{name}" for name in OF_MODULES), "detector.pixels", "det
 
 
 def fields_of_detector(detector: KnownDetector) -> dict[str, Any]:
-    """Its pixels and its sensor; the attenuation follows from material and wavelength, once that is settled."""
+    """Its pixels and its sensor; attenuation and saturation follow from the wavelength, once that is settled."""
     return {f"detector.{name}": value for name, value in {**detector.fields, "panels": (), "sensor_attenuation": None}.items()}

@@ -233,9 +233,13 @@ class Draft:
             self.values["sampling.mask"] = self.layout[0].mask if len(self.layout) == 1 else None
 
     def _settle_sensor(self) -> None:
-        """How far photons get in the material that an option names, unless another says that; a base's own is not worked out again."""
+        """How far photons get in the material that an option names, unless another says that, and how many of them a pixel of a detector
+        that has a name can hold; a base's own is not worked out again.
+        """
         beam, before = (self.base.beam, self.base.detector) if self.base else (Beam(), Detector())
         wavelength = self.values.get("beam.wavelength", beam.wavelength)
+        if self.detector is not None:
+            self.values["detector.saturation"] = self.detector.counting.largest_count(wavelength)
         material, depth = (self.values.get(f"detector.sensor_{name}") for name in ("material", "attenuation"))
         if material is not None and depth is None and self.values.get("detector.sensor_thickness", before.sensor_thickness) > 0.0:
             self.values["detector.sensor_attenuation"] = attenuation_length(str(material), wavelength)

@@ -56,14 +56,15 @@ def read_recorded(given: ParsedOption, distance: float | None, data: ParsedOptio
 
 
 def left_to(given: ParsedOption) -> Data:
-    """The file, and the image, that a geometry file leaves values to. Raises OptionError."""
-    from nbnumba.formats.hdf5_mask import stored_numbers
+    """The file, and the image, that a geometry file leaves values to. Raises OptionError, InputFileError."""
+    from nbnumba.formats.hdf5_mask import require_hdf5, stored_numbers
     from nbnumba.geometry.crystfel_data import Data
 
     name, *numbers = given.values
     image = whole(given, numbers[0]) if numbers else 1
     if not name or image < 1:
         raise OptionError(f"{given}: needs the name of an HDF5 file, and the number of an image from 1 on")
+    require_hdf5(Path(name))
     return Data(Path(name), image, stored_numbers)
 
 

@@ -371,6 +371,25 @@ def test_the_folder_is_made(in_tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert not Path("other").exists()
 
 
+@pytest.mark.spec("FMT-111")
+@pytest.mark.parametrize(
+    ("words", "ends", "wanted"),
+    [
+        ("--save-geom q.expt", "in .expt", ".geom"),
+        ("--save-refl q.txt", "in .txt", ".refl"),
+        ("--save-expt q", "in nothing", ".expt"),
+        ("--save-geom a.geom --save-expt b.geom", "in .geom", ".expt"),
+    ],
+)
+def test_files_of_other_programs_have_their_endings(
+    words: str, ends: str, wanted: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", *SWEEP, "-o", "scan.nxs", *words.split()]) == 2
+    named = " ".join(words.split()[-2:])
+    assert capsys.readouterr().err == f"nbnumba: error: {named}: ends {ends}; give a name that ends in {wanted}\n"
+    assert list(in_tmp_path.iterdir()) == []
+
+
 @pytest.mark.spec("CLI-21")
 def test_people_read_what_was_rendered(in_tmp_path: Path) -> None:
     words = ["sweep", *SWEEP, "-misset", "10", "20", "30", "-o", "scan.npy", "--json", "all.json", "--save-config", "scan.toml"]

@@ -18,6 +18,7 @@ from nbnumba.formats.nxmx import nxmx_bytes
 from nbnumba.formats.read import read_image_file
 from nbnumba.geometry.crystfel import read_geom
 from nbnumba.geometry.dials import read_expt
+from nbnumba.geometry.dials_out import expt_text
 from nbnumba.geometry.exposure import Exposure
 
 SHAPE = (4, 5)
@@ -150,6 +151,89 @@ def test_a_sensor_of_what_nobody_knows(images: Path, capsys: pytest.CaptureFixtu
     assert said.startswith("nbnumba: warning: a.expt: states no mu of its sensor: detector.sensor_material: Xx2: its density is not known")
     panel = json.loads(Path("a.expt").read_text())["detector"][0]["panels"][0]
     assert (panel["mu"], panel["material"], panel["thickness"]) == (0.0, "Xx2", pytest.approx(0.45))
+
+
+GEOM = """photon_energy = 9500 eV
+clen = 0.1
+res = 10000
+group_m0 = p0
+group_q0 = m0
+group_q1 = p1
+min_fs = 0
+max_fs = 4
+p0/min_ss = 0
+p0/max_ss = 3
+p0/corner_x = 2
+p0/corner_y = 3
+p1/min_ss = 7
+p1/max_ss = 10
+p1/corner_x = -9
+p1/corner_y = 3
+p1/fs = +0.8x +0.6y
+p1/ss = -0.6x +0.8y
+p1/coffset = 0.01
+bad_a/min_fs = 2
+bad_a/max_fs = 3
+bad_a/min_ss = 1
+bad_a/max_ss = 1
+bad_a/panel = p0
+"""
+
+
+@pytest.mark.spec("FMT-110", "FMT-80")
+def test_a_geometry_without_images(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """To DIALS and back: places, masks, names, groups and wavelength; panels may be anywhere in the data."""
+    Path("a.geom").write_text(GEOM)
+    assert main(["convert", "a.geom", "a.expt"]) == 0
+    assert main(["convert", "a.expt", "b.geom"]) == 0
+    assert capsys.readouterr() == ("geometry alone; wrote a.expt\ngeometry alone; wrote b.geom\n", "")
+    first, between, last = read_geom("a.geom"), read_expt("a.expt"), read_geom("b.geom")
+    assert [found.exposure.wavelength for found in (between, last)] == [pytest.approx(12398.4198 / 9500 * 1e-10, rel=1e-8)] * 2
+    assert [(panel.name, panel.group) for panel in between.panels] == [("p0", "q0/m0"), ("p1", "q1")]
+    for ours, dials, again in zip(first.panels, between.panels, last.panels, strict=True):
+        assert_in_place(again, ours, 1e-12)
+        assert (again.name, again.group) == (ours.name, ours.group)
+        assert dials.origin == pytest.approx(np.array(ours.origin) * (-1.0, 1.0, -1.0))
+        for one in (dials, again):
+            np.testing.assert_equal(one.mask, ours.mask)
+    assert first.panels[0].mask is not None
+
+
+@pytest.mark.spec("FMT-110")
+def test_what_an_experiment_says_besides(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = replace(STRAIGHT, sensor_thickness=3e-4, sensor_attenuation=2e-4, sensor_material="Si", mask=np.arange(12).reshape(3, 4) > 1)
+    Path("a.expt").write_text(expt_text(one, np.eye(3) * 2e8, 3))
+    assert main(["convert", "a.expt", "a.geom"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "nbnumba: warning: a.expt: its crystal is left out; a geometry has none",
+        "nbnumba: warning: a.geom: a CrystFEL geometry does not say: the rotation about the spindle, the sensor",
+    ]
+    np.testing.assert_array_equal(read_geom("a.geom").exposure.mask, one.mask)
+    assert read_geom("a.geom").exposure.origin == pytest.approx((0.001, 0.002, 0.1))
+
+
+@pytest.mark.spec("FMT-110")
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("a.geom a.nxs", "a.geom: holds no image; it becomes a .geom or .expt file, or gives images its geometry with --like a.geom"),
+        ("a.geom b.geom", "a.geom: is a .geom file already"),
+        ("a.geom a.npy b.expt", "a.geom: is a geometry, which is converted alone; leave out the other inputs and --like"),
+        ("a.geom b.expt --like b.geom", "a.geom: is a geometry, which is converted alone; leave out the other inputs and --like"),
+        ("gone.geom b.expt", "gone.geom: cannot be read: No such file or directory"),
+        ("dark.geom b.expt", "dark.geom: states no wavelength, which an experiment of DIALS has; write the number there"),
+        (
+            "far.geom b.expt",
+            "far.geom, line 2: clen = /far is a place in a data file; give --geom-data or -distance, or write the number there",
+        ),
+    ],
+)
+def test_what_is_refused_of_a_geometry(words: str, problem: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.geom").write_text(GEOM)
+    Path("dark.geom").write_text(GEOM.replace("9500 eV", "/energy eV"))
+    Path("far.geom").write_text(GEOM.replace("clen = 0.1", "clen = /far"))
+    assert main(["convert", *words.split()]) == 2
+    assert capsys.readouterr().err == f"nbnumba: error: {problem}\n"
 
 
 @pytest.mark.spec("FMT-104")

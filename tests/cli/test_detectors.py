@@ -41,6 +41,21 @@ def test_what_is_known_of_one(name: str, capsys: pytest.CaptureFixture[str]) -> 
     assert "    count_rate = 2000000.0 1/s: most photons of a pixel in a second\n" in shown
 
 
+@pytest.mark.spec("CLI-61", "DET-15")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("timepix", "as stated"),
+        ("cspad", "full_well, in photons of the beam's energy; a bit_depth is of numbers before their gain, and not used"),
+        ("eiger2-1m", "none, for none is known, or none that bit_depth leaves to files"),
+    ],
+)
+def test_what_files_state_of_one(name: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detectors", name]) == 0
+    line = f"    saturation in files: {said}; other numbers of counting are for people to read"
+    assert line in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.spec("CLI-61")
 def test_one_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.toml").write_text('like = "eiger-1m"\ndescription = "a\\u001bb"')

@@ -216,6 +216,14 @@ def attribute(name: str, key: str, value: Any) -> Callable[[h5py.File], None]:
         (lambda root: root.__delitem__(f"{DETECTOR}/transformations/quadrant01"), "quadrant01 is missing"),
         (attribute("transformations/quadrant01", "depends_on", "quadrant01_half0"), "depends on itself"),
         (attribute("module_03/fast_pixel_direction", "vector", (0.0, 1.0, 0.0)), "are not across each other"),
+        (
+            attribute("module_03/module_offset", "transformation_type", "shift"),
+            "module_offset has the transformation_type 'shift'; it is translation or rotation",
+        ),
+        (
+            lambda root: root[f"{DETECTOR}/transformations/quadrant01"].attrs.__delitem__("transformation_type"),
+            "quadrant01 has no transformation_type; it is translation or rotation",
+        ),
         (attribute("module_03/module_offset", "vector", (np.inf, 1.0, 0.0)), "vector is not finite"),
     ],
 )

@@ -337,6 +337,8 @@ WRONG = {
     "material is a number": ("[modules]\n[sensor]\nmaterial = 14", "sensor.material: 14 is not a text"),
     "no material": ("[modules]\n[sensor]\nthickness = 1e-3", "sensor.material: is missing, and a thickness alone absorbs nothing"),
     "thickness": ('[modules]\n[sensor]\nmaterial = "Si"\nthickness = -1', "sensor.thickness: -1 m: must be at least 0"),
+    "thickness in um": ('[modules]\n[sensor]\nmaterial = "Si"\nthickness = 320', "sensor.thickness: 320 m: must be at most 0.1$"),
+    "pixel in mm": ("[modules]\npixel_size = 0.075", "modules.pixel_size: 0.075 m: must be at most 0.01$"),
     "depth": ("[modules]\n[counting]\nbit_depth = 65", "counting.bit_depth: 65 bit: must be at most 64"),
     "source": ("[modules]\nsource = 3", "modules.source: 3 is not a text"),
 }  # fmt: skip

@@ -98,10 +98,8 @@ def test_a_distance_that_is_in_the_data(tmp_path: Path) -> None:
     path = written(tmp_path, ("clen = 120.5 mm", "clen = /LCLS/detector_1/EncoderValue"))
     with pytest.raises(InputFileError) as raised:
         read_geom(path)
-    assert (
-        str(raised.value)
-        == f"{path}, line 4: clen = /LCLS/detector_1/EncoderValue is a place in a data file; give --geom-data or -distance"
-    )
+    problem = "clen = /LCLS/detector_1/EncoderValue is a place in a data file; give --geom-data or -distance, or write the number there"
+    assert str(raised.value) == f"{path}, line 4: {problem}"
     for words in (f"--geom {path} -distance 200", f"-distance 200 --geom {path}"):
         frame = nbnumba.experiment_from_options(f"-default_F 1 -cell 50 {words}").frame
         assert frame.distance == pytest.approx(0.2, abs=3e-6)  # at the corner, or where the beam meets it

@@ -103,6 +103,24 @@ def test_what_is_refused(words: str, problem: str, files: Path, capsys: pytest.C
 
 @pytest.mark.spec("FMT-103")
 @pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("gone.h5", "gone.h5: cannot be read: No such file or directory"),
+        ("a.geom", "a.geom: is not an HDF5 file that can be read"),
+    ],
+)
+def test_a_file_that_is_not_there_when_masks_alone_are_left_to_it(
+    name: str, problem: str, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line for line in GEOM.splitlines() if not line.startswith(("photon_energy", "clen", "detector_shift"))]
+    Path("a.geom").write_text("\n".join(["clen = 0.1", "wavelength = 1 A", *lines]))
+    assert main(["explain", *OPTIONS.split(), "--geom", "a.geom", "--geom-data", name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"nbnumba: error: {problem}")
+
+
+@pytest.mark.spec("FMT-103")
+@pytest.mark.parametrize(
     ("before", "after", "problem"),
     [
         ("/shift", "/nowhere", "/nowhere is missing"),

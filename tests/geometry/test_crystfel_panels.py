@@ -16,6 +16,7 @@ from nbnumba import Panel
 from nbnumba.errors import InputFileError, OptionError
 from nbnumba.formats.hdf5_mask import stored_mask
 from nbnumba.geometry.crystfel import read_geom
+from nbnumba.geometry.crystfel_text import geom_lines
 from nbnumba.geometry.recorded import RecordedGeometry
 
 CLOSE = 1e-9  # m
@@ -73,6 +74,19 @@ def test_groups_of_panels(tmp_path: Path) -> None:
     found = read_geom(written(tmp_path, torn))
     assert [panel.group for panel in found.panels] == ["a", "a", "b", ""]
     assert f"{tmp_path / 'a.geom'}: not used: groups that are partly in others: b" in found.notes
+
+
+@pytest.mark.spec("FMT-80", "FMT-82")
+def test_groups_of_one_group(tmp_path: Path) -> None:
+    """One with the same panels as the one in it is around it, in whatever order they are stated; those who hold no other, as stated."""
+    inward = ["group_m0 = p0", "group_q0 = m0", "group_m1 = p1", "group_q1 = m1", "group_all = q0,q1"]
+    for stated in (inward, inward[::-1]):
+        found = read_geom(written(tmp_path, PAIR + "\n".join(stated) + "\n"))
+        assert [panel.group for panel in found.panels] == ["q0/m0", "q1/m1"]
+        again = read_geom(written(tmp_path, "\n".join(geom_lines(found.panels, found.exposure))))
+        assert [panel.group for panel in again.panels] == ["q0/m0", "q1/m1"]
+    alike = read_geom(written(tmp_path, PAIR + "rigid_group_b = p0,p1\nrigid_group_a = p0,p1\n"))
+    assert [panel.group for panel in alike.panels] == ["b/a", "b/a"]
 
 
 REGION = "bad_a/min_fs = 2\nbad_a/max_fs = 9\nbad_a/min_ss = 2\nbad_a/max_ss = 3\n"
@@ -273,6 +287,10 @@ def test_a_detector_in_two_parts_is_rendered_as_the_whole(tmp_path: Path) -> Non
         (f"p1/data = /other\n{REGION}", ": bad_a has no panel, and they are in several arrays; give bad_a/panel"),
         ("group_a = p0,p7\n", ", line 13: the group a holds 'p7', which is no panel and no group"),
         ("rigid_group_a = p0,p7\n", ", line 13: the group a holds 'p7', which is no panel and no group"),
+        (
+            "rigid_group_a = p0\nrigid_group_collection_c = a,d\n",
+            ", line 14: rigid_group_collection_c holds 'd', which is no rigid group",
+        ),
         ("group_a = b\ngroup_b = a\n", ", line 14: the group a is in itself"),
         ("group_a/fs = x\n", ", line 13: group_a: a panel's name cannot begin with group or rigid_group"),
         ("/fs = x\n", ", line 13: '/fs = x' is not KEY = VALUE"),

@@ -71,7 +71,7 @@ def test_every_panel_has_its_groups_frames_one_after_the_other(tmp_path: Path) -
 def test_sensors_and_masks_are_of_each_panel(tmp_path: Path) -> None:
     thick = {"thickness": 0.32, "mu": 3.9, "px_mm_strategy": {"type": "ParallaxCorrectedPxMmStrategy"}, "material": "Si"}
     small = {"image_size": [10, 8]}
-    content = {"panels": [panel(**small, **thick), panel(**small, mask=[[1, 2, 4, 5], [-3, 6, 200, 7]]), panel(**small, thickness=1.0)]}
+    content = {"panels": [panel(**small, **thick), panel(**small, mask=[[1, 2, 4, 5], [0, 6, 200, 7]]), panel(**small, thickness=1.0)]}
     path = write_expt(tmp_path / "a.expt", detector=content)
     found = read_expt(path)
     sensors = [(one.sensor_thickness, one.sensor_attenuation, one.sensor_material) for one in found.panels]
@@ -83,6 +83,25 @@ def test_sensors_and_masks_are_of_each_panel(tmp_path: Path) -> None:
     assert found.panels[0].mask is None
     experiment = nbnumba.experiment_from_options(f"--expt {path} {CRYSTAL}")
     assert [one.sampling.mask is None for one in experiment.by_panel] == [True, False, True]
+
+
+@pytest.mark.spec("FMT-95", "EXP-15")
+@pytest.mark.parametrize(
+    ("given", "depth"),
+    [({}, 5e-4), ({"sensor_attenuation": 1e-4}, 1e-4), ({"sensor_attenuation": 0.0}, None), ({"sensor_thickness": 0.0}, None)],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_sensor_is_written_as_it_is_rendered(count: int, given: dict[str, float], depth: float | None) -> None:
+    """Without an attenuation its depth is its thickness; of one panel as of several."""
+    sensor = {"sensor_material": "CdTe", "sensor_thickness": 5e-4} | given
+    place = {"fast_axis": (1, 0, 0), "slow_axis": (0, -1, 0), "pixel_size": 1e-4, "fast_pixels": 4, "slow_pixels": 3}
+    panels = tuple(nbnumba.Panel(origin=(0.01 * n, 0, -0.1), **place, **sensor) for n in range(count))
+    experiment = replace(nbnumba.experiment_from_options(f"-lambda 1 -cell 50 {CRYSTAL}"), detector=nbnumba.Detector(panels=panels))
+    written = json.loads(expt_text(exposure_of(experiment), None))["detector"][0]["panels"]
+    mu = 0.0 if depth is None else pytest.approx(1e-3 / depth)
+    strategy = "SimplePxMmStrategy" if depth is None else "ParallaxCorrectedPxMmStrategy"
+    assert [(one["mu"], one["px_mm_strategy"]["type"]) for one in written] == [(mu, strategy)] * count
+    assert [one.detector.absorption for one in experiment.by_panel] == [0.0 if depth is None else pytest.approx(1 / depth)] * count
 
 
 @pytest.mark.spec("FMT-94")
@@ -121,6 +140,16 @@ HIERARCHY = ("detector", 0, "hierarchy")
         (changed(*PANEL, "pixel_size", to=[0.1, 0.2]), "panel.pixel_size = 0.1 0.2: pixels must be square"),
         (changed(*PANEL, "origin", to=[5, 5, 0]), "panel.origin puts the detector plane through the crystal; give a distance"),
         (changed(*PANEL, "mask", to=[[1, 2, 3]]), "detector.panels[2].mask = [[1, 2, 3]] is not several times 4 finite numbers"),
+        (
+            changed(*PANEL, "mask", to=[[0, 0, 2, 2], [-3, 6, 20, 7]]),
+            "detector.panels[2].mask[1] = [-3, 6, 20, 7] is not first fast, first slow, end of fast, end of slow, from 0 up",
+        ),
+        (
+            changed(*PANEL, "mask", to=[[4, 0, 2, 2]]),
+            "detector.panels[2].mask[0] = [4, 0, 2, 2] is not first fast, first slow, end of fast, end of slow, from 0 up",
+        ),
+        (changed(*PANEL, "thickness", to=-1), "detector.panels[2].thickness = -1 must be at least 0"),
+        (changed(*PANEL, "mu", to=-0.5), "detector.panels[2].mu = -0.5 must be at least 0"),
         (changed(*PANEL, "mask", to="all"), "detector.panels[2].mask is not a list in brackets"),
         (
             changed(*PANEL, "slow_axis", to=[1e-4, -1.0, 0.0]),

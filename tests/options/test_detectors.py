@@ -51,6 +51,40 @@ def test_one_panel_is_a_detector_as_options_describe_it(preset: str) -> None:
     assert made(f"--detector pilatus-6m {place}", preset).detector.saturation == 1048500
 
 
+@pytest.mark.spec("DET-15")
+@pytest.mark.parametrize(
+    ("name", "energy", "expected"),
+    [
+        ("jungfrau-1m", 12.0, 10000.0), ("agipd-1m", 9.0, 13333.0), ("cspad", 8.0, 2700.0), ("epix10k-2m", 24.0, 3650.0),
+        ("timepix", 8.0, 11810.0), ("eiger2-1m", 12.0, None),
+    ],
+)  # fmt: skip
+def test_a_full_well_is_the_saturation(name: str, energy: float, expected: float | None) -> None:
+    wavelength = nbnumba.units.wavelength_from_energy(energy * 1e3)
+    typed = made(f"-lambda {wavelength * 1e10!r} --detector {name} -distance 200", PRESETS[0])
+    assert typed.detector.saturation == expected
+    beam = nbnumba.Beam(wavelength=wavelength)
+    assert nbnumba.detector(name, beam, distance=0.2).saturation == expected
+    assert nbnumba.detector(name, beam, distance=0.2, saturation=5.0).saturation == 5.0
+
+
+@pytest.mark.spec("DET-15")
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ("bit_depth = 16", 65535.0), ("bit_depth = 30", 2.0**30 - 1), ("bit_depth = 31", None), ("", None), ("full_well = 1e-3", 1.0),
+        ("bit_depth = 14\nfull_well = 3000", 3000.0), ("bit_depth = 14\nfull_well = 3000\nsaturation = 7", 7.0),
+    ],
+)  # fmt: skip
+def test_where_the_saturation_is_from(stated: str, expected: float | None, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f"[modules]\nslow_pixels = 3\nfast_pixels = 4\n[counting]\n{stated}\n")
+    wavelength = nbnumba.units.wavelength_from_energy(12000.0)
+    typed = made(f"-lambda {wavelength * 1e10!r} --detector {tmp_path / 'mine.toml'} -distance 200", PRESETS[0])
+    assert typed.detector.saturation == expected
+    replaced = made(f"--detector timepix --detector {tmp_path / 'mine.toml'}", PRESETS[0])
+    assert (replaced.detector.saturation is None) == (expected is None)
+
+
 @pytest.mark.spec("DET-4")
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("convention", CONVENTIONS)
