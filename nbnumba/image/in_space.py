@@ -59,7 +59,7 @@ class Setup:
 def setup_of(exposure: Exposure, experiment: Experiment | None = None, title: str | None = None) -> Setup:
     """The setup of an exposure, with the crystal of an experiment that is in the same place."""
     turn, cell = exposure.to_imgcif, None
-    if experiment is not None and (experiment.crystal.cell is not None or experiment.crystal.has_matrix):
+    if experiment is not None and experiment.crystal.has_cell:
         spindle, phi = experiment.axes["spindle"], experiment.goniometer.phi_start
         cell = np.array([rotate_about(axis, spindle, phi) for axis in experiment.unit_cell.direct]) @ turn.T
     return Setup(exposure=exposure.imgcif, cell=cell, title=geometry_line(exposure) if title is None else title)

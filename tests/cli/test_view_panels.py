@@ -153,3 +153,18 @@ def test_other_pixels_than_the_panels_have(words: str, message: str, drawn: list
     assert err.startswith(f"nbnumba: error: {message}")
     assert err.count("\n") == 1
     assert not drawn
+
+
+@pytest.mark.spec("CLI-86")
+def test_no_crystal_is_needed(drawn: list[Picture], capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("a.npy", np.ones(TILTED.frame_shape))
+    Path("bare.expt").write_text(expt_text(TILTED, None))
+    Path("four.toml").write_text(FOUR)
+    np.save("f.npy", np.ones((40, 12)))
+    view("a.npy", "--expt", "bare.expt")
+    np.testing.assert_array_equal(drawn[0].pixels, flat_view(Image(np.ones(16 * 20 * 24), tilted(), {}))[0])
+    view("f.npy", "--detector", "./four.toml", "-distance", "110")
+    assert drawn[1].exposure is not None
+    assert drawn[1].exposure.distance == pytest.approx(0.11)
+    view("f.npy", "--detector", "./four.toml", "-distance", "110", "--labels", "3", code=2)
+    assert capsys.readouterr().err.startswith("nbnumba: error: --labels: needs a crystal; ")
