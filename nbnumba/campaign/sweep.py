@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 STEPS = 10  # phi steps of an image for which none are given
 EXPERIMENT, ABOUT = "experiment_sha256", "about"  # names in a record; what ABOUT says is for people
+FOLLOWS = "quirks_met"  # from the experiment, of which people understand more
 LARGEST_RECORD = 10_000_000  # bytes
 SHOWN = 70  # characters of a value
 
@@ -208,8 +209,9 @@ def images_of(file: Path) -> int:
 
 
 def differences(record: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """In what two records are not of the same sweep."""
-    return [name for name in {**record, **found} if name != ABOUT and record.get(name) != found.get(name)]
+    """In what two records are not of the same sweep, what follows from the rest at last."""
+    different = [name for name in {**record, **found} if name != ABOUT and record.get(name) != found.get(name)]
+    return sorted(different, key=FOLLOWS.__eq__)
 
 
 def refuse_another(file: Path, record: Mapping[str, Any]) -> None:
@@ -235,7 +237,10 @@ def changed(there: Any, here: Any) -> Iterator[tuple[str, Any, Any]]:
     for section in here if isinstance(there, dict) else ():
         old, new = there.get(section), here[section]
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from ((f"{section} {name}", old.get(name), new[name]) for name in new if old.get(name) != new[name])
+            yield from ((f"{section} {name}", a, b) for name, a, b in changed(old, new))  # of panels
+            yield from (
+                (f"{section} {name}", old.get(name), b) for name, b in new.items() if not isinstance(b, dict) and old.get(name) != b
+            )
 
 
 def shown(value: Any) -> str:

@@ -16,19 +16,17 @@ import click
 from nbnumba.cli.evidence import bundle_option, require_new_folder
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options
 from nbnumba.cli.run import prepare_threads
-from nbnumba.cli.sides import Executable, OptionSet, Side, StoredImage, from_command_line, from_operand, images_of, simulator_for
+from nbnumba.cli.sides import Executable, Images, OptionSet, Side, StoredImage, from_command_line, from_operand, images_of, simulator_for
 from nbnumba.cli.terminal import one_line, say
 from nbnumba.cli.why import explanation
-from nbnumba.errors import OptionError, OutputFileError
+from nbnumba.errors import OptionError, OutputFileError, ParameterError
 from nbnumba.experiment.physics import PRESETS
 from nbnumba.files.whole import check_writable, write_all
-from nbnumba.options.table import GEOMETRY
+from nbnumba.options.table import GEOMETRY, NAMED_DETECTOR
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    Images = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 SUMMARY, PICTURE = "summary.json", "comparison.png"
 REFERENCE = "reference.npy"  # in a bundle, what an executable gave
@@ -71,25 +69,33 @@ def command(ctx: click.Context, /, output: Path, **options: Any) -> int:
     if options["threshold"] is not None and math.isnan(options["threshold"]):
         raise OptionError("--threshold nan: is not a number")
 
-    from nbnumba.compare.images import compare_images
-
     sides = sides_of(options["operands"], from_command_line(ctx, options), options)
     targets = prepared(output)
     require_new_folder(options["bundle"], [output, *targets])
     simulator = simulator_for(sides, options)
     a, b, own = sides
-    images = images_of(a, b, simulator, options["shape"])
-    found = {"a": a.label, "b": b.label, **compare_images(*images, options["peaks"], options["regions"])}
+    images = images_of(a, b, own, simulator, options["shape"])
+    found = {"a": a.label, "b": b.label, **compared(images, options["peaks"], options["regions"])}
     if not found["agree"]:
         found["explanation"] = explanation(a, b, own, images, simulator)
     say("")
     write_all(contents := outcome(targets, found, images, output))
     exit_code = 1 if below(options["threshold"], found["correlation"]) else 0
     if options["bundle"]:
-        leave_bundle(ctx, sides, images[1], found, list(contents), exit_code, simulator.device)
+        leave_bundle(ctx, sides, images.b, found, list(contents), exit_code, simulator.device)
     click.echo(as_text(found))
     click.echo(f"wrote {', '.join(map(str, contents))}")
     return exit_code
+
+
+def compared(images: Images, peaks: int, regions: int) -> dict[str, Any]:
+    """How far apart they are."""
+    from nbnumba.compare.images import compare_images
+    from nbnumba.compare.panels import compare_panels
+
+    if images.panels is None:
+        return compare_images(images.a, images.b, peaks, regions)
+    return compare_panels(*images.by_panel, [panel.name for panel in images.panels.panels], peaks, regions)
 
 
 def below(threshold: float | None, correlation: float | None) -> bool:
@@ -111,7 +117,7 @@ def sides_of(operands: tuple[str, ...], own: OptionSet | None, options: Mapping[
         if own.own["config"]:
             raise OptionError(f"--exe {exe}: takes options of nanoBragg; --config has none of them")
         for one in own.given:
-            if one.option in GEOMETRY:
+            if one.option in GEOMETRY or one.option.name == NAMED_DETECTOR:
                 raise OptionError(f"--exe {exe}: takes options of nanoBragg; {one.name} is none of them")
         return own, Executable(exe, own), None
     found = [from_operand(operand, options["allow_plugins"]) for operand in operands]
@@ -134,14 +140,24 @@ def prepared(folder: Path) -> tuple[Path, Path]:
 def outcome(targets: tuple[Path, Path], found: dict[str, Any], images: Images, folder: Path) -> dict[Path, bytes]:
     """The files, with their bytes; makes their folder."""
     contents = {targets[0]: (json.dumps(found, indent=2) + "\n").encode()}
-    if find_spec("matplotlib") is not None:
-        from nbnumba.compare.picture import picture
-
-        contents[targets[1]] = picture(*images, (one_line(found["a"]), one_line(found["b"])))
-    else:
-        click.echo("nbnumba: warning: no picture: it needs matplotlib; install it with: pip install 'nbnumba[plot]'", err=True)
+    if (drawn := picture_of(images, (one_line(found["a"]), one_line(found["b"])))) is not None:
+        contents[targets[1]] = drawn
     folder.mkdir(exist_ok=True)
     return contents
+
+
+def picture_of(images: Images, names: tuple[str, str]) -> bytes | None:
+    """A PNG file; None, and it is said why, where there cannot be one."""
+    from nbnumba.compare.picture import picture
+
+    problem = "it needs matplotlib; install it with: pip install 'nbnumba[plot]'"
+    if find_spec("matplotlib") is not None:
+        try:
+            return picture(*images.drawn, names)
+        except ParameterError as error:
+            problem = str(error)
+    click.echo(f"nbnumba: warning: no picture: {problem}", err=True)
+    return None
 
 
 def leave_bundle(
@@ -193,16 +209,22 @@ def as_npy(image: NDArray[np.float64]) -> bytes:
     return buffer.getvalue()
 
 
+def of_panel(panel: Mapping[str, Any]) -> str:
+    """Its number, and its name if it has one."""
+    return f" of panel {panel['panel']}" + (f" ({one_line(panel['name'])})" if panel["name"] else "")
+
+
 def as_text(found: Mapping[str, Any]) -> str:
     """The main figures, for people."""
     slow, fast = found["largest_difference_slow_fast"]
+    panel = of_panel(found["panels"][found["largest_difference_panel"]]) if "panels" in found else ""
     peaks, correlation, ratio = found["peaks"], found["correlation"], found["sum_ratio"]
     lines = [
         f"A: {found['a']}",
         f"B: {found['b']}",
         f"correlation {'undefined' if correlation is None else f'{correlation:.9f}'}, rmse {found['rmse']:.4g}",
         f"largest difference {found['largest_difference']:.4g} ({found['largest_difference_of_maximum']:.2e} of the maximum) "
-        f"at slow {slow}, fast {fast}",
+        f"at slow {slow}, fast {fast}{panel}",
         f"sum of A {found['sum_a']:.9g}, of B {found['sum_b']:.9g}" + ("" if ratio is None else f", ratio {ratio:.9g}"),
         f"peaks: {peaks['matched']} of {peaks['in_a']} matched within a pixel"
         + (f", largest distance {peaks['largest_distance']:.3g}" if peaks["matched"] else ""),

@@ -14,7 +14,7 @@ import click
 
 from nbnumba.cli.evidence import bundle_option, inputs_of, output_words, pin_seed, require_new_folder, words_to_repeat
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
-from nbnumba.errors import OptionError
+from nbnumba.errors import OptionError, OutputFileError
 from nbnumba.files.whole import check_writable, is_standard_output, write_all
 from nbnumba.options.output import CONFIGURATION, GEOMETRY, MODELS, PHOTONS, PICTURE, SPOTS, SUMMARY, TABLE, Output
 
@@ -108,6 +108,9 @@ def wanted(draft: Draft, output: Output, options: Mapping[str, Any]) -> list[Pro
     from nbnumba.campaign.products import Product, named_product, products_of
 
     noise = draft.values.get("output.noise_file", True) is not None
+    for path in options["names"]:
+        if "#" in path.name:
+            raise OutputFileError(f"--output {path}: #### numbers the images of a sweep, and a run has one; give its file a name without #")
     words = {"png": PICTURE, "json_file": SUMMARY, "save_config": CONFIGURATION}
     return [
         *products_of(output),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from nbnumba.cli.evidence import inputs_of, with_seed, words_to_repeat
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for
 from nbnumba.cli.terminal import say
+from nbnumba.cli.view_input import parts_of
 from nbnumba.errors import OptionError
 from nbnumba.options.arguments import OwnOption, ParsedOption, is_option_set
 from nbnumba.options.named import ALLOW
@@ -24,11 +26,52 @@ if TYPE_CHECKING:
     from nbnumba.compare.switches import Switches
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.formats.format import Shape
+    from nbnumba.geometry.exposure import Exposure
     from nbnumba.options.experiment import Draft
     from nbnumba.simulation.simulator import Simulator
 
 SEED = 1  # of what options leave to chance: the same on both sides, and when it is drawn again
 READ_WITH_FILES = {"header-reading": ("-img", "-mask"), "implicit-dump": ()}  # quirks that do not tell whether they bite
+
+
+class Seen(NamedTuple):
+    """An image of a side, and where its pixels are, as far as that is known: float64, [slow, fast], or as Image has those of panels."""
+
+    pixels: NDArray[np.float64]
+    exposure: Exposure | None = None
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """Of the panels, if there are several."""
+        return [] if self.exposure is None else [panel.shape for panel in self.exposure.panels]
+
+
+class Images(NamedTuple):
+    """A and B; panels: where several are, of which both then have the pixels of one after the other."""
+
+    a: NDArray[np.float64]
+    b: NDArray[np.float64]
+    panels: Exposure | None = None
+
+    @property
+    def by_panel(self) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+        """Each panel's pixels of both; the whole images where no panels are known."""
+        return self._split(self.a), self._split(self.b)
+
+    @property
+    def drawn(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As they are seen from the crystal (EXP-36). Raises ParameterError."""
+        if self.panels is None:
+            return self.a, self.b
+        from nbnumba.image.flat_view import laid_out
+
+        of_a, of_b = (laid_out(self.panels.by_panel, parts)[0] for parts in self.by_panel)
+        return of_a, of_b
+
+    def _split(self, pixels: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        from nbnumba.formats.format import by_panel
+
+        return (self.panels and by_panel(pixels, [panel.shape for panel in self.panels.panels])) or [pixels]
 
 
 @click.command("options", cls=ExperimentCommand)
@@ -64,11 +107,20 @@ class OptionSet:
         context.meta["given"] = self.given
         return read_draft(context, dict(own))
 
-    def pixels(self, simulator: Simulator, shape: Shape | None = None, switches: Switches | None = None) -> NDArray[np.float64]:
-        """Photons as a float image has them, float64 [slow, fast]."""
+    def image(self, simulator: Simulator, shape: Shape | None = None, switches: Switches | None = None) -> Seen:
+        """Photons as a float image has them."""
         import numpy as np
 
-        return simulator.image(self.experiment(switches)).float32.astype(np.float64)
+        from nbnumba.geometry.of_experiment import exposure_of
+
+        image = simulator.image(self.experiment(switches))
+        return Seen(image.float32.astype(np.float64), exposure_of(image.experiment))
+
+    def image_place(self) -> Exposure:
+        """Where the pixels are that it would render."""
+        from nbnumba.geometry.of_experiment import exposure_of
+
+        return exposure_of(self.experiment())
 
     def files_read(self) -> list[Path]:
         """Every file that it is read from."""
@@ -153,11 +205,12 @@ class StoredImage:
         file = self.files_read()[0]
         return inputs[file.resolve()] + str(self.path)[len(str(file)) :]
 
-    def pixels(self, simulator: Simulator, shape: Shape | None) -> NDArray[np.float64]:
+    def image(self, simulator: Simulator, shape: Shape | None) -> Seen:
         """What is in the file; shape: of a raw image, which is square without it."""
-        from nbnumba.formats.read import read_image
+        from nbnumba.formats.read import finite, read_image_file
 
-        return read_image(self.path, shape)
+        found = read_image_file(self.path, shape=shape)
+        return Seen(finite(self.path, found.pixels), found.exposure)
 
     def files_read(self) -> list[Path]:
         """The file."""
@@ -185,11 +238,11 @@ class Executable:
         """The file's name."""
         return self.path.name
 
-    def pixels(self, simulator: Simulator, shape: Shape | None) -> NDArray[np.float64]:
+    def image(self, simulator: Simulator, shape: Shape | None) -> Seen:
         """The image that it writes."""
         from nbnumba.nanobragg import image_of
 
-        return image_of(self.path, self.options.given, self.options.experiment().detector.shape)
+        return Seen(image_of(self.path, self.options.given, self.options.experiment().detector.shape))
 
     def files_read(self) -> list[Path]:
         """Those that the options name."""
@@ -199,14 +252,48 @@ class Executable:
 Side = OptionSet | StoredImage | Executable
 
 
-def images_of(a: Side, b: Side, simulator: Simulator, shape: Shape | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both images. A raw one without a shape has that of the other; option sets and executables know theirs."""
+def images_of(a: Side, b: Side, own: OptionSet | None, simulator: Simulator, shape: Shape | None) -> Images:
+    """Both images; own: options that are neither. A raw one without a shape has that of the other; option sets and executables know
+    theirs. Raises OptionError.
+    """
     if isinstance(a, StoredImage) and not isinstance(b, StoredImage):
-        return images_of(b, a, simulator, shape)[::-1]
-    first = pixels_of(a, simulator, shape)
-    return first, pixels_of(b, simulator, shape or (None if isinstance(a, StoredImage) else (first.shape[0], first.shape[1])))
+        swapped = images_of(b, a, own, simulator, shape)
+        return Images(swapped.b, swapped.a, swapped.panels)
+    first = image_of(a, simulator, shape)
+    second = image_of(b, simulator, shape or (None if isinstance(a, StoredImage) else raw_shape(first)))
+    described = own.image_place() if own and not (first.shapes or second.shapes) else None
+    known = (a.label, first), (b.label, second), ("nbnumba", Seen(first.pixels, described))
+    label, panels = next(((label, seen.exposure) for label, seen in known if seen.shapes), ("", None))
+    if panels is None:
+        return Images(first.pixels, second.pixels)
+    require_same_panels(first.shapes, second.shapes)
+    rows = (in_a_row(side.label, seen.pixels, panels, f"{label} has") for side, seen in ((a, first), (b, second)))
+    return Images(next(rows), next(rows), panels)
 
 
-def pixels_of(side: Side, simulator: Simulator, shape: Shape | None) -> NDArray[np.float64]:
+def image_of(side: Side, simulator: Simulator, shape: Shape | None) -> Seen:
     say(f"{'reading' if isinstance(side, StoredImage) else 'rendering'} {side.label}")
-    return side.pixels(simulator, shape)
+    return side.image(simulator, shape)
+
+
+def raw_shape(seen: Seen) -> Shape:
+    """Of a raw image of the same pixels (CLI-64)."""
+    if seen.pixels.ndim == 2 or seen.exposure is None:
+        return seen.pixels.shape[0], seen.pixels.shape[1]
+    alike = len({fast for _, fast in seen.shapes}) == 1
+    return seen.exposure.frame_shape if alike else (1, seen.pixels.size)
+
+
+def require_same_panels(a: Sequence[Shape], b: Sequence[Shape]) -> None:
+    """Where both images state panels. Raises OptionError."""
+    for number, shapes in enumerate(zip_longest(a, b)):
+        if a and b and shapes[0] != shapes[1]:
+            of_a, of_b = ("none" if shape is None else f"{shape[0]} x {shape[1]} pixels (slow x fast)" for shape in shapes)
+            raise OptionError(f"the images have different panels: panel {number} is {of_a} of A, {of_b} of B")
+
+
+def in_a_row(label: str, pixels: NDArray[np.float64], panels: Exposure, said: str) -> NDArray[np.float64]:
+    """The pixels of one panel after the other. Raises OptionError."""
+    import numpy as np
+
+    return np.concatenate([part.ravel() for part in parts_of(label, pixels, panels, said)])

@@ -131,7 +131,12 @@ def about_of(ctx: click.Context, sweep: Sweep) -> dict[str, Any]:
     from nbnumba.image.summary import description
 
     command = shlex.join(["nbnumba", "sweep", *ctx.meta["typed"]])
-    return {"command": command, **{name: part for name, part in description(sweep.image(1), {}).items() if name != "estimate"}}
+    detector = {"panels": len(sweep.experiment.by_panel)}
+    return {
+        "command": command,
+        "detector": detector,
+        **{name: part for name, part in description(sweep.image(1), {}).items() if name != "estimate"},
+    }
 
 
 def summaries(

@@ -206,7 +206,7 @@ def labels_of(
     """Names of the strongest predicted spots. Raises OptionError without a crystal."""
     if not count:
         return []
-    if experiment is None or (experiment.crystal.cell is None and not experiment.crystal.has_matrix):
+    if experiment is None or not experiment.crystal.has_cell:
         raise OptionError(
             "--labels: needs a crystal; give an orientation matrix (-mat), or a cell (-cell, --model, --mtz, --sf-cif) and -misset"
         )

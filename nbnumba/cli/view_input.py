@@ -76,17 +76,20 @@ def on_panels(file: str, pixels: NDArray[np.float64], experiment: Experiment) ->
     """The pixels of panels, one below the other or all in one row (CLI-64), as they are seen from the crystal. Raises OptionError."""
     from nbnumba.geometry.of_experiment import exposure_of
     from nbnumba.image.flat_view import laid_out
-    from nbnumba.image.image import shape_of, split_by_panel
 
     whole = exposure_of(experiment)
-    if pixels.shape == whole.frame_shape:
-        return seen(pixels, whole)
-    if pixels.shape == (1, *shape_of(experiment)):
-        return laid_out(whole.by_panel, split_by_panel(pixels[0], experiment))
-    wanted, has = (" x ".join(map(str, shape)) for shape in (whole.frame_shape, pixels.shape))
-    raise OptionError(
-        f"the options describe {len(whole.panels)} panels, one below the other {wanted} pixels (slow x fast); {file} has {has}"
-    )
+    return laid_out(whole.by_panel, parts_of(file, pixels, whole, "the options describe"))
+
+
+def parts_of(file: str, pixels: NDArray[np.float64], exposure: Exposure, said: str) -> list[NDArray[np.float64]]:
+    """Each panel's pixels; said: who has these panels, in words. Raises OptionError."""
+    from nbnumba.formats.format import by_panel
+
+    parts = by_panel(pixels, [panel.shape for panel in exposure.panels])
+    if parts is None:
+        wanted, has = (" x ".join(map(str, shape)) for shape in (exposure.frame_shape, pixels.shape))
+        raise OptionError(f"{said} {len(exposure.panels)} panels, one below the other {wanted} pixels (slow x fast); {file} has {has}")
+    return parts
 
 
 CELL_FIELDS = ("crystal.cell", "crystal.a_matrix", "crystal.reciprocal_matrix", "crystal.reciprocal")  # any of which states a cell

@@ -44,15 +44,15 @@ def agree(a: Pixels, b: Pixels) -> bool:
 def distance(a: Pixels, b: Pixels) -> dict[str, Any]:
     """Correlation, differences and sums."""
     apart = np.abs(a - b)
-    slow, fast = np.unravel_index(int(apart.argmax()), a.shape)
-    largest, brightest = float(apart[slow, fast]), float(max(np.abs(a).max(), np.abs(b).max()))
+    where = np.unravel_index(int(apart.argmax()), a.shape)
+    largest, brightest = float(apart[where]), float(max(np.abs(a).max(), np.abs(b).max()))
     sum_a, sum_b = float(a.sum()), float(b.sum())
     return {
         "correlation": correlation(a, b),
         "rmse": math.sqrt(float(np.square(apart).mean())),
         "largest_difference": largest,
         "largest_difference_of_maximum": largest / brightest if brightest else 0.0,
-        "largest_difference_slow_fast": (int(slow), int(fast)),
+        "largest_difference_slow_fast": tuple(map(int, where)),
         "sum_a": sum_a,
         "sum_b": sum_b,
         "sum_ratio": sum_b / sum_a if sum_a else None,

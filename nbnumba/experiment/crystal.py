@@ -52,6 +52,11 @@ class Crystal(Part):
         """Whether a matrix states the orientation."""
         return self.a_matrix is not None or self.reciprocal_matrix is not None
 
+    @property
+    def has_cell(self) -> bool:
+        """Whether its unit cell follows from what is stated."""
+        return self.cell is not None or self.has_matrix
+
     @classmethod
     def from_U_and_B(cls, U: Any, B: Any, **more: Any) -> Crystal:
         """A crystal whose reciprocal cell vectors are the columns of U B, as dxtbx has them.

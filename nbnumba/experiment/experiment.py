@@ -35,7 +35,8 @@ PARTS: dict[str, type[Part]] = {
 }
 MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
 MOST_SUBPIXELS = 1000
-OF_ALL_PANELS = ("quirks", "axes", "source_list", "unit_cell", "phi", "sample_size", "cells", "mosaic")  # what is alike for each
+OF_ALL_PANELS = ("quirks", "axes", "source_list", "phi", "sample_size", "mosaic")  # what is alike for each
+OF_A_CELL = ("unit_cell", "cells")  # too, where the crystal has one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -117,7 +118,7 @@ class Experiment(ByValue):
             return ()
         if self.sampling.mask is not None:
             raise ParameterError("sampling.mask", "is of a detector without panels; give each panel its own mask")
-        alike = {name: getattr(self, name) for name in OF_ALL_PANELS}
+        alike = {name: getattr(self, name) for name in (*OF_ALL_PANELS, *(OF_A_CELL if self.crystal.has_cell else ()))}
         return tuple(self._with_panel(panel, alone, alike) for panel, alone in zip(given, self.detector.by_panel, strict=True))
 
     def _with_panel(self, panel: Panel, alone: Detector, alike: Mapping[str, Any]) -> Experiment:

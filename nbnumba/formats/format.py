@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -35,6 +35,16 @@ def unstacked(pixels: Pixels, shapes: Iterable[Shape]) -> list[Pixels]:
     edges = list(shapes)
     ends = [0, *accumulate(slow for slow, _ in edges)]
     return [pixels[first : first + slow, :fast] for first, (slow, fast) in zip(ends, edges, strict=False)]
+
+
+def by_panel(pixels: Pixels, shapes: Sequence[Shape]) -> list[Pixels] | None:
+    """Each panel's part of what is stacked, or all in one row (CLI-64); None: these are the pixels of other panels."""
+    ends = [0, *accumulate(slow * fast for slow, fast in shapes)]
+    if pixels.shape == (sum(slow for slow, _ in shapes), max(fast for _, fast in shapes)):
+        return unstacked(pixels, shapes)
+    if pixels.shape in ((ends[-1],), (1, ends[-1])):
+        return [pixels.ravel()[first:last].reshape(shape) for (first, last), shape in zip(pairwise(ends), shapes, strict=True)]
+    return None
 
 
 def widened(rows: Pixels, width: int) -> Pixels:

@@ -35,7 +35,11 @@ class Header(NamedTuple):
     @property
     def is_image(self) -> bool:
         """Whether it has two edges, and numbers."""
-        return len(self.shape) == 2 and all(type(n) is int and n > 0 for n in self.shape) and self.dtype.kind in "buif"
+        return self.has_edges(2)
+
+    def has_edges(self, *numbers: int) -> bool:
+        """Whether it has so many edges, and numbers."""
+        return len(self.shape) in numbers and all(type(n) is int and n > 0 for n in self.shape) and self.dtype.kind in "buif"
 
     @property
     def size(self) -> int:
@@ -50,12 +54,12 @@ class Header(NamedTuple):
         return found.astype(self.dtype.newbyteorder("="), order="C", copy=False)
 
 
-def read_npy(path: Path) -> NDArray[Any]:
-    """The image that an .npy file is. Raises InputFileError."""
+def read_npy(path: Path, edges: tuple[int, ...] = (2,)) -> NDArray[Any]:
+    """The image that an .npy file is; edges: how many it may have, 3 being [panel, slow, fast]. Raises InputFileError."""
     stream = BytesIO(read_bytes(path))
     with understood(path):
         header = header_of(stream)
-        _, header = the_one(path, {"": header} if header.is_image else {}, "")
+        _, header = the_one(path, {"": header} if header.has_edges(*edges) else {}, "")
         return header.pixels(stream.read())
 
 

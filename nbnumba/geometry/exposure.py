@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -156,6 +157,17 @@ class Exposure:
         return float(self.normal @ self.origin) / float(self.normal @ np.array(self.incident))
 
     @property
+    def stated_distance(self) -> float:
+        """Along the beam; to the nearest point where the beam does not meet the plane behind the crystal."""
+        return self.distance if self.distance > 0.0 else self.close_distance
+
+    @property
+    def is_in_beam(self) -> bool:
+        """Whether the direct beam meets pixels behind the crystal."""
+        fast, slow = self.beam_centre
+        return self.meets_beam and self.distance > 0.0 and 0.0 <= fast <= self.shape[1] and 0.0 <= slow <= self.shape[0]
+
+    @property
     def beam_centre(self) -> tuple[float, float]:
         """Where the direct beam meets the detector, (fast, slow) in pixels from the corner of the first; else the nearest point."""
         if not self.meets_beam:
@@ -207,6 +219,11 @@ class Exposure:
         vectors = {f.name: getattr(self, f.name) for f in fields(self) if "Vector" in str(f.type)}
         turned = {name: tuple(float(c) for c in rotation @ np.array(v)) for name, v in vectors.items() if v is not None}
         return replace(self, **turned, panels=tuple(turned_panel(panel, rotation) for panel in self.panels))  # type: ignore[arg-type]
+
+
+def at_beam(panels: Sequence[Exposure]) -> Exposure:
+    """The first panel that the direct beam meets, else the first of all: the one whose distance is the detector's."""
+    return next((panel for panel in panels if panel.is_in_beam), panels[0])
 
 
 def turned_panel(panel: Panel, rotation: NDArray[np.float64]) -> Panel:

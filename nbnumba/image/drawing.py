@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba import units
+from nbnumba.geometry.exposure import at_beam
 from nbnumba.image.labels import Label, Window, draw_labels
 from nbnumba.image.rings import resolution_A, ring_grid, ring_resolutions, ring_resolutions_of_part
 
@@ -173,7 +174,7 @@ def draw_rings(axes: Any, exposure: Exposure, picture: Picture) -> list[Any]:
 def geometry_line(exposure: Exposure) -> str:
     """Wavelength, distance and spindle angles, as far as they are known: ``1 Å, 150 mm, φ 0 to 0.5°``."""
     parts = [] if exposure.wavelength is None else [f"{exposure.wavelength * 1e10:g} Å"]
-    parts.append(f"{(exposure.distance if meets_beam(exposure) else exposure.close_distance) * 1e3:g} mm")
+    parts.append(f"{at_beam(exposure.by_panel).stated_distance * 1e3:g} mm")
     if exposure.oscillation:
         start, end = units.degrees(exposure.phi_start), units.degrees(exposure.phi_start + exposure.oscillation)
         parts.append(f"φ {start:g} to {end:g}°")

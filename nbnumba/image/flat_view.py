@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
 from nbnumba.geometry.beamstop import plane_axes
-from nbnumba.geometry.exposure import Exposure
+from nbnumba.geometry.exposure import Exposure, at_beam
 from nbnumba.geometry.of_experiment import exposure_of, vector
 from nbnumba.geometry.prediction import Spots, crossing, is_within
 
@@ -30,7 +30,7 @@ def flat_view(image: Image) -> tuple[Array, Exposure]:
 
 
 def laid_out(panels: Sequence[Exposure], images: Sequence[Array]) -> tuple[Array, Exposure]:
-    """Pixels [slow, fast] of a plane in the first panel's distance, and where it is: of the panels' pixels those that rays through its own
+    """Pixels [slow, fast] of a plane in the detector's distance, and where it is: of the panels' pixels those that rays through its own
     pixels' centres meet, 0 between panels. Raises ParameterError where panels reach beyond 80 deg from the beam.
     """
     exposure = plane_of(panels)
@@ -80,7 +80,7 @@ def plane_of(panels: Sequence[Exposure]) -> Exposure:
     along = corners @ beam
     if (along < WIDEST * np.linalg.norm(corners, axis=-1)).any():
         raise ParameterError("detector.panels", "reach beyond 80 deg from the beam, too far for one picture; image.panels has each alone")
-    distance = float(along[0].mean())
+    distance = at_beam(panels).stated_distance
     u, v = (distance * (corners @ axis) / along for axis in (x, y))
     finest = min(panel.pixel_size * distance / far for panel, far in zip(panels, along.max(axis=1), strict=True))
     pixel = max(finest, max(np.ptp(u), np.ptp(v)) / LARGEST)

@@ -59,7 +59,7 @@ class Setup:
 def setup_of(exposure: Exposure, experiment: Experiment | None = None, title: str | None = None) -> Setup:
     """The setup of an exposure, with the crystal of an experiment that is in the same place."""
     turn, cell = exposure.to_imgcif, None
-    if experiment is not None and (experiment.crystal.cell is not None or experiment.crystal.has_matrix):
+    if experiment is not None and experiment.crystal.has_cell:
         spindle, phi = experiment.axes["spindle"], experiment.goniometer.phi_start
         cell = np.array([rotate_about(axis, spindle, phi) for axis in experiment.unit_cell.direct]) @ turn.T
     return Setup(exposure=exposure.imgcif, cell=cell, title=geometry_line(exposure) if title is None else title)
@@ -118,19 +118,13 @@ def draw_beam(axes: Any, exposure: Exposure, panels: tuple[Panel, ...]) -> None:
     """From the source to the crystal, and on to the panel that it meets, or as far as the farthest panel is."""
     beam = np.array(exposure.incident)
     along = max(float((corners_of(panel) @ beam).max()) for panel in panels)
-    met = [alone for alone in exposure.by_panel if on_panel(alone)]
+    met = [alone for alone in exposure.by_panel if alone.is_in_beam]
     end = min((alone.distance for alone in met), default=max(along, reach_of(panels)))
     line(axes, -BEFORE * end * beam, np.zeros(3), color=BEAM_COLOUR)
     line(axes, np.zeros(3), end * beam, color=BEAM_COLOUR, linestyle="--")
     write(axes, -1.1 * BEFORE * end * beam, "beam", BEAM_COLOUR)
     if met:
         axes.plot(*upright(end * beam)[:, np.newaxis], "x", color=BEAM_COLOUR, zorder=3)
-
-
-def on_panel(exposure: Exposure) -> bool:
-    """Whether the direct beam meets pixels behind the crystal."""
-    fast, slow = exposure.beam_centre
-    return exposure.meets_beam and exposure.distance > 0.0 and 0.0 <= fast <= exposure.shape[1] and 0.0 <= slow <= exposure.shape[0]
 
 
 def draw_crystal(axes: Any, exposure: Exposure, cell: Array | None, reach: float) -> None:

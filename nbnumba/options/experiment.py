@@ -120,7 +120,7 @@ class Draft:
             self.values.update(header_values(read_smv(path), flip_y=as_reference and is_mask, as_reference=as_reference))
 
     def _apply_mask(self, given: ParsedOption, mask: Mask) -> None:
-        slow, fast = mask.rendered.shape
+        slow, fast = mask.rendered.shape[-2:]
         self.mask = given, mask.rendered
         self.values |= {"sampling.mask": None, "detector.slow_pixels": slow, "detector.fast_pixels": fast}
         if mask.rendered.all() or not mask.rendered.any():

@@ -116,6 +116,34 @@ def test_the_same_command_again_renders_what_is_missing(name: str, in_tmp_path: 
     assert contents(in_tmp_path) == whole
 
 
+FOUR = "[modules]\none_panel = false\npixel_size = 1e-3\nslow_pixels = 10\nfast_pixels = 12\nrows = 2\ncolumns = 2\n"
+
+
+@pytest.mark.spec("CLI-87")
+@pytest.mark.parametrize(
+    ("changed", "options", "message"),
+    [
+        ("rows = 1", "-oversample 2", "detector panels 4 instead of 2"),
+        ("fast_pixels = 14", "-N 9 -oversample 2", "geometry panel_0 pixels_fast_slow [12, 10] instead of [14, 10]"),
+        ("", "-distance 110", "geometry panel_0 distance_mm 100.0 instead of 110.0"),
+        ("", "-lambda 1.4 -N 9", "crystal cells [10, 10, 10] instead of [9, 9, 9]"),
+        ("", "-lambda 1.4 -oversample 2", "beam wavelength_A 1.5 instead of 1.4"),
+    ],
+)
+def test_what_differs_of_a_sweep_on_several_panels(
+    changed: str, options: str, message: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The detector first, and not the quirks that are met for it."""
+    Path("a.toml").write_text(FOUR)
+    command = "sweep --detector ./a.toml -distance 100 -default_F 50 -cell 60 70 80 90 90 90 -lambda 1.5 -N 10 -oversample 1 --images 2"
+    command += " --width 1 -phisteps 1 -o scan.nxs"
+    assert main(command.split()) == 0
+    name = changed.partition(" =")[0] or "nothing"
+    Path("a.toml").write_text("\n".join(changed if line.startswith(name) else line for line in FOUR.splitlines()))
+    assert main([*command.split(), *options.split()]) == 2
+    assert f"experiment, with {message}; give another name" in capsys.readouterr().err
+
+
 @pytest.mark.spec("CLI-14")
 @pytest.mark.parametrize(
     ("change", "message"),

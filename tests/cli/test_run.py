@@ -75,6 +75,7 @@ def test_o_again_and_with_files_that_are_named(rendered: np.ndarray) -> None:
     ("words", "message"),
     [
         ("-o a.xyz", "a.xyz: .xyz stands for no kind of image; there are .img, .smv, .cbf, "),
+        ("-o p_####.nxs", "--output p_####.nxs: #### numbers the images of a sweep, and a run has one; give its file a name without #"),
         ("-o a", "a: no ending stands for no kind of image; there are "),
         ("-o a.cbf -o a.cbf", "a.cbf: two outputs have this name; give each its own"),
         ("-o a.cbf -noisefile a.cbf", "a.cbf: two outputs have this name; give each its own"),

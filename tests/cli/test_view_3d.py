@@ -14,6 +14,7 @@ from nbnumba import Image
 from nbnumba.cli.main import main
 from nbnumba.formats.nxmx import nxmx_bytes
 from nbnumba.formats.smv import smv_blocks
+from nbnumba.geometry.crystfel_text import geom_text
 from nbnumba.geometry.dials_out import expt_text
 from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.image import png
@@ -133,3 +134,15 @@ def test_a_window_takes_the_place_of_the_file(files: Path, monkeypatch: pytest.M
     view("s.nxs", "--show")
     assert capsys.readouterr().out == "16 panels, 4 names\n"
     assert not Path("s_3d.png").exists()
+
+
+@pytest.mark.spec("CLI-86")
+@pytest.mark.parametrize(
+    "words",
+    ["--detector jungfrau-1m -distance 100", "--expt bare.expt", "--geom a.geom", "s.nxs --expt bare.expt", "-distance 100"],
+)
+def test_no_crystal_is_needed(words: str, files: Path, drawn: list[Setup]) -> None:
+    Path("bare.expt").write_text(expt_text(sixteen(), None))
+    Path("a.geom").write_text(geom_text(nbnumba.experiment_from_options(OPTIONS)))
+    view(*words.split())
+    assert drawn[0].cell is None

@@ -14,6 +14,7 @@ from nbnumba import Experiment, Image
 from nbnumba.cli.main import main
 from nbnumba.formats.nxmx import nxmx_bytes
 from nbnumba.geometry.dials_out import expt_text
+from nbnumba.geometry.exposure import at_beam
 from nbnumba.geometry.of_experiment import exposure_of
 from nbnumba.geometry.prediction import predicted_spots
 from nbnumba.image import png
@@ -106,7 +107,8 @@ def test_options_come_before_what_a_file_says_of_panels(drawn: list[Picture]) ->
     view("s.nxs")
     view("s.nxs", "--expt", "t.expt")
     distances = [picture.exposure.distance for picture in drawn if picture.exposure is not None]
-    assert distances[0] / distances[1] == pytest.approx(1.1, rel=1e-2)
+    assert distances == pytest.approx([at_beam(exposure.by_panel).distance for exposure in (elsewhere, TILTED)])
+    assert distances[0] > 1.1 * distances[1]
     assert drawn[0].pixels.shape != drawn[1].pixels.shape or (drawn[0].pixels != drawn[1].pixels).any()
 
 
@@ -153,3 +155,18 @@ def test_other_pixels_than_the_panels_have(words: str, message: str, drawn: list
     assert err.startswith(f"nbnumba: error: {message}")
     assert err.count("\n") == 1
     assert not drawn
+
+
+@pytest.mark.spec("CLI-86")
+def test_no_crystal_is_needed(drawn: list[Picture], capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("a.npy", np.ones(TILTED.frame_shape))
+    Path("bare.expt").write_text(expt_text(TILTED, None))
+    Path("four.toml").write_text(FOUR)
+    np.save("f.npy", np.ones((40, 12)))
+    view("a.npy", "--expt", "bare.expt")
+    np.testing.assert_array_equal(drawn[0].pixels, flat_view(Image(np.ones(16 * 20 * 24), tilted(), {}))[0])
+    view("f.npy", "--detector", "./four.toml", "-distance", "110")
+    assert drawn[1].exposure is not None
+    assert drawn[1].exposure.distance == pytest.approx(0.11)
+    view("f.npy", "--detector", "./four.toml", "-distance", "110", "--labels", "3", code=2)
+    assert capsys.readouterr().err.startswith("nbnumba: error: --labels: needs a crystal; ")

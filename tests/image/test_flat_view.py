@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from nbnumba import Panel
 from nbnumba.geometry.exposure import Exposure
-from nbnumba.image.drawing import Picture, draw
+from nbnumba.image.drawing import Picture, draw, geometry_line
 from nbnumba.image.flat_view import laid_out
 
 TILTED = sixteen((40, 48), 1e-4, 0.02, tilt=0.25)
@@ -79,3 +79,23 @@ def test_rings_meet_the_pixels_of_tilted_panels_that_have_their_resolution() -> 
         gaps += int((~on_any).sum())
     assert len(crossed) >= 12
     assert gaps > 0
+
+
+@pytest.mark.spec("EXP-36")
+def test_the_distance_is_that_of_the_panel_in_the_beam() -> None:
+    """Of a panel turned about the beam's foot, which is 100 mm away whatever the turn; not of one that is farther off, beside the beam."""
+    turned = Panel(
+        origin=(-0.016, -0.02, 0.088),
+        fast_axis=(0.8, 0.0, 0.6),
+        slow_axis=(0.0, 1.0, 0.0),
+        pixel_size=1e-3,
+        fast_pixels=40,
+        slow_pixels=40,
+    )
+    beside = replace(turned, origin=(0.05, -0.02, 0.15), fast_axis=(1.0, 0.0, 0.0))
+    beam = Exposure(shape=(1, 1), pixel_size=1e-3, origin=(0.0, 0.0, 0.1), incident=(0.0, 0.0, 1.0), wavelength=1e-10)
+    for panels, distance in (((turned, beside), 0.1), ((beside, turned), 0.1), ((beside,) * 2, 0.15)):
+        exposure = replace(beam.of_panel(panels[0]), panels=panels)
+        plane = laid_out(exposure.by_panel, [np.ones((40, 40))] * 2)[1]
+        assert plane.distance == pytest.approx(distance, rel=1e-12)
+        assert geometry_line(plane) == geometry_line(exposure) == f"1 Å, {distance * 1e3:g} mm"

@@ -73,6 +73,33 @@ def test_a_mask_of_another_size_is_refused(panels: Exposure) -> None:
     assert str(caught.value) == "-mask mask.npy: has 16 x 12 pixels (slow x fast); the 16 panels, one below the other, have 160 x 12"
 
 
+@pytest.mark.spec("FMT-96")
+def test_a_mask_of_panels_of_one_size_as_an_array_of_them(panels: Exposure) -> None:
+    rendered = np.random.default_rng(1).random((16, 10, 12)) > 0.3
+    np.save("mask.npy", rendered)
+    for mask, panel, expected in zip(masks_of(experiment(f"{MANY} -mask mask.npy")), panels.panels, rendered, strict=True):
+        np.testing.assert_array_equal(mask, expected if panel.mask is None else expected & panel.mask)
+    np.save("mask.npy", rendered[:1])
+    alone = experiment(f"{BASE.replace('-detpixels 40', '')} -mask mask.npy")
+    np.testing.assert_array_equal(alone.sampling.mask, rendered[0])
+
+
+@pytest.mark.spec("FMT-96")
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((4, 10, 12), "-mask mask.npy: has 4 panels; the detector has 16"),
+        ((16, 12, 10), "-mask mask.npy: has panels of 12 x 10 pixels (slow x fast); panel 0 has 10 x 12"),
+        ((32, 5, 12), "-mask mask.npy: has 32 panels; the detector has 16"),
+    ],
+)
+def test_an_array_of_other_panels_is_refused(shape: tuple[int, ...], message: str, panels: Exposure) -> None:
+    np.save("mask.npy", np.ones(shape, bool))
+    with pytest.raises(OptionError) as caught:
+        experiment(f"{MANY} -mask mask.npy")
+    assert str(caught.value) == message
+
+
 @pytest.mark.spec("FMT-94", "FMT-96")
 def test_a_mask_and_that_of_a_geometry_file_count_both(in_tmp_path: Path) -> None:
     one = replace(sixteen(), panels=())
