@@ -36,6 +36,19 @@ class PanelTable(NamedTuple):
     wholes: NDArray[np.int64]
 
 
+class PanelTables:
+    """What with_panels() made last, for as long as the same is asked for: a series of images of one scene needs it once."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Physics, Sequence[Any], Physics] | None = None
+
+    def of(self, physics: Physics, geometry: Sequence[Any]) -> Physics:
+        """The same as with_panels()."""
+        if self._last is None or self._last[0] is not physics or self._last[1] is not geometry:
+            self._last = physics, geometry, with_panels(physics, geometry)
+        return self._last[2]
+
+
 def with_panels(physics: Physics, geometry: Sequence[Any]) -> Physics:
     """The same with the geometry of all panels as a table, and what takes one of them out of it.
 

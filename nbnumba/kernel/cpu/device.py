@@ -26,7 +26,7 @@ from nbnumba.kernel.forking import wait_for_the_compiler_at_forks
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
 from nbnumba.kernel.numba_parts import Inlined, WithoutOverlap, compiler_lock, kept_on_disk
-from nbnumba.kernel.panels import Panels, with_panels
+from nbnumba.kernel.panels import Panels, PanelTables
 from nbnumba.kernel.unrolled import derivatives_of
 
 FAST_MATH = ("arcp", "contract", "nsz")
@@ -83,7 +83,7 @@ class Cpu:
             raise ParameterError("threads", f"{threads} is not between 1 and {most}; NUMBA_NUM_THREADS in the environment sets the most")
         self._threads = threads
         self._kernels = Kernels(compiled)
-        self._arrays = ArrayCache()
+        self._arrays, self._tables = ArrayCache(), PanelTables()
         self._spans: tuple[tuple[Area, ...], NDArray[np.int64]] | None = None
 
     def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -112,7 +112,7 @@ class Cpu:
     ) -> None:
         """Fill the areas of the panels in the image. Every pixel is worked out alone: threads and blocks change nothing."""
         pixels = image.reshape(-1) if image.flags.c_contiguous else np.ravel(image)
-        of_all = with_panels(physics, panels.geometry)
+        of_all = self._tables.of(physics, panels.geometry)
         kernel = self._kernels.of(render.render, of_all)
         arguments = of_all.arguments(lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
         spans = self._spans_of_panels(panels.areas, inputs)

@@ -42,7 +42,7 @@ from nbnumba.kernel.gpu.render import THREADS, Region
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
 from nbnumba.kernel.numba_parts import instead_of_a_gpu, kept_on_disk_for_the_gpu
-from nbnumba.kernel.panels import Panels, with_panels
+from nbnumba.kernel.panels import Panels, PanelTables
 from nbnumba.kernel.unrolled import derivatives_of
 
 LEAST_CAPABILITY = 7, 5
@@ -120,7 +120,7 @@ class Cuda:
 
     def __init__(self) -> None:
         self._kernels = Kernels(jitted)
-        self._arrays = ArrayCache()
+        self._arrays, self._tables = ArrayCache(), PanelTables()
         self._areas: tuple[tuple[Area, ...], Any, Any] | None = None
         self._blank: Any = None
 
@@ -154,7 +154,7 @@ class Cuda:
 
     def render(self, physics: Physics, inputs: KernelInputs, panels: Panels, image: Any, progress: Progress | None = None) -> None:
         """Fill the areas of the panels in the image, with one launch if that does not take long."""
-        of_all, total = with_panels(physics, panels.geometry), panels.pixels
+        of_all, total = self._tables.of(physics, panels.geometry), panels.pixels
         kernel, alone = self._kernels.of(render_cuda.render, of_all), int(inputs.scan_order.first_pixel >= 0)
         with one_line_of_the_driver():
             arguments = [of_all.arguments(self._array), with_arrays(within_image(inputs, panels.areas[0]), self._array)]
