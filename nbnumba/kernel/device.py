@@ -202,5 +202,7 @@ def with_arrays(parameters: Any, convert: Convert, dtype: str = "float64") -> An
     """What prepare() returned, with convert(array, dtype) for its arrays of float64 and convert(array, dtype of its own) for others."""
     if not hasattr(parameters, "_fields"):
         return tuple(with_arrays(one, convert, dtype) for one in parameters)
-    arrays = {name: value for name, value in parameters._asdict().items() if isinstance(value, np.ndarray)}
+    arrays = {name: value for name, value in zip(parameters._fields, parameters, strict=True) if isinstance(value, np.ndarray)}
+    if not arrays:
+        return parameters
     return parameters._replace(**{name: convert(a, dtype if a.dtype == np.float64 else a.dtype.name) for name, a in arrays.items()})

@@ -18,7 +18,7 @@ from nbnumba.errors import NotAvailableError, ParameterError
 from nbnumba.kernel import lookup, scan_order
 from nbnumba.kernel.compile_errors import FAILURES, compile_errors, one_line, signature_of, why_no_number
 from nbnumba.kernel.cpu import adjoint, render, tangent
-from nbnumba.kernel.cpu.render import LANES, LONGEST, NEVER, ORDER, KernelInputs
+from nbnumba.kernel.cpu.render import LANES, LONGEST, NEVER, ORDER, KernelInputs, Parameters
 from nbnumba.kernel.cpu.spans import isolate, make_spans, of_panels, shorter, unmasked
 from nbnumba.kernel.cpu.work_queue import NOTHING_LEFT, claim, share_out
 from nbnumba.kernel.device import Area, ArrayCache, Function, Kernels, Physics, Progress, check_image, link, same_areas, within_image
@@ -85,6 +85,7 @@ class Cpu:
         self._kernels = Kernels(compiled)
         self._arrays, self._tables = ArrayCache(), PanelTables()
         self._spans: tuple[tuple[Area, ...], NDArray[np.int64]] | None = None
+        self._last: tuple[Physics, tuple[Any, Parameters]] | None = None
 
     def zeros(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """A float64 image."""
@@ -112,9 +113,7 @@ class Cpu:
     ) -> None:
         """Fill the areas of the panels in the image. Every pixel is worked out alone: threads and blocks change nothing."""
         pixels = image.reshape(-1) if image.flags.c_contiguous else np.ravel(image)
-        of_all = self._tables.of(physics, panels.geometry)
-        kernel = self._kernels.of(render.render, of_all)
-        arguments = of_all.arguments(lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
+        kernel, arguments = self._rendering(self._tables.of(physics, panels.geometry))
         spans = self._spans_of_panels(panels.areas, inputs)
         threads, choice, inputs = self.threads, by_component(inputs.orientations), within_image(inputs, panels.areas[0])
         done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
@@ -130,7 +129,6 @@ class Cpu:
                 pixels[area.at : area.at + area.mask.size][~area.mask.ravel()] = 0.0
         if not np.shares_memory(pixels, image):
             image[...] = pixels.reshape(image.shape)
-        self._arrays.forget()
 
     def adjoint(self, physics: Physics, inputs: KernelInputs, area: Area, loss: PixelLoss, with_table: bool = False) -> adjoint.Sums:
         """A loss, summed over the area, and its derivatives by what the kernel is given, the table of structure factors if wanted."""
@@ -204,6 +202,14 @@ class Cpu:
         with compiler_lock, compile_errors(physics, why_not_compiled), wide_vectors(physics.dtype):
             work(np.full(1, NOTHING_LEFT))
         share_out(max(1, min(self.threads, pieces)), work)
+
+    def _rendering(self, physics: Physics) -> tuple[Any, Parameters]:
+        """The rendering kernel and the parameters of its stages, those of the last time if it is the same."""
+        if self._last is None or self._last[0] is not physics:
+            arguments = physics.arguments(lambda array, dtype: self._arrays.of(array, dtype, lambda a: a.astype(dtype, copy=False)))
+            self._arrays.forget()
+            self._last = physics, (self._kernels.of(render.render, physics), arguments)
+        return self._last[1]
 
     def _spans_of_panels(self, areas: tuple[Area, ...], inputs: KernelInputs) -> NDArray[np.int64]:
         """The spans of all panels, with the pixels that depend on scan order in spans of their own."""
