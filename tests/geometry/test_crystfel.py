@@ -98,7 +98,8 @@ def test_distances(tmp_path: Path, changes: list[tuple[str, str]], z: float) -> 
 @pytest.mark.parametrize("group", ["group_a", "rigid_group_a"])
 def test_a_group_of_what_is_not_there(group: str, tmp_path: Path) -> None:
     path = written(tmp_path)
-    path.write_text(f"{group} = p7\n{path.read_text()}")
+    stated = [line for line in path.read_text().splitlines() if not line.startswith("group_")]
+    path.write_text("\n".join([f"{group} = p7", *stated]))
     with pytest.raises(InputFileError, match=f"^{re.escape(str(path))}, line 1: the group a holds 'p7', which is no panel and no group$"):
         read_geom(path)
 
