@@ -92,7 +92,7 @@ def require_other_kind(inputs: Sequence[str], output: Path, like: str | None) ->
 
 def rewrite(source: Path, output: Path) -> None:
     """The geometry of a file without images, as the other program has it. Raises InputFileError."""
-    found = recorded(source)
+    found = described(source)
     if found.reciprocal is not None:
         warn_of_file(source, "its crystal is left out; a geometry has none")
     write_all({output: WRITERS[output.suffix.lower()](output, [str(source)], [found.exposure], panels_of(found.exposure))})
@@ -144,14 +144,19 @@ def geometry_of(like: str) -> Exposure:
     if is_geometry(like):
         if Path(like).suffix.lower() == ".geom":
             require_stacked(Path(like))
-        return recorded(Path(like)).exposure
+        return recorded(Path(like))
     image = read_image_file(like)
     if image.exposure is None:
         raise InputFileError(like, image.problem or "its header says too little of the geometry")
     return image.exposure
 
 
-def recorded(path: Path) -> RecordedGeometry:
+def recorded(path: Path) -> Exposure:
+    """The exposure of a file without images, with all panels. Raises InputFileError."""
+    return described(path).exposure
+
+
+def described(path: Path) -> RecordedGeometry:
     """What a file without images says, its exposure with all panels. Raises InputFileError."""
     is_geom = path.suffix.lower() == ".geom"
     found = read_geom(path, stored=stored_mask) if is_geom else read_expt(path)

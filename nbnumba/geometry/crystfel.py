@@ -79,19 +79,18 @@ def recorded(file: GeomFile, distance: float | None, stored: Stored | None, imag
     corners = [corner_of(file, panel, distance) for panel in panels]
     place = as_stated if len(panels) == 1 else nearest_square
     places = [place(panel, corner) for panel, corner in zip(panels, corners, strict=True)]
-    masks = masks_of(file, places, stored, image)
+    groups, masks = groups_of(file), masks_of(file, places, stored, image)
     exposure = Exposure(**places[0]._asdict(), incident=ALONG_BEAM, wavelength=wavelength(path, file.common), polarization_axis=HORIZONTAL)
     notes = (*unused(file), *moved(panels, corners, places), *masks.notes)
     if len(panels) == 1:
         return RecordedGeometry(replace(exposure, mask=masks.rendered[0]), notes=notes, files=masks.files)
     left_open = distance is not None and any(in_data(clen(file, panel)) for panel in panels)
-    panels_in_place = in_groups(file, places, masks)
+    panels_in_place = in_groups(file, groups, places, masks)
     return RecordedGeometry(exposure, notes=(*notes, *torn(file)), panels=panels_in_place, files=masks.files, distance_is_given=left_open)
 
 
-def in_groups(file: GeomFile, places: list[Place], masks: Masks) -> tuple[Panel, ...]:
+def in_groups(file: GeomFile, groups: dict[str, str], places: list[Place], masks: Masks) -> tuple[Panel, ...]:
     """The panels of a detector of several."""
-    groups = groups_of(file)
     return tuple(
         Panel(
             origin=place.origin,

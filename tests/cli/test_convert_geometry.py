@@ -200,6 +200,18 @@ def test_a_geometry_without_images(in_tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.spec("FMT-110")
+def test_a_mask_in_a_file(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = np.random.default_rng(5).random((11, 5)) < 0.3
+    with h5py.File("m.h5", "w") as file:
+        file["mask"] = bad.astype(np.int8)
+    Path("a.geom").write_text("mask_file = m.h5\nmask = /mask\nmask_bad = 0x1\n" + GEOM.replace("bad_a/", "; "))
+    assert main(["convert", "a.geom", "a.expt"]) == 0
+    assert capsys.readouterr().err == ""
+    for panel, rows in zip(read_expt("a.expt").panels, (bad[:4], bad[7:]), strict=True):
+        np.testing.assert_array_equal(panel.mask, ~rows)
+
+
+@pytest.mark.spec("FMT-110")
 def test_what_an_experiment_says_besides(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = replace(STRAIGHT, sensor_thickness=3e-4, sensor_attenuation=2e-4, sensor_material="Si", mask=np.arange(12).reshape(3, 4) > 1)
     Path("a.expt").write_text(expt_text(one, np.eye(3) * 2e8, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,16 @@ def test_wavelengths(tmp_path: Path, stated: str, wavelength: float | None) -> N
 )
 def test_distances(tmp_path: Path, changes: list[tuple[str, str]], z: float) -> None:
     assert read_geom(written(tmp_path, *changes)).exposure.origin[2] == pytest.approx(z)
+
+
+@pytest.mark.spec("FMT-80")
+@pytest.mark.parametrize("group", ["group_a", "rigid_group_a"])
+def test_a_group_of_what_is_not_there(group: str, tmp_path: Path) -> None:
+    path = written(tmp_path)
+    stated = [line for line in path.read_text().splitlines() if not line.startswith("group_")]
+    path.write_text("\n".join([f"{group} = p7", *stated]))
+    with pytest.raises(InputFileError, match=f"^{re.escape(str(path))}, line 1: the group a holds 'p7', which is no panel and no group$"):
+        read_geom(path)
 
 
 @pytest.mark.spec("FMT-23")
