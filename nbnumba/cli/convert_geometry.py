@@ -27,7 +27,7 @@ from nbnumba.geometry.dials import read_expt
 from nbnumba.geometry.dials_out import expt_text
 from nbnumba.geometry.exposure import NOT_MEASURED, Exposure
 from nbnumba.geometry.recorded import RecordedGeometry
-from nbnumba.geometry.sensor import attenuation_length
+from nbnumba.geometry.sensor import absorbing
 
 if TYPE_CHECKING:
     from nbnumba.experiment.panel import Panel
@@ -130,13 +130,6 @@ def marked(source: str, pixels: Pixels, exposure: Exposure, kind: Format) -> Pix
         warn_of_file(source, f"nothing marks the {np.count_nonzero(left)} pixels that the geometry masks")
         return pixels
     return np.where(left < 0, pixels.dtype.type(NOT_MEASURED), pixels)
-
-
-def absorbing(panel: Panel, wavelength: float | None) -> Panel:
-    """The panel with the attenuation of its sensor's material, where it is not stated. Raises ParameterError, NotAvailableError."""
-    if not (panel.sensor_thickness and panel.sensor_material and wavelength) or panel.sensor_attenuation:
-        return panel
-    return replace(panel, sensor_attenuation=attenuation_length(panel.sensor_material, wavelength))
 
 
 def geometry_of(like: str) -> Exposure:

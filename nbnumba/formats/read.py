@@ -78,6 +78,12 @@ def is_smv(path: str | Path) -> bool:
     return by_content(split(path)[0]) is SMV
 
 
+def is_geometry(path: str | Path) -> bool:
+    """Whether an image file of a format other than SMV places a detector."""
+    file = split(path)[0]
+    return file.is_file() and (kind := by_content(file)) is not SMV and kind.geometry != "none"
+
+
 def open_images(path: Path, dataset: str = "") -> ImageStack:
     """The images of a file of several. Raises InputFileError."""
     scan = by_content(path).scan

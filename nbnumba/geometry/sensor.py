@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from nbnumba import units
 from nbnumba.errors import NotAvailableError, ParameterError
 
+if TYPE_CHECKING:
+    from nbnumba.experiment.panel import Panel
+    from nbnumba.geometry.exposure import Exposure
+
+Plane = TypeVar("Plane", "Panel", "Exposure")
 FIELD = "detector.sensor_material"
 # g/cm^3, of materials that xraydb has no density of: CRC Handbook of Chemistry and Physics.
 DENSITIES = {"CsI": 4.51, "Gd2O2S": 7.32, "CdZnTe": 5.8}
@@ -34,6 +41,13 @@ def attenuation_length(material: str, wavelength: float) -> float:
         raise ParameterError(FIELD, f"{material}: attenuation is known from 100 eV to 800 keV, not at {energy:g} eV; give -detector_abs")
     per_cm = float(xraydb.material_mu(material, energy, density=density, kind="total"))
     return units.metres_from_mm(10.0 / per_cm)
+
+
+def absorbing(panel: Plane, wavelength: float | None) -> Plane:
+    """A panel with the attenuation of its sensor's material, where it is not stated. Raises ParameterError, NotAvailableError."""
+    if not (panel.sensor_thickness and panel.sensor_material and wavelength) or panel.sensor_attenuation:
+        return panel
+    return replace(panel, sensor_attenuation=attenuation_length(panel.sensor_material, wavelength))
 
 
 def is_of_material(depth: float, material: str | None, wavelength: float | None) -> bool:

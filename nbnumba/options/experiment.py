@@ -25,7 +25,7 @@ from nbnumba.experiment.quirks import BY_NAME
 from nbnumba.experiment.rocking import chosen_steps
 from nbnumba.experiment.structure_factors import SOURCE, WITH_COLUMNS, StructureFactors
 from nbnumba.formats.mask import Mask, read_mask
-from nbnumba.formats.read import is_smv, split
+from nbnumba.formats.read import is_geometry, is_smv, split
 from nbnumba.formats.smv import read_smv
 from nbnumba.geometry.beamstop import Beamstop, lit
 from nbnumba.geometry.catalogue import KnownDetector, detector_by_name
@@ -34,7 +34,7 @@ from nbnumba.geometry.sensor import attenuation_length
 from nbnumba.memory import refuse_too_much
 from nbnumba.options.arguments import ParsedOption, in_si
 from nbnumba.options.detectors import DECIDED, fields_of_detector
-from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded
+from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded, recorded_in
 from nbnumba.options.headers import header_values
 from nbnumba.options.masks import parts_of, with_masks
 from nbnumba.options.named import is_file_name
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nbnumba.experiment.reflections import Reflections
+    from nbnumba.geometry.recorded import RecordedGeometry
 
 IMPLICIT_DUMP = Path("Fdump.bin")
 NOT_READ = StructureFactors(default_F=1.0)  # stands for structure factors as long as there are none
@@ -108,8 +109,13 @@ class Draft:
             self.values[option.field] = tuple(values) if option.most > 1 else values[0]
 
     def apply_header(self, given: ParsedOption) -> None:
-        """Defaults from the header of an image (-img), or of a mask (-mask) and the mask itself, which may be of any format."""
+        """Defaults from the header of an image (-img), or of a mask (-mask) and the mask itself, which may be of any format; of an image
+        that places its detector in a laboratory, where that is.
+        """
         path, is_mask = given.values[0], given.option.name == "-mask"
+        if not is_mask and is_geometry(path):
+            self._take_recorded(given, recorded_in(path))
+            return
         self.files_read.append(split(path)[0])
         if is_mask:
             self._apply_mask(given, read_mask(path))
@@ -149,8 +155,10 @@ class Draft:
         """
         if self.detector is not None:
             raise OptionError(f"{given}: has a detector of its own, as {NAMED_DETECTOR} {self.detector.name}; leave one of them out")
-        recorded = read_recorded(given, distance, data)
-        self.files_read.extend([Path(given.values[0]), *recorded.files])
+        self._take_recorded(given, read_recorded(given, distance, data))
+
+    def _take_recorded(self, given: ParsedOption, recorded: RecordedGeometry) -> None:
+        self.files_read.extend([split(given.values[0])[0], *recorded.files])
         self.notes.extend(recorded.notes)
         self.values.update(fields_of(recorded))
         self.geometry, self.by_direct_beam = given, by_direct_beam(recorded.exposure)
@@ -164,7 +172,8 @@ class Draft:
         if self.panels and given.option.field.startswith("detector.") and given.option.field not in OF_ALL_PANELS:
             raise OptionError(f"{given}: {self.geometry} has {self.panels} panels in their places; leave {name} out")
         if name in NAMED_CONVENTIONS:
-            raise OptionError(f"{given.name}: {self.geometry} has a frame of its own; leave {given.name} out, or give it before")
+            or_before = ", or give it before" if self.geometry and self.geometry.option in GEOMETRY else ""
+            raise OptionError(f"{given.name}: {self.geometry} has a frame of its own; leave {given.name} out{or_before}")
         if name in BY_DIRECT_BEAM or " ".join((name, *given.values)) in BY_DIRECT_BEAM:
             self.values.update(self.by_direct_beam)
             self.by_direct_beam = {}

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.errors import OptionError
+from nbnumba.errors import InputFileError, OptionError
 from nbnumba.experiment.vectors import length, unit
 from nbnumba.geometry.exposure import Exposure, Vector
+from nbnumba.geometry.sensor import Plane, absorbing
 from nbnumba.options.arguments import ParsedOption, is_number
 
 if TYPE_CHECKING:
@@ -53,6 +55,26 @@ def read_recorded(given: ParsedOption, distance: float | None, data: ParsedOptio
             from nbnumba.geometry.crystfel import read_geom
 
             return read_geom(path, distance, stored_mask, None if data is None else left_to(data))
+
+
+def recorded_in(path: str) -> RecordedGeometry:
+    """What an image says, of several the first unless one is named. Raises InputFileError."""
+    from nbnumba.formats.read import is_scan, read_image_file, split
+    from nbnumba.geometry.recorded import RecordedGeometry
+
+    file, name = split(path)
+    image = read_image_file(path, 1 if is_scan(path) and not name else None)
+    if image.exposure is None:
+        raise InputFileError(file, image.problem or "does not state where its detector is")
+    exposure = image.exposure
+    panels = tuple(with_sensor(panel, exposure.wavelength) for panel in exposure.panels)
+    return RecordedGeometry(exposure=replace(with_sensor(exposure, exposure.wavelength), panels=()), panels=panels)
+
+
+def with_sensor(panel: Plane, wavelength: float | None) -> Plane:
+    """The sensor of an image's panel, none where it is not known how it absorbs. Raises ParameterError, NotAvailableError."""
+    found = absorbing(panel, wavelength)
+    return found if found.sensor_attenuation else replace(found, sensor_thickness=0.0)
 
 
 def left_to(given: ParsedOption) -> Data:

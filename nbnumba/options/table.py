@@ -224,7 +224,7 @@ SOURCES = (
 )
 
 DETECTOR = (
-    text("-img", "header", "SMV file whose header gives defaults for all other options", reads=True),
+    text("-img", "header", "image (SMV, CBF, NXmx) whose header gives defaults for all other options", reads=True),
     text(
         NAMED_DETECTOR,
         "detector.name",
