@@ -80,9 +80,9 @@ def test_an_image_of_a_series_costs_less_than_2_ms_besides_its_pixels() -> None:
     simulator.render(experiment)
     times = []
     for n in range(40):
-        began = time.process_time()
+        began = time.perf_counter()
         simulator.render(turned(experiment, 1e-3 * n))
-        times.append(time.process_time() - began)
+        times.append(time.perf_counter() - began)
     assert median(times) <= 2e-3
 
 
