@@ -36,7 +36,7 @@ def cross(u: Array, v: Array) -> Array:
     """The vector product of u and v (..., 3), without the overhead of NumPy's for a single pair."""
     ux, uy, uz = u[..., 0], u[..., 1], u[..., 2]
     vx, vy, vz = v[..., 0], v[..., 1], v[..., 2]
-    product = np.empty(np.broadcast_shapes(u.shape, v.shape))
+    product = np.empty(u.shape if u.shape == v.shape else np.broadcast_shapes(u.shape, v.shape))
     product[..., 0], product[..., 1], product[..., 2] = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
     return product
 

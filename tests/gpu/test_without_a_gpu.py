@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from itertools import combinations, product
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -73,10 +73,9 @@ def assert_nothing_is_spilled(kernels: Iterable[Assembled]) -> None:
 
 
 def meetings(kernel: Assembled) -> set[tuple[Any, ...]]:
-    """What meets in a kernel: two stages; a stage and a precision; a stage and a GPU."""
+    """What meets in a kernel: a stage and a precision; a precision and a GPU."""
     names, dtype, capability = kernel
-    stages = names.items()
-    return {*combinations(stages, 2), *((stage, dtype) for stage in stages), *((stage, capability) for stage in stages)}
+    return {(dtype, capability), *((stage, dtype) for stage in names.items())}
 
 
 def covering(kernels: list[Assembled]) -> list[Assembled]:
@@ -92,7 +91,7 @@ def covering(kernels: list[Assembled]) -> list[Assembled]:
 
 @pytest.mark.spec("DEV-1")
 def test_kernels_become_ptx_and_machine_code_that_spills_nothing() -> None:
-    """Any two stages, every stage in both precisions and for every GPU; all of them in the slow sweep."""
+    """Every stage in both precisions, and these for every GPU; all of them in the slow sweep."""
     chosen = covering(EVERYWHERE)
     assert set().union(*map(meetings, chosen)) == set().union(*map(meetings, EVERYWHERE))
     assert len(chosen) < len(EVERYWHERE) / 20
