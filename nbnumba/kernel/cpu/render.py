@@ -142,9 +142,10 @@ def render(p, inputs, choice, spans, image, counter):
                 rays(gp, n_sub, layer, sub, slow, start, width, work)
                 for source in range(n_sources):
                     visible = scatter(p.polarization, p.factors, p.scaling, inputs, source, width, work, whole)
-                    for i in range(width):
-                        work[BEFORE, i] = work[TOTAL, i]
-                    if inputs.blank_terms > 0:
+                    if visible < width:
+                        for i in range(width):
+                            work[BEFORE, i] = work[TOTAL, i]
+                    if visible < width and inputs.blank_terms > 0:
                         for i in range(width):
                             work[BEFORE, i] = scaling(p.scaling, work[TOTAL, i], 0.0, 0.0, inputs.blank_terms * work[WEIGHT, i])
                     is_first = 0
@@ -164,8 +165,9 @@ def render(p, inputs, choice, spans, image, counter):
                             if pixel > order.latch_pixel or (pixel == order.latch_pixel and sample * turns + turn >= order.latch_term):
                                 latched = 1
                             add_terms(p, inputs, source, is_first, turn, latched, np.uint64(n * size), np.uint64(size), work, spare)
-                    for i in range(width):
-                        work[TOTAL, i] = work[TOTAL, i] if whole[INSIDE, i] != 0 else work[BEFORE, i]
+                    if visible < width:
+                        for i in range(width):
+                            work[TOTAL, i] = work[TOTAL, i] if whole[INSIDE, i] != 0 else work[BEFORE, i]
                     sample += 1
         photons(p.scaling, work, image, row + start, begin - start, end - start)
 
