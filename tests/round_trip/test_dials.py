@@ -162,6 +162,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     return experiment_from_options(OPTIONS.replace("p1.hkl", str(file)))
 
 
+@pytest.mark.slow  # dxtbx reads every format in the usual tests, and DIALS finds spots in one
 @pytest.mark.spec("FMT-24", "FMT-25", "FMT-26")
 def test_dials_finds_the_same_spots_in_every_format(sweep_of: Callable[[str, int], Path]) -> None:
     found = [find_spots(sweep_of(name, IMAGES if name == "scan.nxs" else OF_FORMATS), OF_FORMATS) for name in NAMES]
