@@ -63,6 +63,8 @@ def same(a: Any, b: Any) -> bool:
     """Whether two values are equal; arrays where they hold the same, NaN being NaN."""
     if a is b:
         return True
+    if type(a) is float and type(b) is float:  # most values are
+        return a == b or (a != a and b != b)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return dict(a) == dict(b)
     if is_array(a) and is_array(b):

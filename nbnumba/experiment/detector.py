@@ -92,7 +92,7 @@ class Detector(Part):
             self.fast_pixels * self.pixel_size if self.fast_pixels else self.fast_size,
         )
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Pixels as (slow, fast), of a detector of one panel."""
         if len(self.panels) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from nbnumba.errors import NbnumbaError, StageError
@@ -30,7 +31,7 @@ class Stages:
         for kind in KINDS:
             yield from self.chains.get(kind, ()) if KINDS[kind].is_chain else (self.single[kind],)
 
-    @property
+    @cached_property
     def factors(self) -> tuple[Stage, ...]:
         """Those that multiply every term, of all kinds that do."""
         return tuple(stage for stage in self if stage.of.place is Place.FACTORS)

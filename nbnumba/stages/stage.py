@@ -211,7 +211,7 @@ class Stage(ByValue, metaclass=EarlierForm):
         if not isinstance(parameters, tuple) or not hasattr(parameters, "_fields"):
             raise StageError(f"{self}: prepare() must return a NamedTuple, not a {type(parameters).__name__}")
         for name, value in zip(names, parameters, strict=True):
-            if not isinstance(value, int | float | np.number | np.bool_ | np.ndarray):
+            if type(value) is not float and not isinstance(value, int | float | np.number | np.bool_ | np.ndarray):
                 raise StageError(f"{self}: prepare() returned a {type(value).__name__} as {name}; numbers and arrays are possible")
         if missing := [name for name in self.of.required if name not in names]:
             raise StageError(f"{self}: prepare() returned no {', '.join(missing)}, which the kernel reads")
