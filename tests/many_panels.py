@@ -16,6 +16,18 @@ GAP = 0.15  # of a module's edge
 BEAM = Exposure(
     shape=(1, 1), pixel_size=1e-4, origin=(0.0, 0.0, -0.1), wavelength=1e-10, polarization_axis=(1.0, 0.0, 0.0), polarization_fraction=0.998
 )
+# A detector of so many rows of two modules, as a file of the user's has it.
+MODULES = """
+[modules]
+one_panel = false
+pixel_size = 1e-3
+slow_pixels = 10
+fast_pixels = 12
+rows = {rows}
+columns = 2
+slow_gap = 3
+fast_gap = 4
+"""
 
 
 def sixteen(shape: tuple[int, int] = (10, 12), pixel: float = 1e-4, distance: float = 0.1, tilt: float = 0.05, **more: Any) -> Exposure:

@@ -1,7 +1,7 @@
 """NeXus files in the NXmx application definition: a whole scan in one HDF5 file, an image a chunk (FMT-26).
 
-Read are ours and those of beamlines. Beside this: hdf5.py (links), hdf5_images.py (datasets of images), nxmx_geometry.py (what is read of
-geometry), nxmx_files.py (what is written) and nxmx_groups.py (what is written of geometry).
+Read are ours and those of beamlines. Beside this: hdf5.py (links), hdf5_images.py (datasets of images), nxmx_geometry.py and nxmx_axes.py
+(what is read of geometry), nxmx_files.py (what is written) and nxmx_groups.py (what is written of geometry).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from many_panels import MODULES
 
 import nbnumba
 from nbnumba import Image
@@ -18,17 +19,6 @@ from nbnumba.image.flat_view import flat_view
 pytestmark = pytest.mark.spec("CLI-85")
 
 CRYSTAL = "-default_F 100 -cell 50 60 70 90 90 90 -misset 10 20 30 -N 6 -lambda 1.3 -oversample 1 -osc 2 -phisteps 3"
-MODULES = """
-[modules]
-one_panel = false
-pixel_size = 1e-3
-slow_pixels = 10
-fast_pixels = 12
-rows = {rows}
-columns = 2
-slow_gap = 3
-fast_gap = 4
-"""
 OPTIONS = f"{CRYSTAL} --detector ./four.toml -distance 60"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from many_panels import sixteen
+from many_panels import MODULES, sixteen
 
 import nbnumba
 from nbnumba import Experiment, Image
@@ -24,17 +24,7 @@ from nbnumba.image.flat_view import flat_view, seen_at
 pytestmark = pytest.mark.spec("CLI-79")
 
 CRYSTAL = "-default_F 100 -cell 50 60 70 90 90 90 -misset 10 20 30 -N 8"
-FOUR = """
-[modules]
-one_panel = false
-pixel_size = 1e-3
-slow_pixels = 10
-fast_pixels = 12
-rows = 2
-columns = 2
-slow_gap = 3
-fast_gap = 4
-"""
+FOUR = MODULES.format(rows=2)
 TILTED = sixteen((20, 24), 5e-4, 0.06, tilt=0.2)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from geometry_files import GEOM_PAIR
 
 import nbnumba
 from nbnumba import InputFileError, OptionError, units
@@ -26,17 +27,8 @@ dim2 = fs
 data = /data
 mask = /mask
 mask_bad = 0x2
-min_fs = 0
-max_fs = 3
-p0/min_ss = 0
-p0/max_ss = 2
-p0/corner_x = 1
-p0/corner_y = 2
-p1/min_ss = 3
-p1/max_ss = 5
-p1/corner_x = -9
-p1/corner_y = 2
 """
+GEOM += GEOM_PAIR.removeprefix("clen = 0.1\nres = 10000\n")
 OPTIONS = "-default_F 1 -cell 50"
 
 
