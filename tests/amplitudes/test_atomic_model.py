@@ -569,11 +569,11 @@ def test_what_it_is_is_told_by_its_beginning(tmp_path: Path) -> None:
     ],
 )
 def test_wild_numbers(tmp_path: Path, change: Callable[[str], str], expected: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(InputFileError) as error:
         read_model(pdb_of(tmp_path, change), 3e-10)
     assert expected in str(error.value)
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
 
 
 @pytest.mark.spec("FMT-57")

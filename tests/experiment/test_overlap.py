@@ -114,9 +114,9 @@ def test_detectors_as_there_are(name: str, tmp_path: Path) -> None:
 @pytest.mark.spec("FMT-84")
 def test_256_panels_are_looked_through_in_no_time() -> None:
     panels = [panel(x * 99.5, y * 99.5) for x in range(16) for y in range(16)]
-    began = time.perf_counter()
+    began = time.process_time()
     assert overlapping(panels) == []
-    assert time.perf_counter() - began < 1.0  # 0.02 s
+    assert time.process_time() - began < 1.0  # 0.02 s
     assert len(overlapping([panel(x * 98.5, y * 98.5) for x in range(16) for y in range(16)])) == 2 * 16 * 15 + 2 * 15 * 15
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from statistics import median
 
@@ -78,12 +79,15 @@ def test_an_image_of_a_series_costs_less_than_2_ms_besides_its_pixels() -> None:
     experiment = experiment_of("-detpixels 8 -mosaic_dom 50", F=10.0)
     simulator = Simulator(threads=1)
     simulator.render(experiment)
-    times = []
-    for n in range(40):
-        began = time.perf_counter()
-        simulator.render(turned(experiment, 1e-3 * n))
-        times.append(time.perf_counter() - began)
-    assert min(median(times[n : n + 8]) for n in range(0, 40, 8)) <= 2e-3  # what else the machine does comes on top
+    assert any(median(seconds_of(simulator, experiment, n)) <= 2e-3 for n in range(20))  # what else the machine does comes on top
+
+
+def seconds_of(simulator: Simulator, experiment: nbnumba.Experiment, series: int) -> Iterator[float]:
+    """CPU seconds of each image of a series."""
+    for n in range(8):
+        began = time.thread_time()
+        simulator.render(turned(experiment, 1e-3 * (n + 8 * series)))
+        yield time.thread_time() - began
 
 
 @pytest.mark.spec("DEV-4")
