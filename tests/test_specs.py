@@ -30,6 +30,7 @@ PROGRAM_STATEMENTS = {
     "SCA-7",
     "SCA-11",
     "SCA-12",
+    "SCA-21",
 }
 
 

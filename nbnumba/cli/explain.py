@@ -23,10 +23,12 @@ def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from nbnumba import memory
     from nbnumba.image.image import provenance
     from nbnumba.image.summary import as_text, description
-    from nbnumba.simulation.scene import choose_stages
+    from nbnumba.simulation.scene import choose_stages, prepared_scene
+    from nbnumba.simulation.support import how_rendered
 
     chosen = choose_stages(experiment, registry_for(options["plugin_files"]))
     found = description(experiment, provenance(experiment, chosen))
+    found["sampling"]["rendered"] = how_rendered(prepared_scene(experiment.by_panel[0], chosen))
     found["estimate"]["memory_available_MB"] = memory.available() / 1e6
     impossible = [f"a run is refused: it {told}"] if (told := memory.problem(experiment)) else []
     found["warnings"] = [*draft.notes, *found["warnings"], *impossible]

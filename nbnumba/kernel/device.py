@@ -85,6 +85,7 @@ class Device(Protocol):
     """Renders images, one after the other, and keeps what the next one can use."""
 
     name: str
+    lists: bool  # whether it can render from lists of spots
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
         """A float64 image in the device's memory."""
@@ -183,7 +184,7 @@ def link(
     bind: more placeholders; also: more modules that have some; salt: what else changes what the kernel is compiled to.
     """
     own = math if physics.dtype == "float64" else single
-    stages = {"ceiling": math.boundless, **physics.functions, "latch": physics.latch, "outside": physics.outside}
+    stages = {"ceiling": math.boundless, "bounds": math.anywhere, **physics.functions, "latch": physics.latch, "outside": physics.outside}
     stages |= {"nearest": own.nearest, "TIE": own.TIE, "mark": own.mark, **physics.bind, **bind}
     return Linker(target, stages, (physics.dtype, layouts(physics), salt), own.INSTEAD, physics.in_dtype).kernel(kernel, *also)
 

@@ -156,3 +156,8 @@ def boundless(p, x, y, z):
 
 def mark(array, i, value):
     """Nothing; see math_float32.py."""
+
+
+def anywhere(p, x, y, z, xx, yy, zz, xy, yz, zx, layer):
+    """The bounds of a geometry that states none."""
+    return -np.inf, np.inf, -np.inf, np.inf

@@ -18,6 +18,7 @@ from nbnumba.kernel.compile_errors import CompileError
 from nbnumba.kernel.cpu.render import NEVER, ORDER, KernelInputs, ScanOrder
 from nbnumba.kernel.device import Area, Device, Physics, Progress, in_order
 from nbnumba.kernel.panels import Panels
+from nbnumba.simulation.support import NOWHERE, support_of
 from nbnumba.simulation.together import render_together
 from nbnumba.stages import registry
 from nbnumba.stages.chosen import FACTORS, Stages
@@ -46,8 +47,7 @@ class Scene:
         shape, factor, scaling = self.stages["lattice_shape"], self.stages["structure_factor"], self.stages["scaling"]
         functions: dict[str, Any] = {kind: self.stages[kind].function for kind in ORDER if kind != FACTORS}
         functions[FACTORS] = product.product(tuple(stage.function for stage in self.stages.factors), Factor.of.arguments)
-        if shape.ceiling:
-            functions["ceiling"] = shape.ceiling
+        functions |= {name: found for name, found in (("ceiling", shape.ceiling), ("bounds", self.stages["geometry"].bounds)) if found}
         return Physics(
             functions,
             {kind: self.parameters[kind] for kind in ORDER},
@@ -78,12 +78,13 @@ class Scene:
             oversample=self.experiment.oversample,
             layers=self.parameters["geometry"].layers,
             longest=1.0 / dmin if dmin > 0.0 else np.inf,
-            negligible=self._negligible(),
+            negligible=self.negligible,
+            support=NOWHERE,
             incident=sources.incident,
             wavelength=sources.wavelength,
             brightness=brightness_of(self.experiment),
             orientations=axes,
-            blank_terms=axes.shape[1] if self._keeps_background else 0,
+            blank_terms=axes.shape[1] if self.keeps_background else 0,
             scan_order=ScanOrder(-1, 0, NEVER, int(self.experiment.background.water_size > 0.0), 0),
         )
 
@@ -95,7 +96,8 @@ class Scene:
     def on(self, device: Device) -> KernelInputs:
         """The same with what depends on scan order, where a stage does."""
         with self.naming_stages():
-            return mark_scan_order(self.physics, self.inputs, self.area, device)
+            inputs = self.inputs._replace(support=support_of(self)) if device.lists else self.inputs
+            return mark_scan_order(self.physics, inputs, self.area, device)
 
     def render(self, device: Device, progress: Progress | None = None, image: Any = None) -> Any:
         """Photons per pixel, [slow, fast], in the device's memory; in ``image`` if that is given."""
@@ -134,7 +136,7 @@ class Scene:
             raise StageError(f"{named}: cannot be compiled: {error}") from error
 
     @property
-    def _keeps_background(self) -> bool:
+    def keeps_background(self) -> bool:
         """Whether samples beyond the resolution limit have a background (SCA-20), which takes a stage that adds terms up."""
         experiment = self.experiment
         cut = experiment.sampling.dmin and experiment.background.water_size and "dmin-cuts-water" not in experiment.quirks
@@ -145,7 +147,8 @@ class Scene:
         """Whether a term without amplitude counts, as a share of the background does."""
         return bool(self.stages["scaling"].function(self.parameters["scaling"], 0.0, 0.0, 0.0, 1.0) != 0.0)
 
-    def _negligible(self) -> float:
+    @cached_property
+    def negligible(self) -> float:
         """|F_latt| of a term of so small a part of a reflection's largest (SCA-11); 0 where none is left out."""
         shape, p = self.stages["lattice_shape"], self.parameters["lattice_shape"]
         if shape.ceiling is None or not self.stages["scaling"].additive or self._adds_without_amplitude:

@@ -34,11 +34,18 @@ class Geometry(
 
     Its derivative takes a number g for each of the five results besides, and returns the derivatives of the sum of g times result by
     the ``varied`` fields. place(p, fast, slow, layer) returns the point x, y, z (m) on the ray that the function gives, for traces.
+    bounds(p, x, y, z, xx, yy, zz, xy, yz, zx, layer) returns between which coordinates, two of fast and two of slow, all rays meet the
+    detector whose directions are x, y, z plus any vector of an ellipsoid, u' C^-1 u <= 1 with the elements xx to zx of C: more than that
+    rather than less, and an empty range if none does. It works in float64.
     """
 
     place: Function | None = None
+    bounds: Function | None = None
 
-    optional: ClassVar[dict[str, tuple[str, ...]]] = {"place": ("fast", "slow", "layer")}
+    optional: ClassVar[dict[str, tuple[str, ...]]] = {
+        "place": ("fast", "slow", "layer"),
+        "bounds": ("x", "y", "z", "xx", "yy", "zz", "xy", "yz", "zx", "layer"),
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +85,18 @@ class LatticeShape(
     """The shape transform of the crystal.
 
     ceiling(p, x, y, z) is at least |F_latt| at all offsets whose sizes are at least x, y, z >= 0: whole stretches of pixels where that is
-    negligible are left out. sign(p, h, k, l) is the sign that the function leaves out, 1 or -1, for traces. flat: whether F_latt is
-    constant but for edges, where it jumps, so that its slope says nothing.
+    negligible are left out. support(p, least) returns seven numbers, xx, yy, zz, xy, yz, zx and r^2: where xx x^2 + ... + zx z x > r^2,
+    |F_latt| is no more than least, so that only terms inside that ellipsoid are looked for. sign(p, h, k, l) is the sign that
+    the function leaves out, 1 or -1, for traces. flat: whether F_latt is constant but for edges, where it jumps, so that its slope says
+    nothing.
     """
 
     ceiling: Function | None = None
+    support: Function | None = None
     sign: Function | None = None
     flat: bool = False
 
-    optional: ClassVar[dict[str, tuple[str, ...]]] = {"ceiling": ("x", "y", "z"), "sign": ("h", "k", "l")}
+    optional: ClassVar[dict[str, tuple[str, ...]]] = {"ceiling": ("x", "y", "z"), "support": ("least",), "sign": ("h", "k", "l")}
 
 
 @dataclass(frozen=True, eq=False)

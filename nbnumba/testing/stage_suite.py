@@ -113,6 +113,45 @@ def ceiling(stage: Stage) -> str | None:
     return ""
 
 
+def support(stage: Stage) -> str | None:
+    """Outside of the ellipsoid that a shape states for a value, no |F_latt| is above the value."""
+    if not isinstance(stage, LatticeShape) or stage.support is None:
+        return None
+    random = np.random.default_rng(0)
+    for worked in stage.worked_values:
+        p = worked.parameters
+        peak = abs(float(stage.function(p, 0.0, 0.0, 0.0)))
+        for _ in range(TRIALS):
+            least = peak * 10.0 ** random.uniform(-30.0, 0.0)
+            xx, yy, zz, xy, yz, zx, radius_squared = stage.support(p, least)
+            x, y, z = direction = random.normal(size=3)
+            length = math.sqrt(radius_squared / (xx * x * x + yy * y * y + zz * z * z + xy * x * y + yz * y * z + zx * z * x))
+            offsets = direction * length * (1.0 + 1e-6 + random.choice([0.0, random.exponential()]))
+            if (found := abs(float(stage.function(p, *offsets)))) > least * (1.0 + 1e-9):
+                return f"offsets {offsets} give {found}, and are outside the support of {least}"
+    return ""
+
+
+def bounds(stage: Stage) -> str | None:
+    """A ray that meets the detector between the coordinates of a pixel does so between those stated for any ellipsoid that it is in."""
+    if not isinstance(stage, Geometry) or stage.bounds is None:
+        return None
+    random = np.random.default_rng(0)
+    for worked in stage.worked_values:
+        for _ in range(TRIALS):
+            fast, slow, layer = *random.uniform(-10.0, 10.0, 2), int(random.integers(worked.parameters.layers))
+            half_axes = random.normal(size=(3, 3)) * 10.0 ** random.uniform(-6.0, 0.0)
+            inside = random.normal(size=3)
+            inside *= random.random() / np.linalg.norm(inside)
+            middle = np.array(stage.function(worked.parameters, fast, slow, layer)[:3]) * random.uniform(0.5, 2.0) - half_axes @ inside
+            c = half_axes @ half_axes.T
+            spread = c[0, 0], c[1, 1], c[2, 2], c[0, 1], c[1, 2], c[2, 0]
+            f_low, f_high, s_low, s_high = stage.bounds(worked.parameters, *middle, *spread, layer)
+            if not (f_low <= fast + 1e-6 and fast - 1e-6 <= f_high and s_low <= slow + 1e-6 and slow - 1e-6 <= s_high):
+                return f"the ray to {fast, slow} is within {middle} and {spread}, but not between {f_low, f_high, s_low, s_high}"
+    return ""
+
+
 def place(stage: Stage) -> str | None:
     """The point that a trace shows lies on the ray that the function gives."""
     if not isinstance(stage, Geometry) or stage.place is None:
@@ -327,6 +366,8 @@ CHECKS: dict[str, Callable[[Stage], str | None]] = {
     "compiled equals Python": compiled,
     "compiles for the GPU": compiled_for_the_gpu,
     "stays below its ceiling": ceiling,
+    "is dark beyond its support": support,
+    "bounds the rays that it sees": bounds,
     "places pixels on their rays": place,
     "has a sign": sign,
     "derivative equals differences": derivative,

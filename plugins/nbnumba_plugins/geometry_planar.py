@@ -91,6 +91,73 @@ def planar(p, fast, slow, layer):
     return dx, dy, dz, solid_angle, captured(p, layer, dx * p.normal_x + dy * p.normal_y + dz * p.normal_z)
 
 
+def bounds(p, x, y, z, xx, yy, zz, xy, yz, zx, layer):
+    """Between which coordinates rays meet a layer at its front."""
+    return bounds_at_depth(p, (x, y, z), (xx, yy, zz, xy, yz, zx), layer * p.layer_thickness)
+
+
+def deep_bounds(p, x, y, z, xx, yy, zz, xy, yz, zx, layer):
+    """The same somewhere in the layer: the coordinates at which a ray is are linear in the depth."""
+    f_low, f_high, s_low, s_high = bounds_at_depth(p, (x, y, z), (xx, yy, zz, xy, yz, zx), layer * p.layer_thickness)
+    if p.layer_thickness == 0.0:
+        return f_low, f_high, s_low, s_high
+    low, high, bottom, top = bounds_at_depth(p, (x, y, z), (xx, yy, zz, xy, yz, zx), (layer + 1) * p.layer_thickness)
+    return min(f_low, low), max(f_high, high), min(s_low, bottom), max(s_high, top)
+
+
+def bounds_at_depth(p, k, spread, depth):
+    """Between which coordinates rays meet the plane at a depth: the ray k at (k . F / k . N) N . P - P . F, P any point of the plane.
+
+    N = f x s for the axes f and s, F = s x N / N^2 and S = N x f / N^2, since axes and normal may be at any angle.
+    """
+    fast, slow = (p.fast_x, p.fast_y, p.fast_z), (p.slow_x, p.slow_y, p.slow_z)
+    point = p.x0 + depth * p.normal_x, p.y0 + depth * p.normal_y, p.z0 + depth * p.normal_z
+    normal = cross(fast, slow)
+    far = dot(normal, point)
+    if far < 0.0:
+        far, normal = -far, (-normal[0], -normal[1], -normal[2])
+    towards, wide = dot(normal, k), form(spread, normal, normal)
+    if towards * towards <= wide:  # some rays run along the plane
+        return -math.inf, math.inf, -math.inf, math.inf
+    if towards < 0.0:
+        return math.inf, -math.inf, math.inf, -math.inf
+    along_f, along_s = cross(slow, normal), cross(normal, fast)
+    if dot(along_f, fast) < 0.0:
+        along_f, along_s = cross(normal, slow), cross(fast, normal)
+    size = dot(along_f, fast) * p.pixel_size
+    f_low, f_high = ratio_bounds(k, spread, along_f, normal)
+    s_low, s_high = ratio_bounds(k, spread, along_s, normal)
+    f, s = dot(point, along_f), dot(point, along_s)
+    return (f_low * far - f) / size, (f_high * far - f) / size, (s_low * far - s) / size, (s_high * far - s) / size
+
+
+def ratio_bounds(k, spread, a, n):
+    """The least and the greatest v . a / v . n over the vectors v of an ellipsoid about k.
+
+    With r that of k and d = a - r n it is r + m, where (m k . n)^2 = (d - m n)' C (d - m n): a quadratic in m.
+    """
+    towards = dot(k, n)
+    ratio = dot(k, a) / towards
+    d = a[0] - ratio * n[0], a[1] - ratio * n[1], a[2] - ratio * n[2]
+    own, mixed, left = form(spread, d, d), form(spread, d, n), towards * towards - form(spread, n, n)
+    root = math.sqrt(max(mixed * mixed + left * own, 0.0))
+    return ratio - (mixed + root) / left, ratio + (root - mixed) / left
+
+
+def form(c, u, v):
+    """u' C v of a symmetric matrix C = (xx, yy, zz, xy, yz, zx)."""
+    x, y, z = c[0] * v[0] + c[3] * v[1] + c[5] * v[2], c[3] * v[0] + c[1] * v[1] + c[4] * v[2], c[5] * v[0] + c[4] * v[1] + c[2] * v[2]
+    return dot(u, (x, y, z))
+
+
+def dot(u, v):
+    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
+
+
+def cross(u, v):
+    return u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+
+
 def captured_slope(p, layer, cosine):
     """The derivative of captured() by the depth of a layer in attenuation depths, and that depth; 0 and 1 where nothing varies."""
     if p.layer_thickness == 0.0 or cosine <= 0.0:
@@ -251,8 +318,9 @@ PLANAR = Geometry(
     derivative=derivative,
     varied=VARIED,
     place=place,
+    bounds=bounds,
     parameters=PARAMETERS,
-    spec=("GEO-2", "GEO-3", "GEO-5", "GEO-6", "GEO-21"),
+    spec=("GEO-2", "GEO-3", "GEO-5", "GEO-6", "GEO-21", "GEO-22"),
     worked_values=(
         # A 0.1 m x 0.1 m "pixel" 0.3 m away, seen at its far corner: the ray (0.3, 0.4, 0) is 0.5 m long.
         WorkedValue(FACING, (4.0, 0.0, 0), (0.6, 0.8, 0.0, 0.01 * 0.3 / 0.125, 1.0)),
@@ -275,13 +343,14 @@ PLANAR_DEPTH = Geometry(
     derivative=depth_derivative,
     varied=VARIED,
     place=deep_place,
+    bounds=deep_bounds,
     parameters=(
         *PARAMETERS,
         experiment_parameter(Detector, "sensor_thickness"),
         experiment_parameter(Detector, "sensor_attenuation"),
         experiment_parameter(Detector, "sensor_layers"),
     ),
-    spec=("GEO-2", "GEO-3", "GEO-5", "GEO-6", "GEO-20", "GEO-21"),
+    spec=("GEO-2", "GEO-3", "GEO-5", "GEO-6", "GEO-20", "GEO-21", "GEO-22"),
     worked_values=(
         WorkedValue(FACING, (4.0, 0.0, 0), (0.6, 0.8, 0.0, 0.01 * 0.3 / 0.125, 1.0)),
         # One layer of one attenuation depth, met head on: what it absorbs is 1 - 1 / (e - 1) of its thickness deep in the mean.

@@ -88,6 +88,11 @@ def ceiling(p, x, y, z):
     return p.peak * exp(-least_radius_squared(p, x, y, z) / WIDTH)
 
 
+def support(p, least):
+    """The form of the Gaussian, and the squared radius at which it is down to ``least``."""
+    return p.xx, p.yy, p.zz, p.xy, p.yz, p.zx, WIDTH * math.log(max(p.peak / least, 1.0))
+
+
 SPHERE = Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
 # The form 0.315 (1 + J), where J is all ones; the diagonal of its inverse is 0.75 / 0.315.
 SKEW = Spot(8.0, 0.63, 0.63, 0.63, 0.63, 0.63, 0.63, 0.42, 0.42, 0.42)
@@ -100,8 +105,9 @@ STAGE = LatticeShape(
     derivative=derivative,
     varied=("peak", "xx", "yy", "zz", "xy", "yz", "zx"),
     ceiling=ceiling,
+    support=support,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
-    spec=("LAT-4", "LAT-5", "LAT-7"),
+    spec=("LAT-4", "LAT-5", "LAT-7", "LAT-8"),
     worked_values=(
         WorkedValue(SPHERE, (0.0, 0.0, 0.0), 8.0),
         WorkedValue(SPHERE._replace(xx=0.63, x_least=0.63), (1.0, 0.0, 0.0), 8.0 / math.e),

@@ -28,6 +28,11 @@ def ceiling(p, x, y, z):
     return p.peak if least_radius_squared(p, x, y, z) < EDGE * (1.0 + 1e-9) else 0.0
 
 
+def support(p, least):
+    """The form and the squared radius of the edge, with a margin for rounding."""
+    return p.xx, p.yy, p.zz, p.xy, p.yz, p.zx, EDGE * (1.0 + 1e-9)
+
+
 STAGE = LatticeShape(
     name="tophat",
     summary="flat spots with a sharp edge, no fringes between Bragg peaks",
@@ -37,8 +42,9 @@ STAGE = LatticeShape(
     derivative=derivative,
     varied=("peak",),
     ceiling=ceiling,
+    support=support,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
-    spec=("LAT-5", "LAT-6", "LAT-7"),
+    spec=("LAT-5", "LAT-6", "LAT-7", "LAT-8"),
     worked_values=(
         WorkedValue(SPHERE, (0.62, 0.0, 0.0), 8.0),
         WorkedValue(SPHERE, (0.64, 0.0, 0.0), 0.0),

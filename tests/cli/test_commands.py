@@ -145,7 +145,11 @@ def test_checking_a_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     example = ROOT / "examples" / "lorentz_plugin" / "lorentz.py"
     assert main(["plugins", "check", str(example)]) == 0
     states = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert (len(states), states.count("ok"), states.count("-")) == (len(CHECKS), len(CHECKS) - 4, 4)  # a sign, a place, a ceiling, a table
+    assert (len(states), states.count("ok"), states.count("-")) == (
+        len(CHECKS),
+        len(CHECKS) - 6,
+        6,
+    )  # a sign, a place, bounds, a ceiling, a support, a table
     broken = tmp_path / "broken.py"
     broken.write_text(example.read_text().replace("125.0), (0.2, 0.0, 0.0), 62.5", "125.0), (0.2, 0.0, 0.0), 60.0"))
     assert main(["plugins", "check", str(broken)]) == 1

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from nbnumba.errors import NotAvailableError, ParameterError
 from nbnumba.kernel import lookup, scan_order
 from nbnumba.kernel.compile_errors import FAILURES, compile_errors, one_line, signature_of, why_no_number
-from nbnumba.kernel.cpu import adjoint, render, tangent
+from nbnumba.kernel.cpu import adjoint, listed, render, tangent
+from nbnumba.kernel.cpu.listing import in_shares, listed_rows
 from nbnumba.kernel.cpu.render import LANES, LONGEST, NEVER, ORDER, KernelInputs, Parameters
 from nbnumba.kernel.cpu.spans import isolate, make_spans, of_panels, shorter, unmasked
 from nbnumba.kernel.cpu.work_queue import NOTHING_LEFT, claim, share_out
@@ -39,6 +40,8 @@ WIDE = "-vectorizer-maximize-bandwidth"  # an option of LLVM
 
 # Terms rendered between two looks at the progress bar and at Ctrl-C, per thread.
 TERMS_PER_BLOCK = 5e7
+# Parts of a list of spots that are rendered between two such looks.
+SHARES = 20
 
 # Terms times pixels of a span whose slopes the adjoint kernel keeps, three float64 each: those that the second cache of a processor
 # holds, and the most that are kept at all.
@@ -73,7 +76,7 @@ wait_for_the_compiler_at_forks()
 class Cpu:
     """The cores of this machine; threads: how many, default all."""
 
-    name = "cpu"
+    name, lists = "cpu", True
 
     def __init__(self, threads: int | None = None) -> None:
         if numba.config.DISABLE_JIT:
@@ -113,22 +116,54 @@ class Cpu:
     ) -> None:
         """Fill the areas of the panels in the image. Every pixel is worked out alone: threads and blocks change nothing."""
         pixels = image.reshape(-1) if image.flags.c_contiguous else np.ravel(image)
-        kernel, arguments = self._rendering(self._tables.of(physics, panels.geometry))
-        spans = self._spans_of_panels(panels.areas, inputs)
-        threads, choice, inputs = self.threads, by_component(inputs.orientations), within_image(inputs, panels.areas[0])
-        done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
-        if progress:
-            progress(done, total)
-        for block in blocks(spans, TERMS_PER_BLOCK * threads / inputs.terms_per_pixel, 4 * threads):
-            self._run(physics, len(block), partial(kernel, arguments, inputs, choice, block, pixels))
-            done += int((block[:, 2] - block[:, 1]).sum())
-            if progress:
-                progress(done, total)
+        physics = self._tables.of(physics, panels.geometry)
+        spans, inputs = self._spans_of_panels(panels.areas, inputs), within_image(inputs, panels.areas[0])
+        if inputs.support.any():
+            self._render_listed(physics, inputs, panels.areas, pixels, progress)
+            spans, progress = spans[spans[:, 4] + spans[:, 1] == inputs.scan_order.first_pixel], None
+        self._render_spans(physics, inputs, spans, pixels, progress)
         for area in panels.areas:
             if area.mask is not None:
                 pixels[area.at : area.at + area.mask.size][~area.mask.ravel()] = 0.0
         if not np.shares_memory(pixels, image):
             image[...] = pixels.reshape(image.shape)
+
+    def _render_spans(
+        self, physics: Physics, inputs: KernelInputs, spans: NDArray[np.int64], pixels: NDArray[np.float64], progress: Progress | None
+    ) -> None:
+        """Fill the pixels of spans with all terms."""
+        (kernel, arguments), choice = self._rendering(physics), by_component(inputs.orientations)
+        done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
+        if progress:
+            progress(done, total)
+        for block in blocks(spans, TERMS_PER_BLOCK * self.threads / inputs.terms_per_pixel, 4 * self.threads):
+            self._run(physics, len(block), partial(kernel, arguments, inputs, choice, block, pixels))
+            done += int((block[:, 2] - block[:, 1]).sum())
+            if progress:
+                progress(done, total)
+
+    def _render_listed(
+        self, physics: Physics, inputs: KernelInputs, areas: tuple[Area, ...], pixels: NDArray[np.float64], progress: Progress | None
+    ) -> None:
+        """Fill the areas with the terms of lists of spots."""
+        arguments, choice = self._rendering(physics)[1], by_component(inputs.orientations)
+        choice = np.ascontiguousarray(choice.transpose(0, 2, 1)).transpose(0, 2, 1)
+
+        def run(name: str, pieces: int, given: tuple[Any, ...]) -> None:
+            kernel = self._kernels.of(getattr(listed, name), physics)
+            self._run(physics, pieces, partial(kernel, arguments, *given))
+
+        for area in areas:
+            pixels[area.at : area.at + area.shape[0] * area.shape[1]] = 0.0
+        done, total = 0, sum(area.shape[0] * area.shape[1] for area in areas)
+        if progress:
+            progress(done, total)
+        for rows in listed_rows(run, inputs, areas):
+            for part in in_shares(rows, SHARES if progress else 1):
+                run("render_listed", len(part.panel), (inputs, choice, part, pixels))
+                done += int((part.end - part.begin).sum())
+                if progress:
+                    progress(done, total)
 
     def adjoint(self, physics: Physics, inputs: KernelInputs, area: Area, loss: PixelLoss, with_table: bool = False) -> adjoint.Sums:
         """A loss, summed over the area, and its derivatives by what the kernel is given, the table of structure factors if wanted."""
@@ -235,7 +270,8 @@ def compiled(kernel: Function, physics: Physics) -> Any:
     """A kernel with the stage functions in place, compiled when first called."""
     salt = WIDE if physics.dtype == "float32" else ""
     bind = {"claim": claim, "LOOK_UP_FIRST": int(physics.looks_up_first), **derivatives_of(physics)}
-    linked = link(kernel, physics, CPU, bind, salt, [render, adjoint] if physics.derivatives else [])
+    homes = [render, adjoint] if physics.derivatives else [render]
+    linked = link(kernel, physics, CPU, bind, salt, homes)
     if linked.__qualname__ not in _compiled:
         _compiled[linked.__qualname__] = kept_on_disk(njit(**OF_KERNELS)(linked))
     return _compiled[linked.__qualname__]

@@ -60,6 +60,7 @@ class KernelInputs(NamedTuple):
     layers: int  # sensor layers
     longest: float  # 1 / m; samples with a longer scattering vector are cut; infinite: none is
     negligible: float  # |F_latt| that may be left out; 0: none is
+    support: np.ndarray  # (3, 3) offsets: an ellipsoid, the unit sphere's image, beyond which all may be; zeros: terms are not listed
     incident: np.ndarray  # (sources, 3) unit vectors of the incident beams
     wavelength: np.ndarray  # (sources,) m
     brightness: np.ndarray  # (sources,) relative intensities
@@ -255,6 +256,19 @@ def photons(sp, work, image, at, begin, end):
 
 def choose_turns(lp, choice, table, negligible, first, work, keep, chosen):
     """Set ``chosen`` to the orientations for which |F_latt| may be more than negligible in a chunk; returns their number (SCA-11)."""
+    mx, my, mz, ex, ey, ez, bend = stretch_of(first, work)
+    for turn in range(keep.size):
+        most = most_in_chunk(lp, choice, table, turn, mx, my, mz, ex, ey, ez, bend)
+        keep[turn] = 0 if most <= negligible else 1  # what is not a number shall be seen
+    count = np.uint64(0)
+    for turn in range(keep.size):
+        chosen[count] = turn
+        count += np.uint64(keep[turn])
+    return np.int64(count)
+
+
+def stretch_of(first, work):
+    """Scattering vectors of a chunk: the middle m, what they differ by from there to an end e, and how far off such a line they are."""
     middle, last = first + CHUNK // 2, first + CHUNK - 1
     mx, my, mz = work[QX, middle], work[QY, middle], work[QZ, middle]
     ex, ey = (work[QX, last] - work[QX, first]) * REACH, (work[QY, last] - work[QY, first]) * REACH
@@ -264,21 +278,19 @@ def choose_turns(lp, choice, table, negligible, first, work, keep, chosen):
         t = (i - middle) / (CHUNK // 2)
         x, y, z = work[QX, i] - mx - t * ex, work[QY, i] - my - t * ey, work[QZ, i] - mz - t * ez
         bend = max(bend, x * x + y * y + z * z)
-    bend = np.sqrt(bend)
-    for turn in range(keep.size):
-        ax, ay, az, a = choice[table, 0, turn], choice[table, 1, turn], choice[table, 2, turn], choice[table, 3, turn]
-        bx, by, bz, b = choice[table, 4, turn], choice[table, 5, turn], choice[table, 6, turn], choice[table, 7, turn]
-        cx, cy, cz, c = choice[table, 8, turn], choice[table, 9, turn], choice[table, 10, turn], choice[table, 11, turn]
-        # An index, and its distance from the nearest integer, changes by no more than this within the chunk.
-        dh = (abs(ax * ex + ay * ey + az * ez) + a * bend) * MARGIN
-        dk = (abs(bx * ex + by * ey + bz * ez) + b * bend) * MARGIN
-        dl = (abs(cx * ex + cy * ey + cz * ez) + c * bend) * MARGIN
-        x = max(abs(distance_to_nearest(ax * mx + ay * my + az * mz)) - dh, 0.0)
-        y = max(abs(distance_to_nearest(bx * mx + by * my + bz * mz)) - dk, 0.0)
-        z = max(abs(distance_to_nearest(cx * mx + cy * my + cz * mz)) - dl, 0.0)
-        keep[turn] = 0 if ceiling(lp, x, y, z) <= negligible else 1  # what is not a number shall be seen
-    count = np.uint64(0)
-    for turn in range(keep.size):
-        chosen[count] = turn
-        count += np.uint64(keep[turn])
-    return np.int64(count)
+    return mx, my, mz, ex, ey, ez, np.sqrt(bend)
+
+
+def most_in_chunk(lp, choice, table, turn, mx, my, mz, ex, ey, ez, bend):
+    """|F_latt| is at most this in a chunk."""
+    ax, ay, az, a = choice[table, 0, turn], choice[table, 1, turn], choice[table, 2, turn], choice[table, 3, turn]
+    bx, by, bz, b = choice[table, 4, turn], choice[table, 5, turn], choice[table, 6, turn], choice[table, 7, turn]
+    cx, cy, cz, c = choice[table, 8, turn], choice[table, 9, turn], choice[table, 10, turn], choice[table, 11, turn]
+    # An index, and its distance from the nearest integer, changes by no more than this within the chunk.
+    dh = (abs(ax * ex + ay * ey + az * ez) + a * bend) * MARGIN
+    dk = (abs(bx * ex + by * ey + bz * ez) + b * bend) * MARGIN
+    dl = (abs(cx * ex + cy * ey + cz * ez) + c * bend) * MARGIN
+    x = max(abs(distance_to_nearest(ax * mx + ay * my + az * mz)) - dh, 0.0)
+    y = max(abs(distance_to_nearest(bx * mx + by * my + bz * mz)) - dk, 0.0)
+    z = max(abs(distance_to_nearest(cx * mx + cy * my + cz * mz)) - dl, 0.0)
+    return ceiling(lp, x, y, z)

@@ -116,7 +116,7 @@ def jitted(kernel: Function, physics: Physics) -> Any:
 class Cuda:
     """The first NVIDIA GPU that there is."""
 
-    name = "cuda"
+    name, lists = "cuda", False
 
     def __init__(self) -> None:
         self._kernels = Kernels(jitted)
