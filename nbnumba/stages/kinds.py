@@ -36,7 +36,8 @@ class Geometry(
     the ``varied`` fields. place(p, fast, slow, layer) returns the point x, y, z (m) on the ray that the function gives, for traces.
     bounds(p, x, y, z, xx, yy, zz, xy, yz, zx, layer) returns between which coordinates, two of fast and two of slow, all rays meet the
     detector whose directions are x, y, z plus any vector of an ellipsoid, u' C^-1 u <= 1 with the elements xx to zx of C: more than that
-    rather than less, and an empty range if none does. It works in float64.
+    rather than less, and an empty range if none does; it works in float64. Rays to a rectangle of pixels are then in any cone about the one
+    to its middle that those to its border are in, which is so of flat detectors.
     """
 
     place: Function | None = None

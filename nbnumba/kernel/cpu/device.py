@@ -147,11 +147,10 @@ class Cpu:
     ) -> None:
         """Fill the areas with the terms of lists of spots."""
         arguments, choice = self._rendering(physics)[1], by_component(inputs.orientations)
-        choice = np.ascontiguousarray(choice.transpose(0, 2, 1)).transpose(0, 2, 1)
+        kernel, of_geometry = self._kernels.of(listed.render_listed, physics), geometry_alone(physics)
 
-        def run(name: str, pieces: int, given: tuple[Any, ...]) -> None:
-            kernel = self._kernels.of(getattr(listed, name), physics)
-            self._run(physics, pieces, partial(kernel, arguments, *given))
+        def run(look: Function, pieces: int, given: tuple[Any, ...]) -> None:
+            self._run(of_geometry, pieces, partial(self._kernels.of(look, of_geometry), arguments.geometry, *given))
 
         for area in areas:
             pixels[area.at : area.at + area.shape[0] * area.shape[1]] = 0.0
@@ -160,7 +159,7 @@ class Cpu:
             progress(done, total)
         for rows in listed_rows(run, inputs, areas):
             for part in in_shares(rows, SHARES if progress else 1):
-                run("render_listed", len(part.panel), (inputs, choice, part, pixels))
+                self._run(physics, len(part.panel), partial(kernel, arguments, inputs, choice, part, pixels))
                 done += int((part.end - part.begin).sum())
                 if progress:
                     progress(done, total)
@@ -275,6 +274,12 @@ def compiled(kernel: Function, physics: Physics) -> Any:
     if linked.__qualname__ not in _compiled:
         _compiled[linked.__qualname__] = kept_on_disk(njit(**OF_KERNELS)(linked))
     return _compiled[linked.__qualname__]
+
+
+def geometry_alone(physics: Physics) -> Physics:
+    """What kernels need to know that have to do with nothing but where pixels are: they are the same for all other stages."""
+    functions = {name: physics.functions[name] for name in ("geometry", "bounds") if name in physics.functions}
+    return Physics(functions, {"geometry": physics.parameters["geometry"]}, bind=physics.bind)
 
 
 def compiled_alone(**options: Any) -> Callable[[Function], Any]:

@@ -39,6 +39,7 @@ MARGIN = 1.0 + 1e-9  # for rounding
 TINY = 1e-12  # the same, of the reach
 PIXEL_MARGIN = 1e-6  # the same of pixel coordinates
 DIGIT = 11  # bits by which places are sorted at once
+ABOUT, WIDEST, MIDDLE, CONE = range(3, 7)  # of a cone of rays, after the direction of its middle
 ROW_OF, FIRST_COLUMN, LAST_COLUMN, SUB_ROWS, PAIR, FIELDS = range(6)  # of a spot; columns and rows (first << 16 | last) are of sub-pixels
 
 
@@ -59,6 +60,7 @@ class Places(NamedTuple):
     slow: np.ndarray
     begin: np.ndarray  # first pixel that is wanted
     end: np.ndarray  # the one after the last
+    cones: np.ndarray  # (panels, CONE) of find_cones(), wide enough for the rays of a spot
 
 
 class Rows(NamedTuple):
@@ -87,89 +89,100 @@ def bounds(p, x, y, z, xx, yy, zz, xy, yz, zx, layer): ...
 def claim(counter): ...
 
 
-def find_widest(p, inputs, pixels, found, counter):
-    """Set ``found``[j] to the least cosine between a source and the rays to the border of panel j, and that to its middle."""
+def find_cones(table, inputs, regions, cones, counter):
+    """The ray to the middle of every region of a panel claimed here, and the least cosines of rays to its border with that and the sources.
+
+    regions: (n, 4) first fast and slow coordinate, and the last of both. cones: (n, CONE).
+    """
     while True:
         j = claim(counter)
-        if j >= pixels.shape[0]:
+        if j >= regions.shape[0]:
             break
-        gp = of_panel(p.geometry, j)
-        slow, fast = pixels[j, 0], pixels[j, 1]
-        found[j, 0], found[j, 1] = 1.0, 1.0
-        for n in range(inputs.layers * (2 * (fast + slow) + 1)):
-            layer, at = n % inputs.layers, n // inputs.layers
-            f, s = 0.5 * fast, 0.5 * slow
-            if 0 < at <= 2 * fast:
-                f, s = (at + 1) // 2, slow * (at % 2)
-            elif at > 2 * fast:
-                f, s = fast * (at % 2), (at - 2 * fast) // 2
-            dx, dy, dz, _, _ = geometry(gp, f, s, layer)
+        gp = of_panel(table, j)
+        wide, high = regions[j, 2] - regions[j, 0], regions[j, 3] - regions[j, 1]
+        cones[j, ABOUT], cones[j, WIDEST], cones[j, MIDDLE] = 1.0, 1.0, 1.0
+        for n in range(inputs.layers * (2 * (wide + high) + 5)):
+            layer, at = n % inputs.layers, n // inputs.layers - 1
+            f, s = 0.5 * wide, 0.5 * high
+            if 0 <= at < 2 * wide + 2:
+                f, s = at // 2, high * (at % 2)
+            elif at >= 0:
+                f, s = wide * (at % 2), (at - 2 * wide - 2) // 2
+            dx, dy, dz, _, _ = geometry(gp, regions[j, 0] + f, regions[j, 1] + s, layer)
+            if n == 0:
+                cones[j, 0], cones[j, 1], cones[j, 2] = dx, dy, dz
+            cones[j, ABOUT] = min(cones[j, ABOUT], dx * cones[j, 0] + dy * cones[j, 1] + dz * cones[j, 2])
             for source in range(inputs.wavelength.size):
                 cosine = dx * inputs.incident[source, 0] + dy * inputs.incident[source, 1] + dz * inputs.incident[source, 2]
-                found[j, 0 if at > 0 else 1] = min(found[j, 0 if at > 0 else 1], cosine)
+                cones[j, WIDEST if at >= 0 else MIDDLE] = min(cones[j, WIDEST if at >= 0 else MIDDLE], cosine)
 
 
-def list_spots(p, inputs, lattice, places, spots, found, counter):
-    """Write the spots of some orientations and sources to row j of ``spots``, for the pieces of work j that are claimed here.
+def list_spots(table, inputs, lattice, places, beams, spots, found, counter):
+    """Write the spots of some orientations to row j of ``spots``, for the pieces of work j that are claimed here.
 
-    found: how many there are, of which those are written for which there is room.
+    beams: (n, 2) first source, and the one after the last, of those in one direction. found: how many spots there are, of which those are
+    written for which there is room.
     """
-    turns = lattice.reciprocal.shape[0]
-    pairs, pieces = inputs.wavelength.size * turns, found.size
+    turns, pieces = lattice.reciprocal.shape[0], found.size
+    works = beams.shape[0] * turns
     while True:
         j = claim(counter)
         if j >= pieces:
             break
         found[j] = 0
-        for pair in range(j * pairs // pieces, (j + 1) * pairs // pieces):
-            list_pair(p, inputs, lattice, places, pair // turns, pair % turns, j, spots, found)
+        for work in range(j * works // pieces, (j + 1) * works // pieces):
+            list_lattice(table, inputs, lattice, places, beams[work // turns, 0], beams[work // turns, 1], work % turns, j, spots, found)
 
 
-def list_pair(p, inputs, lattice, places, source, turn, piece, spots, found):
-    """The spots of an orientation and a source: lattice points r for which |s + r| is nearly the length of s, the incident wave vector.
+def list_lattice(table, inputs, lattice, places, first, last, turn, piece, spots, found):
+    """The spots of an orientation and sources in one direction i: lattice points r near a sphere |i / wavelength + r| = 1 / wavelength.
 
-    Row by row of the lattice, along which |s + r|^2 is a quadratic; rows are those that come near enough to the centre of the Ewald sphere
-    and to the origin.
+    Row by row of the lattice, of those that come near enough to the origin: points in the largest sphere and not in the smallest, both of
+    which the origin is on.
     """
-    radius = 1.0 / inputs.wavelength[source]
-    sx, sy, sz = inputs.incident[source, 0] * radius, inputs.incident[source, 1] * radius, inputs.incident[source, 2] * radius
+    ix, iy, iz = inputs.incident[first, 0], inputs.incident[first, 1], inputs.incident[first, 2]
+    small, large = 1.0 / inputs.wavelength[first], 1.0 / inputs.wavelength[first]
+    for source in range(first + 1, last):
+        small, large = min(small, 1.0 / inputs.wavelength[source]), max(large, 1.0 / inputs.wavelength[source])
     ux, uy, uz = lattice.reciprocal[turn, 0, 0], lattice.reciprocal[turn, 1, 0], lattice.reciprocal[turn, 2, 0]
     vx, vy, vz = lattice.reciprocal[turn, 0, 1], lattice.reciprocal[turn, 1, 1], lattice.reciprocal[turn, 2, 1]
     wx, wy, wz = lattice.reciprocal[turn, 0, 2], lattice.reciprocal[turn, 1, 2], lattice.reciprocal[turn, 2, 2]
     ww = wx * wx + wy * wy + wz * wz
-    # What is at right angles to a row.
-    u_w, v_w, s_w = (ux * wx + uy * wy + uz * wz) / ww, (vx * wx + vy * wy + vz * wz) / ww, (sx * wx + sy * wy + sz * wz) / ww
+    # Along a row, and at right angles to it.
+    u_w, v_w, i_w = (ux * wx + uy * wy + uz * wz) / ww, (vx * wx + vy * wy + vz * wz) / ww, (ix * wx + iy * wy + iz * wz) / ww
     ax, ay, az = ux - u_w * wx, uy - u_w * wy, uz - u_w * wz
     bx, by, bz = vx - v_w * wx, vy - v_w * wy, vz - v_w * wz
-    tx, ty, tz = sx - s_w * wx, sy - s_w * wy, sz - s_w * wz
+    tx, ty, tz = ix - i_w * wx, iy - i_w * wy, iz - i_w * wz
     aa, bb, ab = ax * ax + ay * ay + az * az, bx * bx + by * by + bz * bz, ax * bx + ay * by + az * bz
-    longest = (lattice.resolution + lattice.reach) * MARGIN
-    outer, inner = (radius + 2.0 * lattice.reach) ** 2, (radius - 2.0 * lattice.reach) ** 2
+    longest, margin = (lattice.resolution + lattice.reach) * MARGIN, 2.0 * lattice.reach
+    outer, inner = (large + margin) ** 2, (small - margin) ** 2
     most = np.int64(longest / np.sqrt(aa - ab * ab / bb))
     for i in range(-most, most + 1):
         # Of the row j: |i a + j b|^2 <= longest^2.
         middle = -i * ab / bb
         half = np.sqrt(max(longest * longest - i * i * (aa - ab * ab / bb), 0.0) / bb)
         for j in range(np.int64(np.ceil(middle - half)), np.int64(np.floor(middle + half)) + 1):
-            x, y, z = tx + i * ax + j * bx, ty + i * ay + j * by, tz + i * az + j * bz
-            across = x * x + y * y + z * z
+            x, y, z, start = i * ax + j * bx, i * ay + j * by, i * az + j * bz, i * u_w + j * v_w
+            across = (x + large * tx) ** 2 + (y + large * ty) ** 2 + (z + large * tz) ** 2
             if across > outer:
                 continue
-            along = s_w + i * u_w + j * v_w
-            far, near = np.sqrt((outer - across) / ww), np.sqrt(max(inner - across, 0.0) / ww)
-            low, last = np.int64(np.ceil(-along - far)), np.int64(np.floor(-along + far))
-            gap, high = np.int64(np.floor(-along - near)), np.int64(np.ceil(-along + near))  # points between them are inside
+            far, centre = np.sqrt((outer - across) / ww), -start - large * i_w
+            low, high = np.int64(np.ceil(centre - far)), np.int64(np.floor(centre + far))
+            across = (x + small * tx) ** 2 + (y + small * ty) ** 2 + (z + small * tz) ** 2
+            near, centre = np.sqrt(max(inner - across, 0.0) / ww), -start - small * i_w
+            before, after = np.int64(np.floor(centre - near)), np.int64(np.ceil(centre + near))  # points between are in the smallest
             n = low
-            while n <= last:
-                if gap < n < high:
-                    n = high
+            while n <= high:
+                if before < n < after:
+                    n = after
                     continue
-                list_point(p, inputs, lattice, places, source, turn, (i * ux + j * vx + n * wx, i * uy + j * vy + n * wy,
-                           i * uz + j * vz + n * wz), piece, spots, found)  # fmt: skip
+                point = i * ux + j * vx + n * wx, i * uy + j * vy + n * wy, i * uz + j * vz + n * wz
+                for source in range(first, last):
+                    list_point(table, inputs, lattice, places, source, turn, point, piece, spots, found)
                 n += 1
 
 
-def list_point(p, inputs, lattice, places, source, turn, point, piece, spots, found):
+def list_point(table, inputs, lattice, places, source, turn, point, piece, spots, found):
     """The spot of a lattice point.
 
     The part of its support, an ellipsoid, that is on the Ewald sphere is between two planes at right angles to k, as far from each other
@@ -177,10 +190,13 @@ def list_point(p, inputs, lattice, places, source, turn, point, piece, spots, fo
     """
     radius, reach = 1.0 / inputs.wavelength[source], lattice.reach
     x, y, z = point
+    kx, ky, kz = x + inputs.incident[source, 0] * radius, y + inputs.incident[source, 1] * radius, z + inputs.incident[source, 2] * radius
+    square = kx * kx + ky * ky + kz * kz
+    if not (radius - 2.0 * reach) ** 2 <= square <= (radius + 2.0 * reach) ** 2:
+        return
     if x * x + y * y + z * z > (lattice.resolution + reach) ** 2 * MARGIN:
         return
-    kx, ky, kz = x + inputs.incident[source, 0] * radius, y + inputs.incident[source, 1] * radius, z + inputs.incident[source, 2] * radius
-    length = np.sqrt(kx * kx + ky * ky + kz * kz)
+    length = np.sqrt(square)
     vx, vy, vz, off = kx / length, ky / length, kz / length, length - radius
     xx, yy, zz = lattice.spread[turn, 0], lattice.spread[turn, 1], lattice.spread[turn, 2]
     xy, yz, zx = lattice.spread[turn, 3], lattice.spread[turn, 4], lattice.spread[turn, 5]
@@ -209,12 +225,15 @@ def list_point(p, inputs, lattice, places, source, turn, point, piece, spots, fo
     )
     k = kx + middle * gx, ky + middle * gy, kz + middle * gz
     for panel in range(places.first.size):
-        list_in_panel(p, inputs, places, panel, source * lattice.reciprocal.shape[0] + turn, k, shape, piece, spots, found)
+        cosine = vx * places.cones[panel, 0] + vy * places.cones[panel, 1] + vz * places.cones[panel, 2]
+        if cosine < places.cones[panel, ABOUT]:
+            continue
+        list_in_panel(table, inputs, places, panel, source * lattice.reciprocal.shape[0] + turn, k, shape, piece, spots, found)
 
 
-def list_in_panel(p, inputs, places, panel, pair, k, shape, piece, spots, found):
+def list_in_panel(table, inputs, places, panel, pair, k, shape, piece, spots, found):
     """The box of sub-pixels of a panel that these rays meet, cut into the rows of pixels."""
-    gp, n_sub = of_panel(p.geometry, panel), inputs.oversample
+    gp, n_sub = of_panel(table, panel), inputs.oversample
     left, right, bottom, top = np.inf, -np.inf, np.inf, -np.inf
     for layer in range(inputs.layers):
         f_low, f_high, s_low, s_high = bounds(gp, *k, *shape, layer)
@@ -267,7 +286,8 @@ def render_listed(p, inputs, choice, rows, image, counter):
             totals[pixel] = p.scaling.background
             reached[pixel // LANES] = lit
         count = fill_places(rows, j, columns, places)
-        sort_places(places, other, count, n_sub * columns, digits)
+        sort_places(places, other, count, 1, inputs.wavelength.size * inputs.orientations.shape[1], digits)
+        sort_places(places, other, count, 0, n_sub * columns, digits)
         begin = 0
         while begin < count:
             place, end = places[begin, 0], begin + 1
@@ -303,20 +323,20 @@ def fill_places(rows, row, columns, places):
     return count
 
 
-def sort_places(places, other, count, numbers, digits):
-    """Put the places in the order of their numbers, which are below ``numbers``; equal ones stay as they are."""
+def sort_places(places, other, count, key, numbers, digits):
+    """Put the places in the order of one of their two numbers, which are below ``numbers``; equal ones stay as they are."""
     shift = 0
     while numbers >> shift > 0:
         for n in range(digits.size):
             digits[n] = 0
         for n in range(count):
-            digits[(places[n, 0] >> shift) & (digits.size - 1)] += 1
+            digits[(places[n, key] >> shift) & (digits.size - 1)] += 1
         total = 0
         for n in range(digits.size):
             total += digits[n]
             digits[n] = total - digits[n]
         for n in range(count):
-            digit = (places[n, 0] >> shift) & (digits.size - 1)
+            digit = (places[n, key] >> shift) & (digits.size - 1)
             other[digits[digit], 0] = places[n, 0]
             other[digits[digit], 1] = places[n, 1]
             digits[digit] += 1
@@ -378,14 +398,18 @@ def factors_of_pixels(p, gp, inputs, slow, start, work, whole):
     """What multiplies the sums of LANES pixels, as far as that is of a pixel, not of a term."""
     for i in range(LANES):
         work[FIRST_POLARIZATION, i] = p.scaling.initial_polarization
-    missing, layer, sub, subs = LANES, 0, 0, inputs.oversample * inputs.oversample
-    while missing > 0 and layer < inputs.layers:
-        rays(gp, inputs.oversample, layer, sub, slow, start, LANES, work)
-        for source in range(inputs.wavelength.size):
-            scatter(p.polarization, p.factors, p.scaling, inputs, source, LANES, work, whole)
+    n_sub, sources = inputs.oversample, inputs.wavelength.size
+    missing, sample = LANES, 0
+    while missing > 0 and sample < inputs.layers * n_sub * n_sub * sources:
+        sub, source = sample // sources, sample % sources
+        if source == 0:
+            rays(gp, n_sub, sub // (n_sub * n_sub), sub % (n_sub * n_sub), slow, start, LANES, work)
+        if p.scaling.polarization_per_term:
+            break
+        scatter(p.polarization, p.factors, p.scaling, inputs, source, LANES, work, whole)
         missing = 0
         for i in range(LANES):
             missing += 1 if work[FIRST_POLARIZATION, i] == 0.0 and work[TOTAL, i] != 0.0 else 0
-        layer, sub = layer + (sub + 1) // subs, (sub + 1) % subs
+        sample += 1
     if inputs.layers > 1:
-        rays(gp, inputs.oversample, inputs.layers - 1, 0, slow, start, LANES, work)
+        rays(gp, n_sub, inputs.layers - 1, 0, slow, start, LANES, work)

@@ -8,11 +8,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.kernel.cpu.listed import FIELDS, FIRST_COLUMN, LAST_COLUMN, ROW_OF, SUB_ROWS, Lattice, Places, Rows
+from nbnumba.kernel.cpu.listed import (
+    ABOUT,
+    CONE,
+    FIELDS,
+    FIRST_COLUMN,
+    LAST_COLUMN,
+    MIDDLE,
+    ROW_OF,
+    SUB_ROWS,
+    WIDEST,
+    Lattice,
+    Places,
+    Rows,
+    find_cones,
+    list_spots,
+)
 from nbnumba.kernel.cpu.render import CHUNK, LANES, KernelInputs
 from nbnumba.kernel.device import Area
 
-Run = Callable[[str, int, tuple[Any, ...]], None]  # a kernel by name, how many pieces of work it has, and its arguments
+Run = Callable[[Callable[..., Any], int, tuple[Any, ...]], None]  # a kernel, how many pieces of work it has, and its arguments
 
 MOST_PIECES = 512  # of work, one after the other in scan order
 MOST_SPOTS = 2**24  # that are listed at once, 20 bytes each
@@ -29,8 +44,10 @@ class PixelRows(NamedTuple):
 
 def listed_rows(run: Run, inputs: KernelInputs, areas: Sequence[Area]) -> Iterator[Rows]:
     """The rows of all panels, with the spots in them, in as many bands as memory asks for."""
-    lattice = lattice_of(inputs, resolution_of(run, inputs, areas))
-    pixel_rows, places = rows_of(areas), places_of(areas)
+    places = places_of(areas)
+    cones = cones_of(run, inputs, places)
+    lattice = lattice_of(inputs, resolution_of(inputs, cones))
+    places, pixel_rows = places._replace(cones=widened(cones, lattice.reach * float(inputs.wavelength.max()))), rows_of(areas)
     bands, room = [(0, len(pixel_rows.slow))], MOST_SPOTS
     while bands:
         begin, end = bands.pop(0)
@@ -40,31 +57,42 @@ def listed_rows(run: Run, inputs: KernelInputs, areas: Sequence[Area]) -> Iterat
         elif spots is None:
             bands, room = [(begin, end), *bands], 4 * room
         else:
-            yield by_row(spots, PixelRows(*(numbers[begin:end] for numbers in pixel_rows)), places, inputs)
+            yield by_row(spots, PixelRows(*(numbers[begin:end] for numbers in pixel_rows)), places)
 
 
 def spots_of(run: Run, inputs: KernelInputs, lattice: Lattice, places: Places, room: int) -> NDArray[np.int32] | None:
-    """All spots in scan order of their terms, (n, FIELDS); None if there are more than there is room for."""
-    pairs = inputs.wavelength.size * len(lattice.reciprocal)
-    pieces = min(pairs, MOST_PIECES)
+    """All spots, (n, FIELDS); None if there are more than there is room for."""
+    beams = beams_of(inputs.incident)
+    pieces = min(len(beams) * len(lattice.reciprocal), MOST_PIECES)
     spots, found = np.empty((pieces, room // pieces, FIELDS), np.int32), np.zeros(pieces, np.int64)
-    run("list_spots", pieces, (inputs, lattice, places, spots, found))
+    run(list_spots, pieces, (inputs, lattice, places, beams, spots, found))
     return None if found.max() > spots.shape[1] else np.concatenate([own[:count] for own, count in zip(spots, found, strict=True)])
 
 
-def by_row(spots: NDArray[np.int32], pixel_rows: PixelRows, places: Places, inputs: KernelInputs) -> Rows:
-    """The spots row by row, those of a row in the order that they were in."""
+def beams_of(incident: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(n, 2): first source, and the one after the last, of those that follow each other and have the same direction."""
+    edges = np.flatnonzero(np.r_[True, (np.diff(incident, axis=0) != 0.0).any(axis=1), True])
+    return np.column_stack([edges[:-1], edges[1:]])
+
+
+def by_row(spots: NDArray[np.int32], pixel_rows: PixelRows, places: Places) -> Rows:
+    """The spots row by row, those of a row in the order that they are in."""
     row = spots[:, ROW_OF]
-    order = np.argsort((row & 0xFFFF).astype(np.uint16), kind="stable")  # by digits, which are sorted in no time
-    order = order[np.argsort((row[order] >> 16).astype(np.uint16), kind="stable")]
-    spots = spots[order]
-    first = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(pixel_rows.slow)))])
-    wide = spots[:, LAST_COLUMN] // CHUNK - spots[:, FIRST_COLUMN] // CHUNK + 1
-    high = (spots[:, SUB_ROWS] & 0xFFFF) - (spots[:, SUB_ROWS] >> 16) + 1
-    stretches = np.bincount(spots[:, ROW_OF], weights=wide * high, minlength=1)
+    counts = np.bincount(row, minlength=len(pixel_rows.slow))
+    spots = np.take(spots, in_order(row), axis=0)
+    stretches = spots[:, LAST_COLUMN] // CHUNK - spots[:, FIRST_COLUMN] // CHUNK + 1
+    stretches *= (spots[:, SUB_ROWS] & 0xFFFF) - (spots[:, SUB_ROWS] >> 16) + 1
+    first, covered = np.concatenate([[0], np.cumsum(counts)]), np.concatenate([[0], np.cumsum(stretches, dtype=np.int64)])
     end = places.end[pixel_rows.panel]
-    widest = -(-int(end.max()) // LANES) * LANES
-    return Rows(*pixel_rows, places.begin[pixel_rows.panel], end, first, spots, int(stretches.max()), widest)
+    most, widest = int(np.diff(covered[first]).max()), -(-int(end.max()) // LANES) * LANES
+    return Rows(*pixel_rows, places.begin[pixel_rows.panel], end, first, spots, most, widest)
+
+
+def in_order(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
+    """What sorts them, equal ones staying as they are: by 16 bits at a time, which NumPy counts instead of comparing."""
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    high = numbers >> 16
+    return order[np.argsort(high[order].astype(np.uint16), kind="stable")] if high.any() else order
 
 
 def lattice_of(inputs: KernelInputs, resolution: float) -> Lattice:
@@ -82,12 +110,26 @@ def lattice_of(inputs: KernelInputs, resolution: float) -> Lattice:
     )
 
 
-def resolution_of(run: Run, inputs: KernelInputs, areas: Sequence[Area]) -> float:
+def cones_of(run: Run, inputs: KernelInputs, places: Places) -> NDArray[np.float64]:
+    """The cone of rays to what is wanted of every panel, (panels, CONE)."""
+    last = places.slow + places.last - places.first
+    regions, cones = np.column_stack([places.begin, places.slow, places.end, last]), np.empty((len(last), CONE))
+    run(find_cones, len(last), (inputs, regions, cones))
+    return cones
+
+
+def widened(cones: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
+    """The same about whatever rays come as near as a few times this angle in rad, and some rounding."""
+    about = np.arccos(np.clip(cones[:, ABOUT], -1.0, 1.0)) + 4.0 * angle + 1e-6
+    wide = cones.copy()
+    wide[:, ABOUT] = np.where(about < np.pi, np.cos(about), -2.0)
+    return wide
+
+
+def resolution_of(inputs: KernelInputs, cones: NDArray[np.float64]) -> float:
     """The longest scattering vector that the panels see, in 1/m: at their borders, if they do not see against the beam."""
-    found = np.ones((len(areas), 2))
-    run("find_widest", len(areas), (inputs, np.array([area.shape for area in areas]), found))
-    least = float(found[:, 0].min())
-    if least < BACKWARD or (found[:, 1] < found[:, 0]).any():
+    least = float(cones[:, WIDEST].min())
+    if least < BACKWARD or (cones[:, MIDDLE] < cones[:, WIDEST]).any():
         least = -1.0
     seen = float(np.sqrt(2.0 - 2.0 * least)) / float(inputs.wavelength.min())
     return min(seen, inputs.longest) * (1.0 + 1e-9)
@@ -97,7 +139,7 @@ def places_of(areas: Sequence[Area]) -> Places:
     """Where the rows of every panel are, one after the other."""
     roi = np.array([area.roi for area in areas])
     last = np.cumsum(roi[:, 3] + 1 - roi[:, 2])
-    return Places(last - (roi[:, 3] + 1 - roi[:, 2]), last, roi[:, 2].copy(), roi[:, 0].copy(), roi[:, 1] + 1)
+    return Places(last - (roi[:, 3] + 1 - roi[:, 2]), last, roi[:, 2].copy(), roi[:, 0].copy(), roi[:, 1] + 1, np.empty((len(roi), CONE)))
 
 
 def rows_of(areas: Sequence[Area]) -> PixelRows:
