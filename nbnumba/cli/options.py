@@ -179,8 +179,8 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             shared(
                 "--negligible", type=float, metavar="FRACTION",
-                help="Leave out terms of less than this fraction of a reflection's largest, where that saves work (default: 1e-60; "
-                "0: none).",
+                help="Leave out terms of less than this fraction of a reflection's largest, where that saves work (default: 1e-12 "
+                "with preset physics, else 1e-60; 0: none).",
             ),
         ]
     ):  # fmt: skip

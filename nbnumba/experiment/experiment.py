@@ -244,6 +244,12 @@ class Experiment(ByValue):
             )
         return chosen
 
+    @property
+    def negligible(self) -> float:
+        """Terms of less than this fraction of a reflection's largest may be left out (SCA-11)."""
+        given = self.sampling.negligible
+        return (1e-12 if self.model.preset == "physics" else 1e-60) if given is None else given
+
     @cached_property
     def steps(self) -> int:
         """Terms summed in every pixel, sensor layers not counted (SCA-4)."""

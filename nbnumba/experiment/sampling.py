@@ -33,10 +33,11 @@ class Sampling(Part):
     polarization_per_subpixel: bool = flag(False, "work out the polarization factor for every sub-pixel")
     solid_angle_per_subpixel: bool = flag(False, "work out the solid angle for every sub-pixel")
     dtype: str = choice("float64", "precision of lattice shapes and structure factors; Miller indices and sums are float64", DTYPES)
-    negligible: float = quantity(
-        1e-60,
+    negligible: float | None = quantity(
+        None,
         "",
-        "terms of less than this fraction of a reflection's largest may be left out where that saves work; 0: none",
+        "terms of less than this fraction of a reflection's largest may be left out where that saves work; 0: none; default: 1e-12 with "
+        "preset physics, else 1e-60",
         Limits(0.0, 1.0, open_high=True),
     )
     mask: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "[slow, fast], true where to render"})

@@ -168,7 +168,7 @@ def sampling(experiment: Experiment) -> dict[str, Any]:
         "interpolated": experiment.interpolated,
         "steps": experiment.steps,
         "dtype": experiment.sampling.dtype,
-        "negligible": experiment.sampling.negligible,
+        "negligible": experiment.negligible,
         "roi_fast_fast_slow_slow": experiment.roi,
     }
 

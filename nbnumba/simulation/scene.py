@@ -154,7 +154,7 @@ class Scene:
         if shape.ceiling is None or not self.stages["scaling"].additive or self._adds_without_amplitude:
             return 0.0
         try:
-            least = math.sqrt(self.experiment.sampling.negligible) * shape.ceiling(p, 0.0, 0.0, 0.0)
+            least = math.sqrt(self.experiment.negligible) * shape.ceiling(p, 0.0, 0.0, 0.0)
             return least if shape.ceiling(p, WORTH_IT, WORTH_IT, WORTH_IT) <= least else 0.0
         except Exception as error:
             raise StageError(f"{shape}: its ceiling fails: {type(error).__name__}: {error}") from error

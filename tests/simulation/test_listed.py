@@ -54,7 +54,7 @@ def most_left_out(experiment: Experiment) -> float:
     scene = scene_of(experiment.by_panel[0])
     solid_angle = (experiment.detector.pixel_size / abs(experiment.frame.close_distance)) ** 2
     term = scene.parameters["scaling"].photons * (100.0 * np.prod(np.array(experiment.cells, float))) ** 2
-    return float(experiment.sampling.negligible * term * solid_angle * experiment.steps * experiment.layers[0])
+    return float(experiment.negligible * term * solid_angle * experiment.steps * experiment.layers[0])
 
 
 @pytest.mark.spec("SCA-21")
