@@ -40,6 +40,7 @@ STAGES = {f"{stage.kind}-{stage.name}": stage for stage, _ in installed() if sta
 # What float32 changes, two in a kernel.
 SHAPES, FACTORS = ([s for s in STAGES.values() if s.kind == kind] for kind in ("lattice_shape", "structure_factor"))
 PAIRS = {f"{shape.name}-{factor.name}": (shape, factor) for shape, factor in zip(SHAPES, FACTORS, strict=True)}
+SLOW_PAIRS = list(PAIRS)[:2]  # each takes kernels of its own
 
 SUMS = {
     "domains": "-mosaic 1 -mosaic_dom 5",
@@ -99,7 +100,7 @@ def test_every_stage(stage: Stage) -> None:
 
 
 @pytest.mark.spec("DEV-2")
-@pytest.mark.parametrize("stages", PAIRS.values(), ids=PAIRS)
+@pytest.mark.parametrize("stages", [pytest.param(pair, id=name, marks=[pytest.mark.slow] * (name in SLOW_PAIRS)) for name, pair in PAIRS.items()])
 def test_every_stage_in_float32(stages: tuple[Stage, Stage]) -> None:
     assert_equal_with(stages, "float32")
 

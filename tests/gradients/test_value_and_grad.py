@@ -200,6 +200,7 @@ def test_what_is_saved(tmp_path: Any) -> None:
     assert not (tmp_path / "b.toml").exists()
 
 
+@pytest.mark.slow  # it takes a kernel of its own
 @pytest.mark.spec("GRA-2")
 def test_where_spots_are_flat_only_their_height_varies() -> None:
     experiment = nbnumba.experiment_from_options(BASE + "-tophat_spots -N 2")
