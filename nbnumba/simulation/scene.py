@@ -73,11 +73,13 @@ class Scene:
     def inputs(self) -> KernelInputs:
         """What the kernel sums over, wherever it begins."""
         dmin, sources = self.experiment.sampling.dmin, self.experiment.source_list
+        longest = 1.0 / dmin if dmin > 0.0 else math.inf
         axes = orientations(self.stages["rotation"], self.parameters["rotation"])
         return KernelInputs(
             oversample=self.experiment.oversample,
             layers=self.parameters["geometry"].layers,
-            longest=1.0 / dmin if dmin > 0.0 else np.inf,
+            longest=longest,
+            longest_squared=largest_square(longest),
             negligible=self.negligible,
             support=NOWHERE,
             incident=sources.incident,
@@ -158,6 +160,16 @@ class Scene:
             return least if shape.ceiling(p, WORTH_IT, WORTH_IT, WORTH_IT) <= least else 0.0
         except Exception as error:
             raise StageError(f"{shape}: its ceiling fails: {type(error).__name__}: {error}") from error
+
+
+def largest_square(root: float) -> float:
+    """The largest number whose square root is no more than this."""
+    square = root * root
+    while math.sqrt(square) > root:
+        square = math.nextafter(square, 0.0)
+    while square < math.inf and math.sqrt(further := math.nextafter(square, math.inf)) <= root:
+        square = further
+    return square
 
 
 def scene_of(experiment: Experiment, stages: registry.Registry | None = None) -> Scene:

@@ -100,7 +100,9 @@ def test_every_stage(stage: Stage) -> None:
 
 
 @pytest.mark.spec("DEV-2")
-@pytest.mark.parametrize("stages", [pytest.param(pair, id=name, marks=[pytest.mark.slow] * (name in SLOW_PAIRS)) for name, pair in PAIRS.items()])
+@pytest.mark.parametrize(
+    "stages", [pytest.param(pair, id=name, marks=[pytest.mark.slow] * (name in SLOW_PAIRS)) for name, pair in PAIRS.items()]
+)
 def test_every_stage_in_float32(stages: tuple[Stage, Stage]) -> None:
     assert_equal_with(stages, "float32")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from conftest import ROOT
 
 import nbnumba
 from nbnumba.cli.main import main
+from nbnumba.simulation.scene import largest_square
 from nbnumba.stages.registry import installed
 
 BASE = (
@@ -179,3 +181,12 @@ def test_scan_order_does_not_depend_on_the_precision() -> None:
         found.append(Cpu().first_latch(scene.physics, scene.inputs, scene.area))
     assert found[0] is not None
     assert found[0] == found[1]
+
+
+@pytest.mark.spec("SCA-6")
+def test_a_length_within_the_limit_is_known_by_its_square() -> None:
+    random = np.random.default_rng(0)
+    for longest in (0.0, 0.1, 5e9 / 3.0, 1e160, np.inf, *random.uniform(0.0, 1e10, 1000).tolist()):
+        square = largest_square(longest)
+        assert np.sqrt(square) <= longest
+        assert square == np.inf or math.sqrt(math.nextafter(square, math.inf)) > longest

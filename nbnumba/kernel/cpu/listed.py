@@ -264,6 +264,31 @@ def sub_pixels(low, high, begin, end, n_sub):
     return max(first, begin * n_sub), min(last, end * n_sub - 1)
 
 
+def sort_spots(table, spots, found, first, covered, ordered, counter):
+    """Put all spots into ``ordered`` row by row of pixels, those of a row in the order that they are in. One thread claims all of it.
+
+    first: (rows + 1,) zeros, then where those of each row begin; covered: (rows,) zeros, then the stretches that they cover.
+    """
+    if claim(counter) > 0:
+        return
+    for j in range(found.size):
+        for n in range(found[j]):
+            first[spots[j, n, ROW_OF] + 1] += 1
+    for row in range(covered.size):
+        first[row + 1] += first[row]
+    for j in range(found.size):
+        for n in range(found[j]):
+            row = spots[j, n, ROW_OF]
+            for field in range(FIELDS):
+                ordered[first[row], field] = spots[j, n, field]
+            wide = spots[j, n, LAST_COLUMN] // CHUNK - spots[j, n, FIRST_COLUMN] // CHUNK + 1
+            covered[row] += wide * ((spots[j, n, SUB_ROWS] & 0xFFFF) - (spots[j, n, SUB_ROWS] >> 16) + 1)
+            first[row] += 1
+    for row in range(covered.size, 0, -1):
+        first[row] = first[row - 1]
+    first[0] = 0
+
+
 def render_listed(p, inputs, choice, rows, image, counter):
     """Fill ``image`` with photons per pixel, in the rows of pixels that are claimed here; what no spot reaches is left alone.
 

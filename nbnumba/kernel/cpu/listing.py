@@ -12,19 +12,16 @@ from nbnumba.kernel.cpu.listed import (
     ABOUT,
     CONE,
     FIELDS,
-    FIRST_COLUMN,
-    LAST_COLUMN,
     MIDDLE,
-    ROW_OF,
-    SUB_ROWS,
     WIDEST,
     Lattice,
     Places,
     Rows,
     find_cones,
     list_spots,
+    sort_spots,
 )
-from nbnumba.kernel.cpu.render import CHUNK, LANES, KernelInputs
+from nbnumba.kernel.cpu.render import LANES, KernelInputs
 from nbnumba.kernel.device import Area
 
 Run = Callable[[Callable[..., Any], int, tuple[Any, ...]], None]  # a kernel, how many pieces of work it has, and its arguments
@@ -51,22 +48,22 @@ def listed_rows(run: Run, inputs: KernelInputs, areas: Sequence[Area]) -> Iterat
     bands, room = [(0, len(pixel_rows.slow))], MOST_SPOTS
     while bands:
         begin, end = bands.pop(0)
-        spots = spots_of(run, inputs, lattice, within(places, begin, end), room)
-        if spots is None and end - begin > 1:
+        spots, found = spots_of(run, inputs, lattice, within(places, begin, end), room)
+        if found.max() <= spots.shape[1]:
+            yield by_row(run, spots, found, PixelRows(*(numbers[begin:end] for numbers in pixel_rows)), places)
+        elif end - begin > 1:
             bands = [(begin, (begin + end) // 2), ((begin + end) // 2, end), *bands]
-        elif spots is None:
-            bands, room = [(begin, end), *bands], 4 * room
         else:
-            yield by_row(spots, PixelRows(*(numbers[begin:end] for numbers in pixel_rows)), places)
+            bands, room = [(begin, end), *bands], 4 * room
 
 
-def spots_of(run: Run, inputs: KernelInputs, lattice: Lattice, places: Places, room: int) -> NDArray[np.int32] | None:
-    """All spots, (n, FIELDS); None if there are more than there is room for."""
+def spots_of(run: Run, inputs: KernelInputs, lattice: Lattice, places: Places, room: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Spots, (pieces of work, n, FIELDS), and how many every piece has found, which may be more than there is room for."""
     beams = beams_of(inputs.incident)
     pieces = min(len(beams) * len(lattice.reciprocal), MOST_PIECES)
     spots, found = np.empty((pieces, room // pieces, FIELDS), np.int32), np.zeros(pieces, np.int64)
     run(list_spots, pieces, (inputs, lattice, places, beams, spots, found))
-    return None if found.max() > spots.shape[1] else np.concatenate([own[:count] for own, count in zip(spots, found, strict=True)])
+    return spots, found
 
 
 def beams_of(incident: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -75,24 +72,14 @@ def beams_of(incident: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.column_stack([edges[:-1], edges[1:]])
 
 
-def by_row(spots: NDArray[np.int32], pixel_rows: PixelRows, places: Places) -> Rows:
+def by_row(run: Run, spots: NDArray[np.int32], found: NDArray[np.int64], pixel_rows: PixelRows, places: Places) -> Rows:
     """The spots row by row, those of a row in the order that they are in."""
-    row = spots[:, ROW_OF]
-    counts = np.bincount(row, minlength=len(pixel_rows.slow))
-    spots = np.take(spots, in_order(row), axis=0)
-    stretches = spots[:, LAST_COLUMN] // CHUNK - spots[:, FIRST_COLUMN] // CHUNK + 1
-    stretches *= (spots[:, SUB_ROWS] & 0xFFFF) - (spots[:, SUB_ROWS] >> 16) + 1
-    first, covered = np.concatenate([[0], np.cumsum(counts)]), np.concatenate([[0], np.cumsum(stretches, dtype=np.int64)])
+    rows, ordered = len(pixel_rows.slow), np.empty((found.sum(), FIELDS), np.int32)
+    first, covered = np.zeros(rows + 1, np.int64), np.zeros(rows, np.int64)
+    run(sort_spots, 1, (spots, found, first, covered, ordered))
     end = places.end[pixel_rows.panel]
-    most, widest = int(np.diff(covered[first]).max()), -(-int(end.max()) // LANES) * LANES
-    return Rows(*pixel_rows, places.begin[pixel_rows.panel], end, first, spots, most, widest)
-
-
-def in_order(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-    """What sorts them, equal ones staying as they are: by 16 bits at a time, which NumPy counts instead of comparing."""
-    order = np.argsort(numbers.astype(np.uint16), kind="stable")
-    high = numbers >> 16
-    return order[np.argsort(high[order].astype(np.uint16), kind="stable")] if high.any() else order
+    widest = -(-int(end.max()) // LANES) * LANES
+    return Rows(*pixel_rows, places.begin[pixel_rows.panel], end, first, ordered, int(covered.max()), widest)
 
 
 def lattice_of(inputs: KernelInputs, resolution: float) -> Lattice:

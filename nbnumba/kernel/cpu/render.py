@@ -59,6 +59,7 @@ class KernelInputs(NamedTuple):
     oversample: int  # sub-pixels along each axis
     layers: int  # sensor layers
     longest: float  # 1 / m; samples with a longer scattering vector are cut; infinite: none is
+    longest_squared: float  # the largest number whose root is no more than that
     negligible: float  # |F_latt| that may be left out; 0: none is
     support: np.ndarray  # (3, 3) offsets: an ellipsoid, the unit sphere's image, beyond which all may be; zeros: terms are not listed
     incident: np.ndarray  # (sources, 3) unit vectors of the incident beams
@@ -202,7 +203,7 @@ def scatter(pp, fp, sp, inputs, source, width, work, whole):
         work[QX, i] = qx
         work[QY, i] = qy
         work[QZ, i] = qz
-        inside = 1 if np.sqrt(qx * qx + qy * qy + qz * qz) <= inputs.longest else 0
+        inside = 1 if qx * qx + qy * qy + qz * qz <= inputs.longest_squared else 0
         whole[INSIDE, i] = inside
         visible += inside
         polarized, first = polarization(pp, ix, iy, iz, dx, dy, dz), work[FIRST_POLARIZATION, i]

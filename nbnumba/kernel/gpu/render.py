@@ -114,7 +114,7 @@ def scatter(p, inputs, source, seen):
     ix, iy, iz = inputs.incident[source, 0], inputs.incident[source, 1], inputs.incident[source, 2]
     wavelength = inputs.wavelength[source]
     qx, qy, qz = (dx - ix) / wavelength, (dy - iy) / wavelength, (dz - iz) / wavelength
-    inside = np.sqrt(qx * qx + qy * qy + qz * qz) <= inputs.longest
+    inside = qx * qx + qy * qy + qz * qz <= inputs.longest_squared
     factor = polarization(p.polarization, ix, iy, iz, dx, dy, dz)
     weight = inputs.brightness[source] * factors(p.factors, ix, iy, iz, dx, dy, dz, wavelength)
     if p.scaling.polarization_per_term:
