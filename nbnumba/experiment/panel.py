@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
-from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
@@ -70,6 +70,38 @@ class Panel(Part):
         """Pixels as (slow, fast)."""
         return self.slow_pixels, self.fast_pixels
 
+    @cached_property
+    def plane(self) -> Plane:
+        """Where it is, whatever the beam. Raises ParameterError."""
+        import numpy as np
+
+        from nbnumba.experiment.vectors import cross, dot, length
+
+        origin, fast, slow = (np.array(v) for v in (self.origin, self.fast_axis, self.slow_axis))
+        normal = cross(fast, slow)
+        normal = -normal if dot(origin, normal) < 0.0 else normal
+        close_distance = float(dot(origin, normal))
+        if not close_distance > PARALLEL * length(origin):
+            raise ParameterError("panel.origin", "puts the panel's plane through the crystal")
+        return Plane(origin, fast, slow, normal, close_distance, float(dot(-origin, fast)), float(dot(-origin, slow)))
+
+
+class Plane(NamedTuple):
+    """A panel's plane: corner of the first pixel, axes, and the normal away from the crystal; its nearest point, m from that corner."""
+
+    origin: Array
+    fast: Array
+    slow: Array
+    normal: Array
+    close_distance: float
+    close_fast: float
+    close_slow: float
+
+    @property
+    def numbers(self) -> tuple[list[float], ...]:
+        """The normal, both axes and the corner."""
+        return self.normal.tolist(), self.fast.tolist(), self.slow.tolist(), self.origin.tolist()
+
 
 def require_formula(where: str, material: Any) -> None:
     """Refuse what is no chemical formula. Raises ParameterError."""
@@ -79,40 +111,35 @@ def require_formula(where: str, material: Any) -> None:
 
 def frame_of(panel: Panel, axes: Mapping[str, Array]) -> Frame:
     """Where a panel is, in the words of a detector of one; its normal points away from the crystal. Raises ParameterError."""
-    import numpy as np
 
     from nbnumba.experiment.frame import Frame
-    from nbnumba.experiment.vectors import cross, dot, length
 
-    incident = axes["incident"]
-    pix0, fast, slow = (np.array(v) for v in (panel.origin, panel.fast_axis, panel.slow_axis))
-    normal = cross(fast, slow)
-    normal = -normal if dot(pix0, normal) < 0.0 else normal
-    close_distance, ratio = float(dot(pix0, normal)), float(dot(incident, normal))
-    if not close_distance > PARALLEL * length(pix0):
-        raise ParameterError("panel.origin", "puts the panel's plane through the crystal")
+    plane = panel.plane
+    (ix, iy, iz), (nx, ny, nz), (fx, fy, fz), (sx, sy, sz), (x, y, z) = axes["incident"].tolist(), *plane.numbers
+    ratio = ix * nx + iy * ny + iz * nz
     # A panel that the beam runs along is stated by its nearest point.
-    distance, towards = (close_distance, normal) if abs(ratio) < PARALLEL else (close_distance / ratio, incident)
-    met = distance * towards - pix0
-    beam_fast, beam_slow = float(dot(met, fast)), float(dot(met, slow))
+    along = abs(ratio) < PARALLEL
+    distance, (tx, ty, tz) = (plane.close_distance, (nx, ny, nz)) if along else (plane.close_distance / ratio, (ix, iy, iz))
+    mx, my, mz = distance * tx - x, distance * ty - y, distance * tz - z
+    beam_fast, beam_slow = mx * fx + my * fy + mz * fz, mx * sx + my * sy + mz * sz
     return Frame(
-        incident=incident,
+        incident=axes["incident"],
         polarization_axis=axes["polarization"],
         spindle_axis=axes["spindle"],
         twotheta_axis=axes["twotheta"],
-        fast_axis=fast,
-        slow_axis=slow,
-        normal=normal,
-        pix0=pix0,
+        fast_axis=plane.fast,
+        slow_axis=plane.slow,
+        normal=plane.normal,
+        pix0=plane.origin,
         distance=distance,
-        close_distance=close_distance,
+        close_distance=plane.close_distance,
         pivot="sample",
         beam_x=beam_fast,
         beam_y=beam_slow,
         beam_fast=beam_fast,
         beam_slow=beam_slow,
-        close_fast=float(dot(-pix0, fast)),
-        close_slow=float(dot(-pix0, slow)),
+        close_fast=plane.close_fast,
+        close_slow=plane.close_slow,
     )
 
 
