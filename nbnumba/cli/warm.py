@@ -22,7 +22,10 @@ from nbnumba.stages.stage import KINDS
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.kernel.device import Device
+    from nbnumba.stages.chosen import Stages
 
+SMALL_SPOTS = (200, 200, 200)  # cells
 MANY_DOMAINS = 5000  # the slopes of so many terms of a pixel are not kept
 # Rotation runs on the host; with this one the kernels of all others are compiled, too.
 ROTATION = "c-parity"
@@ -121,11 +124,23 @@ def compile_one(names: dict[str, str], dtype: str, plugin_files: tuple[Path, ...
         scene, where = prepared_scene(experiment, chosen), open_device(device)
         scene.render(where)
         scene.terms_outside(where)
+        compile_listed(experiment, chosen, where)
         if gradients and dtype == "float64" and all(stage.derivative for stage in chosen.in_kernels):
             compile_gradients(replace(experiment, model=Model(stages=names)), stages, device)
     except NbnumbaError as error:
         return f"{', '.join(names.values())}: {error}"
     return ""
+
+
+def compile_listed(experiment: Experiment, chosen: Stages, device: Device) -> None:
+    """Render a few pixels of a crystal with small spots from a list, if these stages can be."""
+    from nbnumba.simulation.scene import prepared_scene
+    from nbnumba.simulation.support import ellipsoid, why_not_listable
+
+    scene = prepared_scene(replace(experiment, crystal=replace(experiment.crystal, cells=SMALL_SPOTS)), chosen)
+    if device.lists and not why_not_listable(scene):
+        inputs = scene.inputs._replace(support=ellipsoid(scene))
+        device.render(scene.physics, inputs, scene.panels, device.zeros(scene.area.shape))
 
 
 def compile_gradients(experiment: Experiment, stages: Registry, device: str) -> None:

@@ -35,6 +35,16 @@ def how_rendered(scene: Scene) -> str:
 
 def why_not_listed(scene: Scene) -> str:
     """Why all terms are looked at; empty if spots are listed. Raises StageError."""
+    if why_not := why_not_listable(scene):
+        return why_not
+    if terms_of_panel(scene) < MANY:
+        return f"there are fewer than {MANY:g}"
+    share = share_listed(scene)
+    return f"a list would have {share:.2g} of them, and pays up to {FEW:.2g}" if share > FEW else ""
+
+
+def why_not_listable(scene: Scene) -> str:
+    """Why spots cannot be listed; empty if they can, whether that pays or not. Raises StageError."""
     geometry, shape, factor = (scene.stages[kind] for kind in ("geometry", "lattice_shape", "structure_factor"))
     assert isinstance(geometry, Geometry)
     assert isinstance(shape, LatticeShape)
@@ -47,10 +57,7 @@ def why_not_listed(scene: Scene) -> str:
         return f"{factor} counts those outside its table"
     if scene.keeps_background:
         return "samples beyond the resolution limit have a background"
-    if terms_of_panel(scene) < MANY:
-        return f"there are fewer than {MANY:g}"
-    share = share_listed(scene)
-    return f"a list would have {share:.2g} of them, and pays up to {FEW:.2g}" if share > FEW else ""
+    return ""
 
 
 def terms_of_panel(scene: Scene) -> float:

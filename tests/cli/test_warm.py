@@ -17,6 +17,8 @@ from nbnumba.files.caches import KERNELS
 from nbnumba.gradients.derivatives import device_of
 from nbnumba.gradients.losses import least_squares, poisson
 from nbnumba.kernel.cpu import device as cpu
+from nbnumba.simulation.scene import prepared_scene
+from nbnumba.simulation.support import why_not_listed
 from nbnumba.stages.registry import installed
 from nbnumba.testing.stage_suite import small_experiment
 
@@ -47,6 +49,23 @@ def test_warm_compiles_what_is_named(jobs: str, capsys: pytest.CaptureFixture[st
     wanted = [word for kind in kinds for word in ("--plugin", kind)]
     assert main(["warm", *wanted, "--dtype", "float64", "--jobs", jobs]) == 0
     assert capsys.readouterr().out == "4 kernels are compiled\n"
+
+
+@pytest.mark.slow
+@pytest.mark.spec("CLI-11", "SCA-21")
+def test_nothing_is_left_to_compile_for_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cpu, "_compiled", {})
+    stages = {**COMBINATION, "lattice_shape": "gauss", "structure_factor": "constant"}
+    wanted = [word for kind, name in stages.items() for word in ("--plugin", f"{kind}={name}")]
+    assert main(["warm", *wanted, "--dtype", "float64"]) == 0
+    kept = {file.path.name for file in KERNELS.files()}
+    assert any("list_spots" in name for name in kept)
+    options = "-default_F 1 -cell 80 -lambda 1 -N 200 -gauss_xtal -distance 200 -detpixels 1000 -roi 0 9 0 9 -mosaic 0.1 -mosaic_dom 100"
+    experiment = nbnumba.experiment_from_options(f"{options} -oversample 2")
+    assert why_not_listed(prepared_scene(experiment, installed().choose({**stages, "rotation": "spec"}, {}))) == ""
+    nbnumba.simulate(experiment)
+    assert {file.path.name for file in KERNELS.files()} == kept
 
 
 @pytest.mark.slow
