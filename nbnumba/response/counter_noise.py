@@ -2,71 +2,51 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.kernel.cpu.device import compiled_alone
+from nbnumba.response.philox import four_numbers
+from nbnumba.response.poisson import invert_from_normal, poisson
 
 if TYPE_CHECKING:
     from nbnumba.image.image import Block
 
-SUMMED = 200.0  # photons up to which probabilities are summed from 0
-BRIGHT = 1e6  # photons beyond which a normal deviate stands for a Poisson one
+BITS_DROPPED, UNIT = np.uint64(11), 2.0**-53  # 53 bits of a number are what a float64 holds
 
 
 class CounterNoise:
-    """Poisson deviates by inversion of one Philox number for each pixel of the detector, keyed by (seed, image, panel, pixel).
-
-    The same for any region of interest and size of block; blocks are drawn in the order of their rows.
-    """
+    """Poisson deviates by inversion of one Philox number for each pixel of the detector, keyed by (seed, image, panel, pixel)."""
 
     def __init__(self, seed: int, image: int = 0) -> None:
-        self._key, self._panel = np.array([seed, image], np.uint64), 0
-        self._generator = np.random.Philox(key=self._key)
+        self._key = np.array([seed, image], np.uint64)
 
     def draw(self, block: Block) -> NDArray[np.float64]:
-        """Deviates of the region of interest of the next rows, [slow, fast]; every panel has numbers of its own."""
-        if block.panel != self._panel:
-            self._panel, self._generator = block.panel, np.random.Philox(key=self._key, counter=np.array([0, 0, 0, block.panel], np.uint64))
-        raw = np.asarray(self._generator.random_raw(block.photons.size), np.uint64).reshape(block.photons.shape)[block.region]
-        uniform = np.maximum((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53, 2.0**-54).ravel()
-        mean = block.photons[block.region].astype(np.float64).ravel()
-        drawn = np.empty(mean.size)
-        invert_by_sum(uniform, mean, drawn)
-        many = np.flatnonzero(mean > SUMMED)
-        if many.size:
-            drawn[many] = invert_from_normal(uniform[many], mean[many])
-        return drawn.reshape(raw.shape)
+        """Deviates of the region of interest of some rows, [slow, fast]."""
+        mean, width = np.ascontiguousarray(block.photons[block.region]), block.photons.shape[1]
+        slow, fast = (part.start or 0 for part in block.region)
+        first, drawn = (block.rows.start + slow) * width + fast, np.empty(mean.shape)
+        if draw_pixels(mean, first, width, np.uint64(block.panel), *self._key, drawn):
+            left = np.nonzero(drawn < 0.0)
+            drawn[left] = invert_from_normal(-drawn[left], mean[left].astype(np.float64))
+        return drawn
 
 
-@compiled_alone(error_model="numpy")
-def invert_by_sum(uniform, mean, drawn):  # type: ignore[no-untyped-def]
-    """The least number with a probability of ``uniform`` or more up to it, where it is not far from 0."""
-    for i in range(mean.size):
-        if mean[i] > SUMMED:
-            continue
-        probability = math.exp(-mean[i])
-        up_to, count = probability, 0
-        # Rounding may keep the sum below `uniform` for ever.
-        while up_to < uniform[i] and (probability > 1e-17 or count < mean[i]):
-            count += 1
-            probability *= mean[i] / count
-            up_to += probability
-        drawn[i] = count
-
-
-def invert_from_normal(uniform: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same by Cornish and Fisher's expansion, rounded down to where it is never too large, put right from there."""
-    from scipy.special import ndtri, pdtr
-
-    normal = ndtri(uniform)
-    rough = mean + np.sqrt(mean) * normal
-    count = np.floor(rough + (normal * normal - 1.0) / 6.0)
-    low = np.flatnonzero(mean <= BRIGHT)
-    while low.size:
-        low = low[pdtr(count[low], mean[low]) < uniform[low]]
-        count[low] += 1.0
-    return np.asarray(np.where(mean > BRIGHT, np.rint(rough), count))
+@compiled_alone(error_model="numpy", nogil=True)
+def draw_pixels(mean, first, width, panel, seed, image, drawn):  # type: ignore[no-untyped-def]
+    """Deviates as ``poisson`` has them, and how many it leaves; first: number of the first pixel, width: of the detector."""
+    numbers, held, left = np.empty(4, np.uint64), -1, 0
+    for slow in range(mean.shape[0]):
+        for fast in range(mean.shape[1]):
+            drawn[slow, fast] = 0.0
+            if mean[slow, fast] > UNIT:  # less never gives a photon
+                pixel = first + slow * width + fast
+                if pixel // 4 != held:
+                    held = pixel // 4
+                    numbers[0], numbers[1], numbers[2], numbers[3] = four_numbers(np.uint64(held), panel, seed, image)  # type: ignore[no-untyped-call]
+                uniform = max((numbers[pixel % 4] >> BITS_DROPPED) * UNIT, 0.5 * UNIT)
+                drawn[slow, fast] = poisson(uniform, np.float64(mean[slow, fast]))  # type: ignore[no-untyped-call]
+                left += drawn[slow, fast] < 0.0
+    return left
