@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-FEW = 10.0  # photons up to which summing probabilities is as fast as anything
+FEW = 4.0  # photons up to which summing probabilities is as fast as anything, and from which on the expansion is good
 SUMMED = 200.0  # photons up to which they are summed where the expansion leaves a doubt
 BRIGHT = 1e6  # photons beyond which a normal deviate stands for a Poisson one
 SEVEN_DIGITS = 2e-7  # the relative error of ``normal_deviate``

@@ -119,7 +119,7 @@ def test_numbers_are_those_of_numpys_philox() -> None:
 @pytest.mark.spec("RSP-20")
 def test_the_expansion_is_never_further_off_than_it_says() -> None:
     """At all numbers of photons, or 400 of them, that a deviate of 53 bits can be."""
-    for mean in np.geomspace(10.0, 1e6, 40):
+    for mean in np.geomspace(4.0, 1e6, 40):
         count = np.unique(np.rint(np.linspace(max(1.0, mean - 9.0 * np.sqrt(mean)), mean + 9.0 * np.sqrt(mean) + 30.0, 400)))
         below, above = pdtr(count - 1.0, mean), pdtrc(count - 1.0, mean)
         normal = np.where(below < 0.5, ndtri(below), -ndtri(above))
@@ -139,7 +139,7 @@ def test_few_deviates_are_left_to_more_digits(mean: float) -> None:
 
 
 @pytest.mark.spec("RSP-20")
-@pytest.mark.parametrize("mean", [0.01, 0.7, 9.9, 10.1, 40.0, 250.0, 1e4, 9.9e5])
+@pytest.mark.parametrize("mean", [0.01, 0.7, 3.9, 4.1, 40.0, 250.0, 1e4, 9.9e5])
 def test_counter_noise_has_poissons_distribution(mean: float) -> None:
     """Chi-squared over 50 ranges alike in probability, moments up to the third, quantiles."""
     drawn, exact = draw(CounterNoise(11), np.full((700, 700), mean, np.float32)).ravel(), float(np.float32(mean))
@@ -159,7 +159,7 @@ def test_counter_noise_has_poissons_distribution(mean: float) -> None:
 
 
 @pytest.mark.spec("FMT-12")
-@pytest.mark.parametrize("mean", [1e-3, 0.5, 9.9, 10.1, 30.0, 199.0, 201.0, 1e4, 9e5])
+@pytest.mark.parametrize("mean", [1e-3, 0.5, 3.9, 4.1, 30.0, 199.0, 201.0, 1e4, 9e5])
 def test_counter_noise_is_the_inverse_of_the_distribution(mean: float) -> None:
     count = draw(CounterNoise(3), np.full((100, 100), mean, np.float32)).ravel()
     uniform = (np.random.Philox(key=np.array([3, 0], np.uint64)).random_raw(10_000) >> np.uint64(11)) * 2.0**-53
