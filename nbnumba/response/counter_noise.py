@@ -14,7 +14,8 @@ from nbnumba.response.poisson import invert_from_normal, poisson
 if TYPE_CHECKING:
     from nbnumba.image.image import Block
 
-BITS_DROPPED, UNIT = np.uint64(11), 2.0**-53  # 53 bits of a number are what a float64 holds
+BITS_DROPPED, UNIT = np.uint64(11), 2.0**-53  # 53 bits of a number are what a float64 holds; of fewer photons none is ever drawn
+SPAN = 128  # pixels that are drawn together
 
 
 class CounterNoise:
@@ -34,19 +35,36 @@ class CounterNoise:
         return drawn
 
 
+def fill(uniform, pixel, count, panel, seed, image):  # type: ignore[no-untyped-def]
+    """The numbers of so many pixels, 2^-54 to 1 - 2^-53; returns where the first is, since Philox makes four at a time."""
+    for four in range((pixel % 4 + count + 3) // 4):
+        numbers = four_numbers(np.uint64(pixel // 4 + four), panel, seed, image)  # type: ignore[no-untyped-call]
+        for i in range(4):
+            uniform[4 * four + i] = max((numbers[i] >> BITS_DROPPED) * UNIT, 0.5 * UNIT)
+    return pixel % 4
+
+
 @compiled_alone(error_model="numpy", nogil=True)
 def draw_pixels(mean, first, width, panel, seed, image, drawn):  # type: ignore[no-untyped-def]
-    """Deviates as ``poisson`` has them, and how many it leaves; first: number of the first pixel, width: of the detector."""
-    numbers, held, left = np.empty(4, np.uint64), -1, 0
+    """Deviates as ``poisson`` has them, and how many it leaves; first: number of the first pixel, width: of the detector.
+
+    Of pixels side by side those that are not 0 come after all others, so that no branch is in the way of these.
+    """
+    uniform, waiting, left = np.empty(SPAN + 8), np.empty(SPAN, np.int64), 0
     for slow in range(mean.shape[0]):
-        for fast in range(mean.shape[1]):
-            drawn[slow, fast] = 0.0
-            if mean[slow, fast] > UNIT:  # less never gives a photon
-                pixel = first + slow * width + fast
-                if pixel // 4 != held:
-                    held = pixel // 4
-                    numbers[0], numbers[1], numbers[2], numbers[3] = four_numbers(np.uint64(held), panel, seed, image)  # type: ignore[no-untyped-call]
-                uniform = max((numbers[pixel % 4] >> BITS_DROPPED) * UNIT, 0.5 * UNIT)
-                drawn[slow, fast] = poisson(uniform, np.float64(mean[slow, fast]))  # type: ignore[no-untyped-call]
-                left += drawn[slow, fast] < 0.0
+        for begin in range(0, mean.shape[1], SPAN):
+            count, bright, many = min(SPAN, mean.shape[1] - begin), 0, 0
+            for i in range(count):
+                drawn[slow, begin + i] = 0.0
+                bright += mean[slow, begin + i] > UNIT
+            if bright == 0:
+                continue
+            at = fill(uniform, first + slow * width + begin, count, panel, seed, image)  # type: ignore[no-untyped-call]
+            for i in range(count):
+                waiting[many] = i
+                many += uniform[at + i] > 1.0 - mean[slow, begin + i]  # which is exp(-mean) at most
+            for n in range(many):
+                i = waiting[n]
+                drawn[slow, begin + i] = poisson(uniform[at + i], np.float64(mean[slow, begin + i]))  # type: ignore[no-untyped-call]
+                left += drawn[slow, begin + i] < 0.0
     return left

@@ -16,8 +16,6 @@ FLOAT64 = 1e-15  # and of sums
 
 def poisson(uniform, mean):
     """The deviate; -uniform where it is left to ``invert_from_normal``."""
-    if uniform <= 1.0 - mean:  # which is exp(-mean) at most
-        return 0.0
     if mean > FEW:
         normal = normal_deviate(uniform)
         near, doubt = expanded(normal, mean) if mean <= BRIGHT else rounded(normal, mean)
