@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba import units
+from nbnumba.campaign.beside import beside
 from nbnumba.campaign.series import Series
 from nbnumba.errors import OutputFileError
 from nbnumba.experiment.structure_factors import StructureFactors
@@ -256,13 +257,17 @@ class SweepResult(NamedTuple):
 
 
 def take(sweep: Sweep, target: Series, missing: list[int], simulator: Simulator, progress: Callable[[], None]) -> SweepResult:
-    """Render and write images; progress is called after each."""
-    taken = SweepResult()
-    for number in missing:
-        image = simulator.image(sweep.image(number))
+    """Render and write images; progress is called after each, which is written while the next is rendered."""
+
+    def write(rendered: tuple[int, Image]) -> SweepResult:
+        number, image = rendered
         counts, cut = sweep.counting.counts(image, number, target.held)
         target.put(number, counts, sweep.exposure(number))
-        taken = SweepResult(taken.cut + cut, taken.outside + image.terms_outside)
+        return SweepResult(cut, image.terms_outside)
+
+    taken = SweepResult()
+    for written in beside(((number, simulator.image(sweep.image(number))) for number in missing), write):
+        taken = SweepResult(taken.cut + written.cut, taken.outside + written.outside)
         progress()
     target.finish([sweep.exposure(number) for number in sweep.numbers], images_of(target.record))
     return taken

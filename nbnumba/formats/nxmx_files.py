@@ -41,11 +41,12 @@ def nxmx_bytes(images: Sequence[tuple[NDArray[np.generic], Exposure]]) -> bytes:
 
 
 def write_nxmx(file: Any, exposures: Sequence[Exposure], dtype: Any, chunks: Iterable[bytes], stamp: str = "") -> None:
-    """A file (a path, or open for writing) of a scan: exposures of its images in order, and their chunks; stamp: of the sweep it is of.
+    """A file (a path, or open for writing) of a scan: exposures of its images in order, and their chunks; stamp: of the sweep it is of,
+    whose images all lack the same pixels.
 
     Of what the images share, the first one's exposure tells: see ``differing``.
     """
-    masks = Masks.of(exposures, dtype)
+    masks = Masks.of(exposures, dtype, alike=bool(stamp))
     write_entry(file, exposures, masks, stamp, partial(put_images, images=len(exposures), chunks=chunks, masks=masks))
 
 
@@ -58,7 +59,7 @@ def file_of(path: Path, number: int) -> Path:
 
 def files_of(path: Path, exposures: Sequence[Exposure], dtype: Any, chunks: Iterable[bytes], stamp: str = "") -> dict[Path, Content]:
     """The files that a name stands for, to be written one after the other: as ``write_nxmx`` has it, or data files and their master."""
-    chunks, masks = iter(chunks), Masks.of(exposures, dtype)
+    chunks, masks = iter(chunks), Masks.of(exposures, dtype, alike=bool(stamp))
     if file_of(path, 1) == path:
         return {path: partial(write_nxmx, exposures=exposures, dtype=dtype, chunks=chunks, stamp=stamp)}
     firsts = range(1, len(exposures) + 1, IMAGES_PER_FILE)
@@ -148,22 +149,25 @@ def map_images(sizes: dict[Path, int], masks: Masks, data: h5py.Group) -> None:
 
 
 class Masks:
-    """Where images hold -1 or -2 for what was not measured; where these are trusted, they are numbers like others."""
+    """Where images hold -1 or -2 for what was not measured; where these are trusted, they are numbers like others.
 
-    def __init__(self, least: float, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
-        self.dtype, self.shape = dtype, shape
+    alike: whether all of them do in the same pixels, so that one is looked at.
+    """
+
+    def __init__(self, least: float, dtype: np.dtype[Any], shape: tuple[int, int], alike: bool) -> None:
+        self.dtype, self.shape, self._alike = dtype, shape, alike
         self._bits = {value: bit for value, bit in MASKED.items() if value < least and dtype.kind == "i"}
         self._always: NDArray[np.uint32] | None = None
         self._ever = np.zeros(shape, bool)
 
     @classmethod
-    def of(cls, exposures: Sequence[Exposure], dtype: Any) -> Masks:
+    def of(cls, exposures: Sequence[Exposure], dtype: Any, alike: bool) -> Masks:
         """Of images that are to come."""
-        return cls(least_trusted(exposures[0]), np.dtype(dtype), exposures[0].frame_shape)
+        return cls(least_trusted(exposures[0]), np.dtype(dtype), exposures[0].frame_shape, alike)
 
     def add(self, chunk: bytes) -> None:
         """Look at an image."""
-        if not self._bits:
+        if not self._bits or (self._alike and self._always is not None):
             return
         pixels, bits = pixels_of(chunk, self.shape, self.dtype), np.zeros(self.shape, np.uint32)
         for value, bit in self._bits.items():

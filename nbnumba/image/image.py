@@ -51,6 +51,8 @@ class Block(NamedTuple):
 
         A mark other than 0 stands in pixels that a mask leaves out, too.
         """
+        if values.shape == self.photons.shape and self.mask is None:
+            return values.astype(dtype, copy=False)
         rows = np.full(self.photons.shape, mark, dtype)
         rows[self.region] = values
         if mark and self.mask is not None:

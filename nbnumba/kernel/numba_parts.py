@@ -36,6 +36,7 @@ from numba.np.ufunc import parallel
 from nbnumba.errors import NbnumbaWarning
 from nbnumba.files.caches import KERNELS, NotKeptError, sealed, unsealed
 
+WAITING = "OMP_WAIT_POLICY"  # a variable of the environment that OpenMP reads once
 compiler_lock = global_compiler_lock  # one function is compiled at a time
 INTRINSIC = _Intrinsic  # what becomes instructions of LLVM, without Python in between
 
@@ -49,11 +50,28 @@ def pool_can_be_used() -> bool:
     if _pool_of_parent:
         return False
     try:
-        parallel._launch_threads()
+        with waiting_asleep():
+            parallel._launch_threads()
     except Exception as error:  # a ValueError of numba's, or what loading a library raises
         warn_once("threads", f"numba's threads cannot be had ({' '.join(str(error).split())}); threads of Python's do their work")
         return False
     return bool(numba.threading_layer() != "workqueue")
+
+
+@contextmanager
+def waiting_asleep() -> Iterator[None]:
+    """Have threads of OpenMP, whose library is loaded meanwhile, sleep until others are done, unless the environment says what they do.
+
+    Left to themselves they keep a core busy, which is what the others wait for where there are no more cores than threads.
+    """
+    if WAITING in os.environ:
+        yield
+        return
+    os.environ[WAITING] = "passive"
+    try:
+        yield
+    finally:
+        del os.environ[WAITING]
 
 
 def remember_pool() -> None:

@@ -61,7 +61,7 @@ def checked(stage: Response, parameters: Any, values: NDArray[np.float64], frame
         raise
     except Exception as error:
         raise StageError(f"{stage}: {type(error).__name__}: {error}") from error
-    if found.shape != values.shape or found.dtype.kind not in "fiu" or np.isnan(found).any():
+    if found.shape != values.shape or found.dtype.kind not in "fiu" or np.isnan(found.min(initial=0.0)):
         raise StageError(f"{stage}: must return numbers, {values.shape} of them; returned {found.dtype} {found.shape}, or such as are none")
     return found
 

@@ -2,71 +2,69 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.kernel.cpu.device import compiled_alone
+from nbnumba.response.philox import four_numbers
+from nbnumba.response.poisson import invert_from_normal, poisson
 
 if TYPE_CHECKING:
     from nbnumba.image.image import Block
 
-SUMMED = 200.0  # photons up to which probabilities are summed from 0
-BRIGHT = 1e6  # photons beyond which a normal deviate stands for a Poisson one
+BITS_DROPPED, UNIT = np.uint64(11), 2.0**-53  # 53 bits of a number are what a float64 holds; of fewer photons none is ever drawn
+SPAN = 128  # pixels that are drawn together
 
 
 class CounterNoise:
-    """Poisson deviates by inversion of one Philox number for each pixel of the detector, keyed by (seed, image, panel, pixel).
-
-    The same for any region of interest and size of block; blocks are drawn in the order of their rows.
-    """
+    """Poisson deviates by inversion of one Philox number for each pixel of the detector, keyed by (seed, image, panel, pixel)."""
 
     def __init__(self, seed: int, image: int = 0) -> None:
-        self._key, self._panel = np.array([seed, image], np.uint64), 0
-        self._generator = np.random.Philox(key=self._key)
+        self._key = np.array([seed, image], np.uint64)
 
     def draw(self, block: Block) -> NDArray[np.float64]:
-        """Deviates of the region of interest of the next rows, [slow, fast]; every panel has numbers of its own."""
-        if block.panel != self._panel:
-            self._panel, self._generator = block.panel, np.random.Philox(key=self._key, counter=np.array([0, 0, 0, block.panel], np.uint64))
-        raw = np.asarray(self._generator.random_raw(block.photons.size), np.uint64).reshape(block.photons.shape)[block.region]
-        uniform = np.maximum((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53, 2.0**-54).ravel()
-        mean = block.photons[block.region].astype(np.float64).ravel()
-        drawn = np.empty(mean.size)
-        invert_by_sum(uniform, mean, drawn)
-        many = np.flatnonzero(mean > SUMMED)
-        if many.size:
-            drawn[many] = invert_from_normal(uniform[many], mean[many])
-        return drawn.reshape(raw.shape)
+        """Deviates of the region of interest of some rows, [slow, fast]."""
+        mean, width = np.ascontiguousarray(block.photons[block.region]), block.photons.shape[1]
+        slow, fast = (part.start or 0 for part in block.region)
+        first, drawn = (block.rows.start + slow) * width + fast, np.empty(mean.shape)
+        if draw_pixels(mean, first, width, np.uint64(block.panel), *self._key, drawn):
+            left = np.nonzero(drawn < 0.0)
+            drawn[left] = invert_from_normal(-drawn[left], mean[left].astype(np.float64))
+        return drawn
 
 
-@compiled_alone(error_model="numpy")
-def invert_by_sum(uniform, mean, drawn):  # type: ignore[no-untyped-def]
-    """The least number with a probability of ``uniform`` or more up to it, where it is not far from 0."""
-    for i in range(mean.size):
-        if mean[i] > SUMMED:
-            continue
-        probability = math.exp(-mean[i])
-        up_to, count = probability, 0
-        # Rounding may keep the sum below `uniform` for ever.
-        while up_to < uniform[i] and (probability > 1e-17 or count < mean[i]):
-            count += 1
-            probability *= mean[i] / count
-            up_to += probability
-        drawn[i] = count
+def fill(uniform, pixel, count, panel, seed, image):  # type: ignore[no-untyped-def]
+    """The numbers of so many pixels, 2^-54 to 1 - 2^-53; returns where the first is, since Philox makes four at a time."""
+    for four in range((pixel % 4 + count + 3) // 4):
+        numbers = four_numbers(np.uint64(pixel // 4 + four), panel, seed, image)  # type: ignore[no-untyped-call]
+        for i in range(4):
+            uniform[4 * four + i] = max((numbers[i] >> BITS_DROPPED) * UNIT, 0.5 * UNIT)
+    return pixel % 4
 
 
-def invert_from_normal(uniform: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same by Cornish and Fisher's expansion, rounded down to where it is never too large, put right from there."""
-    from scipy.special import ndtri, pdtr
+@compiled_alone(error_model="numpy", nogil=True)
+def draw_pixels(mean, first, width, panel, seed, image, drawn):  # type: ignore[no-untyped-def]
+    """Deviates as ``poisson`` has them, and how many it leaves; first: number of the first pixel, width: of the detector.
 
-    normal = ndtri(uniform)
-    rough = mean + np.sqrt(mean) * normal
-    count = np.floor(rough + (normal * normal - 1.0) / 6.0)
-    low = np.flatnonzero(mean <= BRIGHT)
-    while low.size:
-        low = low[pdtr(count[low], mean[low]) < uniform[low]]
-        count[low] += 1.0
-    return np.asarray(np.where(mean > BRIGHT, np.rint(rough), count))
+    Of pixels side by side those that are not 0 come after all others, so that no branch is in the way of these.
+    """
+    uniform, waiting, left = np.empty(SPAN + 8), np.empty(SPAN, np.int64), 0
+    for slow in range(mean.shape[0]):
+        for begin in range(0, mean.shape[1], SPAN):
+            count, bright, many = min(SPAN, mean.shape[1] - begin), 0, 0
+            for i in range(count):
+                drawn[slow, begin + i] = 0.0
+                bright += mean[slow, begin + i] > UNIT
+            if bright == 0:
+                continue
+            at = fill(uniform, first + slow * width + begin, count, panel, seed, image)  # type: ignore[no-untyped-call]
+            for i in range(count):
+                waiting[many] = i
+                many += uniform[at + i] > 1.0 - mean[slow, begin + i]  # which is exp(-mean) at most
+            for n in range(many):
+                i = waiting[n]
+                drawn[slow, begin + i] = poisson(uniform[at + i], np.float64(mean[slow, begin + i]))  # type: ignore[no-untyped-call]
+                left += drawn[slow, begin + i] < 0.0
+    return left

@@ -39,7 +39,8 @@ UINT8, UINT16, INT32 = CountRange(np.uint8, 0, 255), CountRange(np.uint16, 0, 65
 def whole(values: NDArray[Any], held: CountRange) -> NDArray[Any]:
     """Fractions are dropped, and what is beyond the range is cut off."""
     if values.dtype.kind == "f":
-        return np.asarray(np.clip(np.floor(values), held.least, held.most), held.dtype)
+        down = np.floor(values)
+        return np.asarray(np.clip(down, held.least, held.most, out=down), held.dtype)
     numbers = values.astype(np.int8) if values.dtype.kind == "b" else values
     limits = np.iinfo(numbers.dtype)
     return np.asarray(np.clip(numbers, max(held.least, limits.min), min(held.most, limits.max)), held.dtype)

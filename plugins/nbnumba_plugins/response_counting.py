@@ -64,7 +64,7 @@ COUNTING = Response(
     summary="photons drawn with their noise, or expected",
     prepare=prepare_counting,
     function=counting,
-    spec=("RSP-1",),
+    spec=("RSP-1", "RSP-20"),
     worked_values=(WorkedValue(Counting(False), (PHOTONS, EXPECTED), 2.0 * PHOTONS),),
 )
 

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,12 +22,14 @@ from conftest import ROOT
 from nbnumba import Experiment, Image, StructureFactors, experiment_from_options, simulate
 from nbnumba.campaign import series
 from nbnumba.campaign.series import Series, Stack, series_of
-from nbnumba.campaign.sweep import Counting, code_digests, digest
+from nbnumba.campaign.sweep import Counting, Sweep, code_digests, digest
 from nbnumba.cli.main import main
 from nbnumba.files import whole as files
+from nbnumba.formats import nxmx_files
+from nbnumba.formats.chunks import pixels_of
 from nbnumba.formats.read import read_image, read_image_file
 from nbnumba.response.counter_noise import CounterNoise
-from nbnumba.response.counts import UINT16
+from nbnumba.response.counts import UINT16, CountRange
 from nbnumba.stages.kinds import LatticeShape
 
 OPTIONS = "-default_F 50 -cell 50 60 70 90 90 90 -lambda 1 -distance 100 -N 10 -detpixels 64 -pixel 0.5 -phi 5 -phisteps 3 -oversample 1"
@@ -557,6 +560,41 @@ def test_a_file_that_cannot_be_written(in_tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(in_tmp_path)
     assert main(["sweep", *SWEEP, "-o", "scan.npy"]) == 0
     assert "4 images, 2 rendered now" in capsys.readouterr().out
+
+
+@pytest.mark.spec("DEV-40")
+@pytest.mark.parametrize("name", ["scan.npy", "scan.nxs"])
+def test_an_image_is_written_while_the_next_is_rendered(name: str, in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendering = [threading.Event() for _ in range(5)]
+    image, counts = Sweep.image, Counting.counts
+
+    def begun(self: Sweep, number: int) -> Experiment:
+        rendering[number].set()
+        return image(self, number)
+
+    def after_the_next_has_begun(self: Counting, rendered: Image, number: int, held: CountRange) -> Any:
+        assert number == 4 or rendering[number + 1].wait(30.0)
+        return counts(self, rendered, number, held)
+
+    assert main(["sweep", *SWEEP, "-o", name]) == 0
+    expected = contents(in_tmp_path)
+    monkeypatch.setattr(Sweep, "image", begun)
+    monkeypatch.setattr(Counting, "counts", after_the_next_has_begun)
+    assert main(["sweep", *SWEEP, "-o", name, "--overwrite"]) == 0
+    assert contents(in_tmp_path) == {**expected, f"{name}.json": contents(in_tmp_path)[f"{name}.json"]}
+
+
+@pytest.mark.spec("FMT-112")
+def test_of_the_pixels_that_a_sweep_lacks_one_image_tells(in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+    monkeypatch.setattr(nxmx_files, "pixels_of", lambda *chunk: looked_at.append(1) or pixels_of(*chunk))
+    assert main(["sweep", *SWEEP, "-roi", "3", "50", "0", "60", "-o", "scan.nxs"]) == 0
+    with h5py.File("scan.nxs") as file:
+        images, mask = file["entry/data/data"][:], file["entry/instrument/detector/pixel_mask"][:]
+    assert len(looked_at) == 1
+    assert (mask[:61, 3:51] == 0).all()
+    assert mask.sum() == 64 * 64 - 61 * 48
+    assert [np.array_equal(image < 0, mask > 0) for image in images] == [True] * 4
 
 
 @pytest.mark.spec("SF-4")

@@ -7,12 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.special import pdtr
+from scipy.special import ndtri, pdtr, pdtrc, pdtrik
+from scipy.stats import chisquare, poisson
 
 import nbnumba
 from nbnumba.image.image import Block
-from nbnumba.response.counter_noise import CounterNoise, invert_from_normal
+from nbnumba.kernel.cpu.device import device_function
+from nbnumba.response.counter_noise import CounterNoise
 from nbnumba.response.noise import noisy_counts
+from nbnumba.response.philox import four_numbers
+from nbnumba.response.poisson import expanded, invert_from_normal
+from nbnumba.response.poisson import poisson as inverted
 from nbnumba.response.sequential_noise import OUTPUT, SequentialNoise
 
 MEANS = (0.0, 0.3, 5.0, 11.9, 12.1, 300.0, 5e4, 3e6)
@@ -88,7 +93,73 @@ def test_counter_noise_depends_on_seed_image_and_pixel_alone() -> None:
 
 
 @pytest.mark.spec("FMT-12")
-@pytest.mark.parametrize("mean", [1e-3, 0.5, 30.0, 199.0, 201.0, 1e4, 9e5])
+@pytest.mark.parametrize("panel", [0, 3])
+def test_counter_noise_is_the_same_for_any_region_and_block(panel: int) -> None:
+    """Blocks in any order, of any rows and region."""
+    photons = np.random.default_rng(1).lognormal(0.0, 4.0, (30, 41)).astype(np.float32)
+    everything = np.s_[0:30, 0:41]
+    whole = CounterNoise(5, 2).draw(Block(everything[0], photons, everything, panel=panel))
+    noise = CounterNoise(5, 2)
+    for first, last, region in [(20, 30, np.s_[1:9, 3:40]), (7, 20, np.s_[0:13, 40:41]), (0, 7, np.s_[:, :]), (3, 4, np.s_[1:1, 2:9])]:
+        rows = slice(first, last)
+        drawn = noise.draw(Block(rows, photons[rows], region, panel=panel))
+        np.testing.assert_array_equal(drawn, whole[rows][region])
+
+
+@pytest.mark.spec("FMT-12")
+def test_numbers_are_those_of_numpys_philox() -> None:
+    four = device_function(four_numbers)
+    for key, panel in (((0, 0), 0), ((7, 2), 1), ((2**64 - 1, 2**31), 2**40)):
+        numbers = np.random.Philox(key=np.array(key, np.uint64), counter=np.array([0, 0, 0, panel], np.uint64)).random_raw(400)
+        for fours in (0, 1, 99):
+            found = four(*(np.uint64(number) for number in (fours, panel, *key)))
+            np.testing.assert_array_equal(found, numbers[4 * fours : 4 * fours + 4])
+
+
+@pytest.mark.spec("RSP-20")
+def test_the_expansion_is_never_further_off_than_it_says() -> None:
+    """At all numbers of photons, or 400 of them, that a deviate of 53 bits can be."""
+    for mean in np.geomspace(4.0, 1e6, 40):
+        count = np.unique(np.rint(np.linspace(max(1.0, mean - 9.0 * np.sqrt(mean)), mean + 9.0 * np.sqrt(mean) + 30.0, 400)))
+        below, above = pdtr(count - 1.0, mean), pdtrc(count - 1.0, mean)
+        normal = np.where(below < 0.5, ndtri(below), -ndtri(above))
+        can_be = (np.minimum(below, above) >= 2.0**-54) & ((mean < 4e5) | (normal < 4.4))  # beyond, pdtrc has few digits
+        near, doubt = zip(*(expanded(w, mean) for w in normal[can_be]), strict=True)
+        assert (np.abs(near - count[can_be]) < doubt).all()
+
+
+@pytest.mark.spec("RSP-20")
+@pytest.mark.parametrize("mean", [201.0, 1e4, 1e6, 1e7])
+def test_few_deviates_are_left_to_more_digits(mean: float) -> None:
+    uniform = np.random.default_rng(1).random(5000)
+    found = np.array([inverted(number, mean) for number in uniform])
+    assert (found < 0.0).sum() <= 10
+    np.testing.assert_array_equal(np.where(found < 0.0, -found, uniform), uniform)
+    np.testing.assert_array_equal(found[found >= 0.0], invert_from_normal(uniform, np.full(uniform.size, mean))[found >= 0.0])
+
+
+@pytest.mark.spec("RSP-20")
+@pytest.mark.parametrize("mean", [0.01, 0.7, 3.9, 4.1, 40.0, 250.0, 1e4, 9.9e5])
+def test_counter_noise_has_poissons_distribution(mean: float) -> None:
+    """Chi-squared over 50 ranges alike in probability, moments up to the third, quantiles."""
+    drawn, exact = draw(CounterNoise(11), np.full((700, 700), mean, np.float32)).ravel(), float(np.float32(mean))
+    edges = np.unique(np.ceil(pdtrik(np.linspace(0.02, 0.98, 49), exact)))
+    share = np.diff(pdtr(edges, exact), prepend=0.0, append=1.0)
+    found = np.bincount(np.searchsorted(edges, drawn), minlength=share.size)
+    assert chisquare(found, share * drawn.size).pvalue > 1e-3
+    away = (drawn - exact) / np.sqrt(exact)
+    skew, kurtosis = exact**-0.5, 1.0 / exact
+    sixth = 15.0 + 25.0 * kurtosis + 10.0 * skew**2 + kurtosis**2  # central moments over the power of the deviation
+    assert away.mean() == pytest.approx(0.0, abs=5.0 / 700)
+    assert (away**2).mean() == pytest.approx(1.0, abs=5.0 * np.sqrt(2.0 + kurtosis) / 700)
+    assert (away**3).mean() == pytest.approx(skew, abs=5.0 * np.sqrt(sixth - skew**2) / 700)
+    tails = np.array([1e-4, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0 - 1e-4])
+    assert (pdtr(np.quantile(drawn, tails, method="inverted_cdf"), exact) >= tails - 5.0 * np.sqrt(tails * (1.0 - tails)) / 700).all()
+    assert (poisson.ppf(tails - 5.0 * np.sqrt(tails * (1.0 - tails)) / 700 - 1e-9, exact) <= np.quantile(drawn, tails)).all()
+
+
+@pytest.mark.spec("FMT-12")
+@pytest.mark.parametrize("mean", [1e-3, 0.5, 3.9, 4.1, 30.0, 199.0, 201.0, 1e4, 9e5])
 def test_counter_noise_is_the_inverse_of_the_distribution(mean: float) -> None:
     count = draw(CounterNoise(3), np.full((100, 100), mean, np.float32)).ravel()
     uniform = (np.random.Philox(key=np.array([3, 0], np.uint64)).random_raw(10_000) >> np.uint64(11)) * 2.0**-53

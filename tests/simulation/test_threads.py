@@ -62,6 +62,37 @@ def test_where_no_thread_can_be_started_fewer_do_the_work(monkeypatch: pytest.Mo
     assert (claims == 1).all()
 
 
+WAITS = """
+import os, threading, time
+import numba
+from nbnumba.kernel.cpu.work_queue import share_out
+
+def work(counter):
+    if threading.current_thread() is not threading.main_thread():
+        time.sleep(0.02)
+
+share_out(2, work)
+began = time.process_time()
+for _ in range(20):
+    share_out(2, work)
+print(numba.threading_layer(), os.environ.get("OMP_WAIT_POLICY"), time.process_time() - began)
+"""
+
+
+@pytest.mark.spec("DEV-41")
+@pytest.mark.parametrize("wanted", [None, "active"])
+def test_a_thread_sleeps_until_the_others_are_done(wanted: str | None) -> None:
+    """20 times 20 ms, of which it is awake for 0.4 ms each time, or for 10 and more where it does not sleep."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    environment |= {"NUMBA_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(sys.path), **({"OMP_WAIT_POLICY": wanted} if wanted else {})}
+    done = subprocess.run([sys.executable, "-c", WAITS], env=environment, capture_output=True, text=True, check=True)
+    layer, policy, seconds = done.stdout.split()
+    assert policy == str(wanted)
+    if layer != "omp":
+        pytest.skip("numba's threads are not OpenMP's here")
+    assert float(seconds) < 0.06 or wanted
+
+
 def seconds() -> float:
     experiment = nbnumba.experiment_from_options(
         "-default_F 100 -cell 100 -lambda 1 -N 5 -distance 100 -pixel 0.1 -detpixels 1024 -mosaic 0.5 -mosaic_dom 300 -oversample 1"
