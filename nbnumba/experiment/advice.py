@@ -107,10 +107,10 @@ def cell_text(cell: tuple[float, ...]) -> str:
 
 def clipped(experiment: Experiment) -> list[str]:
     """A line for every edge of the sample that the beam does not cover."""
-    edges = zip("yz", experiment.crystal.size[1:], experiment.sample_size[1:], strict=True)
-    return [
-        f"sample {name} of {given * 1e3:g} mm clipped to the beam size of {lit * 1e3:g} mm" for name, given, lit in edges if lit < given
-    ]
+    edges = [*zip(("sample y", "sample z"), experiment.crystal.size[1:], experiment.sample_size[1:], strict=True)]
+    if experiment.crystal.extent and experiment.illuminated:
+        edges += zip(("crystal width", "crystal height"), experiment.crystal.extent[1:], experiment.illuminated[1:], strict=True)
+    return [f"{name} of {given * 1e3:g} mm clipped to the beam size of {lit * 1e3:g} mm" for name, given, lit in edges if lit < given]
 
 
 def half_mosaic(experiment: Experiment) -> list[str]:
