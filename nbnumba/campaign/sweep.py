@@ -29,6 +29,7 @@ from nbnumba.options.output import MOST_IMAGES
 from nbnumba.response.chain import counts_of
 from nbnumba.response.counts import CountRange
 from nbnumba.response.readout import Readout
+from nbnumba.stages.presets import samples_whole_steps
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -61,7 +62,8 @@ class Counting:
 class Sweep:
     """images: how many; width: spindle angle of each in rad. The first begins where the experiment does.
 
-    An image is the mean over phi steps at the middle of equal parts of its width, as a spindle that turns evenly gives it.
+    An image is the mean over phi steps at the middle of equal parts of its width, or over the whole of these, as a spindle that turns
+    evenly gives it.
     """
 
     experiment: Experiment
@@ -78,8 +80,8 @@ class Sweep:
         goniometer = replace(self.experiment.goniometer, oscillation=self.width)
         if goniometer.phi_steps is None and goniometer.phi_step is None:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
-        middle = self.start(number) + goniometer.scan.step / 2.0
-        return replace(self.experiment, goniometer=replace(goniometer, phi_start=middle))
+        begin = self.start(number) + (0.0 if samples_whole_steps(self.experiment) else goniometer.scan.step / 2.0)
+        return replace(self.experiment, goniometer=replace(goniometer, phi_start=begin))
 
     @property
     def whole(self) -> Experiment:

@@ -12,6 +12,8 @@ from nbnumba.stages.stage import KINDS, Place
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
+WHOLE_STEPS = ("even", "even-gaussian")
+
 
 def stage_names(experiment: Experiment, taken: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """kind -> name: the usual one, then what quirks and experiment call for, then what the user names, then what is taken in any case."""
@@ -26,10 +28,15 @@ def stage_names(experiment: Experiment, taken: Mapping[str, str] = MappingProxyT
     return names
 
 
+def samples_whole_steps(experiment: Experiment) -> bool:
+    """Whether phi steps are sampled from where they begin to where they end (ROT-20), not at the angle that begins them (ROT-2)."""
+    return stage_names(experiment)["rotation"] in WHOLE_STEPS
+
+
 def suited_to(experiment: Experiment, named: Collection[str]) -> dict[str, str]:
     """Stages that the kind of data, the sampling, the quirks and the kinds that are named decide (SF-3, SF-6, SCA-9, SCA-10)."""
     quirks = experiment.quirks
-    suited = {"rotation": "c-parity" if "phi-carryover" in quirks else "spec"}
+    suited = {"rotation": "c-parity" if "phi-carryover" in quirks else "spec" if "repeated-domains" in quirks else "even"}
     if experiment.structure_factors.hkl is None:
         suited["structure_factor"] = "constant"
     elif experiment.interpolated:

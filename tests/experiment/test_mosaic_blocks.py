@@ -55,7 +55,14 @@ def photons(options: str) -> float:
 @pytest.mark.spec("EXP-60", "SCA-30", "LAT-20")
 @pytest.mark.parametrize(
     "shape",
-    ["-square_xtal", "-round_xtal", "-round_xtal -fudge 1.5", "-gauss_xtal", "-gauss_xtal -fudge 0.8", "-tophat_spots -oversample 4"],
+    [
+        "-square_xtal",
+        "-round_xtal",
+        "-round_xtal -fudge 1.5",
+        "-gauss_xtal",
+        "-gauss_xtal -fudge 0.8",
+        "-tophat_spots -oversample 8 -phisteps 600",
+    ],
 )
 def test_photons_of_a_reflection_are_darwins(shape: str) -> None:
     """With all of the tails of a shape, up to where another reflection is nearer; 40 of 50 um are in the beam, twice."""
