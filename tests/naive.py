@@ -808,12 +808,14 @@ def even_orientations(crystal: Crystal, goniometer: Goniometer) -> list[tuple[fl
     steps, step = phi_sweep(goniometer)
     shift = np.array(deviates_of_philox(crystal.mosaic_seed, 2**64 - 2))
     growth = 1.2207440846057596
+    lattice = (2.0 * ((shift + i / growth ** np.array([1.0, 2.0, 3.0])) % 1.0) - 1.0 for i in itertools.count())
+    in_ball = (x for x in lattice if length(x) < 1.0)
     found = []
-    for i in range(steps * domains):
-        u1, u2, u3 = (shift + i / growth ** np.array([1.0, 2.0, 3.0])) % 1.0
-        axis, angle = random_axis(2.0 * u1, 2.0 * u2 - 1.0), (crystal.mosaic_spread or 0.0) * (1.0 - u3**2) ** (1.0 / 3.0)
+    for i, x in zip(range(steps * domains), in_ball, strict=False):
+        r = 1.0 - length(x) ** 3
+        angle = (crystal.mosaic_spread or 0.0) * (1.0 - r**2) ** (1.0 / 3.0)
         phi = goniometer.phi_start + (i + 0.5) / domains * step
-        found.append((phi, turned(np.identity(3), axis, angle if domains > 1 else 0.0).T))
+        found.append((phi, turned(np.identity(3), unit(x), angle if domains > 1 else 0.0).T))
     return found
 
 

@@ -23,16 +23,26 @@ def rocking_width(experiment: Experiment) -> float:
     At the Bragg angle theta a lattice point passes the Ewald sphere at sin(2 theta) / wavelength in a radian, at the fastest. What it is
     smeared over: the reciprocal length of the crystal; the mosaic cap, both ways; divergence; the spectrum, by tan(theta).
     """
-    wavelength, sources = experiment.beam.wavelength, experiment.source_list
+    wavelength = experiment.beam.wavelength
     spread, domains = experiment.mosaic
     longest = max(n * edge for n, edge in zip(experiment.cells, experiment.unit_cell.lengths_and_angles, strict=False))
     finest = max(experiment.finest_d, experiment.sampling.dmin)
     theta = math.asin(min(wavelength / (2.0 * finest), 1.0)) * np.arange(1, LOOKS + 1) / LOOKS
     by_size = wavelength / (longest * np.maximum(np.sin(2.0 * theta), 1e-9))
     by_mosaic = 2.0 * spread if domains > 1 else 0.0
-    divergence = 2.0 * float(np.linalg.norm(sources.incident - sources.incident.mean(axis=0), axis=1).max())
-    dispersion = float(np.ptp(sources.wavelength) / sources.wavelength.mean())
-    return float((by_size + by_mosaic + divergence + dispersion * np.tan(theta)).min())
+    return float((by_size + by_mosaic + divergence(experiment) + dispersion(experiment) * np.tan(theta)).min())
+
+
+def divergence(experiment: Experiment) -> float:
+    """Full angle in rad over which the sources' beams spread."""
+    incident = experiment.source_list.incident
+    return 2.0 * float(np.linalg.norm(incident - incident.mean(axis=0), axis=1).max())
+
+
+def dispersion(experiment: Experiment) -> float:
+    """Full range of the sources' wavelengths over their mean."""
+    wavelength = experiment.source_list.wavelength
+    return float(np.ptp(wavelength) / wavelength.mean())
 
 
 def covering_steps(experiment: Experiment) -> int:

@@ -42,7 +42,7 @@ def prepare_gaussian(experiment: Experiment) -> Even:
 
 
 def prepare(experiment: Experiment, angle: Callable[[Array], Array]) -> Even:
-    """angle: of a domain from a number in (0, 1), in units of the mosaic spread."""
+    """angle: of a domain in units of the mosaic spread, from numbers that are uniform in (0, 1)."""
     spread, domains = experiment.mosaic
     phi = spindle_angles(experiment, domains)
     turned = rotate_each(experiment.unit_cell.direct, experiment.axes["spindle"], phi.ravel())
@@ -60,28 +60,28 @@ def spindle_angles(experiment: Experiment, domains: int) -> Array:
 @lru_cache(maxsize=8)  # a series of images has the same domains, and its derivatives
 def mosaic_turns(number: int, seed: int, angle: Callable[[Array], Array]) -> tuple[Array, Array]:
     """Axis and angle of every domain, (number, 3) and (number,), the angle in units of the mosaic spread (ROT-21)."""
-    u, v, w = points(number, seed).T
-    z = 2.0 * v - 1.0
-    radius = np.sqrt(1.0 - z * z)
-    sine, cosine = (np.array([f(2.0 * math.pi * turn) for turn in u]) for f in (math.sin, math.cos))
-    return np.stack([radius * sine, radius * cosine, z], axis=1), angle(w)
+    x = in_ball(number, seed)
+    distance = np.sqrt(dot(x, x))
+    return x / distance[:, np.newaxis], angle(distance**3)
 
 
-def points(number: int, seed: int) -> Array:
-    """Of the shifted lattice, (number, 3) in (0, 1)."""
-    return np.asarray(np.fmod(counter_deviates(seed, SHIFT) + np.arange(number)[:, np.newaxis] * LATTICE, 1.0))
+def in_ball(number: int, seed: int) -> Array:
+    """The first points of the shifted lattice that a ball of radius 1 holds, (number, 3): a map of the cube would bend the lattice."""
+    tried = np.arange(2 * number + 100)  # of which it holds pi / 6
+    x = 2.0 * np.fmod(counter_deviates(seed, SHIFT) + tried[:, np.newaxis] * LATTICE, 1.0) - 1.0
+    return np.asarray(x[dot(x, x) < 1.0][:number])
 
 
-def cap_angle(w: Array) -> Array:
-    """As ROT-8 has it, of which r^2 is all that counts."""
-    return np.cbrt(1.0 - w * w)
+def cap_angle(v: Array) -> Array:
+    """As ROT-8 has it, with r = 1 - v."""
+    return np.cbrt(v * (2.0 - v))
 
 
-def normal_angle(w: Array) -> Array:
+def normal_angle(v: Array) -> Array:
     """As ROT-9 has it: of random axes, either sign is as likely."""
     from scipy.special import ndtri
 
-    return np.asarray(ndtri(w))
+    return np.asarray(ndtri(0.5 * (1.0 + v)))
 
 
 def turned_by(v: Array, axis: Array, angle: Array) -> Array:

@@ -84,25 +84,25 @@ def test_normal_domains_are_distributed_as_random_ones() -> None:
     even = turns(experiment, prepare_gaussian(experiment))
     random = vectors(normal_domains(experiment.mosaic[0], 40000, 1)) / experiment.mosaic[0]
     np.testing.assert_allclose(moments(even)[:12], moments(random)[:12], atol=0.04)  # the fourth of a random set is noisy
-    np.testing.assert_allclose(moments(even)[9:], [np.sqrt(2 / np.pi), 1.0, 2 * np.sqrt(2 / np.pi), 3.0], rtol=0.01)
+    np.testing.assert_allclose(moments(even)[9:12], [np.sqrt(2 / np.pi), 1.0, 2 * np.sqrt(2 / np.pi)], rtol=0.04)
     assert nbnumba.simulate(replace(experiment, detector=replace(experiment.detector, slow_pixels=3, fast_pixels=3))).max() > 0.0
 
 
 @pytest.mark.spec("ROT-20", "ROT-21", "PRE-1")
 def test_few_samples_go_further_than_random_ones() -> None:
-    """Photons of the spots of a region, against those of very many samples: half the error at least."""
-    spots = "-N 30 -gauss_xtal -oversample 1 -osc 0.5 -phisteps 5 -mosaic 0.5 -detpixels 200 -roi 110 189 20 99 "
+    """Photons of the spots of a region, against those of very many samples: a third of the error at most."""
+    spots = "-N 20 -gauss_xtal -oversample 3 -osc 0.5 -phisteps 5 -mosaic 0.5 -detpixels 200 -roi 110 149 20 59 "
 
     def photons(options: str) -> np.ndarray:
-        return np.asarray(nbnumba.simulate(made(spots + options)).pixels[20:100, 110:190].reshape(8, 10, 8, 10).sum(axis=(1, 3)))
+        return np.asarray(nbnumba.simulate(made(spots + options)).pixels[20:60, 110:150].reshape(4, 10, 4, 10).sum(axis=(1, 3)))
 
-    many = photons("-mosaic_dom 1500")
+    many = photons("-mosaic_dom 600")
     errors = {
-        rotation: [np.linalg.norm(photons(f"-mosaic_dom 60 -mosaic_seed {seed} {rotation}") - many) for seed in range(4)]
+        rotation: [np.linalg.norm(photons(f"-mosaic_dom 30 -mosaic_seed {seed} {rotation}") - many) for seed in range(4)]
         for rotation in ("--plugin rotation=spec -phi 0.05", "")
     }
     random, even = (float(np.sqrt(np.mean(np.square(found)))) for found in errors.values())
-    assert even < 0.5 * random
+    assert even < random / 3.0
 
 
 @pytest.mark.spec("ROT-20", "TRA-1")
