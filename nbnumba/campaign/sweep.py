@@ -29,7 +29,6 @@ from nbnumba.options.output import MOST_IMAGES
 from nbnumba.response.chain import counts_of
 from nbnumba.response.counts import CountRange
 from nbnumba.response.readout import Readout
-from nbnumba.stages.presets import samples_whole_steps
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -80,8 +79,16 @@ class Sweep:
         goniometer = replace(self.experiment.goniometer, oscillation=self.width)
         if goniometer.phi_steps is None and goniometer.phi_step is None:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
-        begin = self.start(number) + (0.0 if samples_whole_steps(self.experiment) else goniometer.scan.step / 2.0)
+        begin = self.start(number) + (0.0 if self.experiment.samples_whole_steps else goniometer.scan.step / 2.0)
         return replace(self.experiment, goniometer=replace(goniometer, phi_start=begin))
+
+    def sampled_as(self, image: Experiment) -> Sweep:
+        """The same with the sub-pixels, domains and phi steps of the first image."""
+        before = self.image(1)
+        goniometer, crystal, sampling = self.experiment.goniometer, image.crystal, image.sampling
+        if image.goniometer != before.goniometer:
+            goniometer = replace(goniometer, phi_steps=image.goniometer.phi_steps, phi_step=image.goniometer.phi_step)
+        return replace(self, experiment=replace(self.experiment, goniometer=goniometer, crystal=crystal, sampling=sampling))
 
     @property
     def whole(self) -> Experiment:

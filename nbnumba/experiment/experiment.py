@@ -35,6 +35,7 @@ PARTS: dict[str, type[Part]] = {
 }
 MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
 MOST_SUBPIXELS = 1000
+WHOLE_STEPS = ("even", "even-gaussian")  # rotation stages
 OF_ALL_PANELS = ("quirks", "axes", "source_list", "phi", "sample_size", "mosaic")  # what is alike for each
 OF_A_CELL = ("unit_cell", "cells")  # too, where the crystal has one
 
@@ -246,6 +247,13 @@ class Experiment(ByValue):
         """Mosaic spread in rad and number of domains (EXP-10)."""
         spread, domains = self.crystal.mosaic_spread or 0.0, self.crystal.mosaic_domains or 0
         return (spread, domains or 10) if spread > 0.0 else (0.0, 1)
+
+    @property
+    def samples_whole_steps(self) -> bool:
+        """Whether phi steps are sampled from where they begin to where they end (ROT-20), not at the angle that begins them (ROT-2)."""
+        if (named := self.model.stages.get("rotation")) is not None:
+            return named in WHOLE_STEPS
+        return not self.quirks & {"repeated-domains", "phi-carryover"}
 
     @cached_property
     @over_panels(max)

@@ -237,7 +237,7 @@ QUIRKS: tuple[Quirk, ...] = (
         "single-angles",
         "the angles by which mosaic domains are turned are formed in float32",
         "they are formed in float64, and vary smoothly with the mosaic spread",
-        lambda e: e.mosaic[1] > 1 and ("repeated-domains" in e.quirks or names_rotation(e)),
+        lambda e: e.mosaic[1] > 1 and not e.samples_whole_steps,
     ),
     Quirk(
         "reference-header",

@@ -11,7 +11,6 @@ from nbnumba.experiment.experiment import MOST_SAMPLES, MOST_SUBPIXELS
 from nbnumba.experiment.rocking import covering_steps
 from nbnumba.simulation.sampling_error import REPLICATES, SamplingError, sampling_error, strongest
 from nbnumba.simulation.simulator import Simulator
-from nbnumba.stages.presets import samples_whole_steps
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -75,7 +74,7 @@ def with_orientations(experiment: Experiment) -> list[Experiment]:
     """Domains, which have phi of their own where steps are sampled whole; else phi steps until they cover a rocking curve, then domains."""
     goniometer, crystal, scan = experiment.goniometer, experiment.crystal, experiment.goniometer.scan
     has_domains = experiment.mosaic[1] > 1
-    if has_domains and (samples_whole_steps(experiment) or scan.steps >= covering_steps(experiment)):
+    if has_domains and (experiment.samples_whole_steps or scan.steps >= covering_steps(experiment)):
         return [replace(experiment, crystal=replace(crystal, mosaic_domains=2 * experiment.mosaic[1]))]
     if scan.step == 0.0:
         return []

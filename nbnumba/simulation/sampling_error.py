@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.errors import NbnumbaError, ParameterError, QuirkWarning
+from nbnumba.errors import NbnumbaError, NotFiniteError, ParameterError, QuirkWarning
 from nbnumba.experiment.panel import Panel, panel_of
 from nbnumba.experiment.rocking import dispersion, divergence
 from nbnumba.geometry.spots import PredictedSpots, predict
 from nbnumba.simulation.simulator import Simulator
-from nbnumba.stages.presets import samples_whole_steps, stage_names
+from nbnumba.stages.presets import stage_names
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -105,7 +105,7 @@ def shifts(n: int, oversample: int) -> tuple[float, float]:
 def turned_on(experiment: Experiment, n: int) -> Experiment:
     """A replicate with other domains, and angles a part of the way to the next ones."""
     goniometer, crystal = experiment.goniometer, experiment.crystal
-    way = goniometer.scan.step / (experiment.mosaic[1] if samples_whole_steps(experiment) else 1)
+    way = goniometer.scan.step / (experiment.mosaic[1] if experiment.samples_whole_steps else 1)
     return replace(
         experiment,
         goniometer=replace(goniometer, phi_start=goniometer.phi_start + part(n) * way),
@@ -123,7 +123,10 @@ def photons_of(experiment: Experiment, simulator: Simulator) -> Array:
     """Of every panel, (panels,)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", QuirkWarning)  # the experiment's own, of which people are told with its image
-        return np.array([panel.sum() for panel in simulator.image(experiment).panels])
+        try:
+            return np.array([panel.sum() for panel in simulator.image(experiment).panels])
+        except NotFiniteError:
+            raise NotEstimatedError("photons of a spot are not finite") from None
 
 
 def strongest(experiment: Experiment) -> list[Spot]:
@@ -135,16 +138,28 @@ def strongest(experiment: Experiment) -> list[Spot]:
     except ParameterError as error:
         raise NotEstimatedError(str(error)) from None
     most = max(FEWEST, sum(math.prod(panel.detector.shape) for panel in experiment.by_panel) // SHARE) // (2 * REPLICATES)
+    lit = np.flatnonzero(is_rendered(experiment, spots) & (spots.intensity > 0.0))
     found: list[Spot] = []
-    for n in np.argsort(-spots.intensity)[: 100 * SPOTS]:
-        if len(found) == SPOTS or not spots.intensity[n] > 0.0:
-            break
+    for n in lit[np.argsort(-spots.intensity[lit])][: 10 * SPOTS]:
         spot = spot_at(experiment, spots, n)
-        if spot and all(apart(spot, other) for other in found) and (not found or sum(s.width**2 for s in [*found, spot]) <= most):
+        there_is_room = not found or sum(one.width**2 for one in [*found, spot]) <= most
+        if len(found) < SPOTS and there_is_room and all(apart(spot, other) for other in found):
             found.append(spot)
     if not found:
         raise NotEstimatedError("no spot is expected in what is rendered")
     return found
+
+
+def is_rendered(experiment: Experiment, spots: PredictedSpots) -> NDArray[np.bool_]:
+    """Whether the middles of spots are in the region of interest and the mask of their panels."""
+    rendered = np.zeros(len(spots.hkl), bool)
+    for number, panel in enumerate(experiment.by_panel):
+        (here,), mask = np.nonzero(spots.panel == number), panel.sampling.mask
+        fast, slow = np.rint(spots.fast[here]).astype(int), np.rint(spots.slow[here]).astype(int)
+        first_fast, last_fast, first_slow, last_slow = panel.roi
+        inside = (first_fast <= fast) & (fast <= last_fast) & (first_slow <= slow) & (slow <= last_slow)
+        rendered[here] = inside if mask is None else inside & mask[np.where(inside, slow, 0), np.where(inside, fast, 0)]
+    return rendered
 
 
 def resolution(experiment: Experiment) -> float:
@@ -154,14 +169,10 @@ def resolution(experiment: Experiment) -> float:
     return float(max(finest, 2.0 * (a * b * c / MOST_CANDIDATES) ** (1.0 / 3.0)))
 
 
-def spot_at(experiment: Experiment, spots: PredictedSpots, n: int) -> Spot | None:
-    """The pixels about a spot; None where it is not rendered."""
+def spot_at(experiment: Experiment, spots: PredictedSpots, n: int) -> Spot:
+    """The pixels about a spot."""
     here = experiment.by_panel[spots.panel[n]]
     panel, fast, slow = panel_of(here), round(spots.fast[n]), round(spots.slow[n])
-    first_fast, last_fast, first_slow, last_slow = here.roi
-    inside = first_fast <= fast <= last_fast and first_slow <= slow <= last_slow
-    if not inside or (panel.mask is not None and not panel.mask[slow, fast]):
-        return None
     reach = reach_of(here, spots.hkl[n], panel, fast, slow)
     return Spot(panel, fast - reach, slow - reach, 2 * reach + 1)
 

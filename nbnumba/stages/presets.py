@@ -12,8 +12,6 @@ from nbnumba.stages.stage import KINDS, Place
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
-WHOLE_STEPS = ("even", "even-gaussian")
-
 
 def stage_names(experiment: Experiment, taken: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """kind -> name: the usual one, then what quirks and experiment call for, then what the user names, then what is taken in any case."""
@@ -26,11 +24,6 @@ def stage_names(experiment: Experiment, taken: Mapping[str, str] = MappingProxyT
     if names["polarization"] == "none" and experiment.sampling.polarization_per_subpixel and "nopolar-undone" in experiment.quirks:
         names["polarization"] = "kahn"
     return names
-
-
-def samples_whole_steps(experiment: Experiment) -> bool:
-    """Whether phi steps are sampled from where they begin to where they end (ROT-20), not at the angle that begins them (ROT-2)."""
-    return stage_names(experiment)["rotation"] in WHOLE_STEPS
 
 
 def suited_to(experiment: Experiment, named: Collection[str]) -> dict[str, str]:
