@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,17 +78,17 @@ def sampling_error(experiment: Experiment, simulator: Simulator | None = None) -
     spots, simulator = strongest(experiment), simulator or Simulator()
     dry = replace(experiment, background=type(experiment.background)())
 
-    def scatter(replicate: Callable[[int], Experiment]) -> float:
-        photons = np.array([photons_of(replicate(n), simulator) for n in range(REPLICATES)])
-        mean = photons.mean(axis=0)
-        # Spots that samples miss altogether are off by all of their photons.
-        return float(np.sqrt(photons.var(axis=0, ddof=1).sum() / np.square(mean).sum())) if mean.any() else 1.0
+    here = with_panels(dry, [spot.cut_out() for spot in spots])
+    shifted = [spot.cut_out(*shifts(n, experiment.oversample)) for n in range(REPLICATES) for spot in spots]
+    turned = np.array([photons_of(turned_on(here, n), simulator) for n in range(REPLICATES)])
+    moved = photons_of(with_panels(dry, shifted), simulator).reshape(REPLICATES, len(spots))
+    return SamplingError(orientations=scatter(turned), subpixels=scatter(moved), spots=len(spots))
 
-    return SamplingError(
-        orientations=scatter(lambda n: with_panels(turned_on(dry, n), [spot.cut_out() for spot in spots])),
-        subpixels=scatter(lambda n: with_panels(dry, [spot.cut_out(*shifts(n, experiment.oversample)) for spot in spots])),
-        spots=len(spots),
-    )
+
+def scatter(photons: Array) -> float:
+    """Of replicates' photons (replicates, spots) about their mean; spots that all of them miss are off by all of their photons."""
+    mean = photons.mean(axis=0)
+    return float(np.sqrt(photons.var(axis=0, ddof=1).sum() / np.square(mean).sum())) if mean.any() else 1.0
 
 
 def part(n: int) -> float:
@@ -142,9 +141,12 @@ def strongest(experiment: Experiment) -> list[Spot]:
     found: list[Spot] = []
     for n in lit[np.argsort(-spots.intensity[lit])][: 10 * SPOTS]:
         spot = spot_at(experiment, spots, n)
-        there_is_room = not found or sum(one.width**2 for one in [*found, spot]) <= most
-        if len(found) < SPOTS and there_is_room and all(apart(spot, other) for other in found):
+        if found and sum(one.width**2 for one in [*found, spot]) > most:
+            break
+        if all(apart(spot, other) for other in found):
             found.append(spot)
+        if len(found) == SPOTS:
+            break
     if not found:
         raise NotEstimatedError("no spot is expected in what is rendered")
     return found

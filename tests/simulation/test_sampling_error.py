@@ -119,15 +119,15 @@ def test_why_nothing_is_estimated(options: str, told: str) -> None:
 
 @pytest.mark.spec("EXP-63")
 def test_samples_are_added_until_spots_are_near_enough() -> None:
-    start = made("-N 20 -gauss_xtal -oversample 1 -osc 0.5 -phisteps 5 -mosaic 0.5 -mosaic_dom 4 ")
-    before, found = sampling_error(start), sampled_to(start, 0.05)
-    assert before.total > 0.05 >= found.error.total
+    start = made("-N 20 -gauss_xtal -oversample 1 -osc 0.5 -phisteps 2 -mosaic 0.5 -mosaic_dom 4 ")
+    before, found = sampling_error(start), sampled_to(start, 0.1)
+    assert before.total > 0.1 >= found.error.total
     assert found.met
     assert found.error == sampling_error(found.experiment)
     assert found.experiment.mosaic[1] > 4
     assert found.experiment.oversample > 1
-    assert found.experiment.goniometer.scan.steps == 5
-    assert sampled_to(found.experiment, 0.05).experiment == found.experiment
+    assert found.experiment.goniometer.scan.steps == 2
+    assert sampled_to(found.experiment, 0.1).experiment == found.experiment
 
 
 @pytest.mark.spec("EXP-63")
@@ -145,7 +145,7 @@ def test_phi_steps_are_added_where_no_domain_has_its_own() -> None:
 
 @pytest.mark.spec("EXP-63")
 def test_what_cannot_be_met_or_is_no_fraction(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "MOST_TERMS", 1e7)
+    monkeypatch.setattr(accuracy, "MOST_TERMS", 1e6)
     found = sampled_to(made("-N 20 -gauss_xtal -oversample 1 -mosaic 0.5 -mosaic_dom 4"), 1e-5)
     assert not found.met
     assert found.error.total > 1e-5
@@ -207,10 +207,10 @@ def test_a_run_says_how_far_off_spots_are(in_tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.spec("CLI-112")
 def test_accuracy_of_run_explain_and_sweep(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = f"{FEW} --preset physics -mosaic 0.5 -mosaic_dom 5 --accuracy 0.2"
+    options = f"{FEW} --preset physics -mosaic 0.5 -mosaic_dom 5 --accuracy 0.4"
     start = nbnumba.experiment_from_options(f"{FEW} --preset physics -mosaic 0.5 -mosaic_dom 5 -osc 1 -phisteps 2")
-    found = sampled_to(start, 0.2)
-    said = f"nbnumba: --accuracy 0.2: {found}\n"
+    found = sampled_to(start, 0.4)
+    said = f"nbnumba: --accuracy 0.4: {found}\n"
     assert f"{found.experiment.mosaic[1]} mosaic domains, 2 phi steps, " in said
     assert main(["explain", *options.split(), "-osc", "1", "-phisteps", "2", "--json"]) == 0
     shown = capsys.readouterr()
