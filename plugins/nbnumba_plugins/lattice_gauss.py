@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ANGSTROM = 1e-10
 WIDTH = 0.63  # squared radius at which F_latt is down to 1 / e
+VOLUME = (math.pi * WIDTH / 2.0) ** 1.5
 
 
 class Spot(NamedTuple):
@@ -37,14 +38,14 @@ class Spot(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Spot:
-    return spot(experiment, (math.pi * WIDTH / 2.0) ** 1.5)
+    return spot(experiment)
 
 
-def spot(experiment: Experiment, volume: float) -> Spot:
+def spot(experiment: Experiment, volume: float = VOLUME) -> Spot:
     """Offsets scaled by the cells along each axis (LAT-7), or nanoBragg's radius from the unrotated a*, b*, c* (LAT-5).
 
-    volume: integral of (F_latt / peak)^2 over space, in units of the radius. A crystal of many blocks has a peak that makes the integral
-    of F_latt^2 over the offsets the number of cells (LAT-20).
+    volume: integral of (F_latt / peak)^2 over space, in units of the radius; default: of a Gaussian. A crystal of many blocks has a peak
+    that makes the integral of F_latt^2 over the offsets the number of cells (LAT-20).
     """
     cells = np.array(experiment.cells, np.float64)
     peak = float(cells.prod())

@@ -62,6 +62,7 @@ def photons(options: str) -> float:
         "-gauss_xtal",
         "-gauss_xtal -fudge 0.8",
         "-tophat_spots -oversample 8 -phisteps 600",
+        "--block-spread 0.5",
     ],
 )
 def test_photons_of_a_reflection_are_darwins(shape: str) -> None:
@@ -75,6 +76,21 @@ def test_photons_are_darwins_whatever_the_width_of_spots() -> None:
     wide = "--preset physics --quirk spot-width=on -gauss_xtal -fudge"
     fudge = (8 * EDGE) ** 2 / 8**6  # which makes (N^3 |x a*|)^2 (N x)^2 in Angstrom
     assert photons(f"{wide} {fudge}") == pytest.approx(darwin(50e-6 * 40e-6 * 40e-6), rel=1e-3)
+
+
+@pytest.mark.spec("LAT-21", "CLI-110")
+def test_blocks_of_many_sizes_are_the_sum_of_blocks_of_each() -> None:
+    """Against many Gaussian blocks, whose cells need not be whole, of a finer quadrature."""
+    bare = "-default_F 100 -cell 50 60 70 80 95 100 -lambda 1 -N 20 -distance 100 -detpixels 60 -pixel 1 -oversample 1 --preset physics "
+    found = nbnumba.simulate(nbnumba.experiment_from_options(f"{bare} --block-spread 0.5 -fudge 0.7")).pixels
+    gauss = nbnumba.experiment_from_options(f"{bare} -gauss_xtal -fudge 0.7")
+    node, weight = np.polynomial.hermite_e.hermegauss(15)
+    variance = np.log(1.25)
+    volume = np.exp(np.sqrt(variance) * node - variance / 2.0)
+    images = [nbnumba.simulate(gauss.taking(cells=(20.0 * v ** (1 / 3),) * 3)).pixels for v in volume]
+    np.testing.assert_allclose(found, np.tensordot(weight / weight.sum(), images, axes=1), atol=3e-5 * found.max())
+    alike = nbnumba.experiment_from_options(f"{bare} --block-spread 0 -fudge 0.7")
+    np.testing.assert_allclose(nbnumba.simulate(alike).pixels, nbnumba.simulate(gauss).pixels, rtol=1e-9, atol=1e-12 * found.max())
 
 
 @pytest.mark.spec("SCA-30", "API-8")
@@ -122,6 +138,7 @@ def test_what_is_stated_of_a_crystal(capsys: pytest.CaptureFixture[str]) -> None
         ("--crystal-size 0.05 0.06 -N 5", "--crystal-size 0.05 0.06: needs one edge, or three, greater than 0"),
         ("--block-size 1 2", "--block-size 1 2: needs one edge, or three, greater than 0"),
         ("--crystal-size 0", "--crystal-size 0: must be greater than 0 mm"),
+        ("--block-spread 1.5", "--block-spread 1.5: must be at most 1"),
         ("--block-size 0", "--block-size 0: needs one edge, or three, greater than 0"),
         (
             "--crystal-size 0.05",
