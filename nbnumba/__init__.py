@@ -48,6 +48,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "image.in_space": ["draw_in_space"],
         "options.configuration": ["load_experiment", "save_experiment"],
         "options.own": ["experiment_from_options"],
+        "simulation.accuracy": ["sampled_to"],
+        "simulation.sampling_error": ["sampling_error"],
         "simulation.simulator": ["Simulator", "simulate"],
         "stages.hookspecs": ["hookimpl"],
         "stages.stage": ["Parameter", "Stage", "WorkedValue"],

@@ -41,6 +41,8 @@ from .image.in_space import draw_in_space as draw_in_space
 from .options.configuration import load_experiment as load_experiment
 from .options.configuration import save_experiment as save_experiment
 from .options.own import experiment_from_options as experiment_from_options
+from .simulation.accuracy import sampled_to as sampled_to
+from .simulation.sampling_error import sampling_error as sampling_error
 from .simulation.simulator import Simulator as Simulator
 from .simulation.simulator import simulate as simulate
 from .stages.hookspecs import hookimpl as hookimpl

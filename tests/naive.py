@@ -101,7 +101,8 @@ class Exposure:
                 domains=gaussian_rotations(crystal)
                 if stages["rotation"] == "gaussian"
                 else mosaic_rotations(crystal, "single-angles" in quirks),
-                stays_at_zero={"spec": False, "c-parity": True, "gaussian": False}[stages["rotation"]],
+                stays_at_zero={"spec": False, "c-parity": True, "gaussian": False, "even": False}[stages["rotation"]],
+                even=even_orientations(crystal, experiment.goniometer) if stages["rotation"] == "even" else None,
             ),
             shape=shape_transform(stages["lattice_shape"], cells, reciprocal, experiment.model, quirks),
             amplitude=Amplitude.of(experiment.structure_factors, stages["structure_factor"], wet=experiment.background.water_size > 0.0),
@@ -266,7 +267,7 @@ QUIRKS: Quirks = frozenset(
     phi-carryover running-product first-sample-factors last-layer-capture layer-spacing water-squared interpolation-latch
     interpolation-cells misset-cap source-weights spot-width forced-pivot custom-centre pix0-unused normal-replaced curved-axes
     triclinic-setting single-angles sequential-noise bare-capture nopolar-undone swung-distance layer-fronts dmin-cuts-water
-    negative-back
+    negative-back repeated-domains
     """.split()
 )
 
@@ -282,7 +283,7 @@ def chosen_stages(experiment: Experiment) -> Mapping[str, str]:
     quirks = followed_quirks(experiment.model)
     stages = {
         "geometry": "planar",
-        "rotation": "c-parity" if "phi-carryover" in quirks else "spec",
+        "rotation": "c-parity" if "phi-carryover" in quirks else "spec" if "repeated-domains" in quirks else "even",
         "lattice_shape": "square",
         "structure_factor": default_structure_factor(experiment, quirks),
         "polarization": "kahn",
@@ -737,7 +738,8 @@ class Rotation:
     """The orientations of the crystal, sample after sample.
 
     cell: a, b, c in m at phi = 0; spindle: unit vector; angles: of the phi steps, rad; domains: mosaic rotations, 3 x 3;
-    stays_at_zero: whether ROT-5 holds, which is why the orientation evaluated last, ``before``, is kept from sample to sample.
+    stays_at_zero: whether ROT-5 holds, which is why the orientation evaluated last, ``before``, is kept from sample to sample; even: angle
+    and mosaic rotation of every term, where these are not the product of angles and domains (ROT-20, ROT-21).
     """
 
     cell: Array
@@ -745,6 +747,7 @@ class Rotation:
     angles: list[float]
     domains: list[Array]
     stays_at_zero: bool
+    even: list[tuple[float, Array]] | None = None
     before: Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -752,6 +755,9 @@ class Rotation:
 
     def orientations(self) -> Iterator[Array]:
         """a, b, c in m for every term of one sample, in scan order (ROT-1 ... ROT-5)."""
+        if self.even is not None:
+            yield from (turned(self.cell, self.spindle, phi) @ domain.T for phi, domain in self.even)
+            return
         for phi in self.angles:
             if not (self.stays_at_zero and phi == 0.0):
                 self.before = turned(self.cell, self.spindle, phi)
@@ -796,6 +802,23 @@ def mosaic_rotations(crystal: Crystal, single: bool) -> list[Array]:
     return [np.identity(3), *drawn[1:]]
 
 
+def even_orientations(crystal: Crystal, goniometer: Goniometer) -> list[tuple[float, Array]]:
+    """Spindle angle (rad) and mosaic rotation of every term of a sample (ROT-20, ROT-21)."""
+    domains = (crystal.mosaic_domains or 10) if crystal.mosaic_spread else 1
+    steps, step = phi_sweep(goniometer)
+    shift = np.array(deviates_of_philox(crystal.mosaic_seed, 2**64 - 2))
+    growth = 1.2207440846057596
+    lattice = (2.0 * ((shift + i / growth ** np.array([1.0, 2.0, 3.0])) % 1.0) - 1.0 for i in itertools.count())
+    in_ball = (x for x in lattice if length(x) < 1.0)
+    found = []
+    for i, x in zip(range(steps * domains), in_ball, strict=False):
+        r = 1.0 - length(x) ** 3
+        angle = (crystal.mosaic_spread or 0.0) * (1.0 - r**2) ** (1.0 / 3.0)
+        phi = goniometer.phi_start + (i + 0.5) / domains * step
+        found.append((phi, turned(np.identity(3), unit(x), angle if domains > 1 else 0.0).T))
+    return found
+
+
 def gaussian_rotations(crystal: Crystal) -> list[Array]:
     """A 3 x 3 matrix for every mosaic domain (ROT-9, EXP-10); one domain alone is not turned (ROT-3)."""
     if not crystal.mosaic_spread or crystal.mosaic_domains == 1:
@@ -811,10 +834,14 @@ def gaussian_rotation(spread: float, deviates: Iterator[np.float32]) -> Array:
     return turned(np.identity(3), random_axis(2.0 * t1 - 1.0, 2.0 * t2 - 1.0), spread * normal_deviate).T
 
 
+def deviates_of_philox(seed: int, purpose: int) -> list[float]:
+    """The leading 53 bits of the first three numbers, in [0, 1)."""
+    return [number // 2**11 / 2**53 for number in np.random.Philox(key=seed + purpose * 2**64).random_raw(3).tolist()]
+
+
 def uniform_rotation(seed: int) -> Array:
     """A rotation, 3 x 3, uniform over all (EXP-7): Shoemake's quaternion from the leading 53 bits of three of Philox's numbers."""
-    numbers = np.random.Philox(key=seed + (2**64 - 1) * 2**64).random_raw(3).tolist()
-    u1, u2, u3 = (number // 2**11 / 2**53 for number in numbers)
+    u1, u2, u3 = deviates_of_philox(seed, 2**64 - 1)
     x = math.sqrt(1.0 - u1) * math.sin(2.0 * math.pi * u2)
     y = math.sqrt(1.0 - u1) * math.cos(2.0 * math.pi * u2)
     z = math.sqrt(u1) * math.sin(2.0 * math.pi * u3)

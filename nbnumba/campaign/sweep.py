@@ -62,7 +62,8 @@ class Counting:
 class Sweep:
     """images: how many; width: spindle angle of each in rad. The first begins where the experiment does.
 
-    An image is the mean over phi steps at the middle of equal parts of its width, as a spindle that turns evenly gives it.
+    An image is the mean over phi steps at the middle of equal parts of its width, or over the whole of these, as a spindle that turns
+    evenly gives it.
     """
 
     experiment: Experiment
@@ -79,8 +80,16 @@ class Sweep:
         goniometer = replace(self.experiment.goniometer, oscillation=self.width)
         if goniometer.phi_steps is None and goniometer.phi_step is None:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
-        middle = self.start(number) + goniometer.scan.step / 2.0
-        return replace(self.experiment, goniometer=replace(goniometer, phi_start=middle))
+        begin = self.start(number) + (0.0 if self.experiment.samples_whole_steps else goniometer.scan.step / 2.0)
+        return replace(self.experiment, goniometer=replace(goniometer, phi_start=begin))
+
+    def sampled_as(self, image: Experiment) -> Sweep:
+        """The same with the sub-pixels, domains and phi steps of the first image."""
+        before = self.image(1)
+        goniometer, crystal, sampling = self.experiment.goniometer, image.crystal, image.sampling
+        if image.goniometer != before.goniometer:
+            goniometer = replace(goniometer, phi_steps=image.goniometer.phi_steps, phi_step=image.goniometer.phi_step)
+        return replace(self, experiment=replace(self.experiment, goniometer=goniometer, crystal=crystal, sampling=sampling))
 
     @property
     def whole(self) -> Experiment:

@@ -7,15 +7,20 @@ from typing import Any
 
 import click
 
+from nbnumba.cli.accuracy import accuracy_option, as_accurate, stated_error
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for
 
 
 @click.command("explain", cls=ExperimentCommand)
 @experiment_options
+@accuracy_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
-    """Print what a run with these options would decide: geometry in every convention, crystal, sampling, stages, warnings."""
+def command(ctx: click.Context, /, as_json: bool, accuracy: float | None, **options: Any) -> None:
+    """Print what a run with these options would decide: geometry in every convention, crystal, sampling, stages, warnings.
+
+    With --accuracy it renders a few spots, and says what samples these take.
+    """
     draft = read_draft(ctx, options)
     experiment = draft.experiment()
     experiment.check()
@@ -24,11 +29,16 @@ def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from nbnumba.image.image import provenance
     from nbnumba.image.summary import as_text, description
     from nbnumba.simulation.scene import choose_stages, prepared_scene
+    from nbnumba.simulation.simulator import Simulator
     from nbnumba.simulation.support import how_rendered
 
-    chosen = choose_stages(experiment, registry_for(options["plugin_files"]))
+    simulator = Simulator(stages=(registry := registry_for(options["plugin_files"])))
+    experiment = as_accurate(experiment, accuracy, simulator)
+    chosen = choose_stages(experiment, registry)
     found = description(experiment, provenance(experiment, chosen))
     found["sampling"]["rendered"] = how_rendered(prepared_scene(experiment.by_panel[0], chosen))
+    if accuracy is not None:
+        found["sampling_error"] = stated_error(experiment, simulator)
     found["estimate"]["memory_available_MB"] = memory.available() / 1e6
     impossible = [f"a run is refused: it {told}"] if (told := memory.problem(experiment)) else []
     found["warnings"] = [*draft.notes, *found["warnings"], *impossible]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nbnumba.cli.accuracy import accuracy_option, as_accurate, stated_error
 from nbnumba.cli.evidence import bundle_option, inputs_of, output_words, pin_seed, require_new_folder, words_to_repeat
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError, OutputFileError
@@ -45,6 +46,7 @@ SECONDS_BEFORE_PROGRESS = 1.0
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write statistics, geometry, stages and versions."
 )
+@accuracy_option
 @device_options
 @bundle_option
 @click.pass_context
@@ -71,18 +73,16 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     experiment.check()
 
     from nbnumba.campaign.products import content, require_place
-    from nbnumba.simulation.simulator import simulate
+    from nbnumba.simulation.simulator import Simulator
 
     for product in products:
         require_place(product, experiment)
+    simulator = Simulator(stages=registry_for(options["plugin_files"]), device=options["device"], threads=options["threads"])
+    experiment = as_accurate(experiment, options["accuracy"], simulator)
     with Progress(draft.values.get("progress", True), lambda: report_run(draft, experiment, output, products)) as progress:
-        image = simulate(
-            experiment,
-            stages=registry_for(options["plugin_files"]),
-            device=options["device"],
-            threads=options["threads"],
-            progress=progress.update,
-        )
+        image = simulator.image(experiment, progress.update)
+    error = stated_error(experiment, simulator)
+    image = replace(image, provenance={**image.provenance, "sampling_error": error})
     seed = int(time.time()) if output.seed is None else output.seed
     write_all({product.path: content(product, image, output, seed) for product in products})
     say_outside(image.terms_outside)
@@ -90,9 +90,10 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     if options["bundle"]:
         leave_bundle(ctx, draft, image, output, products, options)
     of_panel = f" of panel {found.maximum_panel}" if len(image.panels) > 1 else ""
+    off = f"spots off by {error['of_spots']:.2g} for want of samples; " if "of_spots" in error else ""
     click.echo(
         f"maximum {found.maximum:g} photons at fast {found.maximum_fast}, slow {found.maximum_slow}{of_panel}; "
-        f"mean {found.mean:g}; wrote {', '.join(map(str, files))}",
+        f"mean {found.mean:g}; {off}wrote {', '.join(map(str, files))}",
         err=any(is_standard_output(file) for file in files),
     )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbnumba import units
+from nbnumba.cli.accuracy import accuracy_option, as_accurate, stated_error
 from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.main import INTERRUPTED
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
@@ -58,6 +59,7 @@ ENDINGS = {"save_expt": ".expt", "save_refl": ".refl", "save_geom": ".geom"}  # 
 @click.option("--save-refl", type=click.Path(path_type=Path), metavar="FILE", help="Write the spots that are expected for DIALS (.refl).")
 @click.option("--save-geom", type=click.Path(path_type=Path), metavar="FILE", help="Write the detector for CrystFEL (.geom).")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the record, and what came out.")
+@accuracy_option
 @device_options
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> int | None:
@@ -84,16 +86,17 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
     sweep.image(1).check()
     registry, target = registry_for(options["plugin_files"]), series_of(options["output"], counts=True)
+    simulator = Simulator(stages=registry, device=options["device"], threads=options["threads"])
+    sweep = sweep.sampled_as(as_accurate(sweep.image(1), options["accuracy"], simulator))
     others = [options[name] for name in BESIDE if options[name] is not None]
     check_writable(others)
     require_endings(options)
     check_writable([*others, target.record, *target.files([1])], inputs_of(draft, options), new_folder=True)
     if options["save_refl"] is not None:
         require_msgpack()
-    record, about = sweep.record(made_with(sweep.image(1), registry, options)), about_of(ctx, sweep)
+    record, about = sweep.record(made_with(sweep.image(1), registry, options)), about_of(ctx, sweep, simulator)
     missing = begin(sweep, target, record, options["overwrite"], about)
     report_sweep(ctx, draft, sweep, target)
-    simulator = Simulator(stages=registry, device=options["device"], threads=options["threads"])
     try:
         taken = with_a_bar(sweep, target, missing, simulator, draft.values.get("progress", True))
         write_all(summaries(sweep, target, {**record, **about}, taken, len(missing), options))
@@ -126,7 +129,7 @@ def require_endings(options: Mapping[str, Any]) -> None:
             raise OptionError(f"--{name.replace('_', '-')} {path}: ends in {path.suffix or 'nothing'}; give a name that ends in {ending}")
 
 
-def about_of(ctx: click.Context, sweep: Sweep) -> dict[str, Any]:
+def about_of(ctx: click.Context, sweep: Sweep, simulator: Simulator) -> dict[str, Any]:
     """What people want to know of a sweep: the command, and what was decided."""
     from nbnumba.image.summary import description
 
@@ -136,6 +139,7 @@ def about_of(ctx: click.Context, sweep: Sweep) -> dict[str, Any]:
         "command": command,
         "detector": detector,
         **{name: part for name, part in description(sweep.image(1), {}).items() if name != "estimate"},
+        "sampling_error": stated_error(sweep.image(1), simulator),
     }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nbnumba.experiment.panel import Panel, each_once
 from nbnumba.experiment.quirks import BY_NAME, SAID_ANYWAY, UNSAID
-from nbnumba.experiment.rocking import covering_steps, rocking_width
+from nbnumba.experiment.rocking import covering_orientations, covering_steps, rocking_width, width_of_a_domain
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -85,6 +85,7 @@ def warnings_of_panel(experiment: Experiment) -> list[str]:
         *seen_from_behind(experiment),
         *coarse(experiment),
         *gaps(experiment),
+        *few_domains(experiment),
     ]
 
 
@@ -107,10 +108,10 @@ def cell_text(cell: tuple[float, ...]) -> str:
 
 def clipped(experiment: Experiment) -> list[str]:
     """A line for every edge of the sample that the beam does not cover."""
-    edges = zip("yz", experiment.crystal.size[1:], experiment.sample_size[1:], strict=True)
-    return [
-        f"sample {name} of {given * 1e3:g} mm clipped to the beam size of {lit * 1e3:g} mm" for name, given, lit in edges if lit < given
-    ]
+    edges = [*zip(("sample y", "sample z"), experiment.crystal.size[1:], experiment.sample_size[1:], strict=True)]
+    if experiment.crystal.extent and experiment.illuminated:
+        edges += zip(("crystal width", "crystal height"), experiment.crystal.extent[1:], experiment.illuminated[1:], strict=True)
+    return [f"{name} of {given * 1e3:g} mm clipped to the beam size of {lit * 1e3:g} mm" for name, given, lit in edges if lit < given]
 
 
 def half_mosaic(experiment: Experiment) -> list[str]:
@@ -147,12 +148,26 @@ def coarse(experiment: Experiment) -> list[str]:
 def gaps(experiment: Experiment) -> list[str]:
     """A line where phi steps are so wide that reflections stay dark between them (EXP-20)."""
     sweep = experiment.goniometer.scan
-    if sweep.oscillation == 0.0 or sweep.step <= rocking_width(experiment) * (1.0 + 1e-9):
+    step = sweep.step / (experiment.mosaic[1] if experiment.samples_whole_steps else 1)
+    if sweep.oscillation == 0.0 or step <= rocking_width(experiment) * (1.0 + 1e-9):
         return []
     step, width = math.degrees(sweep.step), math.degrees(rocking_width(experiment))
     return [
         f"phi steps of {step:.3g} deg are wider than the narrowest rocking curve, {width:.2g} deg: reflections between them stay dark; "
         f"-phisteps {covering_steps(experiment)} lights them"
+    ]
+
+
+def few_domains(experiment: Experiment) -> list[str]:
+    """A line where there are fewer orientations than it takes to cover the mosaic spread and the sweep (EXP-62)."""
+    (spread, domains), steps = experiment.mosaic, experiment.goniometer.scan.steps
+    wanted = covering_orientations(experiment)
+    if domains == 1 or domains * steps >= wanted:
+        return []
+    wide, width = math.degrees(spread), math.degrees(width_of_a_domain(experiment))
+    return [
+        f"{domains} mosaic domains x {steps} phi steps do not cover a mosaic spread of {wide:.3g} deg with spots {width:.2g} deg wide: "
+        f"their photons are random; -mosaic_dom {math.ceil(wanted / steps)} covers it, --accuracy adds what more it takes"
     ]
 
 

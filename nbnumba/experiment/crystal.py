@@ -38,6 +38,13 @@ class Crystal(Part):
     )
     cells: Cells = quantity((1, 1, 1), "", "number of unit cells along a, b and c", Limits(0, 1e9), size=3, whole=True)
     size: Vector = quantity((0.0, 0.0, 0.0), "m", "sample size along a, b, c; where not 0 it decides the cells", Limits(0.0, 1.0), size=3)
+    extent: Vector | None = quantity(
+        None,
+        "m",
+        "edges of the whole crystal, along the beam and twice across it: a mosaic of blocks of so many cells; not given: one block",
+        Limits(0.0, 1.0, open_low=True),
+        size=3,
+    )
     mosaic_spread: float | None = quantity(None, "rad", "radius of the cap of mosaic domain orientations", Limits(0.0, math.pi))
     mosaic_domains: int | None = quantity(None, "", "number of mosaic domains", Limits(0, 1_000_000), whole=True)
     mosaic_seed: int = quantity(12345678, "", "seed of the mosaic domain orientations", SEED, whole=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.background import Background
-from nbnumba.experiment.beam import Beam
+from nbnumba.experiment.beam import Beam, Vector
 from nbnumba.experiment.by_value import ByValue, same, values_of
 from nbnumba.experiment.crystal import Cells, Crystal
 from nbnumba.experiment.detector import Detector
@@ -35,6 +35,7 @@ PARTS: dict[str, type[Part]] = {
 }
 MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
 MOST_SUBPIXELS = 1000
+WHOLE_STEPS = ("even", "even-gaussian")  # rotation stages
 OF_ALL_PANELS = ("quirks", "axes", "source_list", "phi", "sample_size", "mosaic")  # what is alike for each
 OF_A_CELL = ("unit_cell", "cells")  # too, where the crystal has one
 
@@ -180,10 +181,31 @@ class Experiment(ByValue):
         return self.goniometer.phi_start + scan.step * np.arange(scan.steps)
 
     @cached_property
-    def sample_size(self) -> tuple[float, float, float]:
+    def sample_size(self) -> Vector:
         """Sample edges in m, height and width clipped by the beam (EXP-9)."""
-        x, y, z = self.crystal.size
+        return self._in_the_beam(self.crystal.size)
+
+    def _in_the_beam(self, edges: Vector) -> Vector:
+        """Edges along the beam and across it, clipped where the beam is narrower."""
+        x, y, z = edges
         return x, min(y, self.beam.size), min(z, self.beam.size)
+
+    @property
+    def illuminated(self) -> Vector | None:
+        """Edges in m of what the beam meets of the whole crystal, which may be less than its extent (EXP-60)."""
+        return None if self.crystal.extent is None else self._in_the_beam(self.crystal.extent)
+
+    @cached_property
+    def blocks(self) -> float:
+        """Mosaic blocks that the beam meets: illuminated volume over a block's; 1 where the crystal is one block (EXP-60)."""
+        if self.illuminated is None:
+            return 1.0
+        if max(self.cells) == 1:
+            raise ParameterError("crystal.extent", "is that of a mosaic of blocks; give their size, crystal.cells (-N, --block-size)")
+        blocks = math.prod(self.illuminated) / (math.prod(self.cells) * self.unit_cell.volume)
+        if blocks < 1.0:
+            raise ParameterError("crystal.extent", f"of what the beam meets is {blocks:.2g} of a block's volume; give smaller blocks")
+        return blocks
 
     @cached_property
     def cells(self) -> Cells:
@@ -225,6 +247,13 @@ class Experiment(ByValue):
         """Mosaic spread in rad and number of domains (EXP-10)."""
         spread, domains = self.crystal.mosaic_spread or 0.0, self.crystal.mosaic_domains or 0
         return (spread, domains or 10) if spread > 0.0 else (0.0, 1)
+
+    @property
+    def samples_whole_steps(self) -> bool:
+        """Whether phi steps are sampled from where they begin to where they end (ROT-20), not at the angle that begins them (ROT-2)."""
+        if (named := self.model.stages.get("rotation")) is not None:
+            return named in WHOLE_STEPS
+        return not self.quirks & {"repeated-domains", "phi-carryover"}
 
     @cached_property
     @over_panels(max)
@@ -291,11 +320,13 @@ class Experiment(ByValue):
                     raise ParameterError(f"panel {name}: {error.field}", error.problem) from None
             return
         rendered = (self.roi[1] - self.roi[0] + 1) * (self.roi[3] - self.roi[2] + 1)
+        _ = self.blocks
         if not math.isfinite(self.beam.photons_per_area):
             raise ParameterError("beam.flux", "times the exposure, over the beam's area, is not a finite fluence")
         samples = rendered * self.steps * self.layers[0]
         if samples > MOST_SAMPLES:
-            raise ParameterError("sampling.oversample", f"{samples:.1e} samples to render; {MOST_SAMPLES:.0e} is the most")
+            mosaic = "; -xtalsize is one block, --crystal-size with --block-size a mosaic of them" if any(self.crystal.size) else ""
+            raise ParameterError("sampling.oversample", f"{samples:.1e} samples to render; {MOST_SAMPLES:.0e} is the most{mosaic}")
         if "negative-back" in self.quirks_met and "negative-back" in self.quirks:
             fields = {
                 "pix0": self.detector.pix0 and "pix0-unused" not in self.quirks,

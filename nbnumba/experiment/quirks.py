@@ -64,6 +64,11 @@ def pivot_is_forced(experiment: Experiment) -> bool:
     return bool(forced and detector.pivot and detector.pivot != forced and (turned or has_unused_close_point(experiment)))
 
 
+def names_rotation(experiment: Experiment) -> bool:
+    """Whether another choice than how steps are sampled decides on the orientations: a stage, or the steps at phi = 0."""
+    return "rotation" in experiment.model.stages or "phi-carryover" in experiment.quirks
+
+
 def is_seen_from_behind(experiment: Experiment) -> bool:
     """Whether the crystal sees the back of a detector whose solid angle has a sign."""
     quirks, detector, geometry = experiment.quirks, experiment.detector, experiment.model.stages.get("geometry", "planar")
@@ -84,6 +89,12 @@ QUIRKS: tuple[Quirk, ...] = (
         "a phi step at 0 keeps the orientation of the step before, which may be another pixel's",
         "the crystal is turned at every step",
         lambda e: len(e.phi) > 1 and bool((e.phi == 0.0).any()),
+    ),
+    Quirk(
+        "repeated-domains",
+        "phi steps are where they begin, and all have the same random mosaic domains",
+        "the whole of every step is sampled evenly, with domains of its own",
+        lambda e: (e.goniometer.scan.step != 0.0 or e.mosaic[1] > 1) and not names_rotation(e),
     ),
     Quirk(
         "running-product",
@@ -226,7 +237,7 @@ QUIRKS: tuple[Quirk, ...] = (
         "single-angles",
         "the angles by which mosaic domains are turned are formed in float32",
         "they are formed in float64, and vary smoothly with the mosaic spread",
-        lambda e: e.mosaic[1] > 1,
+        lambda e: e.mosaic[1] > 1 and not e.samples_whole_steps,
     ),
     Quirk(
         "reference-header",
@@ -258,5 +269,5 @@ NAMES = tuple(BY_NAME)
 
 # What remains surprising without the quirk.
 SAID_ANYWAY = ("custom-centre",)
-# What is nothing to be told about: 1e-7 of an angle.
-UNSAID = ("single-angles",)
+# What is nothing to be told about: 1e-7 of an angle; what a warning tells where it matters (EXP-62).
+UNSAID = ("single-angles", "repeated-domains")

@@ -23,21 +23,41 @@ def rocking_width(experiment: Experiment) -> float:
     At the Bragg angle theta a lattice point passes the Ewald sphere at sin(2 theta) / wavelength in a radian, at the fastest. What it is
     smeared over: the reciprocal length of the crystal; the mosaic cap, both ways; divergence; the spectrum, by tan(theta).
     """
-    wavelength, sources = experiment.beam.wavelength, experiment.source_list
     spread, domains = experiment.mosaic
+    return width_of_a_domain(experiment) + (2.0 * spread if domains > 1 else 0.0)
+
+
+def width_of_a_domain(experiment: Experiment) -> float:
+    """The same of one mosaic domain alone."""
+    wavelength = experiment.beam.wavelength
     longest = max(n * edge for n, edge in zip(experiment.cells, experiment.unit_cell.lengths_and_angles, strict=False))
     finest = max(experiment.finest_d, experiment.sampling.dmin)
     theta = math.asin(min(wavelength / (2.0 * finest), 1.0)) * np.arange(1, LOOKS + 1) / LOOKS
     by_size = wavelength / (longest * np.maximum(np.sin(2.0 * theta), 1e-9))
-    by_mosaic = 2.0 * spread if domains > 1 else 0.0
-    divergence = 2.0 * float(np.linalg.norm(sources.incident - sources.incident.mean(axis=0), axis=1).max())
-    dispersion = float(np.ptp(sources.wavelength) / sources.wavelength.mean())
-    return float((by_size + by_mosaic + divergence + dispersion * np.tan(theta)).min())
+    return float((by_size + divergence(experiment) + dispersion(experiment) * np.tan(theta)).min())
+
+
+def divergence(experiment: Experiment) -> float:
+    """Full angle in rad over which the sources' beams spread."""
+    incident = experiment.source_list.incident
+    return 2.0 * float(np.linalg.norm(incident - incident.mean(axis=0), axis=1).max())
+
+
+def dispersion(experiment: Experiment) -> float:
+    """Full range of the sources' wavelengths over their mean."""
+    wavelength = experiment.source_list.wavelength
+    return float(np.ptp(wavelength) / wavelength.mean())
 
 
 def covering_steps(experiment: Experiment) -> int:
     """Phi steps of the sweep that are no wider than the narrowest rocking curve."""
     return max(1, math.ceil(min(experiment.goniometer.scan.oscillation / rocking_width(experiment), 1e9)))
+
+
+def covering_orientations(experiment: Experiment) -> int:
+    """Orientations, phi steps times domains, of which each lights up a part of its own of the sweep and the mosaic cap, without a gap."""
+    spread, _ = experiment.mosaic
+    return math.ceil(min((experiment.goniometer.scan.oscillation + 2.0 * spread) / width_of_a_domain(experiment), 1e12))
 
 
 def chosen_steps(experiment: Experiment) -> int | None:

@@ -126,9 +126,9 @@ def standard_setting(cell: CellParameters, keep_angles: bool) -> Array:
     )
 
 
-def counter_deviates(seed: int) -> list[float]:
+def counter_deviates(seed: int, purpose: int = ORIENTATION) -> list[float]:
     """Three deviates in [0, 1) that have nothing to do with those of the next seed: Philox's first numbers for the seed (EXP-7)."""
-    raw = np.random.Philox(key=np.array([seed, ORIENTATION], np.uint64)).random_raw(3)
+    raw = np.random.Philox(key=np.array([seed, purpose], np.uint64)).random_raw(3)
     return [int(number >> np.uint64(11)) * 2.0**-53 for number in raw]
 
 

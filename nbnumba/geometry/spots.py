@@ -89,7 +89,8 @@ def outside(e: Array) -> Array:
 
 def scattered(experiment: Experiment, spots: Spots, F: Array) -> Array:
     """What a crystal scatters into each reflection: fluence r_e^2 |F|^2 P N wavelength^2 / V, in 1/m."""
-    crystal = experiment.beam.wavelength**2 * float(np.prod(experiment.cells)) / experiment.unit_cell.volume
+    cells = experiment.blocks * float(np.prod(experiment.cells))
+    crystal = experiment.beam.wavelength**2 * cells / experiment.unit_cell.volume
     return np.asarray(experiment.beam.photons_per_area * THOMSON_SQUARED * F * F * polarization(experiment, spots) * crystal)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # So few that what is worked out stays in a core's cache, and that malloc does not ask the system for memory each time.
 PIXELS_PER_BLOCK = 1 << 15
+version = cache(metadata.version)  # which reads files
 
 
 class Block(NamedTuple):
@@ -230,10 +231,10 @@ def not_rendered(experiment: Experiment) -> int:
 def provenance(experiment: Experiment, chosen: Stages) -> dict[str, Any]:
     """Preset, stages and versions, for every output."""
     return {
-        "program": f"nbnumba {metadata.version('nbnumba')}",
+        "program": f"nbnumba {version('nbnumba')}",
         "preset": experiment.model.preset,
         "stages": chosen.names(),
         "quirks": {name: name in experiment.quirks for name in NAMES},
         "quirks_met": experiment.quirks_met,
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in ("numba", "numpy")}},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("numba", "numpy")}},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -81,8 +82,19 @@ def crystal(experiment: Experiment) -> dict[str, Any]:
         "misset_deg": tuple(units.degrees(v) for v in unit_cell.misset),
         "cells": experiment.cells,
         "size_um": tuple(n * v * 1e6 for n, v in zip(experiment.cells, lengths, strict=True)),
+        **({} if experiment.illuminated is None else mosaic(experiment, experiment.illuminated)),
         "mosaic_spread_deg": units.degrees(experiment.mosaic[0]),
         "mosaic_domains": experiment.mosaic[1],
+    }
+
+
+def mosaic(experiment: Experiment, illuminated: tuple[float, float, float]) -> dict[str, Any]:
+    """Of a crystal of many blocks: how large it is, what the beam meets of it, and in how many blocks."""
+    return {
+        "crystal_size_um": tuple(v * 1e6 for v in experiment.crystal.extent or ()),
+        "illuminated_um": tuple(v * 1e6 for v in illuminated),
+        "illuminated_um3": math.prod(illuminated) * 1e18,
+        "blocks": experiment.blocks,
     }
 
 

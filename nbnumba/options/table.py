@@ -157,6 +157,23 @@ CRYSTAL = (
     number("-xtal_x -xtal_thick -sample_x -sample_thick", "crystal.size", MM, "sample size along a in mm", element=0),
     number("-xtal_y -xtal_width -sample_y -sample_width -width", "crystal.size", MM, "sample size along b in mm", element=1),
     number("-xtal_z -xtal_height -sample_z -sample_height -height", "crystal.size", MM, "sample size along c in mm", element=2),
+    Option(
+        ("--crystal-size",),
+        "edges of the whole crystal in mm, along the beam and twice across it (default: a cube): a mosaic of blocks of -N or --block-size "
+        "that scatter each on its own, as far as -beamsize reaches",
+        "crystal.extent",
+        MM,
+        most=3,
+    ),
+    Option(("--block-size",), "edges of a block in um along a, b, c (default: equal); decides the cells", "crystal.size", UM, most=3),
+    number(
+        "--block-spread",
+        "model.parameters.block_spread",
+        NO_UNIT,
+        "Gaussian spots of blocks whose volumes differ: their standard deviation over the mean, that of -N or --block-size",
+        stage("lattice_shape", "gauss-sizes"),
+        limits=Limits(0.0, 1.0),
+    ),
     flag("-square_xtal", "parallelepiped crystal (default)", stage("lattice_shape", "square")),
     flag("-round_xtal", "ellipsoidal crystal", stage("lattice_shape", "round")),
     flag("-gauss_xtal", "Gaussian spots, no fringes", stage("lattice_shape", "gauss")),

@@ -58,6 +58,14 @@ def each_axis(given: ParsedOption) -> dict[str, Any]:
     return {given.option.field: tuple(in_si(given) * 3)}
 
 
+def edges(given: ParsedOption) -> dict[str, Any]:
+    """One for all three axes, or one for each."""
+    values = in_si(given)
+    if len(values) == 2 or min(values) == 0.0:
+        raise OptionError(f"{given}: needs one edge, or three, greater than 0")
+    return {given.option.field: tuple(values * (3 // len(values)))}
+
+
 def beamstop(given: ParsedOption) -> Beamstop:
     """In m and rad."""
     values = numbers(given)
@@ -102,6 +110,8 @@ SPECIAL = {
     "-misset": misset,
     "-N": each_axis,
     "-xtalsize": each_axis,
+    "--crystal-size": edges,
+    "--block-size": edges,
     "-detpixels": both_axes,
     "-detsize": both_axes,
     "-divergence": both_axes,

@@ -64,7 +64,10 @@ class Rotation(
         required=("axes", "phi_steps"),
     ),
 ):
-    """How the crystal is oriented; p.axes has rows a, b, c (m) of every orientation, (rows, domains, 3, 3)."""
+    """How the crystal is oriented; p.axes has rows a, b, c (m) of every orientation, (rows, domains, 3, 3).
+
+    p.phi, where there is one, is the spindle angle (rad) of every orientation, (phi_steps, domains), for traces.
+    """
 
 
 @dataclass(frozen=True, eq=False)

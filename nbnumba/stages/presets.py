@@ -29,7 +29,7 @@ def stage_names(experiment: Experiment, taken: Mapping[str, str] = MappingProxyT
 def suited_to(experiment: Experiment, named: Collection[str]) -> dict[str, str]:
     """Stages that the kind of data, the sampling, the quirks and the kinds that are named decide (SF-3, SF-6, SCA-9, SCA-10)."""
     quirks = experiment.quirks
-    suited = {"rotation": "c-parity" if "phi-carryover" in quirks else "spec"}
+    suited = {"rotation": "c-parity" if "phi-carryover" in quirks else "spec" if "repeated-domains" in quirks else "even"}
     if experiment.structure_factors.hkl is None:
         suited["structure_factor"] = "constant"
     elif experiment.interpolated:

@@ -199,7 +199,7 @@ class TraceBuilder:
             **{name: self.samples[-1][name] for name in SAMPLE},
             "phi_tic": step,
             "mos_tic": domain,
-            "phi_deg": units.degrees(float(self.scene.experiment.phi[step])),
+            "phi_deg": units.degrees(self._phi(step, domain)),
             **self._origin(step, is_first),
             **self._axes(is_first, step * self.scene.experiment.mosaic[1] + domain),
             **dict(zip(("h_frac", "k_frac", "l_frac"), vector((h, k, l)), strict=True)),
@@ -210,6 +210,11 @@ class TraceBuilder:
             "I_term": float(at["scaling"].result - before),
             "I_sum": float(at["scaling"].result),
         }
+
+    def _phi(self, step: int, domain: int) -> float:
+        """Spindle angle of a phi step, or of a domain in it where each has its own."""
+        own = getattr(self.scene.parameters["rotation"], "phi", None)
+        return float(self.scene.experiment.phi[step] if own is None else own[step, domain])
 
     def _axes(self, is_first: int, turn: int) -> Row:
         """The cell of an orientation, real and reciprocal; the same row for the same orientation."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ANGSTROM = 1e-10
 WIDTH = 0.63  # squared radius at which F_latt is down to 1 / e
+VOLUME = (math.pi * WIDTH / 2.0) ** 1.5
 
 
 class Spot(NamedTuple):
@@ -36,14 +37,24 @@ class Spot(NamedTuple):
     z_least: float
 
 
-def spot(experiment: Experiment) -> Spot:
-    """Offsets scaled by the cells along each axis (LAT-7), or nanoBragg's radius from the unrotated a*, b*, c* (LAT-5)."""
+def prepare(experiment: Experiment) -> Spot:
+    return spot(experiment)
+
+
+def spot(experiment: Experiment, volume: float = VOLUME) -> Spot:
+    """Offsets scaled by the cells along each axis (LAT-7), or nanoBragg's radius from the unrotated a*, b*, c* (LAT-5).
+
+    volume: integral of (F_latt / peak)^2 over space, in units of the radius; default: of a Gaussian. A crystal of many blocks has a peak
+    that makes the integral of F_latt^2 over the offsets the number of cells (LAT-20).
+    """
     cells = np.array(experiment.cells, np.float64)
     peak = float(cells.prod())
     reciprocal = experiment.unit_cell.reciprocal * ANGSTROM
     m = reciprocal @ reciprocal.T * peak**2 if "spot-width" in experiment.quirks else np.diag(cells**2)
     m *= STAGE.value_of("fudge", experiment.model.parameters)
     least = 1.0 / np.diag(np.linalg.inv(m))
+    if experiment.crystal.extent:
+        peak = math.sqrt(peak * math.sqrt(np.linalg.det(m)) / volume)
     return Spot(peak, *map(float, (m[0, 0], m[1, 1], m[2, 2], 2 * m[0, 1], 2 * m[1, 2], 2 * m[2, 0], *least)))
 
 
@@ -100,14 +111,14 @@ SKEW = Spot(8.0, 0.63, 0.63, 0.63, 0.63, 0.63, 0.63, 0.42, 0.42, 0.42)
 STAGE = LatticeShape(
     name="gauss",
     summary="Gaussian spots, no fringes between Bragg peaks",
-    prepare=spot,
+    prepare=prepare,
     function=gauss,
     derivative=derivative,
     varied=("peak", "xx", "yy", "zz", "xy", "yz", "zx"),
     ceiling=ceiling,
     support=support,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
-    spec=("LAT-4", "LAT-5", "LAT-7", "LAT-8"),
+    spec=("LAT-4", "LAT-5", "LAT-7", "LAT-8", "LAT-20"),
     worked_values=(
         WorkedValue(SPHERE, (0.0, 0.0, 0.0), 8.0),
         WorkedValue(SPHERE._replace(xx=0.63, x_least=0.63), (1.0, 0.0, 0.0), 8.0 / math.e),

@@ -18,6 +18,7 @@ FUDGE = Parameter("fudge", "", 1.0, "widens (< 1) or narrows (> 1) the spots of 
 
 # Square root of the volume ratio of a cube and its inscribed sphere's transform at equal width.
 PEAK = 0.723601254558268
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(40)
 
 
 class Round(NamedTuple):
@@ -31,8 +32,34 @@ class Round(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Round:
-    n_a, n_b, n_c = map(float, experiment.cells)
-    return Round(n_a, n_b, n_c, PEAK * n_a * n_b * n_c, STAGE.value_of("fudge", experiment.model.parameters))
+    (n_a, n_b, n_c), fudge = map(float, experiment.cells), STAGE.value_of("fudge", experiment.model.parameters)
+    # PEAK makes the square integrate to the number of cells over all space, without a fudge (LAT-20).
+    edges = 0.5 * math.sqrt(fudge) * np.array(experiment.cells)
+    of_a_mosaic = fudge**0.75 / math.sqrt(1.0 - outside_box(edges)) if experiment.crystal.extent else 1.0
+    return Round(n_a, n_b, n_c, PEAK * n_a * n_b * n_c * of_a_mosaic, fudge)
+
+
+def outside_box(edges: np.ndarray) -> float:
+    """The part of the squared transform of a sphere that lies outside a box of these half edges, in units of the radius.
+
+    By the divergence of r g(|r|) / |r|^3, where g(R) is the integral of s^2 sinc3(pi s)^2 from R on, it is the flux through the faces.
+    """
+    total = 0.0
+    for n, edge in enumerate(edges):
+        u, v = np.meshgrid(*(0.5 * other * (NODES + 1.0) for other in np.delete(edges, n)))
+        r = np.sqrt(edge * edge + u * u + v * v)
+        # Two faces of four quarters.
+        total += 8.0 * edge * float(WEIGHTS @ (beyond(math.pi * r) / r**3) @ WEIGHTS) * np.delete(edges, n).prod() / 4.0
+    return math.pi / 6.0 * total
+
+
+def beyond(t: np.ndarray) -> np.ndarray:
+    """The integral of s^2 sinc3(pi s)^2 from s = t / pi on."""
+    from scipy.special import sici
+
+    sine_integral, _ = sici(2.0 * t)
+    within = np.sin(2.0 * t) / (3.0 * t**2) - np.sin(t) ** 2 / (3.0 * t**3) - 0.5 / t + np.cos(2.0 * t) / (6.0 * t) + sine_integral / 3.0
+    return np.asarray(9.0 / math.pi**3 * (math.pi / 6.0 - within))
 
 
 def radius(p, x, y, z):
@@ -88,7 +115,7 @@ STAGE = LatticeShape(
     sign=sign,
     ceiling=ceiling,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
-    spec=("LAT-3",),
+    spec=("LAT-3", "LAT-20"),
     worked_values=(
         WorkedValue(Round(2.0, 3.0, 4.0, 10.0, 1.0), (0.0, 0.0, 0.0), 10.0),
         # At a radius of 1 / 2 the argument is pi / 2, where sinc3 = 24 / pi^3.

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.plugin import LatticeShape, WorkedValue, experiment_parameter, hookimpl, working
-from nbnumba_plugins.lattice_gauss import SPHERE, least_radius_squared, quadratic_form, spot
+from nbnumba_plugins.lattice_gauss import SPHERE, Spot, least_radius_squared, quadratic_form, spot
 from nbnumba_plugins.lattice_round import FUDGE
 
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+
 EDGE = 0.3969  # squared radius
+
+
+def prepare(experiment: Experiment) -> Spot:
+    return spot(experiment, 4.0 / 3.0 * math.pi * EDGE**1.5)
 
 
 def tophat(p, x, y, z):
@@ -36,7 +46,7 @@ def support(p, least):
 STAGE = LatticeShape(
     name="tophat",
     summary="flat spots with a sharp edge, no fringes between Bragg peaks",
-    prepare=spot,
+    prepare=prepare,
     function=tophat,
     flat=True,
     derivative=derivative,
@@ -44,7 +54,7 @@ STAGE = LatticeShape(
     ceiling=ceiling,
     support=support,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
-    spec=("LAT-5", "LAT-6", "LAT-7", "LAT-8"),
+    spec=("LAT-5", "LAT-6", "LAT-7", "LAT-8", "LAT-20"),
     worked_values=(
         WorkedValue(SPHERE, (0.62, 0.0, 0.0), 8.0),
         WorkedValue(SPHERE, (0.64, 0.0, 0.0), 0.0),

@@ -1,4 +1,4 @@
-"""Photons as nanoBragg counts them (SCA-1 to SCA-3, SCA-8 to SCA-10, SCA-20)."""
+"""Photons as nanoBragg counts them (SCA-1 to SCA-3, SCA-8 to SCA-10, SCA-20, SCA-30)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbnumba.experiment.background import Background
 from nbnumba.experiment.beam import Beam
+from nbnumba.experiment.crystal import Crystal
 from nbnumba.plugin import Scaling, WorkedValue, double, experiment_parameter, hookimpl
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ WATER_F, WATER_MOLAR_MASS, WATER_DENSITY = 2.57, 18.0, 1e6  # electrons per mole
 
 
 class Reference(NamedTuple):
-    """photons: r_e^2 fluence / steps. A correction factor that is not per term is that of the pixel's first sample."""
+    """photons: r_e^2 fluence blocks / steps. A correction factor that is not per term is that of the pixel's first sample."""
 
     background: float
     background_per_term: float
@@ -55,14 +56,14 @@ def prepare_reference(experiment: Experiment) -> Reference:
 
 def prepare_running_product(experiment: Experiment) -> Reference:
     """The factors that the user wants for every sub-pixel go with every term."""
-    photons, sampling = THOMSON * experiment.beam.photons_per_area, experiment.sampling
+    photons, sampling, blocks = THOMSON * experiment.beam.photons_per_area, experiment.sampling, experiment.blocks
     squared = "water-squared" in experiment.quirks
-    # The kernel multiplies by photons / steps at the end; nanoBragg's background has been multiplied by photons before.
-    water = WATER_F**2 * water_molecules(experiment)
+    # The kernel multiplies by photons blocks / steps at the end; nanoBragg's background has been multiplied by photons before.
+    water = WATER_F**2 * water_molecules(experiment) / blocks
     return Reference(
         background=water * photons if squared else 0.0,
         background_per_term=0.0 if squared else water,
-        photons=0.0 if captures_nothing(experiment) else photons / experiment.steps,
+        photons=0.0 if captures_nothing(experiment) else photons * blocks / experiment.steps,
         polarization_per_term=int(sampling.polarization_per_subpixel),
         solid_angle_per_term=int(sampling.solid_angle_per_subpixel),
         capture_per_term=int(sampling.capture_per_subpixel),
@@ -132,6 +133,7 @@ PARAMETERS = (
     experiment_parameter(Beam, "exposure"),
     experiment_parameter(Beam, "size"),
     experiment_parameter(Background, "water_size"),
+    experiment_parameter(Crystal, "extent"),
 )
 
 REFERENCE = Scaling(
@@ -143,7 +145,7 @@ REFERENCE = Scaling(
     additive=True,
     weighted=False,
     parameters=PARAMETERS,
-    spec=("SCA-1", "SCA-2", "SCA-3", "SCA-8", "SCA-20"),
+    spec=("SCA-1", "SCA-2", "SCA-3", "SCA-8", "SCA-20", "SCA-30"),
     worked_values=(WorkedValue(PLAIN, (2.0, 3.0, -2.0, 0.5), 38.0),),
 )
 

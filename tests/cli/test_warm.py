@@ -36,10 +36,10 @@ def test_every_combination_of_the_shipped_stages_is_named_once() -> None:
     found = [(tuple(sorted(names.items())), dtype) for names, dtype in every_combination(installed(), {}, ("float64", "float32"))]
     assert len(found) == len(set(found))
     shapes = {dict(names)["lattice_shape"] for names, _ in found}
-    assert shapes == {"square", "round", "gauss", "tophat"}
+    assert shapes == {"square", "round", "gauss", "gauss-sizes", "tophat"}
     only = list(every_combination(installed(), {"lattice_shape": "gauss"}, ("float64",)))
     assert {names["lattice_shape"] for names, _ in only} == {"gauss"}
-    assert len(only) * 8 == len(found)
+    assert len(only) * 10 == len(found)
 
 
 @pytest.mark.spec("CLI-11")

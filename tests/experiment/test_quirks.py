@@ -30,6 +30,7 @@ TABLE = nbnumba.StructureFactors(
 # An experiment in which each quirk bites; those with a table take TABLE.
 BITES = {
     "phi-carryover": "-osc 1 -phisteps 3",
+    "repeated-domains": "-osc 1 -phisteps 3 -mosaic 1 -mosaic_dom 3",
     "running-product": "-oversample_polar -oversample 2",
     "bare-capture": "-oversample_thick",
     "nopolar-undone": "-nopolar -oversample_polar",
@@ -164,8 +165,9 @@ def test_reference_without_its_quirks_is_physics(name: str) -> None:
 def test_physics_differs_from_reference_only_where_the_register_says() -> None:
     for options in ("", "-round_xtal", "-osc 1 -phisteps 3 -mosaic 1 -mosaic_dom 3", "-detector_rotx 3 -twotheta 10", "-dmin 3"):
         found = nbnumba.experiment_from_options(BASE + options)
-        assert set(found.quirks_met) <= {"phi-carryover", "swung-distance", "single-angles"}
-        physics = replace(found, model=replace(found.model, preset="physics", quirks={"single-angles": True}))
+        assert set(found.quirks_met) <= {"phi-carryover", "swung-distance", "single-angles", "repeated-domains"}
+        alike = {"single-angles": True, "repeated-domains": True}
+        physics = replace(found, model=replace(found.model, preset="physics", quirks=alike))
         pixels = nbnumba.simulate(found).pixels
         np.testing.assert_allclose(nbnumba.simulate(physics).pixels, pixels, rtol=1e-12, atol=1e-12 * pixels.max())
 

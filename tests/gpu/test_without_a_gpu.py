@@ -120,6 +120,7 @@ REDUCTIONS = {
     ("lattice_shape", "square"): 3 * (1 + 3),  # N x, and its distance from the nearest integer
     ("lattice_shape", "round"): 3 + 3 + 1 + 1 + 3,  # the radius (its root, too), and its distance from the nearest integer and from a half
     ("lattice_shape", "gauss"): 0,
+    ("lattice_shape", "gauss-sizes"): 0,
     ("lattice_shape", "tophat"): 12 + 1,  # the squared radius, inside or outside
     ("structure_factor", "constant"): 0,
     ("structure_factor", "nearest"): 0,
@@ -134,6 +135,7 @@ REDUCING = [
     {"lattice_shape": "square", "structure_factor": "nearest", "scaling": "reference"},
     {"lattice_shape": "round", "structure_factor": "constant", "scaling": "per-term"},
     {"lattice_shape": "gauss", "structure_factor": "tricubic", "scaling": "reference"},
+    {"lattice_shape": "gauss-sizes", "structure_factor": "nearest", "scaling": "reference"},
     {"lattice_shape": "tophat", "structure_factor": "constant", "scaling": "running-product"},
 ]
 

@@ -844,6 +844,22 @@ def test_several_leading_steps_at_zero() -> None:
     assert np.allclose(agreed(made(options, preset="c-parity")), agreed(made(f"{LARGE_CELL} -oversample 2")), rtol=1e-12)
 
 
+@pytest.mark.spec("ROT-20", "ROT-21", "ROT-3", "PRE-1")
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-mosaic 2 -phi 30",
+        "-mosaic 2 -mosaic_domains 1 -phi 30 -phistep 2",
+        "-mosaic 2 -mosaic_domains 2 -mosaic_seed 0 -phi 0 -osc 5 -phistep 2",
+        "-mosaic 100 -mosaic_domains 5 -mosaic_seed 2147483646",
+        "-mosaic 3 -mosaic_domains 4 -phi 0 -osc 8 -phisteps 3 -oversample 2",
+        "-phi -3 -osc 5 -phisteps 3 -phistep 7",
+    ],
+)
+def test_samples_spread_evenly(options: str) -> None:
+    agreed(switched(made(f"{LARGE_CELL} {options}"), False, "repeated-domains"))
+
+
 @pytest.mark.spec("ROT-9", "ROT-3", "ROT-4")
 @pytest.mark.parametrize(
     "options",
