@@ -78,6 +78,8 @@ class Sweep:
         goniometer = replace(self.experiment.goniometer, oscillation=self.width)
         if goniometer.phi_steps is None and goniometer.phi_step is None:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
+        if self.experiment.spots.are_gaussian:  # which the whole turn makes, and no steps
+            return replace(self.experiment, goniometer=replace(goniometer, phi_start=self.start(number)))
         middle = self.start(number) + goniometer.scan.step / 2.0
         return replace(self.experiment, goniometer=replace(goniometer, phi_start=middle))
 

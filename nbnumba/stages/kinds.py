@@ -78,15 +78,17 @@ class LatticeShape(
     """The shape transform of the crystal.
 
     ceiling(p, x, y, z) is at least |F_latt| at all offsets whose sizes are at least x, y, z >= 0: whole stretches of pixels where that is
-    negligible are left out. sign(p, h, k, l) is the sign that the function leaves out, 1 or -1, for traces. flat: whether F_latt is
-    constant but for edges, where it jumps, so that its slope says nothing.
+    negligible are left out. gaussian(p), of a shape that is a Gaussian, is its peak, then xx, yy, zz, xy, yz, zx of the quadratic form of
+    the offsets for which F_latt = peak exp(-form). sign(p, h, k, l) is the sign that the function leaves out, 1 or -1, for traces. flat:
+    whether F_latt is constant but for edges, where it jumps, so that its slope says nothing.
     """
 
     ceiling: Function | None = None
+    gaussian: Function | None = None
     sign: Function | None = None
     flat: bool = False
 
-    optional: ClassVar[dict[str, tuple[str, ...]]] = {"ceiling": ("x", "y", "z"), "sign": ("h", "k", "l")}
+    optional: ClassVar[dict[str, tuple[str, ...]]] = {"ceiling": ("x", "y", "z"), "gaussian": (), "sign": ("h", "k", "l")}
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,6 +88,11 @@ def ceiling(p, x, y, z):
     return p.peak * exp(-least_radius_squared(p, x, y, z) / WIDTH)
 
 
+def gaussian(p):
+    """The shape as peak and exponent."""
+    return p.peak, p.xx / WIDTH, p.yy / WIDTH, p.zz / WIDTH, p.xy / WIDTH, p.yz / WIDTH, p.zx / WIDTH
+
+
 SPHERE = Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
 # The form 0.315 (1 + J), where J is all ones; the diagonal of its inverse is 0.75 / 0.315.
 SKEW = Spot(8.0, 0.63, 0.63, 0.63, 0.63, 0.63, 0.63, 0.42, 0.42, 0.42)
@@ -100,6 +105,7 @@ STAGE = LatticeShape(
     derivative=derivative,
     varied=("peak", "xx", "yy", "zz", "xy", "yz", "zx"),
     ceiling=ceiling,
+    gaussian=gaussian,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
     spec=("LAT-4", "LAT-5", "LAT-7"),
     worked_values=(
