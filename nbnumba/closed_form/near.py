@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.closed_form.smear import Reflections, Smear, smeared
-from nbnumba.experiment.vectors import Array
+from nbnumba.closed_form.smear import Reflections, Smear, applied, smeared
+from nbnumba.experiment.vectors import Array, dot
 
 LEFT_OUT = 1e-7  # of the intensity of a spot
 REACH = float(np.sqrt(-2.0 * np.log(LEFT_OUT)))  # standard deviations within which the rest is, of two dimensions
@@ -28,7 +28,7 @@ def near_sphere(smear: Smear, longest: float) -> NDArray[np.float64]:
 
 def may_reach(smear: Smear, widths: tuple[float, ...], points: Array, longest: float) -> NDArray[np.bool_]:
     """The same by a bound that takes a few products for each, near enough to the sphere."""
-    squared = (points * points).sum(axis=1)
+    squared = dot(points, points)
     length = np.sqrt(squared)
     outside = points @ smear.incident + 0.5 * smear.wavelength * squared
     block, turns, beam = widths
@@ -39,8 +39,8 @@ def may_reach(smear: Smear, widths: tuple[float, ...], points: Array, longest: f
 def reaches(smear: Smear, reflections: Reflections) -> NDArray[np.bool_]:
     """The same exactly, to first order."""
     out = smear.incident / smear.wavelength + reflections.points
-    length = np.linalg.norm(out, axis=1)
+    length = np.sqrt(dot(out, out))
     out /= length[:, np.newaxis]
-    spread = np.sqrt(np.einsum("ni,nij,nj->n", out, reflections.smeared, out))
-    turned = 0.5 * smear.width * np.abs(np.einsum("ni,ni->n", out, reflections.moved))
+    spread = np.sqrt(dot(out, applied(reflections.smeared, out)))
+    turned = 0.5 * smear.width * np.abs(dot(out, reflections.moved))
     return np.asarray(np.abs(length - 1.0 / smear.wavelength) <= REACH * spread + turned)

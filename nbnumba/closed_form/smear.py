@@ -117,6 +117,11 @@ def moved_by_rotations(points: Array) -> Array:
     return np.stack([zero, z, -y, -z, zero, x, y, -x, zero], axis=1).reshape(-1, 3, 3)
 
 
+def applied(matrices: Array, vectors: Array) -> Array:
+    """Of n matrices and vectors the products, (n, 3)."""
+    return np.asarray((matrices @ vectors[:, :, np.newaxis])[:, :, 0])
+
+
 def inverse(covariance: Array) -> Array:
     """Of symmetric matrices (n, 3, 3)."""
     across = cross(covariance[:, [1, 2, 0]], covariance[:, [2, 0, 1]])
@@ -141,4 +146,4 @@ def turned_back(reflections: Reflections, q: Array) -> Array:
 
 def seen_of_block(smear: Smear, reflections: Reflections, offsets: Array) -> Array:
     """Which part of such offsets (n, 3) is expected to be the block's shape."""
-    return np.asarray(np.einsum("ij,njk,nk->ni", smear.block, inverse(reflections.all), offsets))
+    return np.asarray(applied(inverse(reflections.all), offsets) @ smear.block)

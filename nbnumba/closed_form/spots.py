@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.closed_form.near import REACH
-from nbnumba.closed_form.smear import Reflections, Smear, determinant, inverse, seen_of_block, smeared, turned_back
-from nbnumba.experiment.vectors import Array
+from nbnumba.closed_form.smear import Reflections, Smear, applied, determinant, inverse, seen_of_block, smeared, turned_back
+from nbnumba.experiment.vectors import Array, dot
 from nbnumba.geometry.prediction import crossing
 
 if TYPE_CHECKING:
@@ -128,27 +128,30 @@ def points_for(along: Array) -> NDArray[np.int64]:
 def on_sphere(smear: Smear, reflections: Reflections) -> Array:
     """Diffracted rays (n, 3), 1/m, where spots are brightest: lattice points turned by the spindle as far as it goes, then smeared."""
     out = smear.incident / smear.wavelength + reflections.points
+    speed = dot(out, reflections.moved)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turn = np.nan_to_num(-outside(smear, out) * length_of(out) / speed)
+    turned = out + np.clip(turn, -0.5 * smear.width, 0.5 * smear.width)[:, np.newaxis] * reflections.moved
     for _ in range(2):
-        speed = np.einsum("ni,ni->n", out, reflections.moved)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            turn = np.nan_to_num(-outside(smear, out) * np.linalg.norm(out, axis=1) / speed)
-        turned = out + np.clip(turn, -0.5 * smear.width, 0.5 * smear.width)[:, np.newaxis] * reflections.moved
-    for _ in range(2):
-        way = np.einsum("nij,nj->ni", reflections.smeared, turned)
-        square = np.einsum("ni,ni->n", way, turned)
-        turned -= (outside(smear, turned) * np.linalg.norm(turned, axis=1) / square)[:, np.newaxis] * way
+        way = applied(reflections.smeared, turned)
+        turned -= (outside(smear, turned) * length_of(turned) / dot(way, turned))[:, np.newaxis] * way
     return np.asarray(turned)
+
+
+def length_of(vectors: Array) -> Array:
+    """Of vectors (n, 3)."""
+    return np.sqrt(np.asarray(dot(vectors, vectors)))
 
 
 def outside(smear: Smear, out: Array) -> Array:
     """How far outside the Ewald sphere diffracted rays end, 1/m."""
-    return np.asarray(np.linalg.norm(out, axis=1) - 1.0 / smear.wavelength)
+    return np.asarray(length_of(out) - 1.0 / smear.wavelength)
 
 
 def by_pixels(smear: Smear, panel: Panel, layer: int, fast: Array, slow: Array) -> Array:
     """The derivatives of scattering vectors by fast and slow pixel coordinates, (n, 2, 3)."""
     place = panel.origins[layer] + panel.pixel * (fast[:, np.newaxis] * panel.fast + slow[:, np.newaxis] * panel.slow)
-    distance = np.linalg.norm(place, axis=1)[:, np.newaxis, np.newaxis]
+    distance = length_of(place)[:, np.newaxis, np.newaxis]
     ray = place[:, np.newaxis] / distance
     axes = np.stack([panel.fast, panel.slow])
     return np.asarray(panel.pixel / smear.wavelength * (axes - ray * (ray @ axes.T).transpose(0, 2, 1)) / distance)
@@ -204,7 +207,7 @@ def rays_on_grid(panel: Panel, layout: Layout) -> Array:
 
 def polynomial(layout: Layout, values: Array) -> Array:
     """What goes through values (n, 9, m) on that grid: coefficients (n, m, 6) of 1, x, y, x^2, x y, y^2."""
-    v, swapped = values.reshape(len(values), 3, 3, -1), layout.swapped[:, np.newaxis]
+    v, swapped = values.reshape(len(values), 3, 3, values.shape[-1]), layout.swapped[:, np.newaxis]
     f, s = (FITTED * reach[:, np.newaxis] for reach in (layout.reach_fast, layout.reach_slow))
     by_fast, fast_fast = along_axis(v[:, 0, 1], v[:, 1, 1], v[:, 2, 1], f)
     by_slow, slow_slow = along_axis(v[:, 1, 0], v[:, 1, 1], v[:, 1, 2], s)
@@ -225,14 +228,14 @@ def parted(smear: Smear, reflections: Reflections) -> tuple[Any, ...]:
     That is -|V d|^2 / 2, times erf(s (W/2 - g d)) + erf(s (W/2 + g d)) times a share: V (n, 3, 3), g (n, 3), s and the share, (n,).
     """
     whole = np.linalg.cholesky(inverse(reflections.smeared)).transpose(0, 2, 1)
-    moved = np.einsum("nij,nj->ni", whole, reflections.moved)
-    square = (moved * moved).sum(axis=1)
+    moved = applied(whole, reflections.moved)
+    square = dot(moved, moved)
     if not smear.width:
         return whole, np.zeros_like(moved), np.zeros_like(square), np.ones_like(square)
     turns = square * smear.width**2 > STILL  # else the turn moves the point by less than can be seen
     square = np.where(turns, square, 1.0)
     direction = np.where(turns, 1.0, 0.0)[:, np.newaxis] * moved / square[:, np.newaxis]
-    angle = np.einsum("ni,nij->nj", direction, whole)
+    angle = applied(whole.transpose(0, 2, 1), direction)
     sharp = whole - moved[:, :, np.newaxis] * angle[:, np.newaxis]
     sharpness = np.where(turns, np.sqrt(0.5 * square), 0.0)
     return sharp, angle, sharpness, np.where(turns, np.sqrt(0.5 * np.pi / square) / smear.width, 1.0)

@@ -187,7 +187,7 @@ class SpotDerivatives:
 
 def redrawn(scene: Scene, layouts: Sequence[Layout]) -> list[Drawing]:
     """What is drawn in layouts that are decided, part by part of the turn."""
-    return [drawing_in(scene, smear, layout) for smear, layout in zip(smears_of(scene), layouts, strict=False)]
+    return [drawing_in(scene, smear, layout) for smear, layout in zip(smears_of(scene), layouts, strict=True)]
 
 
 def numbers_of(drawing: Drawing) -> Changes:

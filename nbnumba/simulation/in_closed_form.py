@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from nbnumba.closed_form.drawing import Drawing
 from nbnumba.closed_form.near import near_sphere
 from nbnumba.closed_form.rays import add_background, find_amplitudes, find_rays
-from nbnumba.closed_form.smear import Smear, smear_of
+from nbnumba.closed_form.smear import Smear, smear_of, turning
 from nbnumba.closed_form.spots import Layout, Panel, Rays, layout_of, panel_of, spots_of
 from nbnumba.experiment.vectors import Array
 from nbnumba.kernel.cpu.device import compiled
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from nbnumba.kernel.device import Area, Progress
     from nbnumba.simulation.scene import Scene
 
+LONGEST_TURN = math.radians(1.0)  # over which spots move on a line, to what is seen of it
 BEYOND = 1.05  # the length of the farthest lattice point of which the detector sees something, over that at its corners
 
 
@@ -69,8 +71,7 @@ def drawings_of(scene: Scene) -> list[Drawing]:
     for smear in smears_of(scene):
         hkl = near_sphere(smear, longest(scene))
         layout = layout_of(smear, panel_in(scene), hkl[amplitudes_of(scene, hkl) != 0.0], scene.experiment.spots.point_spread)
-        if len(layout.hkl):
-            found.append(drawing_in(scene, smear, layout))
+        found.append(drawing_in(scene, smear, layout))
     return found
 
 
@@ -90,7 +91,9 @@ def longest(scene: Scene) -> float:
 def smears_of(scene: Scene) -> list[Smear]:
     """What smears spots in each part of the turn."""
     shape, scaling = scene.stages["lattice_shape"].gaussian(scene.parameters["lattice_shape"]), scene.parameters["scaling"]
-    return [smear_of(scene.experiment, shape, scaling.photons * scene.experiment.steps)]
+    photons, (_, width) = scaling.photons * scene.experiment.steps, turning(scene.experiment)
+    parts = max(1, math.ceil(width / LONGEST_TURN))
+    return [smear_of(scene.experiment, shape, photons, part, parts) for part in range(parts)]
 
 
 def panel_in(scene: Scene) -> Panel:

@@ -98,6 +98,22 @@ def test_amplitudes_are_those_of_the_table() -> None:
     np.testing.assert_allclose(found, 100.0 * alone[0] + 400.0 * alone[1], rtol=1e-12)
 
 
+@pytest.mark.spec("CLO-6")
+def test_nothing_is_drawn_of_reflections_without_amplitude() -> None:
+    none = nbnumba.StructureFactors(hkl=np.array([[0, 1, 1]]), F=np.array([0.0]))
+    experiment = replace(experiment_of("-osc 0.1"), structure_factors=none)
+    assert nbnumba.simulate(experiment).pixels.max() == 0.0
+    assert not nbnumba.jacobian(experiment, ["misset_x"]).any()
+
+
+@pytest.mark.spec("CLO-4")
+def test_a_long_turn_is_the_mean_of_short_ones() -> None:
+    whole = pixels_of("-osc 2.5 -detpixels 100")
+    parts = [pixels_of(f"-phi {0.5 * n} -osc 0.5 -detpixels 100") for n in range(5)]
+    assert np.abs(np.mean(parts, axis=0) - whole).max() < 5e-3 * whole.max()
+    assert np.mean(parts, axis=0).sum() == pytest.approx(whole.sum(), rel=1e-4)
+
+
 @pytest.mark.spec("CLO-9")
 @pytest.mark.parametrize(
     ("options", "said"),
