@@ -35,6 +35,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "experiment.physics": ["Model"],
         "experiment.sampling": ["Sampling"],
         "experiment.sources": ["Sources"],
+        "experiment.spots": ["Spots"],
         "experiment.structure_factors": ["StructureFactors"],
         "formats.read": ["read_image"],
         "geometry.named_detector": ["detector"],

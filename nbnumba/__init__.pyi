@@ -24,6 +24,7 @@ from .experiment.part import Limits as Limits
 from .experiment.physics import Model as Model
 from .experiment.sampling import Sampling as Sampling
 from .experiment.sources import Sources as Sources
+from .experiment.spots import Spots as Spots
 from .experiment.structure_factors import StructureFactors as StructureFactors
 from .formats.read import read_image as read_image
 from .geometry.matrix import read_matrix as read_matrix

@@ -80,7 +80,8 @@ class Sweep:
         goniometer = replace(self.experiment.goniometer, oscillation=self.width)
         if goniometer.phi_steps is None and goniometer.phi_step is None:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
-        begin = self.start(number) + (0.0 if self.experiment.samples_whole_steps else goniometer.scan.step / 2.0)
+        from_the_start = self.experiment.samples_whole_steps or self.experiment.spots.are_gaussian
+        begin = self.start(number) + (0.0 if from_the_start else goniometer.scan.step / 2.0)
         return replace(self.experiment, goniometer=replace(goniometer, phi_start=begin))
 
     def sampled_as(self, image: Experiment) -> Sweep:

@@ -21,6 +21,7 @@ from nbnumba.experiment.physics import Model
 from nbnumba.experiment.quirks import QUIRKS
 from nbnumba.experiment.sampling import Roi, Sampling
 from nbnumba.experiment.sources import Sources
+from nbnumba.experiment.spots import Spots
 from nbnumba.experiment.structure_factors import StructureFactors
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.unit_cell import UnitCell
 
 PARTS: dict[str, type[Part]] = {
-    part.section(): part for part in (Beam, Sources, Crystal, Background, Detector, Goniometer, Sampling, StructureFactors, Model)
+    part.section(): part for part in (Beam, Sources, Crystal, Background, Detector, Goniometer, Sampling, StructureFactors, Model, Spots)
 }
 MOST_SAMPLES = 1e15  # samples per image, hundreds of hours of rendering
 MOST_SUBPIXELS = 1000
@@ -58,6 +59,7 @@ class Experiment(ByValue):
     sources: Sources = field(default_factory=Sources)
     background: Background = field(default_factory=Background)
     model: Model = field(default_factory=Model)
+    spots: Spots = field(default_factory=Spots)
 
     _taken: ClassVar[Mapping[str, Any]] = {}  # what follows from the fields elsewhere, and is given here
 
@@ -244,8 +246,10 @@ class Experiment(ByValue):
 
     @cached_property
     def mosaic(self) -> tuple[float, int]:
-        """Mosaic spread in rad and number of domains (EXP-10)."""
+        """Mosaic spread in rad and number of domains (EXP-10); none are sampled where spots are Gaussian."""
         spread, domains = self.crystal.mosaic_spread or 0.0, self.crystal.mosaic_domains or 0
+        if self.spots.are_gaussian:
+            return spread, 1
         return (spread, domains or 10) if spread > 0.0 else (0.0, 1)
 
     @property
@@ -265,7 +269,9 @@ class Experiment(ByValue):
 
     @cached_property
     def oversample(self) -> int:
-        """Sub-pixels per pixel edge."""
+        """Sub-pixels per pixel edge; none are sampled where spots are Gaussian."""
+        if self.spots.are_gaussian:
+            return 1
         chosen = self.sampling.oversample or self.recommended_oversample
         if chosen > MOST_SUBPIXELS:
             raise ParameterError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
 from nbnumba.gradients.derivatives import Derivatives, Loss, Pixels, answer_of
+from nbnumba.gradients.of_spots import SpotDerivatives
 from nbnumba.gradients.panel_motion import PanelMotion
 from nbnumba.gradients.variables import Amplitude
 from nbnumba.kernel.loss import PixelLoss
@@ -157,6 +158,8 @@ class PanelDerivatives:
 def derivatives_of(
     experiment: Experiment, stages: StageSource = None, threads: int | None = None, like: Any = None, device: str = "cpu"
 ) -> Derivatives:
-    """Derivatives of an experiment, of one panel or of several: both have one face."""
+    """Derivatives of an experiment, of one panel or of several, of samples or of Gaussian spots: all have one face."""
     several = experiment.by_panel[0] is not experiment
-    return cast("Derivatives", (PanelDerivatives if several else Derivatives)(experiment, stages, threads, like=like, device=device))
+    of_samples = PanelDerivatives if several else Derivatives
+    kind: Any = SpotDerivatives if experiment.spots.are_gaussian else of_samples
+    return cast("Derivatives", kind(experiment, stages, threads, like=like, device=device))

@@ -22,6 +22,11 @@ NAMES = {
     **{f"cells_{axis}": f"crystal.cells[{n}]" for n, axis in enumerate("abc")},
     **{f"detector_rot{axis}": f"detector.rotations[{n}]" for n, axis in enumerate("xyz")},
     "mosaic_spread": "crystal.mosaic_spread",
+    **{f"mosaic_{axis}": f"spots.mosaic_widths[{n}]" for n, axis in enumerate("abc")},
+    "bandwidth": "spots.bandwidth",
+    "divergence_along": "spots.divergence_widths[0]",
+    "divergence_across": "spots.divergence_widths[1]",
+    "point_spread": "spots.point_spread",
     "phi_start": "goniometer.phi_start",
     "oscillation": "goniometer.oscillation",
     "wavelength": "beam.wavelength",
@@ -41,6 +46,7 @@ BEAM_CENTRE = (("detector", "beam_x"), ("detector", "beam_y"))  # the middle of 
 NOTHING_AT_0 = (
     *("beam.flux", "detector.sensor_thickness", "crystal.mosaic_spread", "goniometer.phi_step"),
     *("sources.dispersion", "sources.horizontal_range", "sources.vertical_range"),
+    *("spots.bandwidth", "spots.divergence_widths", "spots.mosaic_widths", "spots.point_spread"),
 )
 FIELD = re.compile(r"(\w+)\.(\w+)(?:\[(\d+)\])?")
 STEP = 3e-4  # of differences of fourth order, relative; what is differentiated is smooth and has fifteen digits

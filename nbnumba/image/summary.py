@@ -33,6 +33,7 @@ def description(experiment: Experiment, provenance: Mapping[str, Any]) -> dict[s
         "beam": beam(experiment),
         "sources": sources(experiment),
         "sampling": by_panel(sampling, experiment),
+        **({"spots": spots(experiment)} if experiment.spots.are_gaussian else {}),
         "estimate": estimate(experiment),
         "warnings": [*advice.warnings(experiment), *advice.quirk_notes(experiment).values()],
     }
@@ -128,6 +129,19 @@ def beam(experiment: Experiment) -> dict[str, Any]:
         "wavelength_A": experiment.beam.wavelength * 1e10,
         "fluence_photons_per_m2": experiment.beam.photons_per_area,
         "polarization_fraction": experiment.beam.polarization_fraction,
+    }
+
+
+def spots(experiment: Experiment) -> dict[str, Any]:
+    """What smears them, as standard deviations, and the error that is stated."""
+    found = experiment.spots
+    return {
+        "model": found.model,
+        "mosaic_widths_deg": tuple(map(units.degrees, found.mosaic_widths or (experiment.mosaic[0],) * 3)),
+        "bandwidth_percent": found.bandwidth * 1e2,
+        "divergence_widths_mrad": tuple(width * 1e3 for width in found.divergence_widths),
+        "point_spread_um": found.point_spread * 1e6,
+        "stated": [advice.GAUSSIAN_SPOTS],
     }
 
 

@@ -326,6 +326,28 @@ GEOM_DATA = text(
     reads=True,
 )
 
+SPOTS = (
+    text("--model-of-spots", "spots.model", "'sampled' (default), or 'gaussian': Gaussian crystals in closed form, without samples"),
+    Option(
+        ("--mosaic-widths",),
+        "standard deviations in deg of the domains' rotations about a, across a in the plane of a and b, about c* (default: -mosaic)",
+        "spots.mosaic_widths",
+        DEGREE,
+        least=3,
+        most=3,
+    ),
+    number("--bandwidth", "spots.bandwidth", PERCENT, "standard deviation of the wavelength in % (gaussian)"),
+    Option(
+        ("--divergence-widths",),
+        "standard deviations in mrad of the beam's direction in the plane of polarization and across it (gaussian)",
+        "spots.divergence_widths",
+        MRAD,
+        least=2,
+        most=2,
+    ),
+    number("--point-spread", "spots.point_spread", UM, "standard deviation of the point spread on the detector in um (gaussian)"),
+)
+
 SAMPLING = (
     whole("-oversample", "sampling.oversample"),
     Option(("-roi",), "", "sampling.roi", PIXEL, least=4, most=4, whole=True),
@@ -381,6 +403,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Detector": DETECTOR,
     "Goniometer": GONIOMETER,
     "Files of other programs, in their laboratory frame (options given later change what they say)": (*GEOMETRY, GEOM_DATA),
+    "Spots": SPOTS,
     "Sampling": SAMPLING,
     "Output": OUTPUT,
     "Without effect": WITHOUT_EFFECT,

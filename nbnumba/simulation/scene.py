@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbnumba.closed_form.refusals import require_gaussian
 from nbnumba.errors import NotFiniteError, StageError
 from nbnumba.kernel import product
 from nbnumba.kernel.compile_errors import CompileError
@@ -199,7 +200,10 @@ def prepared_scene(experiment: Experiment, chosen: Stages) -> Scene:
 
 def choose_stages(experiment: Experiment, stages: registry.Registry) -> Stages:
     """By preset, experiment and the user's own choice."""
-    return stages.choose(stage_names(experiment, stages.taken), experiment.model.parameters)
+    chosen = stages.choose(stage_names(experiment, stages.taken), experiment.model.parameters)
+    if experiment.spots.are_gaussian:
+        require_gaussian(experiment, chosen)
+    return chosen
 
 
 def refuse_overflow(pixels: NDArray[np.float64]) -> None:

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from nbnumba.closed_form.refusals import require_cpu
 from nbnumba.errors import QuirkWarning
 from nbnumba.experiment.advice import IN_PYTHON, quirk_notes
 from nbnumba.image.image import Image, provenance, shape_of, split_by_panel
@@ -95,6 +96,8 @@ class Simulator:
 
     def _open(self, experiment: Experiment) -> Device:
         """The device that was asked for, or that suits the first experiment."""
+        if experiment.spots.are_gaussian:
+            require_cpu(self._wanted)
         if self._device is None:
             self._device = open_device(self._wanted, experiment.terms, experiment.sampling.dtype, self._threads)
         return self._device

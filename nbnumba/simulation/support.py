@@ -28,7 +28,9 @@ def support_of(scene: Scene) -> NDArray[np.float64]:
 
 
 def how_rendered(scene: Scene) -> str:
-    """Whether spots are listed, and why or how many terms that leaves, for people. Raises StageError."""
+    """Whether spots are listed, and why not or how many terms that leaves, for people. Raises StageError."""
+    if scene.experiment.spots.are_gaussian:
+        return "in closed form"
     why_not = why_not_listed(scene)
     return f"all terms, since {why_not}" if why_not else f"from a list of spots, about {share_listed(scene):.2g} of all terms"
 

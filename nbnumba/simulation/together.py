@@ -7,8 +7,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from nbnumba.experiment.by_value import same
+from nbnumba.kernel.cpu.device import Cpu
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.kernel.panels import Panels, fits_a_table
+from nbnumba.simulation.in_closed_form import render_spots
 
 if TYPE_CHECKING:
     from nbnumba.simulation.scene import Scene
@@ -18,6 +20,10 @@ def render_together(scenes: Sequence[Scene], device: Device, image: Any, progres
     """Fill the image, the pixels of all scenes one after the other, with photons."""
     areas = in_image(scenes)
     wanted, done = sum(area.pixels for area in areas), 0
+    if scenes[0].experiment.spots.are_gaussian:
+        assert isinstance(device, Cpu)  # others are refused
+        render_spots(scenes, areas, device.threads, image, progress)
+        return
     if wanted < image.size:
         device.clear(image)
     for launch in launches(scenes):

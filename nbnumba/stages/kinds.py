@@ -90,17 +90,24 @@ class LatticeShape(
 
     ceiling(p, x, y, z) is at least |F_latt| at all offsets whose sizes are at least x, y, z >= 0: whole stretches of pixels where that is
     negligible are left out. support(p, least) returns seven numbers, xx, yy, zz, xy, yz, zx and r^2: where xx x^2 + ... + zx z x > r^2,
-    |F_latt| is no more than least, so that only terms inside that ellipsoid are looked for. sign(p, h, k, l) is the sign that
-    the function leaves out, 1 or -1, for traces. flat: whether F_latt is constant but for edges, where it jumps, so that its slope says
-    nothing.
+    |F_latt| is no more than least, so that only terms inside that ellipsoid are looked for. gaussian(p), of a shape that is a Gaussian, is
+    its peak, then xx, yy, zz, xy, yz, zx of the quadratic form of the offsets for which F_latt = peak exp(-form). sign(p, h, k, l) is the
+    sign that the function leaves out, 1 or -1, for traces. flat: whether F_latt is constant but for edges, where it jumps, so that its
+    slope says nothing.
     """
 
     ceiling: Function | None = None
     support: Function | None = None
+    gaussian: Function | None = None
     sign: Function | None = None
     flat: bool = False
 
-    optional: ClassVar[dict[str, tuple[str, ...]]] = {"ceiling": ("x", "y", "z"), "support": ("least",), "sign": ("h", "k", "l")}
+    optional: ClassVar[dict[str, tuple[str, ...]]] = {
+        "ceiling": ("x", "y", "z"),
+        "support": ("least",),
+        "gaussian": (),
+        "sign": ("h", "k", "l"),
+    }
 
 
 @dataclass(frozen=True, eq=False)

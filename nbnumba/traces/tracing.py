@@ -48,6 +48,8 @@ def trace(
     ParameterError for a pixel that is not rendered.
     """
     experiment.check()
+    if experiment.spots.are_gaussian:
+        raise ParameterError("spots.model", "gaussian has no terms to trace; take sampled")
     number = number_of(experiment.panels, panel)
     experiment, several = experiment.by_panel[number], len(experiment.by_panel) > 1
     scene = scene_of(experiment, registry_of(stages))

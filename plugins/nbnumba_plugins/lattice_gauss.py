@@ -104,6 +104,11 @@ def support(p, least):
     return p.xx, p.yy, p.zz, p.xy, p.yz, p.zx, WIDTH * math.log(max(p.peak / least, 1.0))
 
 
+def gaussian(p):
+    """The shape as peak and exponent."""
+    return p.peak, p.xx / WIDTH, p.yy / WIDTH, p.zz / WIDTH, p.xy / WIDTH, p.yz / WIDTH, p.zx / WIDTH
+
+
 SPHERE = Spot(8.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
 # The form 0.315 (1 + J), where J is all ones; the diagonal of its inverse is 0.75 / 0.315.
 SKEW = Spot(8.0, 0.63, 0.63, 0.63, 0.63, 0.63, 0.63, 0.42, 0.42, 0.42)
@@ -117,6 +122,7 @@ STAGE = LatticeShape(
     varied=("peak", "xx", "yy", "zz", "xy", "yz", "zx"),
     ceiling=ceiling,
     support=support,
+    gaussian=gaussian,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE),
     spec=("LAT-4", "LAT-5", "LAT-7", "LAT-8", "LAT-20"),
     worked_values=(
