@@ -39,7 +39,7 @@ def test_any_number_of_threads_gives_the_same_image() -> None:
 @pytest.mark.spec("CLO-1")
 def test_region_and_mask_are_those_of_samples(tmp_path: Path) -> None:
     whole, part = pixels_of(), pixels_of("-roi 40 120 60 150")
-    np.testing.assert_array_equal(part[60:151, 40:121], whole[60:151, 40:121])
+    np.testing.assert_allclose(part[60:151, 40:121], whole[60:151, 40:121], rtol=1e-9, atol=1e-9 * whole.max())
     assert part.sum() == part[60:151, 40:121].sum()
     mask = np.ones(whole.shape, bool)
     mask[:, 100:] = False
@@ -248,7 +248,7 @@ def test_derivatives_are_those_of_differences(cells: int, monkeypatch: pytest.Mo
     for v, column in zip(variables, columns, strict=True):
         value = v.value(experiment)
         errors = []
-        for step in (1e-3 * abs(value), 1e-4 * abs(value), 1e-5 * abs(value)):
+        for step in (1e-4 * abs(value), 1e-5 * abs(value)):
             found = sum(weight * here.near(v.changed(experiment, value + n * step)).image() for n, weight in CENTRED) / step
             errors.append(np.abs(found - column).max() / np.abs(column).max())
         assert min(errors) < 1e-6, v.name
