@@ -148,32 +148,32 @@ def add_to(image, n, line, along, value):
 
 def narrow(spots, changes, n, line, y, x, first, last, lines, slopes, image):
     """A line across a narrow spot, there a Gaussian about x: the part of it in each pixel."""
-    sharpness = spots.sharpness[n]
-    total, _, square = exponent(lines, x)
-    deviation, factor = 1.0 / math.sqrt(square), value_at(lines, FACTOR, x)
-    angle, by_x = value_at(lines, ANGLE, x), slope_at(lines, ANGLE, x)
-    # The mean over a Gaussian of an erf is an erf that is less steep.
-    u = sharpness * by_x * deviation
-    blunt = 1.0 / math.sqrt(1.0 + 2.0 * u * u)
-    part = passed(spots.half_width, sharpness * blunt, angle)
-    height = line.weight * ROOT_TWO_PI * deviation * math.exp(-0.5 * total)
-    share(image, 0, line, x, deviation, first, last, 0.5 * height * factor * part, 0.0, 0.0, 0.0)
+    deviation, half, factor, part, _, _ = profile(spots, n, line, x, lines)
+    share(image, 0, line, x, deviation, first, last, half * factor * part, 0.0, 0.0, 0.0)
     for m in range(changes.half_width.size if CHANGING else 0):
         narrow_change(spots, changes, n, m, line, y, x, first, last, lines, slopes, image)
 
 
+def profile(spots, n, line, x, lines):
+    """That Gaussian: its standard deviation, half of what it is but for factors, these, what the turn passes, and of that two numbers.
+
+    The mean of an erf over a Gaussian is an erf that is less steep: by ``blunt``, for a spindle angle that changes by u in a deviation.
+    """
+    total, _, square = exponent(lines, x)
+    deviation = 1.0 / math.sqrt(square)
+    u = spots.sharpness[n] * slope_at(lines, ANGLE, x) * deviation
+    blunt = 1.0 / math.sqrt(1.0 + 2.0 * u * u)
+    part = passed(spots.half_width, spots.sharpness[n] * blunt, value_at(lines, ANGLE, x))
+    half = 0.5 * line.weight * ROOT_TWO_PI * deviation * math.exp(-0.5 * total)
+    return deviation, half, value_at(lines, FACTOR, x), part, u, blunt
+
+
 def narrow_change(spots, changes, n, m, line, y, x, first, last, lines, slopes, image):
     """How that changes along a direction: the Gaussian grows, moves and widens."""
-    sharpness = spots.sharpness[n]
-    total, _, square = exponent(lines, x)
-    deviation, factor = 1.0 / math.sqrt(square), value_at(lines, FACTOR, x)
-    angle, by_x = value_at(lines, ANGLE, x), slope_at(lines, ANGLE, x)
-    u = sharpness * by_x * deviation
-    blunt = 1.0 / math.sqrt(1.0 + 2.0 * u * u)
-    part = passed(spots.half_width, sharpness * blunt, angle)
-    half = 0.5 * line.weight * ROOT_TWO_PI * deviation * math.exp(-0.5 * total)
+    deviation, half, factor, part, u, blunt = profile(spots, n, line, x, lines)
+    sharpness, angle, by_x = spots.sharpness[n], value_at(lines, ANGLE, x), slope_at(lines, ANGLE, x)
     along_line(changes.polynomials[m, n], y, slopes)
-    d_total, d_slope, d_square, bends = 0.0, 0.0, 0.0, 0.0
+    d_total, d_slope, d_square, bends, square = 0.0, 0.0, 0.0, 0.0, 0.0
     for row in range(ANGLE):
         v, v_by_x, bend = value_at(lines, row, x), slope_at(lines, row, x), 2.0 * lines[row, BEND]
         dv, dv_by_x = value_at(slopes, row, x), slope_at(slopes, row, x)
@@ -181,7 +181,7 @@ def narrow_change(spots, changes, n, m, line, y, x, first, last, lines, slopes, 
         d_slope += dv * v_by_x + v * dv_by_x
         d_square += 2.0 * v_by_x * dv_by_x
         bends += 2.0 * v_by_x * bend
-        square += v * bend
+        square += v_by_x * v_by_x + v * bend
     dx = -d_slope / square  # at x the slope of |v|^2 stays 0
     d_deviation = -0.5 * deviation**3 * (d_square + bends * dx)
     d_factor = value_at(slopes, FACTOR, x) + slope_at(lines, FACTOR, x) * dx

@@ -124,9 +124,7 @@ def test_a_spot_of_a_crystal_of_real_size_has_the_intensity_of_many_samples(opti
 @pytest.mark.parametrize("cells", [60, pytest.param(200, marks=pytest.mark.slow)])
 def test_pixels_have_the_integral_over_their_area(cells: int) -> None:
     """Of a perfect crystal, whose spots are a few tenths of a pixel: the same pixels in 25 x 25 parts, each of nearly one intensity."""
-    options = (
-        f"{GAUSSIAN} -default_F 100 -cell 50 60 70 85 95 100 -misset 10 20 30 -lambda 1 -N {cells} -distance 100 -point_pixel"
-    )
+    options = f"{GAUSSIAN} -default_F 100 -cell 50 60 70 85 95 100 -misset 10 20 30 -lambda 1 -N {cells} -distance 100 -point_pixel"
     coarse = nbnumba.simulate(nbnumba.experiment_from_options(f"{options} -pixel 0.1 -detpixels 200")).pixels
     plain = options.replace("--model-of-spots gaussian", "-oversample 40")
     wanted = nbnumba.simulate(nbnumba.experiment_from_options(f"{plain} -pixel 0.1 -detpixels 200")).pixels
