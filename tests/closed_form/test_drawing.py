@@ -275,5 +275,23 @@ def test_gradients_have_the_usual_faces() -> None:
         operator.matvec([1.0, 2e-10, 3.0]), columns @ [1.0, 2e-10, 3.0], rtol=1e-9, atol=1e-9 * np.abs(columns).max()
     )
     np.testing.assert_allclose(operator.rmatvec(weights.ravel()), gradient, rtol=1e-9)
-    with pytest.raises(ParameterError, match=r"spots.model: gaussian has no derivatives by all amplitudes at once"):
-        nbnumba.gradient_by_amplitudes(experiment, lambda photons: (0.0, photons))
+
+
+@pytest.mark.spec("CLO-12")
+def test_derivatives_by_all_amplitudes_at_once_are_those_by_each() -> None:
+    hkl = np.array(list(product(range(-4, 5), repeat=3)))
+    table = nbnumba.StructureFactors(hkl=hkl, F=np.linspace(50.0, 100.0, len(hkl)))
+    experiment = replace(experiment_of("-detpixels 60 -osc 0.3"), structure_factors=table)
+    weights = np.random.default_rng(1).uniform(size=(60, 60))
+
+    def loss(photons: np.ndarray) -> tuple[float, np.ndarray]:
+        return float((weights * photons).sum()), weights
+
+    value, found = nbnumba.gradient_by_amplitudes(experiment, loss)
+    # Photons go with the squares of amplitudes.
+    assert found @ table.F == pytest.approx(2.0 * value, rel=1e-9)
+    for n in np.argsort(-np.abs(found))[:3]:
+        name = "F({},{},{})".format(*hkl[n])
+        column = nbnumba.jacobian(experiment, [name])[:, 0]
+        assert found[n] == pytest.approx(column @ weights.ravel(), rel=1e-8)
+        assert nbnumba.value_and_grad(experiment, [name], loss)[1][0] == pytest.approx(found[n])
