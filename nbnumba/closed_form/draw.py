@@ -46,17 +46,25 @@ class Changes(NamedTuple):
     half_width: np.ndarray
 
 
+class Paper(NamedTuple):
+    """What is drawn on: image [1 + m, slow, fast], photons and what they change with; sums (members,), of what weighs pixels instead."""
+
+    image: np.ndarray
+    sums: np.ndarray
+
+
 class Line(NamedTuple):
-    """Part of a spot: where x = 0 is, which row or column of pixels it is in, whether that is a column, and its weight."""
+    """Part of a spot: where x = 0 is, which row or column of pixels it is in, whether that is a column, its weight, its member."""
 
     start: float
     across: int
     swapped: int
     weight: float
+    member: int
 
 
-def draw(spots, changes, reach, points, image, counter):
-    """Add spots to an image [1 + m, slow, fast]: photons, and what they change with.
+def draw(spots, changes, reach, points, paper, counter):
+    """Add spots to the paper.
 
     reach: standard deviations to which spots are drawn; points: (2, k, k) Gauss-Legendre points in (0, 1) and weights.
     """
@@ -66,15 +74,16 @@ def draw(spots, changes, reach, points, image, counter):
         if band >= spots.bands.shape[0] - 1:
             break
         for m in range(spots.bands[band, 1], spots.bands[band + 1, 1]):
-            spot(spots, changes, spots.members[m], spots.bands[band, 0], spots.bands[band + 1, 0], reach, points, lines, slopes, image)
+            spot(spots, changes, m, spots.bands[band, 0], spots.bands[band + 1, 0], reach, points, lines, slopes, paper)
 
 
-def spot(spots, changes, n, first_row, last_row, reach, points, lines, slopes, image):
+def spot(spots, changes, member, first_row, last_row, reach, points, lines, slopes, paper):
     """Those of its lines, or of their pixels, that are in a band of rows."""
+    n, width = spots.members[member], paper.image.shape[2]
     start, middle, half, density = spots.places[n, 0], spots.places[n, 1], spots.places[n, 2], spots.places[n, 3]
     swapped = spots.kinds[n, 0]
-    low, high = (0, image.shape[2]) if swapped else (first_row, last_row)
-    first, last = (first_row, last_row) if swapped else (0, image.shape[2])
+    low, high = (0, width) if swapped else (first_row, last_row)
+    first, last = (first_row, last_row) if swapped else (0, width)
     x = 0.0
     for across in range(max(low, math.floor(middle - half)), min(high, math.floor(middle + half) + 1)):
         begin, length = max(float(across), middle - half), min(across + 1.0, middle + half) - max(float(across), middle - half)
@@ -89,11 +98,11 @@ def spot(spots, changes, n, first_row, last_row, reach, points, lines, slopes, i
                 x -= slope / square
                 total, slope, square = exponent(lines, x)
             if total <= reach * reach:
-                line = Line(start, across, swapped, length * points[1, nodes - 1, node])
+                line = Line(start, across, swapped, length * points[1, nodes - 1, node], member)
                 if spots.kinds[n, 1] == 0:
-                    narrow(spots, changes, n, line, y, x, first, last, lines, slopes, image)
+                    narrow(spots, changes, n, line, y, x, first, last, lines, slopes, paper)
                 else:
-                    wide(spots, changes, n, line, y, x, reach / math.sqrt(square), first, last, points, lines, slopes, image)
+                    wide(spots, changes, n, line, y, x, reach / math.sqrt(square), first, last, points, lines, slopes, paper)
 
 
 def along_line(p, y, lines):
@@ -138,42 +147,47 @@ def passed_change(half_width, sharpness, angle, d_half_width, d_sharpness, d_ang
     return OF_ERF * (by_after + by_before)
 
 
-def add_to(image, n, line, along, value):
+def add_to(paper, n, line, along, value):
     """Add to a pixel of a line."""
     if line.swapped:
-        image[n, along, line.across] += value
+        paper.image[n, along, line.across] += value
     else:
-        image[n, line.across, along] += value
+        paper.image[n, line.across, along] += value
 
 
-def narrow(spots, changes, n, line, y, x, first, last, lines, slopes, image):
+def weigh(paper, n, line, along, value):
+    """Instead of that, add to what a spot's pixels are in all, each times what the image has there."""
+    paper.sums[line.member] += value * (paper.image[n, along, line.across] if line.swapped else paper.image[n, line.across, along])
+
+
+def narrow(spots, changes, n, line, y, x, first, last, lines, slopes, paper):
     """A line across a narrow spot, there a Gaussian about x: the part of it in each pixel."""
-    sharpness = spots.sharpness[n]
-    total, _, square = exponent(lines, x)
-    deviation, factor = 1.0 / math.sqrt(square), value_at(lines, FACTOR, x)
-    angle, by_x = value_at(lines, ANGLE, x), slope_at(lines, ANGLE, x)
-    # The mean over a Gaussian of an erf is an erf that is less steep.
-    u = sharpness * by_x * deviation
-    blunt = 1.0 / math.sqrt(1.0 + 2.0 * u * u)
-    part = passed(spots.half_width, sharpness * blunt, angle)
-    height = line.weight * ROOT_TWO_PI * deviation * math.exp(-0.5 * total)
-    share(image, 0, line, x, deviation, first, last, 0.5 * height * factor * part, 0.0, 0.0, 0.0)
+    deviation, half, factor, part, _, _ = profile(spots, n, line, x, lines)
+    share(paper, 0, line, x, deviation, first, last, half * factor * part, 0.0, 0.0, 0.0)
     for m in range(changes.half_width.size if CHANGING else 0):
-        narrow_change(spots, changes, n, m, line, y, x, first, last, lines, slopes, image)
+        narrow_change(spots, changes, n, m, line, y, x, first, last, lines, slopes, paper)
 
 
-def narrow_change(spots, changes, n, m, line, y, x, first, last, lines, slopes, image):
-    """How that changes along a direction: the Gaussian grows, moves and widens."""
-    sharpness = spots.sharpness[n]
+def profile(spots, n, line, x, lines):
+    """That Gaussian: its standard deviation, half of what it is but for factors, these, what the turn passes, and of that two numbers.
+
+    The mean of an erf over a Gaussian is an erf that is less steep: by ``blunt``, for a spindle angle that changes by u in a deviation.
+    """
     total, _, square = exponent(lines, x)
-    deviation, factor = 1.0 / math.sqrt(square), value_at(lines, FACTOR, x)
-    angle, by_x = value_at(lines, ANGLE, x), slope_at(lines, ANGLE, x)
-    u = sharpness * by_x * deviation
+    deviation = 1.0 / math.sqrt(square)
+    u = spots.sharpness[n] * slope_at(lines, ANGLE, x) * deviation
     blunt = 1.0 / math.sqrt(1.0 + 2.0 * u * u)
-    part = passed(spots.half_width, sharpness * blunt, angle)
+    part = passed(spots.half_width, spots.sharpness[n] * blunt, value_at(lines, ANGLE, x))
     half = 0.5 * line.weight * ROOT_TWO_PI * deviation * math.exp(-0.5 * total)
+    return deviation, half, value_at(lines, FACTOR, x), part, u, blunt
+
+
+def narrow_change(spots, changes, n, m, line, y, x, first, last, lines, slopes, paper):
+    """How that changes along a direction: the Gaussian grows, moves and widens."""
+    deviation, half, factor, part, u, blunt = profile(spots, n, line, x, lines)
+    sharpness, angle, by_x = spots.sharpness[n], value_at(lines, ANGLE, x), slope_at(lines, ANGLE, x)
     along_line(changes.polynomials[m, n], y, slopes)
-    d_total, d_slope, d_square, bends = 0.0, 0.0, 0.0, 0.0
+    d_total, d_slope, d_square, bends, square = 0.0, 0.0, 0.0, 0.0, 0.0
     for row in range(ANGLE):
         v, v_by_x, bend = value_at(lines, row, x), slope_at(lines, row, x), 2.0 * lines[row, BEND]
         dv, dv_by_x = value_at(slopes, row, x), slope_at(slopes, row, x)
@@ -181,7 +195,7 @@ def narrow_change(spots, changes, n, m, line, y, x, first, last, lines, slopes, 
         d_slope += dv * v_by_x + v * dv_by_x
         d_square += 2.0 * v_by_x * dv_by_x
         bends += 2.0 * v_by_x * bend
-        square += v * bend
+        square += v_by_x * v_by_x + v * bend
     dx = -d_slope / square  # at x the slope of |v|^2 stays 0
     d_deviation = -0.5 * deviation**3 * (d_square + bends * dx)
     d_factor = value_at(slopes, FACTOR, x) + slope_at(lines, FACTOR, x) * dx
@@ -193,10 +207,10 @@ def narrow_change(spots, changes, n, m, line, y, x, first, last, lines, slopes, 
     d_part = passed_change(spots.half_width, sharpness * blunt, angle, changes.half_width[m], d_blunt, d_angle)
     relative = d_deviation / deviation - 0.5 * d_total
     d_value = half * (factor * part * relative + d_factor * part + factor * d_part)
-    share(image, 1 + m, line, x, deviation, first, last, d_value, half * factor * part, dx, d_deviation)
+    share(paper, 1 + m, line, x, deviation, first, last, d_value, half * factor * part, dx, d_deviation)
 
 
-def share(image, n, line, x, deviation, first, last, half, moved, dx, d_deviation):
+def share(paper, n, line, x, deviation, first, last, half, moved, dx, d_deviation):
     """Share out among pixels a Gaussian about x that is 2 ``half`` all in all, and what changes as one of 2 ``moved`` moves and widens."""
     place, scale = line.start + x, ROOT_HALF / deviation
     begin, end = math.floor(place - 6.0 * deviation), math.floor(place + 6.0 * deviation)
@@ -209,11 +223,11 @@ def share(image, n, line, x, deviation, first, last, half, moved, dx, d_deviatio
             if moved != 0.0:
                 change_after = -OF_ERF * scale * math.exp(-((scale * to_edge) ** 2)) * (dx + to_edge * d_deviation / deviation)
         if first <= along < last:
-            add_to(image, n, line, along, half * (after - before) + moved * (change_after - change_before))
+            add_to(paper, n, line, along, half * (after - before) + moved * (change_after - change_before))
         before, change_before = after, change_after
 
 
-def wide(spots, changes, n, line, y, x, reach, first, last, points, lines, slopes, image):  # noqa: PLR0913
+def wide(spots, changes, n, line, y, x, reach, first, last, points, lines, slopes, paper):  # noqa: PLR0913
     """A line across a wide spot: in each pixel the mean over some points."""
     count = spots.kinds[n, 1]
     sharpness, begin, end = spots.sharpness[n], math.floor(line.start + x - reach), math.floor(line.start + x + reach)
@@ -236,4 +250,4 @@ def wide(spots, changes, n, line, y, x, reach, first, last, points, lines, slope
                     d_part = passed_change(spots.half_width, sharpness, angle, changes.half_width[m], changes.sharpness[m, n], d_angle)
                     term = value_at(slopes, FACTOR, at) * part + factor * d_part - term * d_half_total
                 sum_ += points[1, count - 1, node] * math.exp(-0.5 * total) * term
-            add_to(image, 1 + m, line, along, line.weight * sum_)
+            add_to(paper, 1 + m, line, along, line.weight * sum_)

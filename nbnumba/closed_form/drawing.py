@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nbnumba.closed_form.draw import MOST_POINTS, Changes, Drawn, draw
+from nbnumba.closed_form.draw import MOST_POINTS, Changes, Drawn, Paper, draw, weigh
 from nbnumba.closed_form.near import REACH
 from nbnumba.closed_form.smear import Smear
 from nbnumba.closed_form.spots import Layout, Spots
@@ -45,8 +45,17 @@ class Drawing:
 
     def add_to(self, image: Array, threads: int, changes: Changes | None = None) -> None:
         """Add photons, and their derivatives along directions, to an image [1 + directions, slow, fast]."""
-        run = kernel(changes is not None)
-        work = partial(run, self.drawn(image.shape[1]), changes or UNCHANGED, REACH, gauss_legendre(), image)
+        self._run("changes" if changes else "photons", threads, changes or UNCHANGED, Paper(image, np.zeros(1)))
+
+    def weighed(self, weights: Array, threads: int) -> Array:
+        """The sum over pixels of the photons of each spot, times weights [slow, fast]."""
+        members = self.drawn(len(weights)).members
+        paper = Paper(weights[np.newaxis], np.zeros(len(members)))
+        self._run("weights", threads, UNCHANGED, paper)
+        return np.asarray(np.bincount(members, paper.sums, len(self.layout.hkl)), np.float64)
+
+    def _run(self, what: str, threads: int, changes: Changes, paper: Paper) -> None:
+        work = partial(kernel(what), self.drawn(paper.image.shape[1]), changes, REACH, gauss_legendre(), paper)
         work(np.full(1, NOTHING_LEFT))
         share_out(threads, work)
 
@@ -54,10 +63,13 @@ class Drawing:
 UNCHANGED = Changes(np.zeros((0, 1, 5, 6)), np.zeros((0, 1)), np.zeros(0))
 
 
+KINDS: dict[str, dict[str, Any]] = {"photons": {}, "changes": {"CHANGING": 1}, "weights": {"add_to": weigh}}
+
+
 @cache
-def kernel(changing: bool) -> Any:
-    """What draws, with derivatives if wanted, compiled when first called."""
-    return kept_on_disk(njit(**OF_KERNELS)(Linker(CPU, {"CHANGING": int(changing)}).kernel(draw)))
+def kernel(what: str) -> Any:
+    """What draws photons, these and their derivatives, or weighs them, compiled when first called."""
+    return kept_on_disk(njit(**OF_KERNELS)(Linker(CPU, KINDS[what]).kernel(draw)))
 
 
 @cache

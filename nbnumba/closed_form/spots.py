@@ -227,7 +227,7 @@ def parted(smear: Smear, reflections: Reflections) -> tuple[Any, ...]:
 
     That is -|V d|^2 / 2, times erf(s (W/2 - g d)) + erf(s (W/2 + g d)) times a share: V (n, 3, 3), g (n, 3), s and the share, (n,).
     """
-    whole = np.asarray(np.linalg.cholesky(inverse(reflections.smeared)).transpose(0, 2, 1), np.float64)
+    whole: Array = np.asarray(np.linalg.cholesky(inverse(reflections.smeared)).transpose(0, 2, 1), np.float64)
     moved = applied(whole, reflections.moved)
     square = dot(moved, moved)
     if not smear.width:

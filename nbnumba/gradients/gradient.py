@@ -64,10 +64,6 @@ def gradient_by_amplitudes(
     By intensities: dL/dF^2 is dL/dF / (2 F). Raises ParameterError where no amplitudes are listed, and what value_and_grad() raises.
     """
     factors = experiment.structure_factors
-    if experiment.spots.are_gaussian:
-        raise ParameterError(
-            "spots.model", "gaussian has no derivatives by all amplitudes at once; name some, as F(1,2,3), in value_and_grad()"
-        )
     here = derivatives_of(experiment, stages, threads)
     if factors.hkl is None or factors.F is None or not here.has_table:
         raise ParameterError("structure_factors.F", "lists no amplitudes to differentiate by; give a table of them")

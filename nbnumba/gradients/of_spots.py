@@ -13,11 +13,12 @@ from nbnumba.closed_form.drawing import Drawing
 from nbnumba.errors import ParameterError
 from nbnumba.gradients.derivatives import Loss, Pixels, answer_of
 from nbnumba.gradients.differences import neighbours
+from nbnumba.gradients.variables import Amplitude
 from nbnumba.image.image import shape_of, split_by_panel
 from nbnumba.kernel.loss import PixelLoss
 from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.devices import open_device
-from nbnumba.simulation.in_closed_form import add_water, clear_outside, drawing_in, drawings_of, smears_of
+from nbnumba.simulation.in_closed_form import add_water, amplitudes_of, clear_outside, drawing_in, drawings_of, smears_of
 from nbnumba.simulation.scene import Scene, prepared_scene, scenes_of
 from nbnumba.stages.registry import StageSource, registry_of
 
@@ -44,7 +45,6 @@ class SpotDerivatives:
     """
 
     notes: tuple[str, ...] = ()
-    has_table = False
 
     def __init__(
         self,
@@ -72,6 +72,11 @@ class SpotDerivatives:
         there.scenes, there._drawings = self._changed(experiment)
         there._waters = [self._water(scene) for scene in there.scenes]
         return there
+
+    @property
+    def has_table(self) -> bool:
+        """Whether structure factors are looked up."""
+        return bool(self.scenes[0].stages["structure_factor"].table)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -131,7 +136,24 @@ class SpotDerivatives:
     def value_and_grad(self, loss: Loss, variables: Sequence[Variable]) -> tuple[float, NDArray[np.float64]]:
         """A loss of the image, and its derivatives by parameters."""
         value, sums = self.of_loss(loss)
-        return value, self.gradient(sums, self.slopes(variables))
+        others = [v for v in variables if not isinstance(v, Amplitude)]
+        found = {v.name: slope for v, slope in zip(others, self.gradient(sums, self.slopes(others)), strict=True)}
+        if len(others) < len(variables):
+            by_F = self.by_amplitudes(sums)
+            found |= {v.name: by_F[v.rows(self.experiment)[-1]] for v in variables if isinstance(v, Amplitude)}
+        return value, np.array([found[v.name] for v in variables])
+
+    def by_amplitudes(self, sums: Pixels) -> NDArray[np.float64]:
+        """The derivatives by every amplitude that is listed, the last of a reflection's: photons go with its square."""
+        hkl = np.asarray(self.experiment.structure_factors.hkl)
+        rows = {tuple(index): row for row, index in enumerate(hkl.tolist())}
+        found = np.zeros(len(hkl))
+        for scene, drawings, weights in zip(self.scenes, self._drawings, split_by_panel(sums, self.experiment), strict=True):
+            for drawing in drawings:
+                photons, F = drawing.weighed(weights, self._device.threads), amplitudes_of(scene, drawing.layout.hkl)  # type: ignore[attr-defined]
+                listed = np.array([rows.get(tuple(index), -1) for index in drawing.layout.hkl.astype(int).tolist()], np.int64)
+                np.add.at(found, listed[listed >= 0], (2.0 * photons / F)[listed >= 0])
+        return found
 
     def of_loss(self, loss: Loss, table: bool = False) -> tuple[float, Pixels]:
         """A loss of the image, and its derivatives by the photons of every pixel."""

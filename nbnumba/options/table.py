@@ -102,6 +102,11 @@ def number(names: str, field: str, unit: Unit = NO_UNIT, help: str = "", *settin
     return Option(tuple(names.split()), help, field, unit, settings=settings, **more)
 
 
+def numbers(name: str, field: str, unit: Unit, count: int, help: str) -> Option:
+    """An option with several numbers."""
+    return Option((name,), help, field, unit, least=count, most=count)
+
+
 def whole(names: str, field: str, help: str = "", **more: Any) -> Option:
     """An option with one whole number."""
     return Option(tuple(names.split()), help, field, whole=True, **more)
@@ -328,22 +333,20 @@ GEOM_DATA = text(
 
 SPOTS = (
     text("--model-of-spots", "spots.model", "'sampled' (default), or 'gaussian': Gaussian crystals in closed form, without samples"),
-    Option(
-        ("--mosaic-widths",),
-        "standard deviations in deg of the domains' rotations about a, across a in the plane of a and b, about c* (default: -mosaic)",
+    numbers(
+        "--mosaic-widths",
         "spots.mosaic_widths",
         DEGREE,
-        least=3,
-        most=3,
+        3,
+        "standard deviations in deg of the domains' rotations about a, across a in the plane of a and b, about c* (default: -mosaic)",
     ),
     number("--bandwidth", "spots.bandwidth", PERCENT, "standard deviation of the wavelength in % (gaussian)"),
-    Option(
-        ("--divergence-widths",),
-        "standard deviations in mrad of the beam's direction in the plane of polarization and across it (gaussian)",
+    numbers(
+        "--divergence-widths",
         "spots.divergence_widths",
         MRAD,
-        least=2,
-        most=2,
+        2,
+        "standard deviations in mrad of the beam's direction along the polarization and across it (gaussian)",
     ),
     number("--point-spread", "spots.point_spread", UM, "standard deviation of the point spread on the detector in um (gaussian)"),
 )
