@@ -15,7 +15,7 @@ from nbnumba.simulation.simulator import Simulator
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
-MOST_TERMS = 2e10  # of the replicates of a trial, about a minute on a core
+MOST_TERMS = 5e9  # of the replicates of a trial, some ten seconds of a core
 MOST_ORIENTATIONS = 1_000_000
 
 
