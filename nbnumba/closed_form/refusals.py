@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TAKEN = {
     "structure_factor": (("nearest", "constant"), "one amplitude of each reflection; take -nointerpolate"),
     "geometry": (("planar", "planar-depth"), "flat panels"),
-    "rotation": (("spec",), "an even turn; take --preset physics"),
+    "rotation": (("spec", "even"), "an even turn; take --preset physics"),
     "scaling": (("per-term",), "terms with factors of their own; take --preset physics"),
 }
 # Quirks of nanoBragg's sums, of which closed forms have none.

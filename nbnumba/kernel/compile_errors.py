@@ -31,7 +31,7 @@ def compile_errors(physics: Physics, why_not_compiled: Callable[[Function, Any],
     try:
         yield
     except FAILURES as error:
-        functions = [(kind, physics.functions[kind]) for kind in ORDER if kind in physics.functions]
+        functions = [(kind, physics.functions[kind]) for kind in ORDER]
         functions += [(kind, slopes.function) for kind, slopes in physics.derivatives.items()]
         failures = ((kind, why_not_compiled(function, physics.parameters[kind])) for kind, function in functions)
         kind, reason = next(((kind, reason) for kind, reason in failures if reason), ("", one_line(error)))

@@ -116,12 +116,11 @@ class Cpu:
     ) -> None:
         """Fill the areas of the panels in the image. Every pixel is worked out alone: threads and blocks change nothing."""
         pixels = image.reshape(-1) if image.flags.c_contiguous else np.ravel(image)
-        physics = self._tables.of(physics, panels.geometry)
         spans, inputs = self._spans_of_panels(panels.areas, inputs), within_image(inputs, panels.areas[0])
         if inputs.support.any():
-            self._render_listed(physics, inputs, panels.areas, pixels, progress)
+            self._render_listed(physics, inputs, panels, pixels, progress)
             spans, progress = spans[spans[:, 4] + spans[:, 1] == inputs.scan_order.first_pixel], None
-        self._render_spans(physics, inputs, spans, pixels, progress)
+        self._render_spans(physics, inputs, panels, spans, pixels, progress)
         for area in panels.areas:
             if area.mask is not None:
                 pixels[area.at : area.at + area.mask.size][~area.mask.ravel()] = 0.0
@@ -129,10 +128,17 @@ class Cpu:
             image[...] = pixels.reshape(image.shape)
 
     def _render_spans(
-        self, physics: Physics, inputs: KernelInputs, spans: NDArray[np.int64], pixels: NDArray[np.float64], progress: Progress | None
+        self,
+        physics: Physics,
+        inputs: KernelInputs,
+        panels: Panels,
+        spans: NDArray[np.int64],
+        pixels: NDArray[np.float64],
+        progress: Progress | None,
     ) -> None:
         """Fill the pixels of spans with all terms."""
-        (kernel, arguments), choice = self._rendering(physics), by_component(inputs.orientations)
+        kernel, arguments = self._rendering(self._tables.of(physics, panels.geometry))
+        choice = by_component(inputs.orientations)
         done, total = 0, int((spans[:, 2] - spans[:, 1]).sum())
         if progress:
             progress(done, total)
@@ -143,14 +149,15 @@ class Cpu:
                 progress(done, total)
 
     def _render_listed(
-        self, physics: Physics, inputs: KernelInputs, areas: tuple[Area, ...], pixels: NDArray[np.float64], progress: Progress | None
+        self, physics: Physics, inputs: KernelInputs, panels: Panels, pixels: NDArray[np.float64], progress: Progress | None
     ) -> None:
-        """Fill the areas with the terms of lists of spots."""
-        arguments, choice = self._rendering(physics)[1], by_component(inputs.orientations)
-        kernel, of_geometry = self._kernels.of(listed.render_listed, physics), geometry_alone(physics)
+        """Fill the areas of the panels with the terms of lists of spots."""
+        linked, areas, choice = self._tables.of(physics, panels.geometry), panels.areas, by_component(inputs.orientations)
+        arguments, of_geometry = self._rendering(linked)[1], geometry_alone(linked)
+        kernel = self._kernels.of(listed.render_listed, linked)
 
         def run(look: Function, pieces: int, given: tuple[Any, ...]) -> None:
-            self._run(of_geometry, pieces, partial(self._kernels.of(look, of_geometry), arguments.geometry, *given))
+            self._run(physics, pieces, partial(self._kernels.of(look, of_geometry), arguments.geometry, *given))
 
         for area in areas:
             pixels[area.at : area.at + area.shape[0] * area.shape[1]] = 0.0
