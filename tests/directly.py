@@ -44,7 +44,7 @@ def deviates(count: int, seed: int = 0) -> np.ndarray:
 
 
 def spot(experiment: Experiment, hkl: tuple[int, int, int], F: float, count: int = 8, reach: int = 16) -> Window:
-    """The spot of a reflection of a crystal of one mosaic width, on a panel without a sensor, of an unpolarised beam that diverges along one axis."""
+    """The spot of a reflection of a crystal of one mosaic width, on a surface; the beam is unpolarised, and diverges along its axis."""
     frame, crystal, spots = experiment.frame, experiment.unit_cell, experiment.spots
     start, width = experiment.goniometer.phi_start, experiment.goniometer.oscillation or 0.0
     spread, wavelength = experiment.crystal.mosaic_spread or 0.0, experiment.beam.wavelength

@@ -94,7 +94,7 @@ class Reflections(NamedTuple):
 
 
 class Middle(NamedTuple):
-    """What is expected in the middle of n spots, (n, 3): the offset of what is seen of the block, rotations of domains, and all rotations."""
+    """What is expected in the middle of n spots, (n, 3): the offset of what is seen of the block, domains' rotations, all rotations."""
 
     seen: Array
     turned: Array
