@@ -44,7 +44,7 @@ def deviates(count: int, seed: int = 0) -> np.ndarray:
 
 
 def spot(experiment: Experiment, hkl: tuple[int, int, int], F: float, count: int = 8, reach: int = 16) -> Window:
-    """The spot of a reflection of a crystal of one mosaic width, unpolarised, on a panel without a sensor: photons about where it is."""
+    """The spot of a reflection of a crystal of one mosaic width, on a surface; the beam is unpolarised, and diverges along its axis."""
     frame, crystal, spots = experiment.frame, experiment.unit_cell, experiment.spots
     start, width = experiment.goniometer.phi_start, experiment.goniometer.oscillation or 0.0
     spread, wavelength = experiment.crystal.mosaic_spread or 0.0, experiment.beam.wavelength
@@ -68,8 +68,10 @@ def spot(experiment: Experiment, hkl: tuple[int, int, int], F: float, count: int
         rotations = rotation(spread * (row[0] * others[0] + row[1] * others[1] + z[:, np.newaxis] * about))
         axes = (crystal.direct @ turn) @ rotations.transpose(0, 2, 1)
         length = wavelength * (1.0 + spots.bandwidth * row[3])
+        incident = frame.incident + spots.divergence_widths[0] * row[2] * frame.polarization_axis
+        incident /= np.linalg.norm(incident)
         points = index @ (crystal.reciprocal @ turn) @ rotations.transpose(0, 2, 1)
-        out = frame.incident / length + points
+        out = incident / length + points
         near = np.abs(np.linalg.norm(out, axis=1) - 1.0 / length) < DEVIATIONS * largest * 1.1
         if not near.any():
             continue
@@ -87,7 +89,7 @@ def spot(experiment: Experiment, hkl: tuple[int, int, int], F: float, count: int
         )
         x = frame.pix0 + pixel * (f[:, np.newaxis, :, np.newaxis] * frame.fast_axis + s[:, :, np.newaxis, np.newaxis] * frame.slow_axis)
         distance = np.linalg.norm(x, axis=-1, keepdims=True)
-        q = (x / distance - frame.incident) / length
+        q = (x / distance - incident) / length
         offsets = cells * (np.einsum("nsfi,nji->nsfj", q, axes) - index)
         cos_2theta = (x / distance) @ frame.incident
         factors = pixel**2 * abs(frame.close_distance) / distance[..., 0] ** 3 * 0.5 * (1.0 + cos_2theta**2)

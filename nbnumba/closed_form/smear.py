@@ -80,34 +80,48 @@ def beam_axes(experiment: Experiment) -> Array:
 class Reflections(NamedTuple):
     """Of n reflections: lattice points in 1/m, what they are smeared over, and how that is taken apart (CLO-3).
 
-    levers: what rotations move, the part of the block's shape that is seen; smeared: covariances but for the turn of the spindle; moved:
-    1/m of a lever in a rad of the spindle; all: covariances with the turn; rotated: covariances of these offsets with rotations.
+    moving: what rotation vectors of domains move them by, (n, 3, 3); moved: the same of a rad of the spindle; smeared: covariances but for
+    the turn of the spindle; all: with it; turned, rotated: covariances of these offsets with rotations of domains, and with all rotations.
     """
 
     points: Array
-    levers: Array
-    smeared: Array
+    moving: Array
     moved: Array
+    smeared: Array
     all: Array
+    turned: Array
     rotated: Array
 
 
-def smeared(smear: Smear, hkl: Array, blur: Array | float = 0.0, seen: Array | float = 0.0) -> Reflections:
+class Middle(NamedTuple):
+    """What is expected in the middle of n spots, (n, 3): the offset of what is seen of the block, domains' rotations, all rotations."""
+
+    seen: Array
+    turned: Array
+    rotated: Array
+
+
+def smeared(smear: Smear, hkl: Array, blur: Array | float = 0.0, middle: Middle | None = None) -> Reflections:
     """To first order a rotation w moves a lattice point r by w x r, and a longer wavelength lets it be seen farther out.
 
-    blur: covariances of what the detector adds; seen: offsets from the lattice points of what is seen of the block's shape.
+    About the middle (CLO-5): what is moved is the part of the shape that is seen; a little rotation w more than a rotation v is one by
+    w - v x w / 2 after that; and as the crystal has it, beam and detector are turned back. blur: covariances of what the detector adds.
     """
     points = hkl @ smear.reciprocal
-    levers = points + seen
-    moving = moved_by_rotations(levers)
-    by_turns = moving @ smear.turns
-    still = smear.block + by_turns @ moving.transpose(0, 2, 1) + smear.beam + blur
+    levers, moving, around = points, moved_by_rotations(points), smear.beam + blur
+    if middle is not None:
+        levers, back = points + middle.seen, moved_by_rotations(middle.rotated)
+        moving = moved_by_rotations(levers) @ (np.eye(3) + 0.5 * moved_by_rotations(middle.turned))
+        back = np.eye(3) + back + 0.5 * back @ back
+        around = back @ around @ back.transpose(0, 2, 1)
+    turned = moving @ smear.turns
+    still = smear.block + turned @ moving.transpose(0, 2, 1) + around
     still = still + smear.bandwidth**2 * levers[:, :, np.newaxis] * levers[:, np.newaxis, :]
     moved = cross(np.broadcast_to(smear.spindle, levers.shape), levers)
     turn = smear.width**2 / 12.0
     everything = still + turn * moved[:, :, np.newaxis] * moved[:, np.newaxis, :]
-    rotations = by_turns + turn * moved[:, :, np.newaxis] * smear.spindle
-    return Reflections(points, levers, still, moved, everything, rotations)
+    rotated = turned + turn * moved[:, :, np.newaxis] * smear.spindle
+    return Reflections(points, moving, moved, still, everything, turned, rotated)
 
 
 def moved_by_rotations(points: Array) -> Array:
@@ -140,10 +154,12 @@ def turned_back(reflections: Reflections, q: Array) -> Array:
     """
     offset = q - reflections.points[:, np.newaxis]
     rotation = offset @ (inverse(reflections.all) @ reflections.rotated)
-    back = cross(rotation, 0.5 * cross(rotation, q) - q + reflections.levers[:, np.newaxis])
-    return np.asarray(offset + back)
+    back = cross(rotation, 0.5 * cross(rotation, q) - q)
+    return np.asarray(offset + back + rotation @ reflections.moving.transpose(0, 2, 1))
 
 
-def seen_of_block(smear: Smear, reflections: Reflections, offsets: Array) -> Array:
-    """Which part of such offsets (n, 3) is expected to be the block's shape."""
-    return np.asarray(applied(inverse(reflections.all), offsets) @ smear.block)
+def middle_of(smear: Smear, reflections: Reflections, offsets: Array) -> Middle:
+    """What such offsets (n, 3) let expect."""
+    weighed = applied(inverse(reflections.all), offsets)
+    turned, rotated = (applied(together.transpose(0, 2, 1), weighed) for together in (reflections.turned, reflections.rotated))
+    return Middle(weighed @ smear.block, turned, rotated)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.closed_form.near import REACH
-from nbnumba.closed_form.smear import Reflections, Smear, applied, determinant, inverse, seen_of_block, smeared, turned_back
+from nbnumba.closed_form.smear import Reflections, Smear, applied, determinant, inverse, middle_of, smeared, turned_back
 from nbnumba.experiment.vectors import Array, dot
 from nbnumba.geometry.prediction import crossing
 
@@ -183,8 +183,8 @@ def spots_of(smear: Smear, panel: Panel, layout: Layout, F: Array, blur: float) 
     q = (rays[..., :3] - smear.incident) / smear.wavelength
     blurs = blurred(panel, along, blur)
     about = smeared(smear, layout.hkl, blurs)
-    seen = seen_of_block(smear, about, turned_back(about, q[:, 4:5])[:, 0])
-    reflections = smeared(smear, layout.hkl, blurs, seen)
+    middle = middle_of(smear, about, turned_back(about, q[:, 4:5])[:, 0])
+    reflections = smeared(smear, layout.hkl, blurs, middle)
     offset = polynomial(layout, turned_back(reflections, q))
     sharp, angle, sharpness, share = parted(smear, reflections)
     dims = np.sqrt(np.linalg.det(smear.block) / determinant(reflections.smeared)) * share * smear.height * F * F

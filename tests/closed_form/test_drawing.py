@@ -40,7 +40,8 @@ def test_any_number_of_threads_gives_the_same_image() -> None:
 def test_region_and_mask_are_those_of_samples(tmp_path: Path) -> None:
     whole, part = pixels_of(), pixels_of("-roi 40 120 60 150")
     np.testing.assert_allclose(part[60:151, 40:121], whole[60:151, 40:121], rtol=1e-9, atol=1e-9 * whole.max())
-    assert part.sum() == part[60:151, 40:121].sum()
+    part[60:151, 40:121] = 0.0
+    assert not part.any()
     mask = np.ones(whole.shape, bool)
     mask[:, 100:] = False
     masked = nbnumba.simulate(replace(experiment_of(), sampling=nbnumba.Sampling(mask=mask))).pixels

@@ -107,11 +107,12 @@ REAL = f"{GAUSSIAN} -default_F 100 -cell 80 80 38 90 90 90 -misset 10 20 30 -lam
         pytest.param("", (-6, -17, -8), id="still"),
         pytest.param("-osc 0.1", (-11, -11, 3), id="turn", marks=pytest.mark.slow),
         pytest.param("-osc 0.1 --bandwidth 0.02", (8, 24, 0), id="spectrum", marks=pytest.mark.slow),
+        pytest.param("-osc 0.1 --divergence-widths 0.3 0", (-11, 3, 9), id="divergence", marks=pytest.mark.slow),
     ],
 )
 def test_a_spot_of_a_crystal_of_real_size_has_the_intensity_of_many_samples(options: str, hkl: tuple[int, int, int]) -> None:
     experiment = nbnumba.experiment_from_options(f"{REAL} -mosaic 0.1 {options}")
-    wanted = spot(experiment, hkl, 100.0, count=6)
+    wanted = spot(experiment, hkl, 100.0, count=9 if options else 6)
     slow, fast = wanted.slow, wanted.fast
     alone = nbnumba.StructureFactors(hkl=np.array([hkl]), F=np.array([100.0]))
     region = nbnumba.Sampling(roi=(fast, fast + wanted.photons.shape[1] - 1, slow, slow + len(wanted.photons) - 1))
