@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from nbnumba.simulation.simulator import Simulator
 
 
+FEW_TERMS = 1e7  # of an image that takes less time than replicates of its spots
+
+
 def accuracy_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Of commands that render."""
     return click.option(
@@ -41,10 +44,12 @@ def as_accurate(experiment: Experiment, accuracy: float | None, simulator: Simul
     return found.experiment
 
 
-def stated_error(experiment: Experiment, simulator: Simulator) -> dict[str, Any]:
-    """How far off spots are, for a summary, or why that is not known."""
+def stated_error(experiment: Experiment, simulator: Simulator, accuracy: float | None) -> dict[str, Any]:
+    """How far off spots are, for a summary, or why that is not known; of small images only where an accuracy is asked for."""
     from nbnumba.simulation.sampling_error import NotEstimatedError, sampling_error
 
+    if accuracy is None and experiment.terms < FEW_TERMS:
+        return {"not_estimated": f"an image of fewer than {FEW_TERMS:g} terms takes less time; --accuracy asks for it"}
     try:
         found = sampling_error(experiment, simulator)
     except NotEstimatedError as error:

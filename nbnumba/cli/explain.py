@@ -38,7 +38,7 @@ def command(ctx: click.Context, /, as_json: bool, accuracy: float | None, **opti
     found = description(experiment, provenance(experiment, chosen))
     found["sampling"]["rendered"] = how_rendered(prepared_scene(experiment.by_panel[0], chosen))
     if accuracy is not None:
-        found["sampling_error"] = stated_error(experiment, simulator)
+        found["sampling_error"] = stated_error(experiment, simulator, accuracy)
     found["estimate"]["memory_available_MB"] = memory.available() / 1e6
     impossible = [f"a run is refused: it {told}"] if (told := memory.problem(experiment)) else []
     found["warnings"] = [*draft.notes, *found["warnings"], *impossible]

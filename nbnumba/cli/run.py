@@ -81,7 +81,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     experiment = as_accurate(experiment, options["accuracy"], simulator)
     with Progress(draft.values.get("progress", True), lambda: report_run(draft, experiment, output, products)) as progress:
         image = simulator.image(experiment, progress.update)
-    error = stated_error(experiment, simulator)
+    error = stated_error(experiment, simulator, options["accuracy"])
     image = replace(image, provenance={**image.provenance, "sampling_error": error})
     seed = int(time.time()) if output.seed is None else output.seed
     write_all({product.path: content(product, image, output, seed) for product in products})

@@ -139,7 +139,7 @@ def about_of(ctx: click.Context, sweep: Sweep, simulator: Simulator) -> dict[str
         "command": command,
         "detector": detector,
         **{name: part for name, part in description(sweep.image(1), {}).items() if name != "estimate"},
-        "sampling_error": stated_error(sweep.image(1), simulator),
+        "sampling_error": stated_error(sweep.image(1), simulator, ctx.params["accuracy"]),
     }
 
 

@@ -59,6 +59,7 @@ def test_panels_have_the_pixels_of_one_panel_in_their_places() -> None:
     np.testing.assert_allclose(found, whole, rtol=1e-6, atol=1e-7 * whole.max())
 
 
+@pytest.mark.slow
 @pytest.mark.spec("CLO-1")
 def test_water_is_that_of_samples() -> None:
     dark = f"{GAUSSIAN} -default_F 1e-9 -cell 40 50 38 90 90 90 -lambda 1 -distance 200 -pixel 0.3 -detpixels 200 -water 10"

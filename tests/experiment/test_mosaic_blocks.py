@@ -93,6 +93,7 @@ def test_blocks_of_many_sizes_are_the_sum_of_blocks_of_each() -> None:
     np.testing.assert_allclose(nbnumba.simulate(alike).pixels, nbnumba.simulate(gauss).pixels, rtol=1e-9, atol=1e-12 * found.max())
 
 
+@pytest.mark.slow
 @pytest.mark.spec("SCA-30", "API-8")
 def test_photons_are_those_of_one_block_times_the_number_of_blocks() -> None:
     """Of the crystal; water is as it is. What is predicted, and slopes, go with that."""

@@ -72,6 +72,7 @@ def assert_on_panels(panels: Sequence[Panel], mask: np.ndarray) -> int:
     return len(number)
 
 
+@pytest.mark.slow
 @pytest.mark.spec("FMT-99")
 def test_dials_finds_the_crystal_on_a_detector_of_modules(folder: Path) -> None:
     np.savetxt("p1.hkl", structure_factors(SMALL_CELL_A), fmt="%d %d %d %.4f")

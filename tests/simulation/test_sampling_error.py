@@ -187,7 +187,15 @@ def test_phi_that_each_domain_has_its_own_of_leaves_no_gap() -> None:
 
 
 @pytest.mark.spec("CLI-111")
-def test_a_run_says_how_far_off_spots_are(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_small_images_are_rendered_and_no_replicates(in_tmp_path: Path) -> None:
+    assert main(f"run {FEW} -o a.npy --json a.json".split()) == 0
+    why = "an image of fewer than 1e+07 terms takes less time; --accuracy asks for it"
+    assert json.loads(Path("a.json").read_text())["sampling_error"] == {"not_estimated": why}
+
+
+@pytest.mark.spec("CLI-111")
+def test_a_run_says_how_far_off_spots_are(in_tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbnumba.cli.accuracy.FEW_TERMS", 0.0)
     words = f"run {FEW} -osc 1 -phisteps 3 -mosaic 0.5 -mosaic_dom 5 -o a.npy --json a.json".split()
     assert main(words) == 0
     found = json.loads(Path("a.json").read_text())["sampling_error"]

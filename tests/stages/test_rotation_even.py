@@ -114,6 +114,7 @@ def test_a_trace_states_the_angle_of_each_term() -> None:
     np.testing.assert_allclose([term["b_angstroms"] for term in trace.terms], found.reshape(-1, 3, 3)[:, 1], rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.spec("ROT-20", "GRA-2")
 def test_gradients_go_through_the_orientations() -> None:
     experiment = made("-N 5 -phi 30 -osc 1 -phisteps 2 -mosaic 0.5 -mosaic_dom 3 -oversample 1 -detpixels 12 -pixel 2")
