@@ -15,6 +15,7 @@ from nbnumba.experiment.by_value import ByValue, same, values_of
 from nbnumba.experiment.crystal import Cells, Crystal
 from nbnumba.experiment.detector import Detector
 from nbnumba.experiment.goniometer import Goniometer
+from nbnumba.experiment.last_time import from_parts_alone
 from nbnumba.experiment.panel import Panel, each_once, frame_of, over_panels, panel_of, total
 from nbnumba.experiment.part import Part
 from nbnumba.experiment.physics import Model
@@ -92,11 +93,13 @@ class Experiment(ByValue):
         return {name: value for name, value in vars(self).items() if name not in PARTS and name != "_taken"}
 
     @cached_property
+    @from_parts_alone("model")
     def quirks(self) -> frozenset[str]:
         """Names of nanoBragg's quirks that are followed."""
         return self.model.active_quirks
 
     @cached_property
+    @from_parts_alone("beam", "detector", "goniometer", "model")
     def axes(self) -> dict[str, np.ndarray]:
         """Directions in the laboratory with the detector unrotated: incident, polarization, spindle, fast, slow, normal, twotheta."""
         from nbnumba.experiment.frame import resolve_axes
@@ -133,6 +136,7 @@ class Experiment(ByValue):
         return experiment
 
     @cached_property
+    @from_parts_alone("beam", "detector", "goniometer", "model")
     def frame(self) -> Frame:
         """Beam, axes and detector origin in the laboratory, of one panel."""
         import numpy as np
@@ -146,6 +150,7 @@ class Experiment(ByValue):
             return resolve_frame(self.axes, self.detector, self.quirks)
 
     @cached_property
+    @from_parts_alone("sources", "beam", "detector", "goniometer", "model")
     def source_list(self) -> SourceList:
         """Direction, wavelength and weight of every source."""
         from nbnumba.experiment.source_list import resolve_sources

@@ -79,7 +79,14 @@ def test_an_image_of_a_series_costs_less_than_2_ms_besides_its_pixels() -> None:
     experiment = experiment_of("-detpixels 8 -mosaic_dom 50", F=10.0)
     simulator = Simulator(threads=1)
     simulator.render(experiment)
-    assert any(median(seconds_of(simulator, experiment, n)) <= 2e-3 for n in range(20))  # what else the machine does comes on top
+    assert any(median(seconds_of(simulator, experiment, n)) <= 2e-3 * slower() for n in range(20))
+
+
+def slower() -> float:
+    """How many times longer Python takes here and now than on the core, not shared with anything, for which the limit is meant."""
+    began = time.thread_time()
+    sum(n * n % 7 for n in range(20_000))
+    return max(1.0, (time.thread_time() - began) / 1.2e-3)
 
 
 def seconds_of(simulator: Simulator, experiment: nbnumba.Experiment, series: int) -> Iterator[float]:
