@@ -142,19 +142,19 @@ class ReadRecorder:
 
     def __init__(self, experiment: Experiment) -> None:
         self._read: set[str] = set()
-        parts = {}
-        for section in PARTS:
-            part = parts[section] = getattr(experiment, section)
-            if section not in KEPT_WHOLE:
-                parts[section] = self._watched(part, {f.name: f"{section}.{f.name}" for f in fields(part)})
-        self._parts = parts
+        self._parts = {section: getattr(experiment, section) for section in PARTS}
 
     def of(self, function: Callable[[Experiment], Any]) -> set[str]:
         """The fields that a function reads; of a part that is kept whole, its name."""
-        experiment = self._watched(Experiment(**self._parts), {section: section for section in PARTS})
+        watched = {section: self._part(section) for section in PARTS}  # of which nothing is known from the last time
+        experiment = self._watched(Experiment(**watched), {section: section for section in PARTS})
         self._read.clear()
         function(experiment)
         return set(self._read)
+
+    def _part(self, section: str) -> Any:
+        part = self._parts[section]
+        return part if section in KEPT_WHOLE else self._watched(part, {f.name: f"{section}.{f.name}" for f in fields(part)})
 
     def _watched(self, thing: Any, names: Mapping[str, str]) -> Any:
         """A description of the same fields, of which nothing is worked out yet, that notes what is read."""
