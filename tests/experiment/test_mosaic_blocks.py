@@ -61,7 +61,7 @@ def photons(options: str) -> float:
         "-round_xtal -fudge 1.5",
         "-gauss_xtal",
         "-gauss_xtal -fudge 0.8",
-        "-tophat_spots -oversample 8 -phisteps 600",
+        pytest.param("-tophat_spots -oversample 8 -phisteps 600", marks=pytest.mark.slow),
         "--block-spread 0.5",
     ],
 )

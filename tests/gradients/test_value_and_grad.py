@@ -97,7 +97,14 @@ def assert_is_gradient(experiment: nbnumba.Experiment, names: list[str], toleran
             pytest.fail(f"{name}: {found}, by differences {tried}")
 
 
-OF_THEIR_OWN = ("gauss", "curved", "curved sensor", "factors of every sub-pixel")  # that take kernels of their own
+OF_THEIR_OWN = (
+    "gauss",
+    "round",
+    "curved",
+    "curved sensor",
+    "factors of every sub-pixel",
+    "factors of every sub-pixel, dry",
+)  # that take kernels of their own
 
 
 @pytest.mark.spec("GRA-2", "GRA-3")
@@ -500,7 +507,8 @@ def with_table(experiment: nbnumba.Experiment, interpolate: bool | None = False,
 
 @pytest.mark.spec("GRA-2", "GRA-3", "GRA-4")
 @pytest.mark.parametrize(
-    ("interpolate", "preset"), [(False, "physics"), (True, "physics"), pytest.param(True, "reference", marks=pytest.mark.slow)]
+    ("interpolate", "preset"),
+    [(True, "physics"), *(pytest.param(*others, marks=pytest.mark.slow) for others in ((False, "physics"), (True, "reference")))],
 )
 def test_by_amplitudes(interpolate: bool, preset: str) -> None:
     experiment = with_table(experiment_of("still"), interpolate, preset)
