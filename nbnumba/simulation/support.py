@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NOWHERE = np.zeros((3, 3))
 FEW = 1.0 / CHUNK  # of the terms, up to which a list costs less than looking at all
 MANY = 1e8  # terms of a whole panel, below which all are looked at sooner than the kernels of lists are loaded
-MOST_PAIRS = 2**31  # of orientation and source, which are numbered by int32
+MOST_NUMBERS = 2**31  # of layer, source and orientation, which are one int32
 MOST_SUBPIXELS = 2**15  # along a pixel, two numbers of which are one int32
 
 
@@ -86,7 +86,7 @@ def share_listed(scene: Scene) -> float:
     """
     experiment, inputs = scene.experiment, scene.inputs
     turns = inputs.orientations.shape[1]
-    if turns * inputs.wavelength.size >= MOST_PAIRS or inputs.oversample >= MOST_SUBPIXELS:
+    if inputs.layers * inputs.wavelength.size * turns >= MOST_NUMBERS or inputs.oversample >= MOST_SUBPIXELS:
         return math.inf
     direct = inputs.orientations[0, 0]
     reach = float(np.linalg.norm(np.linalg.inv(direct) @ ellipsoid(scene), 2))

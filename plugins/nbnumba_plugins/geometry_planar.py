@@ -97,11 +97,22 @@ def bounds(p, x, y, z, xx, yy, zz, xy, yz, zx, layer):
 
 
 def deep_bounds(p, x, y, z, xx, yy, zz, xy, yz, zx, layer):
-    """The same somewhere in the layer: the coordinates at which a ray is are linear in the depth."""
-    f_low, f_high, s_low, s_high = bounds_at_depth(p, (x, y, z), (xx, yy, zz, xy, yz, zx), layer * p.layer_thickness)
+    """The same where the layer absorbs in the mean: between the least and the greatest depth, in which the coordinates of a ray are linear.
+
+    A ray and the one that goes to the middle of the layer, from whose cosine the depth follows, are half a layer apart at most.
+    """
+    k, spread, front = (x, y, z), (xx, yy, zz, xy, yz, zx), layer * p.layer_thickness
     if p.layer_thickness == 0.0:
-        return f_low, f_high, s_low, s_high
-    low, high, bottom, top = bounds_at_depth(p, (x, y, z), (xx, yy, zz, xy, yz, zx), (layer + 1) * p.layer_thickness)
+        return bounds_at_depth(p, k, spread, front)
+    length = math.sqrt(dot(k, k))
+    cosine = dot(k, (p.normal_x, p.normal_y, p.normal_z)) / length
+    apart = 0.5 * math.pi * (math.sqrt(xx + yy + zz) / length + 0.5 * p.layer_thickness / abs(p.close_distance))  # an angle, at most
+    shallow, deep = front, front + p.layer_thickness
+    if cosine - apart > 0.0:
+        shallow = front + mean_fraction(p.layer_thickness * p.absorption / (cosine - apart)) * p.layer_thickness
+        deep = front + mean_fraction(p.layer_thickness * p.absorption / min(cosine + apart, 1.0)) * p.layer_thickness
+    f_low, f_high, s_low, s_high = bounds_at_depth(p, k, spread, shallow)
+    low, high, bottom, top = bounds_at_depth(p, k, spread, deep)
     return min(f_low, low), max(f_high, high), min(s_low, bottom), max(s_high, top)
 
 

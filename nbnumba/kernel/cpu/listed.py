@@ -40,7 +40,7 @@ TINY = 1e-12  # the same, of the reach
 PIXEL_MARGIN = 1e-6  # the same of pixel coordinates
 DIGIT = 11  # bits by which places are sorted at once
 ABOUT, WIDEST, MIDDLE, CONE = range(3, 7)  # of a cone of rays, after the direction of its middle
-ROW_OF, FIRST_COLUMN, LAST_COLUMN, SUB_ROWS, PAIR, FIELDS = range(6)  # of a spot; columns and rows (first << 16 | last) are of sub-pixels
+ROW_OF, FIRST_COLUMN, LAST_COLUMN, SUB_ROWS, TERM, FIELDS = range(6)  # of a spot; columns and rows (first << 16 | last) are of sub-pixels
 
 
 class Lattice(NamedTuple):
@@ -228,16 +228,15 @@ def list_point(table, inputs, lattice, places, source, turn, point, piece, spots
         cosine = vx * places.cones[panel, 0] + vy * places.cones[panel, 1] + vz * places.cones[panel, 2]
         if cosine < places.cones[panel, ABOUT]:
             continue
-        list_in_panel(table, inputs, places, panel, source * lattice.reciprocal.shape[0] + turn, k, shape, piece, spots, found)
+        for layer in range(inputs.layers):
+            term = (layer * inputs.wavelength.size + source) * lattice.reciprocal.shape[0] + turn
+            list_in_panel(table, inputs, places, panel, layer, term, k, shape, piece, spots, found)
 
 
-def list_in_panel(table, inputs, places, panel, pair, k, shape, piece, spots, found):
-    """The box of sub-pixels of a panel that these rays meet, cut into the rows of pixels."""
-    gp, n_sub = of_panel(table, panel), inputs.oversample
-    left, right, bottom, top = np.inf, -np.inf, np.inf, -np.inf
-    for layer in range(inputs.layers):
-        f_low, f_high, s_low, s_high = bounds(gp, *k, *shape, layer)
-        left, right, bottom, top = min(left, f_low), max(right, f_high), min(bottom, s_low), max(top, s_high)
+def list_in_panel(table, inputs, places, panel, layer, term, k, shape, piece, spots, found):
+    """The box of sub-pixels of a layer of a panel that these rays meet, cut into the rows of pixels."""
+    n_sub = inputs.oversample
+    left, right, bottom, top = bounds(of_panel(table, panel), *k, *shape, layer)
     begin, end, slow = places.begin[panel], places.end[panel], places.slow[panel]
     stop = slow + places.last[panel] - places.first[panel]
     if not (left <= end and right >= begin and bottom <= stop and top >= slow):
@@ -254,7 +253,7 @@ def list_in_panel(table, inputs, places, panel, pair, k, shape, piece, spots, fo
             spots[piece, at, FIRST_COLUMN] = first_column
             spots[piece, at, LAST_COLUMN] = last_column
             spots[piece, at, SUB_ROWS] = max(first_row - row * n_sub, 0) << 16 | min(last_row - row * n_sub, n_sub - 1)
-            spots[piece, at, PAIR] = pair
+            spots[piece, at, TERM] = term
 
 
 def sub_pixels(low, high, begin, end, n_sub):
@@ -311,7 +310,7 @@ def render_listed(p, inputs, choice, rows, image, counter):
             totals[pixel] = p.scaling.background
             reached[pixel // LANES] = lit
         count = fill_places(rows, j, columns, places)
-        sort_places(places, other, count, 1, inputs.wavelength.size * inputs.orientations.shape[1], digits)
+        sort_places(places, other, count, 1, inputs.layers * inputs.wavelength.size * inputs.orientations.shape[1], digits)
         sort_places(places, other, count, 0, n_sub * columns, digits)
         begin = 0
         while begin < count:
@@ -337,13 +336,13 @@ def render_listed(p, inputs, choice, rows, image, counter):
 
 
 def fill_places(rows, row, columns, places):
-    """Every stretch of a row's spots: its number, row by row of sub-pixels, and the orientation and source; returns how many there are."""
+    """Every stretch of a row's spots: its number, row by row of sub-pixels, and what term it is of; returns how many there are."""
     count = 0
     for n in range(rows.first[row], rows.first[row + 1]):
         for sub in range(rows.spots[n, SUB_ROWS] >> 16, (rows.spots[n, SUB_ROWS] & 0xFFFF) + 1):
             for column in range(rows.spots[n, FIRST_COLUMN] // CHUNK, rows.spots[n, LAST_COLUMN] // CHUNK + 1):
                 places[count, 0] = sub * columns + column
-                places[count, 1] = rows.spots[n, PAIR]
+                places[count, 1] = rows.spots[n, TERM]
                 count += 1
     return count
 
@@ -372,23 +371,24 @@ def sort_places(places, other, count, key, numbers, digits):
 
 
 def add_stretch(p, gp, inputs, choice, slow, column, places, begin, end, work, whole, spare):
-    """The sums of the terms of a stretch, of the orientations and sources in ``places`` from begin on to before end."""
-    turns = inputs.orientations.shape[1]
+    """The sums of the terms of a stretch, of the layers, sources and orientations in ``places`` from begin on to before end."""
+    turns, sources = inputs.orientations.shape[1], inputs.wavelength.size
     for i in range(CHUNK):
         work[TOTAL, i] = 0.0
-    for layer in range(inputs.layers):
-        stretch_rays(gp, inputs.oversample, layer, slow, column, work)
-        n = begin
-        while n < end:
-            source = places[n, 1] // turns
-            visible = scatter(p.polarization, p.factors, p.scaling, inputs, source, CHUNK, work, whole)
-            if visible < CHUNK:
-                for i in range(CHUNK):
-                    work[BEFORE, i] = work[TOTAL, i]
-            n = add_source(p, inputs, choice, source, places, n, end, visible, work, spare)
-            if visible < CHUNK:
-                for i in range(CHUNK):
-                    work[TOTAL, i] = work[TOTAL, i] if whole[INSIDE, i] != 0 else work[BEFORE, i]
+    n, layer = begin, np.int64(-1)
+    while n < end:
+        sample = places[n, 1] // turns
+        if sample // sources != layer:
+            layer = sample // sources
+            stretch_rays(gp, inputs.oversample, layer, slow, column, work)
+        visible = scatter(p.polarization, p.factors, p.scaling, inputs, sample % sources, CHUNK, work, whole)
+        if visible < CHUNK:
+            for i in range(CHUNK):
+                work[BEFORE, i] = work[TOTAL, i]
+        n = add_sample(p, inputs, choice, sample, places, n, end, visible, work, spare)
+        if visible < CHUNK:
+            for i in range(CHUNK):
+                work[TOTAL, i] = work[TOTAL, i] if whole[INSIDE, i] != 0 else work[BEFORE, i]
 
 
 def stretch_rays(gp, n_sub, layer, slow, column, work):
@@ -403,11 +403,11 @@ def stretch_rays(gp, n_sub, layer, slow, column, work):
         work[FIRST_POLARIZATION, i] = 1.0
 
 
-def add_source(p, inputs, choice, source, places, begin, end, visible, work, spare):
-    """Add the terms of one source that follow each other in ``places``; returns where those of the next begin."""
+def add_sample(p, inputs, choice, sample, places, begin, end, visible, work, spare):
+    """Add the terms of a layer and source that follow each other in ``places``; returns where those of the next begin."""
     turns, last, n = inputs.orientations.shape[1], np.int64(-1), begin
     mx, my, mz, ex, ey, ez, bend = stretch_of(0, work)
-    while n < end and places[n, 1] // turns == source:
+    while n < end and places[n, 1] // turns == sample:
         turn = places[n, 1] % turns
         n += 1
         if turn == last or visible == 0:  # two lattice points, one term
@@ -415,7 +415,7 @@ def add_source(p, inputs, choice, source, places, begin, end, visible, work, spa
         last = turn
         if most_in_chunk(p.lattice_shape, choice, 0, turn, mx, my, mz, ex, ey, ez, bend) <= inputs.negligible:
             continue
-        add_terms(p, inputs, source, 0, turn, 0, np.uint64(0), np.uint64(CHUNK), work, spare)
+        add_terms(p, inputs, sample % inputs.wavelength.size, 0, turn, 0, np.uint64(0), np.uint64(CHUNK), work, spare)
     return n
 
 
