@@ -32,6 +32,7 @@ from nbnumba.kernel.cpu.render import (
     WHOLE_ROWS,
     photons,
     rays,
+    rows_of_numbers,
     scatter,
 )
 
@@ -127,14 +128,14 @@ def adjoint(p, inputs, spans, observed, weights, rows, sums, counter):
     n_sub, n_sources, turns = inputs.oversample, inputs.wavelength.size, inputs.orientations.shape[1]
     samples = inputs.layers * n_sub * n_sub * n_sources
     shares = sums.loss.shape[0]
-    work = np.empty((ROWS, ROW))
+    work = rows_of_numbers(ROWS)
     whole = np.empty((WHOLE_ROWS, ROW), np.int64)
     found = np.empty(LONGEST)  # photons
     of_terms = np.empty((4 if MULTIPLIES else 3, rows, ROW))
     of_samples = np.empty((2, samples if KEPT else 1, ROW))
-    of_fields = np.empty((N_TERM + 1, ROW))
-    g = np.empty((G_ROWS, ROW))
-    by = np.empty((OF_FIELDS + N_ALL, ROW))
+    of_fields = rows_of_numbers(N_TERM + 1)
+    g = rows_of_numbers(G_ROWS)
+    by = rows_of_numbers(OF_FIELDS + N_ALL)
     while True:
         share = claim(counter)
         if share >= shares:

@@ -31,6 +31,7 @@ from nbnumba.kernel.cpu.render import (
     most_in_chunk,
     photons,
     rays,
+    rows_of_numbers,
     scatter,
     stretch_of,
 )
@@ -294,7 +295,7 @@ def render_listed(p, inputs, choice, rows, image, counter):
     choice: as of the rendering of all terms.
     """
     n_sub, lit = inputs.oversample, 1 if p.scaling.background != 0.0 else 0
-    work, whole = np.empty((ROWS, ROW)), np.empty((WHOLE_ROWS, ROW), np.int64)
+    work, whole = rows_of_numbers(ROWS), np.empty((WHOLE_ROWS, ROW), np.int64)
     spare = np.empty(LONGEST, np.float32)
     totals, reached = np.empty(rows.widest), np.empty(rows.widest // LANES, np.int64)
     digits = np.empty(1 << DIGIT, np.int64)

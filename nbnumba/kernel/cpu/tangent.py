@@ -49,6 +49,7 @@ from nbnumba.kernel.cpu.render import (
     WHOLE_ROWS,
     photons,
     rays,
+    rows_of_numbers,
     scatter,
 )
 
@@ -97,14 +98,14 @@ def tangents(p, inputs, along, spans, image, changes, counter):
     """Fill ``image``, row by row, with photons, and ``changes`` [n, slow, fast] with their derivatives along n directions."""
     n_sub, n_sources, turns = inputs.oversample, inputs.wavelength.size, inputs.orientations.shape[1]
     directions = along.turns.size
-    work = np.empty((ROWS, ROW))
+    work = rows_of_numbers(ROWS)
     whole = np.empty((WHOLE_ROWS, ROW), np.int64)
     of_terms = np.ones((4, 1, ROW))
     of_samples = np.empty((2, 1, ROW))
-    of_fields = np.empty((N_TERM + 1, ROW))
+    of_fields = rows_of_numbers(N_TERM + 1)
     s = np.zeros((SLOPES, ROW))
     of_place = np.zeros((5, N_GEOMETRY + 1, ROW))  # of ray, solid angle, captured fraction
-    by_ray = np.empty((13, ROW))  # polarization by incident and diffracted ray, then factors by these and the wavelength
+    by_ray = rows_of_numbers(13)  # polarization by incident and diffracted ray, then factors by these and the wavelength
     by_fields = np.zeros((N_POLARIZATION + N_FACTORS + 1, ROW))
     d_total = np.empty((directions, ROW))
     d_photons = np.empty((directions, ROW))  # of the logarithm of the factors of the whole pixel
