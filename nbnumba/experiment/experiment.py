@@ -19,7 +19,7 @@ from nbnumba.experiment.last_time import from_parts_alone
 from nbnumba.experiment.panel import Panel, each_once, frame_of, over_panels, panel_of, total
 from nbnumba.experiment.part import Part
 from nbnumba.experiment.physics import Model
-from nbnumba.experiment.quirks import QUIRKS
+from nbnumba.experiment.quirks import QUIRKS, is_seen_from_behind
 from nbnumba.experiment.sampling import Roi, Sampling
 from nbnumba.experiment.sources import Sources
 from nbnumba.experiment.spots import Spots
@@ -338,7 +338,7 @@ class Experiment(ByValue):
         if samples > MOST_SAMPLES:
             mosaic = "; -xtalsize is one block, --crystal-size with --block-size a mosaic of them" if any(self.crystal.size) else ""
             raise ParameterError("sampling.oversample", f"{samples:.1e} samples to render; {MOST_SAMPLES:.0e} is the most{mosaic}")
-        if "negative-back" in self.quirks_met and "negative-back" in self.quirks:
+        if "negative-back" in self.quirks and is_seen_from_behind(self):
             fields = {
                 "pix0": self.detector.pix0 and "pix0-unused" not in self.quirks,
                 "twotheta": self.detector.twotheta,

@@ -67,7 +67,7 @@ def with_panels(physics: Physics, geometry: Sequence[Any]) -> Physics:
 
 def fits_a_table(parameters: Any) -> bool:
     """Whether every field is a number."""
-    return all(isinstance(value, int | float | np.integer | np.floating) for value in parameters)
+    return all(issubclass(kind, int | float | np.integer | np.floating) for kind in set(map(type, parameters)))
 
 
 def whole_fields(parameters: Any) -> tuple[bool, ...]:
