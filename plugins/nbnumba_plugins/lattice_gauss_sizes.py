@@ -111,6 +111,13 @@ def ceiling(p, x, y, z):
     return p.peak * np.sqrt(total + p.height_4 * exp(p.narrow_4 * r) + p.height_5 * exp(p.narrow_5 * r))
 
 
+def support(p, least):
+    """The sphere of mean blocks in which the Gaussian of the smallest, if all were like it, is above ``least``."""
+    heights, narrow = p[4 : 4 + SIZES], p[4 + SIZES :]
+    radius_squared = math.log(max(p.peak**2 * sum(heights) / least**2, 1.0)) / min(narrow)
+    return p.n_a**2, p.n_b**2, p.n_c**2, 0.0, 0.0, 0.0, radius_squared
+
+
 ALIKE = Sizes(2.0, 3.0, 4.0, 8.0, 0.2, 0.2, 0.2, 0.2, 0.2, 1.0, 1.0, 1.0, 1.0, 1.0)
 
 STAGE = LatticeShape(
@@ -121,8 +128,9 @@ STAGE = LatticeShape(
     derivative=derivative,
     varied=Sizes._fields,
     ceiling=ceiling,
+    support=support,
     parameters=(experiment_parameter(Crystal, "cells"), FUDGE, SPREAD),
-    spec=("LAT-20", "LAT-21"),
+    spec=("LAT-8", "LAT-20", "LAT-21"),
     worked_values=(
         WorkedValue(ALIKE, (0.0, 0.0, 0.0), 8.0),
         WorkedValue(ALIKE, (0.5, 0.0, 0.0), 8.0 / math.sqrt(math.e)),

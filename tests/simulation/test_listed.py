@@ -25,6 +25,7 @@ BASE = (
 )
 TURNING = "-mosaic 0.3 -mosaic_dom 20 -phi 0 -osc 0.5 -phisteps 3 -dispersion 0.5 -dispsteps 3"
 MOSAIC = f"-gauss_xtal {TURNING}"
+SHAPES = ("-gauss_xtal", "-tophat_spots", "--plugin lattice_shape=gauss-sizes")
 HKL = np.stack(np.meshgrid(*[np.arange(-9, 10)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
@@ -125,7 +126,7 @@ def random_options(random: Generator) -> Iterator[str]:
     yield f"-cell {line(random.uniform(20.0, 150.0, 3))} {line(random.uniform(75.0, 105.0, 3))}"
     yield f"-misset {line(random.uniform(0.0, 360.0, 3))}"
     yield f"-lambda {wavelength:g} -distance {distance:g} -pixel {pixel:g} -default_F 100 -oversample {random.choice([1, 1, 2, 3, 5])}"
-    yield f"-detpixels_f {random.integers(5, 90)} -detpixels_s {random.integers(5, 60)} {random.choice(['-gauss_xtal', '-tophat_spots'])}"
+    yield f"-detpixels_f {random.integers(5, 90)} -detpixels_s {random.integers(5, 60)} {random.choice(SHAPES)}"
     yield " ".join(f"-N{axis} {int(10.0 ** random.uniform(0.7, 3.3))}" for axis in "abc")
     for often, words in (
         (0.6, f"-mosaic {10.0 ** random.uniform(-2.0, 0.5):g} -mosaic_dom {random.integers(2, 60)}"),
