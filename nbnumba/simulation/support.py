@@ -1,4 +1,4 @@
-"""How far the crystal's shape is seen around lattice points, and whether the terms of an image are worth listing (SCA-30)."""
+"""How far the crystal's shape is seen around lattice points, and whether the terms of an image are worth listing (SCA-21)."""
 
 from __future__ import annotations
 

@@ -106,6 +106,18 @@ def test_a_pixel_does_not_depend_on_what_else_is_rendered(monkeypatch: pytest.Mo
     np.testing.assert_array_equal(Simulator().render(experiment), whole)
 
 
+@pytest.mark.spec("SCA-21")
+@pytest.mark.parametrize("n_sub", [1, 3])
+def test_a_pixel_does_not_depend_on_where_the_region_ends(n_sub: int) -> None:
+    """Within a stretch, next to spots that are seen in the rest of it: the regions cut many, of which some are wide."""
+    experiment = experiment_of(f"{MOSAIC} -N 30 -oversample {n_sub}", negligible=1e-4)
+    whole = Simulator().render(experiment).copy()
+    for first, last in ((5, 60), (17, 100), (31, 33), (47, 149), (1, 14)):
+        found = Simulator().render(replace(experiment, sampling=replace(experiment.sampling, roi=(first, last, 3, 110))))
+        np.testing.assert_array_equal(found[3:111, first : last + 1], whole[3:111, first : last + 1])
+    assert np.count_nonzero(whole) > 250
+
+
 @pytest.mark.spec("SCA-21", "EXP-31")
 def test_panels_one_by_one_give_what_they_give_together() -> None:
     experiment = experiment_of(f"{MOSAIC} -oversample 2")

@@ -152,7 +152,7 @@ class Cpu:
         self, physics: Physics, inputs: KernelInputs, panels: Panels, pixels: NDArray[np.float64], progress: Progress | None
     ) -> None:
         """Fill the areas of the panels with the terms of lists of spots."""
-        linked, areas, choice = self._tables.of(physics, panels.geometry), panels.areas, by_component(inputs.orientations)
+        linked, areas = self._tables.of(physics, panels.geometry), panels.areas
         arguments, of_geometry = self._rendering(linked)[1], geometry_alone(linked)
         kernel = self._kernels.of(listed.render_listed, linked)
 
@@ -166,7 +166,7 @@ class Cpu:
             progress(done, total)
         for rows in listed_rows(run, inputs, areas):
             for part in in_shares(rows, SHARES if progress else 1):
-                self._run(physics, len(part.panel), partial(kernel, arguments, inputs, choice, part, pixels))
+                self._run(physics, len(part.panel), partial(kernel, arguments, inputs, part, pixels))
                 done += int((part.end - part.begin).sum())
                 if progress:
                     progress(done, total)

@@ -1,8 +1,7 @@
 """Rendering from a list: only the stretches of sub-pixels that a reflection can reach, with the terms of those orientations and sources.
 
 ``list_spots`` finds, for every orientation and source, the lattice points whose support cuts the Ewald sphere, and the box of sub-pixels
-that it can be seen in (SCA-30); ``render_listed`` adds up their terms. A box is never too small, and the same test as in the rendering of
-all terms leaves out what is negligible in a stretch, so that without sub-pixels both give the same numbers.
+that it can be seen in (SCA-21); ``render_listed`` adds up their terms, in whole stretches. A box is never too small.
 
 A stretch is CHUNK neighbouring sub-pixels of a row of sub-pixels. Its terms come in scan order.
 """
@@ -28,12 +27,10 @@ from nbnumba.kernel.cpu.render import (
     TOTAL,
     WHOLE_ROWS,
     add_terms,
-    most_in_chunk,
     photons,
     rays,
     rows_of_numbers,
     scatter,
-    stretch_of,
 )
 
 MARGIN = 1.0 + 1e-9  # for rounding
@@ -238,13 +235,14 @@ def list_in_panel(table, inputs, places, panel, layer, term, k, shape, piece, sp
     """The box of sub-pixels of a layer of a panel that these rays meet, cut into the rows of pixels."""
     n_sub = inputs.oversample
     left, right, bottom, top = bounds(of_panel(table, panel), *k, *shape, layer)
-    begin, end, slow = places.begin[panel], places.end[panel], places.slow[panel]
-    stop = slow + places.last[panel] - places.first[panel]
-    if not (left <= end and right >= begin and bottom <= stop and top >= slow):
+    if not (left <= right and bottom <= top):
         return
+    # Whole stretches of columns, so that what is added up in one does not depend on where the region of interest ends.
+    begin, end = places.begin[panel] * n_sub // CHUNK * CHUNK, (places.end[panel] * n_sub + CHUNK - 1) // CHUNK * CHUNK
+    slow, rows = places.slow[panel], places.last[panel] - places.first[panel]
     first_column, last_column = sub_pixels(left, right, begin, end, n_sub)
-    first_row, last_row = sub_pixels(bottom, top, slow, stop, n_sub)
-    if first_column > last_column:
+    first_row, last_row = sub_pixels(bottom, top, slow * n_sub, (slow + rows) * n_sub, n_sub)
+    if first_column > last_column or first_row > last_row:
         return
     for row in range(first_row // n_sub, last_row // n_sub + 1):
         at = found[piece]
@@ -258,10 +256,10 @@ def list_in_panel(table, inputs, places, panel, layer, term, k, shape, piece, sp
 
 
 def sub_pixels(low, high, begin, end, n_sub):
-    """The first and the last sub-pixel whose middle is between two coordinates, of those of the pixels from begin on to before end."""
-    low, high = max(low, begin - 1.0), min(high, end + 1.0)
-    first, last = np.int64(np.ceil((low - PIXEL_MARGIN) * n_sub - 0.5)), np.int64(np.floor((high + PIXEL_MARGIN) * n_sub - 0.5))
-    return max(first, begin * n_sub), min(last, end * n_sub - 1)
+    """The first and the last sub-pixel whose middle is between two coordinates, of those from begin on to before end."""
+    first = min(max((low - PIXEL_MARGIN) * n_sub - 0.5, begin), end)
+    last = max(min((high + PIXEL_MARGIN) * n_sub - 0.5, end - 1.0), begin - 1.0)
+    return np.int64(np.ceil(first)), np.int64(np.floor(last))
 
 
 def sort_spots(table, spots, found, first, covered, ordered, counter):
@@ -289,11 +287,8 @@ def sort_spots(table, spots, found, first, covered, ordered, counter):
     first[0] = 0
 
 
-def render_listed(p, inputs, choice, rows, image, counter):
-    """Fill ``image`` with photons per pixel, in the rows of pixels that are claimed here; what no spot reaches is left alone.
-
-    choice: as of the rendering of all terms.
-    """
+def render_listed(p, inputs, rows, image, counter):
+    """Fill ``image`` with photons per pixel, in the rows of pixels that are claimed here; what no spot reaches is left alone."""
     n_sub, lit = inputs.oversample, 1 if p.scaling.background != 0.0 else 0
     work, whole = rows_of_numbers(ROWS), np.empty((WHOLE_ROWS, ROW), np.int64)
     spare = np.empty(LONGEST, np.float32)
@@ -319,7 +314,7 @@ def render_listed(p, inputs, choice, rows, image, counter):
             while end < count and places[end, 0] == place:
                 end += 1
             column, slow = place % columns * CHUNK, rows.slow[j] + (place // columns + 0.5) / n_sub
-            add_stretch(p, gp, inputs, choice, slow, column, places, begin, end, work, whole, spare)
+            add_stretch(p, gp, inputs, slow, column, places, begin, end, work, whole, spare)
             for i in range(CHUNK):
                 pixel = (column + i) // n_sub
                 if pixel < rows.end[j]:
@@ -371,7 +366,7 @@ def sort_places(places, other, count, key, numbers, digits):
         shift += DIGIT
 
 
-def add_stretch(p, gp, inputs, choice, slow, column, places, begin, end, work, whole, spare):
+def add_stretch(p, gp, inputs, slow, column, places, begin, end, work, whole, spare):
     """The sums of the terms of a stretch, of the layers, sources and orientations in ``places`` from begin on to before end."""
     turns, sources = inputs.orientations.shape[1], inputs.wavelength.size
     for i in range(CHUNK):
@@ -386,7 +381,7 @@ def add_stretch(p, gp, inputs, choice, slow, column, places, begin, end, work, w
         if visible < CHUNK:
             for i in range(CHUNK):
                 work[BEFORE, i] = work[TOTAL, i]
-        n = add_sample(p, inputs, choice, sample, places, n, end, visible, work, spare)
+        n = add_sample(p, inputs, sample, places, n, end, visible, work, spare)
         if visible < CHUNK:
             for i in range(CHUNK):
                 work[TOTAL, i] = work[TOTAL, i] if whole[INSIDE, i] != 0 else work[BEFORE, i]
@@ -404,19 +399,15 @@ def stretch_rays(gp, n_sub, layer, slow, column, work):
         work[FIRST_POLARIZATION, i] = 1.0
 
 
-def add_sample(p, inputs, choice, sample, places, begin, end, visible, work, spare):
+def add_sample(p, inputs, sample, places, begin, end, visible, work, spare):
     """Add the terms of a layer and source that follow each other in ``places``; returns where those of the next begin."""
-    turns, last, n = inputs.orientations.shape[1], np.int64(-1), begin
-    mx, my, mz, ex, ey, ez, bend = stretch_of(0, work)
-    while n < end and places[n, 1] // turns == sample:
-        turn = places[n, 1] % turns
+    turns, source, last, n = inputs.orientations.shape[1], sample % inputs.wavelength.size, np.int64(-1), begin
+    while n < end and places[n, 1] < (sample + 1) * turns:
+        turn = places[n, 1] - sample * turns
         n += 1
-        if turn == last or visible == 0:  # two lattice points, one term
-            continue
+        if turn != last and visible > 0:  # two lattice points may be in one term
+            add_terms(p, inputs, source, 0, turn, 0, np.uint64(0), np.uint64(CHUNK), work, spare)
         last = turn
-        if most_in_chunk(p.lattice_shape, choice, 0, turn, mx, my, mz, ex, ey, ez, bend) <= inputs.negligible:
-            continue
-        add_terms(p, inputs, sample % inputs.wavelength.size, 0, turn, 0, np.uint64(0), np.uint64(CHUNK), work, spare)
     return n
 
 
