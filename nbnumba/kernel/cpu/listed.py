@@ -294,7 +294,7 @@ def render_listed(p, inputs, rows, image, counter):
     spare = np.empty(LONGEST, np.float32)
     totals, reached = np.empty(rows.widest), np.empty(rows.widest // LANES, np.int64)
     digits = np.empty(1 << DIGIT, np.int64)
-    places, other = np.empty((rows.most, 2), np.int64), np.empty((rows.most, 2), np.int64)
+    spots, places, other = np.empty((rows.most, 2), np.int64), np.empty((rows.most, 2), np.int64), np.empty((rows.most, 2), np.int64)
     while True:
         j = claim(counter)
         if j >= rows.panel.size:
@@ -305,8 +305,11 @@ def render_listed(p, inputs, rows, image, counter):
         for pixel in range(rows.widest):
             totals[pixel] = p.scaling.background
             reached[pixel // LANES] = lit
-        count = fill_places(rows, j, columns, places)
-        sort_places(places, other, count, 1, inputs.layers * inputs.wavelength.size * inputs.orientations.shape[1], digits)
+        found = rows.first[j + 1] - rows.first[j]
+        for n in range(found):
+            spots[n, 0], spots[n, 1] = rows.first[j] + n, rows.spots[rows.first[j] + n, TERM]
+        sort_places(spots, other, found, 1, inputs.layers * inputs.wavelength.size * inputs.orientations.shape[1], digits)
+        count = fill_places(rows.spots, spots, found, columns, places)
         sort_places(places, other, count, 0, n_sub * columns, digits)
         begin = 0
         while begin < count:
@@ -331,14 +334,18 @@ def render_listed(p, inputs, rows, image, counter):
                 photons(p.scaling, work, image, rows.at[j] + start, first, last)
 
 
-def fill_places(rows, row, columns, places):
-    """Every stretch of a row's spots: its number, row by row of sub-pixels, and what term it is of; returns how many there are."""
+def fill_places(spots, order, found, columns, places):
+    """Every stretch of the spots of a row: its number, row by row of sub-pixels, and what term it is of; returns how many there are.
+
+    order: (found, 2), numbers of spots and what terms they are of, in the order of these.
+    """
     count = 0
-    for n in range(rows.first[row], rows.first[row + 1]):
-        for sub in range(rows.spots[n, SUB_ROWS] >> 16, (rows.spots[n, SUB_ROWS] & 0xFFFF) + 1):
-            for column in range(rows.spots[n, FIRST_COLUMN] // CHUNK, rows.spots[n, LAST_COLUMN] // CHUNK + 1):
+    for m in range(found):
+        n = order[m, 0]
+        for sub in range(spots[n, SUB_ROWS] >> 16, (spots[n, SUB_ROWS] & 0xFFFF) + 1):
+            for column in range(spots[n, FIRST_COLUMN] // CHUNK, spots[n, LAST_COLUMN] // CHUNK + 1):
                 places[count, 0] = sub * columns + column
-                places[count, 1] = rows.spots[n, TERM]
+                places[count, 1] = order[m, 1]
                 count += 1
     return count
 
