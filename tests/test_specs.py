@@ -31,6 +31,7 @@ PROGRAM_STATEMENTS = {
     "SCA-11",
     "SCA-12",
     "SCA-21",
+    "SCA-22",
 }
 
 

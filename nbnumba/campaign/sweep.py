@@ -78,9 +78,10 @@ class Sweep:
     def image(self, number: int) -> Experiment:
         """One image, to be rendered."""
         goniometer = replace(self.experiment.goniometer, oscillation=self.width)
-        if goniometer.phi_steps is None and goniometer.phi_step is None:
+        of_gaussian_spots = self.experiment.spots.are_gaussian
+        if goniometer.phi_steps is None and goniometer.phi_step is None and not of_gaussian_spots:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
-        from_the_start = self.experiment.samples_whole_steps or self.experiment.spots.are_gaussian
+        from_the_start = self.experiment.samples_whole_steps or of_gaussian_spots
         begin = self.start(number) + (0.0 if from_the_start else goniometer.scan.step / 2.0)
         return replace(self.experiment, goniometer=replace(goniometer, phi_start=begin))
 

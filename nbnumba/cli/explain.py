@@ -36,7 +36,7 @@ def command(ctx: click.Context, /, as_json: bool, accuracy: float | None, **opti
     experiment = as_accurate(experiment, accuracy, simulator)
     chosen = choose_stages(experiment, registry)
     found = description(experiment, provenance(experiment, chosen))
-    found["sampling"]["rendered"] = how_rendered(prepared_scene(experiment.by_panel[0], chosen))
+    found["sampling"]["rendered"] = how_rendered(prepared_scene(experiment.by_panel[0], chosen).dry)
     if accuracy is not None:
         found["sampling_error"] = stated_error(experiment, simulator, accuracy)
     found["estimate"]["memory_available_MB"] = memory.available() / 1e6

@@ -29,10 +29,11 @@ def add_background(p, incident, height, layers, first_fast, last_fast, first_slo
         slow = first_slow + claim(counter)
         if slow > last_slow:
             break
+        row = image[slow, first_fast : last_fast + 1]
         for layer in range(layers):
-            for fast in range(first_fast, last_fast + 1):
-                dx, dy, dz, solid_angle, capture = geometry(p.geometry, fast + 0.5, slow + 0.5, layer)
-                image[slow, fast] += height * solid_angle * capture * polarization(p.polarization, ix, iy, iz, dx, dy, dz)
+            for i in range(row.size):  # from 0 on, and along one row, as it vectorises
+                dx, dy, dz, solid_angle, capture = geometry(p.geometry, first_fast + 0.5 + i, slow + 0.5, layer)
+                row[i] += height * solid_angle * capture * polarization(p.polarization, ix, iy, iz, dx, dy, dz)
 
 
 def find_amplitudes(p, hkl, wavelength, amplitudes):

@@ -20,7 +20,7 @@ def poisson(uniform, mean):
         normal = normal_deviate(uniform)
         near, doubt = expanded(normal, mean) if mean <= BRIGHT else rounded(normal, mean)
         count = np.floor(near + doubt)
-        if near - doubt >= count:
+        if near - doubt >= count >= 0.0:  # the expansion may be below 0, where it is far off
             return count
         if mean > SUMMED:
             return -uniform

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nbnumba.closed_form.refusals import require_gaussian
 from nbnumba.errors import NotFiniteError, StageError
+from nbnumba.experiment.background import Background
 from nbnumba.kernel import product
 from nbnumba.kernel.compile_errors import CompileError
 from nbnumba.kernel.cpu.render import NEVER, ORDER, KernelInputs, ScanOrder
@@ -91,6 +92,21 @@ class Scene:
             scan_order=ScanOrder(-1, 0, NEVER, int(self.experiment.background.water_size > 0.0), 0),
         )
 
+    @cached_property
+    def dry(self) -> Scene:
+        """The scene without the background that every term has a share of (SCA-22); the scene itself where that cannot be told apart."""
+        if not self._has_background_apart:
+            return self
+        experiment = replace(self.experiment, background=Background())
+        return Scene(experiment, self.stages, {**self.parameters, **self.stages.prepare(experiment, ("scaling",))})
+
+    @property
+    def blank(self) -> KernelInputs:
+        """What the kernel sums over for that background alone, that of all terms at the middle of a pixel."""
+        inputs = self.dry.inputs
+        terms = inputs.oversample**2 * inputs.orientations.shape[1]
+        return inputs._replace(oversample=1, longest=0.0, longest_squared=-1.0, blank_terms=terms)
+
     @property
     def depends_on_scan_order(self) -> bool:
         """Whether what a pixel gets depends on those before it."""
@@ -144,6 +160,14 @@ class Scene:
         experiment = self.experiment
         cut = experiment.sampling.dmin and experiment.background.water_size and "dmin-cuts-water" not in experiment.quirks
         return bool(cut and self.stages["scaling"].additive)
+
+    @property
+    def _has_background_apart(self) -> bool:
+        """Whether every term adds a share of a background that factors of its sample alone multiply, and nothing cuts."""
+        p = self.parameters["scaling"]
+        with_factors = p.polarization_per_term and p.solid_angle_per_term and p.capture_per_term
+        whole = self.keeps_background or not self.experiment.sampling.dmin
+        return bool(with_factors and whole and self.stages["scaling"].additive and self._adds_without_amplitude)
 
     @property
     def _adds_without_amplitude(self) -> bool:

@@ -28,10 +28,22 @@ def render_together(scenes: Sequence[Scene], device: Device, image: Any, progres
         device.clear(image)
     for launch in launches(scenes):
         scene, panels = scenes[launch[0]], Panels(tuple(scenes[n].parameters["geometry"] for n in launch), tuple(areas[n] for n in launch))
-        inputs = scene.on(device)
-        with scene.naming_stages():
-            device.render(scene.physics, inputs, panels, image, share(progress, done, wanted))
+        render_panels(scene, device, panels, image, share(progress, done, wanted))
         done += panels.pixels
+
+
+def render_panels(scene: Scene, device: Device, panels: Panels, image: Any, progress: Progress | None) -> None:
+    """Fill the pixels of panels; where spots are listed, with those first, then with the background (SCA-22)."""
+    rendered, inputs = scene.dry, scene.dry.on(device)
+    apart = rendered is not scene and bool(inputs.support.any())
+    if not apart:
+        rendered, inputs = scene, scene.on(device)
+    with scene.naming_stages():
+        device.render(rendered.physics, inputs, panels, image, progress)
+        if apart:
+            background = device.zeros(image.shape)
+            device.render(scene.physics, scene.blank, panels, background)
+            image += background
 
 
 def in_image(scenes: Sequence[Scene]) -> list[Any]:

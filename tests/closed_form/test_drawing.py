@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import nbnumba
+from nbnumba.campaign.sweep import Counting, Sweep
 from nbnumba.cli.main import main
 from nbnumba.errors import NotAvailableError, OptionError, ParameterError, StageError
 from nbnumba.experiment import advice
@@ -177,6 +178,12 @@ def test_widths_are_refused_where_spots_are_sampled() -> None:
         nbnumba.Spots(bandwidth=0.01)
     with pytest.raises((OptionError, ParameterError), match="sampled, gaussian"):
         experiment_of("--model-of-spots round")
+
+
+@pytest.mark.spec("CLO-10")
+def test_images_of_a_sweep_are_not_said_to_have_phi_steps_that_nobody_gave() -> None:
+    image = Sweep(experiment=experiment_of(""), images=2, width=0.01, counting=Counting()).image(2)
+    assert advice.warnings(image) == []
 
 
 @pytest.mark.spec("CLO-10")

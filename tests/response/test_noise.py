@@ -129,6 +129,16 @@ def test_the_expansion_is_never_further_off_than_it_says() -> None:
 
 
 @pytest.mark.spec("RSP-20")
+def test_the_least_deviates_of_few_photons_are_none() -> None:
+    """Where the expansion is below 0 and close to a whole number."""
+    uniform = np.geomspace(2.0**-54, 1e-4, 200)
+    for mean in np.linspace(4.05, 20.0, 50):
+        count = np.array([inverted(number, mean) for number in uniform])
+        assert (pdtr(count, mean) >= uniform * (1.0 - 1e-12)).all()
+        assert (pdtr(count - 1.0, mean)[count > 0.0] < uniform[count > 0.0] * (1.0 + 1e-12)).all()
+
+
+@pytest.mark.spec("RSP-20")
 @pytest.mark.parametrize("mean", [201.0, 1e4, 1e6, 1e7])
 def test_few_deviates_are_left_to_more_digits(mean: float) -> None:
     uniform = np.random.default_rng(1).random(5000)

@@ -88,6 +88,37 @@ def test_what_is_peculiar_to_nanobragg(options: str, monkeypatch: pytest.MonkeyP
     assert len(np.unique(full)) > 100
 
 
+@pytest.mark.spec("SCA-22")
+@pytest.mark.parametrize(
+    ("options", "off"),
+    [
+        ("-oversample 1 -detector_thick 450 -detector_abs 300 -thicksteps 2", 1e-13),
+        ("-oversample 3 -dmin 2.5 -roi 10 140 5 110", 1e-6),  # water at the middle of pixels, not of sub-pixels
+    ],
+)
+def test_water_is_added_to_what_is_listed(options: str, off: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = experiment_of(f"{MOSAIC} -N 100 -polar 0.9 -water 0.05 {options}")
+    scene = scene_of(experiment)
+    assert support.why_not_listed(scene)
+    assert support.support_of(scene.dry).any()
+    listed = Simulator().render(experiment)
+    monkeypatch.setattr(Cpu, "lists", False)
+    full, first = Simulator().render(experiment), (11, 11)
+    np.testing.assert_allclose(listed, full, rtol=off, atol=most_left_out(experiment))
+    assert full.max() > 10.0 * full[first] > 0.0
+
+
+@pytest.mark.spec("SCA-22")
+@pytest.mark.parametrize(("quirk", "options"), [("first-sample-factors", ""), ("dmin-cuts-water", "-dmin 2.5")])
+def test_water_stays_with_terms_whose_factors_or_limit_differ(quirk: str, options: str) -> None:
+    """Those of a pixel's first sub-pixel, which is not its middle, and of samples that are cut."""
+    experiment = experiment_of(f"{MOSAIC} -oversample 2 -water 0.05 {options}")
+    scene = scene_of(experiment)
+    assert scene.dry is not scene
+    scene = scene_of(replace(experiment, model=replace(experiment.model, quirks={quirk: True})))
+    assert scene.dry is scene
+
+
 @pytest.mark.spec("SCA-21", "SCA-7")
 def test_a_pixel_does_not_depend_on_what_else_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The region, the number of threads, how many spots are listed at once, parts between which progress is shown."""
