@@ -159,7 +159,7 @@ class OnDisk:
     """A cache as numba's dispatchers know it, of the compiled forms of one function, which its name tells from every other."""
 
     def __init__(self, function: Callable[..., Any], form: Form) -> None:
-        self._name, self._form = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}", form
+        self._name, self._form = f"{str(function.__module__).rpartition('.')[2]}.{function.__qualname__}", form
         self._names: dict[Any, str] = {}
 
     @property

@@ -127,6 +127,13 @@ def test_functions_of_one_name_stay_apart_in_a_kernel(parts: Path) -> None:
     assert len(list(parts.iterdir())) == 3
 
 
+def test_a_function_of_no_module_is_kept() -> None:
+    namespace: dict[str, Any] = {}
+    exec("def quarter(x):\n    return x / 4.0", namespace)
+    assert run(above, 4.0, {"third": namespace["quarter"]}) == (4.0, 0)
+    assert run(below, 4.0, {"third": namespace["quarter"]}) == (2.0, 1)
+
+
 def test_layouts_of_parameters_are_told_apart() -> None:
     assert run(of_named_pair, pair_of("first", "second")(1.0, 3.0)) == (-2.0, 0)
     assert run(of_named_pair, pair_of("second", "first")(1.0, 3.0)) == (2.0, 0)
