@@ -40,12 +40,13 @@ class Cache:
     kind: str
     suffix: str
     heeds: str = ""  # environment variable of another program that says where
+    beside: str = "nbnumba"  # the folder's name there
 
     @property
     def folder(self) -> Path | None:
         """Where they are; None if the user wants none to be kept. Raises NotKeptError where there is no place for them."""
         if other := os.environ.get(self.heeds):
-            return Path(other).absolute() / "nbnumba"
+            return Path(other).absolute() / self.beside
         if (chosen := os.environ.get(FOLDER)) is not None:
             return Path(chosen).absolute() / self.kind if chosen else None
         from platformdirs import user_cache_path
@@ -65,11 +66,17 @@ class Cache:
             os.utime(path)
 
     def store(self, name: str, write: Callable[[BinaryIO], object]) -> None:
-        """Keep what ``write(file)`` writes, whole or not at all, and drop what was not used for longest. Raises NotKeptError."""
+        """Put a file there, and drop what was not used for longest. Raises NotKeptError."""
+        self.put(name, write)
+        self.trim()
+
+    def put(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Keep what ``write(file)`` writes, whole or not at all, where it is known how much may be kept. Raises NotKeptError."""
         if self.folder is None:
             return
         try:
-            folder, most = self.trusted(make=True), most_bytes()
+            most_bytes()
+            folder = self.trusted(make=True)
             unfinished = folder / f"{name}.{secrets.token_hex(4)}{self.suffix}"
             try:
                 with unfinished.open("wb") as file:
@@ -77,7 +84,6 @@ class Cache:
                 unfinished.replace(folder / f"{name}{self.suffix}")
             finally:
                 unfinished.unlink(missing_ok=True)
-            self.bound(most)
         except OSError as error:
             raise NotKeptError(f"{self.folder}: {error.strerror or error}") from error
 
@@ -99,6 +105,11 @@ class Cache:
                     status = path.stat()
                     found.append(File(path, status.st_size, status.st_mtime_ns))
         return sorted(found, key=lambda file: file.used, reverse=True)
+
+    def trim(self) -> None:
+        """Leave no more than may be kept."""
+        if self.folder is not None:
+            self.bound(most_bytes())
 
     def bound(self, most: int) -> list[File]:
         """Leave no more bytes than that, but for the file used last; returns what was dropped."""
@@ -133,8 +144,9 @@ class Cache:
 
 
 KERNELS = Cache("kernels", ".nbc", heeds="NUMBA_CACHE_DIR")  # as numba names machine code
+PARTS = Cache("parts", ".bc", heeds="NUMBA_CACHE_DIR", beside="nbnumba-parts")  # as LLVM names what it compiles
 TABLES = Cache("hkl", ".npz")
-CACHES = (KERNELS, TABLES)
+CACHES = (KERNELS, PARTS, TABLES)
 
 
 def most_bytes() -> int:

@@ -67,13 +67,14 @@ class Linker:
         """The clone of the kernel itself, named after the digest; to be compiled by the caller. others: more modules with placeholders."""
         self._homes = [function.__globals__, *map(vars, others)]
         clone, digest = self._clone(function, replacing=False)
-        clone.__qualname__ = f"{clone.__name__}-{digest_of(self._salt, digest)[:16]}"
+        clone.__qualname__ = named_after(clone, self._salt, digest)
         return clone
 
     def function(self, function: Callable[..., Any], replacing: bool = False) -> tuple[Any, str]:
         """A function compiled with everything that it calls, and the digest of all that."""
         clone, digest = self._clone(function, replacing)
         if digest not in self._target.compiled:
+            clone.__qualname__ = named_after(clone, repr(self._target.options), digest)
             self._target.compiled[digest] = self._target.compile(clone)
         return self._target.compiled[digest], digest
 
@@ -113,6 +114,11 @@ class Linker:
         clone = types.FunctionType(code, namespace, function.__name__)
         clone.__module__, clone.__qualname__ = function.__module__, function.__qualname__
         return clone, digest_of(*read)
+
+
+def named_after(function: types.FunctionType, *digested: str) -> str:
+    """A name that no other function has, of this process or of another whose compiled functions are found on disk."""
+    return f"{function.__name__}-{digest_of(*digested)[:16]}"
 
 
 def is_number(value: Any) -> bool:

@@ -3,7 +3,8 @@
 Kernels are compiled on the promise that their arrays do not overlap, a flag that numba has for the bodies of its own parallel loops.
 
 Kernels are kept in files of our own (caches.py) in the form in which numba keeps them: it finds its files by the age of a source and puts
-them beside that, into the installation, and loads whatever they hold.
+them beside that, into the installation, and loads whatever they hold. So are the functions that kernels consist of, as code of LLVM's:
+what kernels have in common is typed and lowered once.
 
 Before numba looks whether a kernel is in its cache, it registers all functions that it can compile, and imports scipy.linalg to see
 whether BLAS is there. Only a kernel that is not in the cache needs the first, only one that multiplies matrices the second. Without
@@ -22,19 +23,21 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import llvmlite
 import numba
+from llvmlite.binding import parse_bitcode
+from numba import types
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder, Flags
+from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder, Flags, compile_result
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaError as NumbaError
 from numba.extending import _Intrinsic
 from numba.np.ufunc import parallel
 
 from nbnumba.errors import NbnumbaWarning
-from nbnumba.files.caches import KERNELS, NotKeptError, sealed, unsealed
+from nbnumba.files.caches import KERNELS, PARTS, Cache, NotKeptError, sealed, unsealed
 
 WAITING = "OMP_WAIT_POLICY"  # a variable of the environment that OpenMP reads once
 compiler_lock = global_compiler_lock  # one function is compiled at a time
@@ -104,7 +107,8 @@ class PartsOfKernels(JITCodeLibrary):  # type: ignore[misc]
         """Not by itself."""
 
     def _finalize_final_module(self) -> None:
-        """Nothing is left to do once what it calls is linked."""
+        """Nothing is left to do once what it calls is linked, but to note addresses in it that are of this process."""
+        self._finalize_dynamic_globals()
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
@@ -112,12 +116,19 @@ class PartsOfKernels(JITCodeLibrary):  # type: ignore[misc]
         return 0
 
 
+# Whether numba has what is another there.
+CAN_BE_PARTS = all(
+    hasattr(JITCodeLibrary, name)
+    for name in ("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "_get_module_for_linking")
+)
+
+
 class Inlined(WithoutOverlap):
     """The compiler of such functions."""
 
     def define_pipelines(self) -> list[Any]:
         """Numba's own, with the flag and the library set."""
-        if all(hasattr(JITCodeLibrary, name) for name in ("_optimize_final_module", "_finalize_final_module")):
+        if CAN_BE_PARTS:
             self.state.library = PartsOfKernels(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
         return super().define_pipelines()
 
@@ -131,6 +142,7 @@ class Form(NamedTuple):
     dumps: Callable[[Any], bytes]
     within: Callable[[], AbstractContextManager[Any]] = nullcontext
     version: str = ""  # of what else than numba compiles
+    cache: Cache = KERNELS
 
 
 LOG = logging.getLogger("nbnumba")
@@ -147,38 +159,35 @@ class OnDisk:
     """A cache as numba's dispatchers know it, of the compiled forms of one function, which its name tells from every other."""
 
     def __init__(self, function: Callable[..., Any], form: Form) -> None:
-        self._name, self._form = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}", form
+        self._name, self._form = f"{str(function.__module__).rpartition('.')[2]}.{function.__qualname__}", form
         self._names: dict[Any, str] = {}
-        self._kernel, self._began = function.__name__, 0.0
 
     @property
     def cache_path(self) -> str | None:
         """The folder, as numba's statistics have it."""
         with suppress(NotKeptError):
-            return str(KERNELS.folder)
+            return str(self._form.cache.folder)
         return None
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """What is kept for a signature; None if nothing is, whereupon numba compiles."""
         with self._form.within():
             self._names[signature] = name = self._name_of(signature, target.codegen().magic_tuple())
-            found = load(name, lambda kept: self._form.rebuild(target, kept))
-        if found is None:
-            defer_blas()
-            self._began = time.monotonic()
-            LOG.info("compiling the kernel %s, which takes %s, and is kept for the next time", self._kernel, seconds_for(self._kernel))
-        return found
+            return load(self._form.cache, name, lambda kept: self._form.rebuild(target, kept))
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep what was compiled, or say once why that cannot be."""
-        LOG.info("compiled the kernel %s in %.1f s", self._kernel, time.monotonic() - self._began, extra={"done": True})
         if not self._form.can_be_kept(compiled):
             return
         try:
             data = sealed(self._form.dumps(self._form.reduce(compiled)))
-            KERNELS.store(self._names[signature], lambda file: file.write(data))
+            self._store(self._names[signature], lambda file: file.write(data))
         except Exception as error:
             warn_that_nothing_is_kept(str(error) if isinstance(error, NotKeptError) else f"{type(error).__name__}: {error}")
+
+    def _store(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Put a file into the cache; how large that may be is seen to with the kernel that this is a part of."""
+        self._form.cache.put(name, write)
 
     def enable(self) -> None:
         """Numba calls this; a kernel is always looked for."""
@@ -188,13 +197,47 @@ class OnDisk:
     def _name_of(self, signature: Any, machine: Any) -> str:
         """The name of a file: of the function, and a digest of whatever else changes what it is compiled to."""
         versions = sys.version, numba.__version__, llvmlite.__version__, self._form.version
-        return f"{self._name}.{hashlib.sha256(repr((str(signature), machine, versions)).encode()).hexdigest()[:32]}"
+        compiled_for = str(signature), layouts(signature), machine, versions
+        return f"{self._name}.{hashlib.sha256(repr(compiled_for).encode()).hexdigest()[:32]}"
 
 
-def load(name: str, rebuild: Callable[[Any], Any]) -> Any:
-    """What a file of a kernel holds; None, and no file any more, if there is nothing to be made of it."""
+class KernelOnDisk(OnDisk):
+    """The same of a kernel, whose compilation is waited for."""
+
+    def __init__(self, function: Callable[..., Any], form: Form) -> None:
+        super().__init__(function, form)
+        self._kernel, self._began = function.__name__, 0.0
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """The same; says that it compiles."""
+        if (found := super().load_overload(signature, target)) is None:
+            defer_blas()
+            self._began = time.monotonic()
+            LOG.info("compiling the kernel %s, which takes %s, and is kept for the next time", self._kernel, seconds_for(self._kernel))
+        return found
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """The same; says that it has compiled."""
+        LOG.info("compiled the kernel %s in %.1f s", self._kernel, time.monotonic() - self._began, extra={"done": True})
+        super().save_overload(signature, compiled)
+
+    def _store(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Keep no more than may be of kernels, nor of their parts."""
+        self._form.cache.store(name, write)
+        PARTS.trim()
+
+
+def layouts(kind: Any) -> Any:
+    """Home and fields of every NamedTuple among types, which their names do not tell."""
+    if isinstance(kind, types.BaseNamedTuple):
+        return kind.instance_class.__module__, kind.instance_class.__qualname__, kind.fields, *map(layouts, kind.types)
+    return tuple(map(layouts, kind)) if isinstance(kind, tuple | types.BaseTuple) else None
+
+
+def load(cache: Cache, name: str, rebuild: Callable[[Any], Any]) -> Any:
+    """What a file of a cache holds; None, and no file any more, if there is nothing to be made of it."""
     try:
-        with KERNELS.open(name) as file:
+        with cache.open(name) as file:
             data = unsealed(file.read())
         if data is not None:
             return rebuild(pickle.loads(data))
@@ -202,14 +245,21 @@ def load(name: str, rebuild: Callable[[Any], Any]) -> Any:
         return None
     except Exception:  # whatever of numba's or of a plugin's has changed since
         pass
-    KERNELS.discard(name)
+    cache.discard(name)
     return None
 
 
 def kept_on_disk(dispatcher: Any) -> Any:
     """A jitted function named by the linker, loaded from disk where it has been compiled before."""
     if hasattr(dispatcher, "_cache") and hasattr(CompileResult, "_reduce") and hasattr(CompileResult, "_rebuild"):
-        dispatcher._cache = OnDisk(dispatcher.py_func, CPU)
+        dispatcher._cache = KernelOnDisk(dispatcher.py_func, CPU)
+    return dispatcher
+
+
+def kept_as_part(dispatcher: Any) -> Any:
+    """The same for a function that becomes part of kernels: another kernel that calls it has it neither typed nor lowered again."""
+    if CAN_BE_PARTS and hasattr(dispatcher, "_cache"):
+        dispatcher._cache = OnDisk(dispatcher.py_func, PART)
     return dispatcher
 
 
@@ -233,7 +283,7 @@ def kept_on_disk_for_the_gpu(dispatcher: Any) -> Any:
             within=numba_target_override,
             version=numba_cuda.__version__,
         )
-        dispatcher._cache = OnDisk(dispatcher.py_func, form)
+        dispatcher._cache = KernelOnDisk(dispatcher.py_func, form)
     return dispatcher
 
 
@@ -301,3 +351,44 @@ CPU = Form(
     can_be_kept=lambda result: not result.lifted and not result.library.has_dynamic_globals,
     dumps=numba.core.serialize.dumps,
 )
+
+
+def part_of(result: Any) -> Any:
+    """What is kept of a function that becomes part of kernels: LLVM's code of it and of all that it calls."""
+    result.fndesc.typemap = result.fndesc.calltypes = None
+    return result.library.name, result.library._get_module_for_linking().as_bitcode(), result.fndesc, result.environment, result.signature
+
+
+def part_from(target: Any, kept: Any) -> Any:
+    """Such a function, as if it had been compiled."""
+    name, code, description, environment, signature = kept
+    library = PartsOfKernels(target.codegen(), name)
+    library._final_module = library._shared_module = parse_bitcode(code)
+    library._finalized = True
+    return compile_result(
+        target_context=target,
+        typing_context=target.typing_context,
+        library=library,
+        environment=environment,
+        entry_point=target.get_executable(library, description, environment),
+        fndesc=description,
+        signature=signature,
+        objectmode=False,
+        lifted=(),
+        reload_init=[],
+        referenced_envs=(),
+    )
+
+
+PART = Form(
+    reduce=part_of,
+    rebuild=part_from,
+    can_be_kept=lambda result: CPU.can_be_kept(result) and not result.reload_init and not of_this_program(result.signature),
+    dumps=numba.core.serialize.dumps,
+    cache=PARTS,
+)
+
+
+def of_this_program(signature: Any) -> bool:
+    """Whether a NamedTuple among its types is from no module: that of another process would be another."""
+    return "'__main__'" in repr(layouts((*signature.args, signature.return_type)))

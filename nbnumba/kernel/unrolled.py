@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from nbnumba.kernel.cpu import adjoint
+from nbnumba.kernel.product import made
 
 if TYPE_CHECKING:
     from nbnumba.kernel.device import Physics
@@ -19,10 +20,7 @@ def adder(count: int, at: int) -> Callable[..., Any]:
     """A function that sets rows[first + n, i] to before rows[first + n, i] + factor slopes[at + n] for n < count."""
     rows = [f"rows[first + {n}, i]" for n in range(count)]
     lines = [f"    {row} = before * {row} + factor * slopes[{at + n}]" for n, row in enumerate(rows)] or ["    pass"]
-    made: dict[str, Any] = {}
-    exec("def add(rows, first, i, before, factor, slopes):\n" + "\n".join(lines), made)
-    add: Callable[..., Any] = made["add"]
-    return add
+    return made("def add(rows, first, i, before, factor, slopes):\n" + "\n".join(lines), {})
 
 
 def derivatives_of(physics: Physics) -> dict[str, Any]:

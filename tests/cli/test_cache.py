@@ -38,6 +38,7 @@ def test_what_is_kept_is_shown(kept: Path, capsys: pytest.CaptureFixture[str]) -
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         f"kernels: 6 files, 6.0 MB of at most 1000 MB in {kept / 'kernels'}",
+        f"parts: 0 files, 0.0 MB of at most 1000 MB in {kept / 'parts'}",
         f"hkl: 1 files, 2.5 MB of at most 1000 MB in {kept / 'hkl'}",
     ]
 
@@ -51,6 +52,7 @@ def test_what_was_not_used_for_longest_is_dropped(kept: Path, monkeypatch: pytes
     assert names(TABLES) == ["table"]
     assert capsys.readouterr().out.splitlines() == [
         "kernels: dropped 3 files, 3.0 MB",
+        "parts: dropped 0 files, 0.0 MB",
         "hkl: dropped 0 files, 0.0 MB",
         "for all that is to come: NBNUMBA_CACHE_MB=3 in the environment",
     ]
@@ -80,7 +82,7 @@ def test_why_nothing_is_kept(
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert main(["cache"]) == 0
-    assert capsys.readouterr().out.splitlines() == [f"{kind}: nothing is kept ({reason})" for kind in ("kernels", "hkl")]
+    assert capsys.readouterr().out.splitlines() == [f"{kind}: nothing is kept ({reason})" for kind in ("kernels", "parts", "hkl")]
 
 
 NOBODY = """
@@ -104,7 +106,7 @@ def test_a_user_without_home_and_name_renders(tmp_path: Path) -> None:
     assert (done.returncode, (tmp_path / "image.bin").stat().st_size) == (0, 8 * 8 * 4)
     assert subprocess.run([*command, "experiments"], env=environment, capture_output=True).returncode == 0
     shown = subprocess.run([*command, "cache"], env=environment, capture_output=True, text=True)
-    assert shown.stdout.splitlines() == [f"{kind}: nothing is kept (this user has no home folder)" for kind in ("kernels", "hkl")]
+    assert shown.stdout.splitlines() == [f"{kind}: nothing is kept (this user has no home folder)" for kind in ("kernels", "parts", "hkl")]
 
 
 @pytest.mark.spec("DEV-21", "CLI-3")

@@ -26,7 +26,7 @@ from nbnumba.kernel.device import Area, ArrayCache, Function, Kernels, Physics, 
 from nbnumba.kernel.forking import wait_for_the_compiler_at_forks
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
-from nbnumba.kernel.numba_parts import Inlined, WithoutOverlap, compiler_lock, kept_on_disk
+from nbnumba.kernel.numba_parts import Inlined, WithoutOverlap, compiler_lock, kept_as_part, kept_on_disk
 from nbnumba.kernel.panels import Panels, PanelTables
 from nbnumba.kernel.unrolled import derivatives_of
 
@@ -59,7 +59,7 @@ OF_NUMBERS = ("by_both", "times")
 def compile_inline(function: Function) -> Any:
     """A function that becomes part of the kernel that calls it."""
     flags = {*FAST_MATH, *(("reassoc",) if function.__name__ in SUMMING else ()), *(("nnan",) if function.__name__ in OF_NUMBERS else ())}
-    return njit(**dict.fromkeys(INLINE, True), **(OPTIONS | {"fastmath": flags}), pipeline_class=Inlined)(function)
+    return kept_as_part(njit(**dict.fromkeys(INLINE, True), **(OPTIONS | {"fastmath": flags}), pipeline_class=Inlined)(function))
 
 
 CPU = Target(
