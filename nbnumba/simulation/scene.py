@@ -92,11 +92,14 @@ class Scene:
             scan_order=ScanOrder(-1, 0, NEVER, int(self.experiment.background.water_size > 0.0), 0),
         )
 
-    @cached_property
+    @property
     def dry(self) -> Scene:
         """The scene without the background that every term has a share of (SCA-22); the scene itself where that cannot be told apart."""
-        if not self._has_background_apart:
-            return self
+        return self._without_background if self._has_background_apart else self
+
+    @cached_property
+    def _without_background(self) -> Scene:
+        """Another one: a scene that refers to itself is there until garbage is searched for."""
         experiment = replace(self.experiment, background=Background())
         return Scene(experiment, self.stages, {**self.parameters, **self.stages.prepare(experiment, ("scaling",))})
 
