@@ -87,6 +87,10 @@ class Experiment(ByValue):
         vars(changed).update(known, **given, _taken={**self._taken, **given})
         return changed
 
+    def changing(self, **parts: Any) -> Experiment:
+        """The same with other parts, and with what was given instead of worked out."""
+        return remade({**values_of(self), **parts}, self._taken)
+
     @property
     def worked_out(self) -> dict[str, Any]:
         """What is known so far of what follows from the description, by name."""

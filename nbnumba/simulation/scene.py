@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,7 @@ class Scene:
     @cached_property
     def _without_background(self) -> Scene:
         """Another one: a scene that refers to itself is there until garbage is searched for."""
-        experiment = replace(self.experiment, background=Background())
+        experiment = self.experiment.changing(background=Background())
         return Scene(experiment, self.stages, {**self.parameters, **self.stages.prepare(experiment, ("scaling",))})
 
     @property

@@ -109,6 +109,14 @@ def test_water_is_added_to_what_is_listed(options: str, off: float, monkeypatch:
 
 
 @pytest.mark.spec("SCA-22")
+def test_what_is_given_instead_of_worked_out_is_without_water_too() -> None:
+    scene = scene_of(experiment_of(f"{MOSAIC} -N 100 -water 0.05").taking(cells=(90.5, 100.0, 100.0), oversample=3))
+    assert scene.dry is not scene
+    assert scene.dry.experiment.background.water_size == 0.0
+    assert (scene.dry.experiment.cells, scene.dry.inputs.oversample) == ((90.5, 100.0, 100.0), 3)
+
+
+@pytest.mark.spec("SCA-22")
 @pytest.mark.parametrize(("quirk", "options"), [("first-sample-factors", ""), ("dmin-cuts-water", "-dmin 2.5")])
 def test_water_stays_with_terms_whose_factors_or_limit_differ(quirk: str, options: str) -> None:
     """Those of a pixel's first sub-pixel, which is not its middle, and of samples that are cut."""
