@@ -41,7 +41,8 @@ def readable(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         inner = re.search(r"\((.*)\)", str(error)) if isinstance(error, OSError | KeyError | RuntimeError) else None
-        raise Hdf5Error(f"{what}{f': {inner[1]}' if inner else ''}") from None
+        again = "; fetch it again" if "truncated" in str(error) else ""
+        raise Hdf5Error(f"{what}{f': {inner[1]}' if inner else ''}{again}") from None
 
 
 class Hdf5File:

@@ -49,7 +49,7 @@ class Header(NamedTuple):
     def pixels(self, numbers: bytes) -> NDArray[Any]:
         """[slow, fast]"""
         if len(numbers) < self.size:
-            raise ValueError(f"it is cut short: {len(numbers)} bytes of numbers where its header promises {self.size}")
+            raise ValueError(f"it is cut short: {len(numbers)} bytes of numbers where its header promises {self.size}; fetch it again")
         found = np.frombuffer(numbers, self.dtype, prod(self.shape)).reshape(self.shape, order="F" if self.by_columns else "C")
         return found.astype(self.dtype.newbyteorder("="), order="C", copy=False)
 

@@ -56,7 +56,7 @@ def read_smv(path: str | Path) -> SmvImage:
     (slow, fast), dtype = header.shape, header.dtype
     expected = dtype.itemsize * fast * slow
     if len(data) - size < expected:
-        raise InputFileError(path, f"is cut short: {len(data) - size} bytes of pixels where the header promises {expected}")
+        raise InputFileError(path, f"is cut short: {len(data) - size} bytes of pixels where the header promises {expected}; fetch it again")
     pixels = np.frombuffer(data, dtype, fast * slow, size).reshape(slow, fast)
     return SmvImage(header, pixels.astype(dtype.newbyteorder("=")))
 

@@ -74,7 +74,7 @@ def plain(data: bytes, tags: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         found += data[start : start + count]
         if len(found) >= wanted > 0:
             return np.frombuffer(found, dtype, shape[0] * shape[1]).reshape(shape).astype(dtype.newbyteorder("="))
-    raise ValueError(f"it is cut short: {len(found)} bytes of pixels where its tags promise {wanted}")
+    raise ValueError(f"it is cut short: {len(found)} bytes of pixels where its tags promise {wanted}; fetch it again")
 
 
 def unpacked(data: bytes) -> NDArray[Any]:

@@ -30,6 +30,7 @@ from nbnumba.stages.stage import Stage
 
 # Offsets at which terms have to be negligible for it to be worth while to look for such terms.
 WORTH_IT = 0.2
+SMALL = 1e-3  # edge of a pixel over its distance, up to which a background is the same at its middle as over all of it, to 1e-6
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -105,10 +106,11 @@ class Scene:
 
     @property
     def blank(self) -> KernelInputs:
-        """What the kernel sums over for that background alone, that of all terms at the middle of a pixel."""
-        inputs = self.dry.inputs
-        terms = inputs.oversample**2 * inputs.orientations.shape[1]
-        return inputs._replace(oversample=1, longest=0.0, longest_squared=-1.0, blank_terms=terms)
+        """What the kernel sums over for that background alone; of a pixel that is seen as SMALL that of all terms at its middle."""
+        inputs, detector = self.dry.inputs, self.experiment.detector
+        n_sub = 1 if detector.pixel_size <= SMALL * abs(self.experiment.frame.close_distance) else inputs.oversample
+        terms = (inputs.oversample // n_sub) ** 2 * inputs.orientations.shape[1]
+        return inputs._replace(oversample=n_sub, longest=0.0, longest_squared=-1.0, blank_terms=terms)
 
     @property
     def depends_on_scan_order(self) -> bool:

@@ -11,6 +11,7 @@ from nbnumba.kernel.cpu.device import Cpu
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.kernel.panels import Panels, fits_a_table
 from nbnumba.simulation.in_closed_form import render_spots
+from nbnumba.simulation.support import support_of
 
 if TYPE_CHECKING:
     from nbnumba.simulation.scene import Scene
@@ -34,10 +35,9 @@ def render_together(scenes: Sequence[Scene], device: Device, image: Any, progres
 
 def render_panels(scene: Scene, device: Device, panels: Panels, image: Any, progress: Progress | None) -> None:
     """Fill the pixels of panels; where spots are listed, with those first, then with the background (SCA-22)."""
-    rendered, inputs = scene.dry, scene.dry.on(device)
-    apart = rendered is not scene and bool(inputs.support.any())
-    if not apart:
-        rendered, inputs = scene, scene.on(device)
+    apart = device.lists and scene.dry is not scene and bool(support_of(scene.dry).any())
+    rendered = scene.dry if apart else scene
+    inputs = rendered.on(device)
     with scene.naming_stages():
         device.render(rendered.physics, inputs, panels, image, progress)
         if apart:

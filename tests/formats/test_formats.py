@@ -253,6 +253,12 @@ def spoil_h5(path: Path, what: str) -> None:
         ("a.cbf", lambda path: path.write_bytes(b"###CBF: VERSION 1.5\nnothing"), "a.cbf: is not a CBF image that can be read: "),
         ("a.tif", lambda path: path.write_bytes(b"II*\0" + bytes(40)), "a.tif: is not a TIFF image"),
         ("a.nxs", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40)), "a.nxs: is not an HDF5 file that can be read: "),
+        ("a.nxs", lambda path: path.write_bytes(nxmx_bytes([(COUNTS, STRAIGHT)])[:-900]), "; fetch it again"),
+        (
+            "a.img",
+            lambda path: path.write_bytes(SMV.write(COUNTS.astype(np.uint16), STRAIGHT)[:-900]),
+            "header promises 2914; fetch it again",
+        ),
         (
             "a.nxs",
             lambda path: spoil_h5(path, "entry"),

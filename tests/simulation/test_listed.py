@@ -93,7 +93,8 @@ def test_what_is_peculiar_to_nanobragg(options: str, monkeypatch: pytest.MonkeyP
     ("options", "off"),
     [
         ("-oversample 1 -detector_thick 450 -detector_abs 300 -thicksteps 2", 1e-13),
-        ("-oversample 3 -dmin 2.5 -roi 10 140 5 110", 1e-6),  # water at the middle of pixels, not of sub-pixels
+        ("-oversample 3 -dmin 2.5 -roi 10 140 5 110", 1e-13),
+        ("-oversample 3 -pixel 0.19", 1e-6),  # water at the middle of pixels, not of sub-pixels
     ],
 )
 def test_water_is_added_to_what_is_listed(options: str, off: float, monkeypatch: pytest.MonkeyPatch) -> None:

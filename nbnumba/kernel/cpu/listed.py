@@ -305,12 +305,7 @@ def render_listed(p, inputs, rows, image, counter):
         for pixel in range(rows.widest):
             totals[pixel] = p.scaling.background
             reached[pixel // LANES] = lit
-        found = rows.first[j + 1] - rows.first[j]
-        for n in range(found):
-            spots[n, 0], spots[n, 1] = rows.first[j] + n, rows.spots[rows.first[j] + n, TERM]
-        sort_places(spots, other, found, 1, inputs.layers * inputs.wavelength.size * inputs.orientations.shape[1], digits)
-        count = fill_places(rows.spots, spots, found, columns, places)
-        sort_places(places, other, count, 0, n_sub * columns, digits)
+        count = sorted_places(inputs, rows, j, columns, spots, places, other, digits)
         begin = 0
         while begin < count:
             place, end = places[begin, 0], begin + 1
@@ -324,14 +319,18 @@ def render_listed(p, inputs, rows, image, counter):
                     totals[pixel] += work[TOTAL, i]
                     reached[pixel // LANES] = 1
             begin = end
-        for block in range(rows.begin[j] // LANES, (rows.end[j] + LANES - 1) // LANES):
-            start = block * LANES
-            if reached[block]:
-                for i in range(LANES):
-                    work[TOTAL, i] = totals[start + i]
-                factors_of_pixels(p, gp, inputs, rows.slow[j], start, work, whole)
-                first, last = max(rows.begin[j] - start, 0), min(rows.end[j] - start, LANES)
-                photons(p.scaling, work, image, rows.at[j] + start, first, last)
+        photons_of_row(p, gp, inputs, rows, j, totals, reached, work, whole, image)
+
+
+def sorted_places(inputs, rows, row, columns, spots, places, other, digits):
+    """The stretches of the spots of a row, in the order of places and there of terms; returns how many there are."""
+    found = rows.first[row + 1] - rows.first[row]
+    for n in range(found):
+        spots[n, 0], spots[n, 1] = rows.first[row] + n, rows.spots[rows.first[row] + n, TERM]
+    sort_places(spots, other, found, 1, inputs.layers * inputs.wavelength.size * inputs.orientations.shape[1], digits)
+    count = fill_places(rows.spots, spots, found, columns, places)
+    sort_places(places, other, count, 0, inputs.oversample * columns, digits)
+    return count
 
 
 def fill_places(spots, order, found, columns, places):
@@ -371,6 +370,18 @@ def sort_places(places, other, count, key, numbers, digits):
             places[n, 0] = other[n, 0]
             places[n, 1] = other[n, 1]
         shift += DIGIT
+
+
+def photons_of_row(p, gp, inputs, rows, row, totals, reached, work, whole, image):
+    """The sums of a row in photons, as far as a spot reaches LANES pixels."""
+    for block in range(rows.begin[row] // LANES, (rows.end[row] + LANES - 1) // LANES):
+        start = block * LANES
+        if reached[block]:
+            for i in range(LANES):
+                work[TOTAL, i] = totals[start + i]
+            factors_of_pixels(p, gp, inputs, rows.slow[row], start, work, whole)
+            first, last = max(rows.begin[row] - start, 0), min(rows.end[row] - start, LANES)
+            photons(p.scaling, work, image, rows.at[row] + start, first, last)
 
 
 def add_stretch(p, gp, inputs, slow, column, places, begin, end, work, whole, spare):
