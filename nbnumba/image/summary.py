@@ -156,7 +156,7 @@ def sources(experiment: Experiment) -> dict[str, Any]:
         "sources": len(found.wavelength),
         "horizontal_mrad_steps": (grid.horizontal.span * 1e3, grid.horizontal.steps),
         "vertical_mrad_steps": (grid.vertical.span * 1e3, grid.vertical.steps),
-        "dispersion_percent_steps": (grid.spectrum.span * 1e2, grid.spectrum.steps),
+        "dispersion_percent_steps": (grid.dispersion_grid.span * 1e2, grid.dispersion_grid.steps),
         **{f"source_{n}_incident_wavelength_A": source for n, source in enumerate(first, 1)},
     }
 
