@@ -83,7 +83,9 @@ class Sweep:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
         from_the_start = self.experiment.samples_whole_steps or of_gaussian_spots
         begin = self.start(number) + (0.0 if from_the_start else goniometer.scan.step / 2.0)
-        return replace(self.experiment, goniometer=replace(goniometer, phi_start=begin))
+        beam = self.experiment.beam
+        beam = replace(beam, shot=number) if beam.differs_by_shot else beam
+        return replace(self.experiment, goniometer=replace(goniometer, phi_start=begin), beam=beam)
 
     def sampled_as(self, image: Experiment) -> Sweep:
         """The same with the sub-pixels, domains and phi steps of the first image."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nbnumba.experiment.panel import Panel, each_once
 from nbnumba.experiment.quirks import BY_NAME, SAID_ANYWAY, UNSAID
 from nbnumba.experiment.rocking import covering_orientations, covering_steps, rocking_width, width_of_a_domain
+from nbnumba.experiment.spot_size import MOST_DIRECTIONS, source_steps
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -90,7 +91,7 @@ def warnings_of_panel(experiment: Experiment) -> list[str]:
 
 def of_samples(experiment: Experiment) -> list[str]:
     """Lines on what is sampled too thinly."""
-    return [*half_mosaic(experiment), *coarse(experiment), *gaps(experiment), *few_domains(experiment)]
+    return [*half_mosaic(experiment), *coarse(experiment), *gaps(experiment), *few_domains(experiment), *few_sources(experiment)]
 
 
 def of_gaussian_spots(experiment: Experiment) -> list[str]:
@@ -193,6 +194,29 @@ def few_domains(experiment: Experiment) -> list[str]:
         f"{domains} mosaic domains x {steps} phi steps do not cover a mosaic spread of {wide:.3g} deg with spots {width:.2g} deg wide: "
         f"their photons are random; -mosaic_dom {math.ceil(wanted / steps)} covers it, --accuracy adds what more it takes"
     ]
+
+
+def few_sources(experiment: Experiment) -> list[str]:
+    """A line where wavelengths of a spectrum, or directions of a divergence, are so far apart that spots show them one by one (EXP-88)."""
+    needed, lines = source_steps(experiment), []
+    if (spectrum := experiment.beam.spectrum) is not None:
+        of_shot = spectrum.of_shot(experiment.beam.shot, experiment.beam.shot_seed)
+        used = experiment.beam.spectrum_steps or len(set(experiment.source_list.wavelength.tolist()))
+        lines += one_by_one("wavelengths", used, of_shot.range / needed.relative, "--spectrum-steps", experiment.beam.spectrum_steps)
+    if (divergence := experiment.sources.divergence) is not None:
+        steps = experiment.sources.divergence_steps
+        for axis, wanted in enumerate(width / needed.angle for width in divergence.range):
+            used = steps or len(set(divergence.angles[:, axis].tolist())) if steps != 0 else min(MOST_DIRECTIONS, math.ceil(wanted))
+            lines += one_by_one("directions along an axis", used, wanted, "--divergence-steps", steps)
+    return list(dict.fromkeys(lines))
+
+
+def one_by_one(what: str, used: int, wanted: float, option: str, given: int | None) -> list[str]:
+    """A line where so many are used and more are wanted."""
+    if used >= math.ceil(wanted * (1.0 - 1e-9)):
+        return []
+    told = f"{used} {what} are so far apart that spots show them one by one; {math.ceil(wanted)} would not be"
+    return [f"{told} ({option} 0)" if given != 0 else told]
 
 
 def information(experiment: Experiment) -> list[str]:

@@ -10,7 +10,7 @@ from nbnumba.errors import ParameterError
 from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, choice, described, quantity, shown
 
 if TYPE_CHECKING:
-    from nbnumba.experiment.spectrum import Sase, Spectrum
+    from nbnumba.experiment.spectrum import Sase, Spectra, Spectrum
 
 Vector = tuple[float, float, float]
 
@@ -19,6 +19,7 @@ HALF = math.sqrt(math.log(2.0))  # of a Gaussian's full width at half maximum: w
 AREA = math.sqrt(math.pi) / (2.0 * HALF)  # under a Gaussian along one axis, over its full width at half maximum
 ABOUT = 1e-6  # relative, to which a wavelength is in a spectrum
 MOST_STEPS = 100_000
+MOST_SHOTS = 2**32 - 1
 
 
 @described
@@ -43,29 +44,30 @@ class Beam(Part):
         "flat, or Gaussian across the beam: size is its full width at half maximum then, and fluence that of its middle",
         (FLAT, GAUSSIAN),
     )
-    spectrum: Spectrum | Sase | None = field(default=None, metadata={"unit": "", "meaning": "of wavelengths; not given: the wavelength"})
+    spectrum: Spectrum | Spectra | Sase | None = field(default=None, metadata={"unit": "", "meaning": "which wavelengths it has"})
     spectrum_steps: int | None = quantity(
         None,
         "",
-        "strata of equal widths in energy that the spectrum is sampled in; 0: as many as spots need; not given: its wavelengths, one by one",
+        "strata, equally wide in energy, that the spectrum is sampled in; 0: as many as spots need; not given: its wavelengths as they are",
         Limits(0, MOST_STEPS),
         whole=True,
     )
     direction_jitter: tuple[float, float] = quantity(
         (0.0, 0.0), "rad", "standard deviations of a shot's direction along the polarization and across it", Limits(0.0, 0.1), size=2
     )
-    jitter_seed: int = quantity(1, "", "seed of the direction jitter, with the number of the shot", Limits(0, 2**32 - 1), whole=True)
-    shot: int = quantity(0, "", "number of the shot; a sweep numbers its images", Limits(0, 2**32 - 1), whole=True)
+    shot: int = quantity(0, "", "number of the shot; a sweep numbers its images", Limits(0, MOST_SHOTS), whole=True)
+    shot_seed: int = quantity(1, "", "what spikes and jitter depend on besides the number of the shot", Limits(0, MOST_SHOTS), whole=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.spectrum is not None and not hasattr(self.spectrum, "of_shot"):
-            raise ParameterError(self.where("spectrum"), f"{shown(self.spectrum)} is not a Spectrum")
+            raise ParameterError(self.where("spectrum"), f"{shown(self.spectrum)} is not a Spectrum, Spectra or Sase")
         lengths = getattr(self.spectrum, "wavelengths", None)
-        if lengths is not None and not lengths[0] * (1.0 - ABOUT) <= self.wavelength <= lengths[-1] * (1.0 + ABOUT):
-            held = f"{lengths[0] * 1e10:.6g} to {lengths[-1] * 1e10:.6g} A"
+        if lengths is not None and not lengths.min() * (1.0 - ABOUT) <= self.wavelength <= lengths.max() * (1.0 + ABOUT):
+            held = f"{lengths.min() * 1e10:.6g} to {lengths.max() * 1e10:.6g} A"
             raise ParameterError(
-                self.where("wavelength"), f"{self.wavelength * 1e10:.6g} A is not in the spectrum, {held}; give wavelength=spectrum.mean"
+                self.where("wavelength"),
+                f"{self.wavelength * 1e10:.6g} A is not in the spectrum, {held}; its mean is {self.spectrum.mean * 1e10:.6g} A",
             )
 
     @property
@@ -77,7 +79,7 @@ class Beam(Part):
     @property
     def differs_by_shot(self) -> bool:
         """Whether the number of the shot matters."""
-        return any(self.direction_jitter) or hasattr(self.spectrum, "seed")
+        return any(self.direction_jitter) or (self.spectrum is not None and self.spectrum.differs_by_shot)
 
     def met(self, edge: float) -> float:
         """Edge across the beam that is lit as its middle and scatters as much as an edge of the crystal does (EXP-60, EXP-89)."""

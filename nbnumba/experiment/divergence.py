@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.by_value import ByValue
 from nbnumba.experiment.part import Limits
-from nbnumba.experiment.spectrum import REACH, SIGMA, checked
+from nbnumba.experiment.spectrum import REACH, SIGMA, as_strata, checked
 
 Array = NDArray[np.float64]
 
-FINE = 61  # directions along each axis of a distribution that a formula gives
+FINE = 121  # directions along each axis of a distribution that a formula gives
 WIDTHS = Limits(0.0, 0.5)  # rad
+TINY = 1e-300
 IN_A_CONE = 1.1  # half-widths from the middle within which NBbeam keeps directions
 
 
@@ -77,13 +78,12 @@ class Divergence(ByValue):
         return horizontal, vertical
 
     def sampled(self, horizontal: int, vertical: int) -> Divergence:
-        """The mean direction of every cell of a grid, with the sum of its weights; those without weight are left out."""
-        low, widths = self.angles.min(axis=0), np.maximum(self.range, 1e-300)
+        """A direction for every cell of a grid that has weight; sum, means and variances along both axes stay what they are (EXP-86)."""
+        low, widths = self.angles.min(axis=0), np.maximum(self.range, TINY)
         at = np.minimum(((self.angles - low) / widths * (horizontal, vertical)).astype(np.int64), (horizontal - 1, vertical - 1))
         cell = at[:, 0] * vertical + at[:, 1]
-        total = np.bincount(cell, self.weights)
-        moments = np.stack([np.bincount(cell, self.weights * angle) for angle in self.angles.T], axis=1)
-        return Divergence(moments[total > 0.0] / total[total > 0.0, np.newaxis], total[total > 0.0])
+        (across, weights), (along, _) = (as_strata(angle, self.weights, cell) for angle in self.angles.T)
+        return Divergence(np.stack([across, along], axis=1), weights)
 
 
 def checked_width(name: str, value: Any) -> float:

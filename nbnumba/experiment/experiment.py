@@ -159,9 +159,9 @@ class Experiment(ByValue):
         if 0 not in (self.beam.spectrum_steps, self.sources.divergence_steps):
             return self._sources_of_beam
         from nbnumba.experiment.source_list import resolve_sources
-        from nbnumba.experiment.spot_size import source_step
+        from nbnumba.experiment.spot_size import source_steps
 
-        return resolve_sources(self.sources, self.beam, self.axes, source_step(self))
+        return resolve_sources(self.sources, self.beam, self.axes, source_steps(self))
 
     @cached_property
     @from_parts_alone("sources", "beam", "detector", "goniometer", "model")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.random_numbers import complex_normal
 from nbnumba.experiment.spectrum import steps_for
+from nbnumba.experiment.spot_size import MOST_DIRECTIONS, MOST_WAVELENGTHS, SourceSteps
 from nbnumba.experiment.vectors import Array, cross, rotate_about, rotate_each, unit
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.spectrum import Spectrum
 
 MOST_SOURCES = 1_000_000
-MOST_WAVELENGTHS, MOST_DIRECTIONS = 1000, 25  # that are chosen, of directions along each axis
+NONE = SourceSteps(math.inf, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,31 +34,33 @@ class SourceList:
     weight: Array
 
 
-def resolve_sources(sources: Sources, beam: Beam, axes: dict[str, Array], step: float | None = None) -> SourceList:
+def resolve_sources(sources: Sources, beam: Beam, axes: dict[str, Array], needed: SourceSteps = NONE) -> SourceList:
     """Listed sources, or the grid or distribution of directions, each with every wavelength; axes: of the experiment.
 
-    step: of relative energies, and of directions in rad, that spots need; for what is sampled as finely as that.
+    needed: what spots need, for what is sampled as finely as that.
     """
-    spectrum = None if beam.spectrum is None else sampled_spectrum(beam.spectrum.of_shot(beam.shot), beam.spectrum_steps, step)
+    spectrum = None
+    if beam.spectrum is not None:
+        spectrum = sampled_spectrum(beam.spectrum.of_shot(beam.shot, beam.shot_seed), beam.spectrum_steps, needed.relative)
     if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
         found = listed(sources.positions, sources.weights, sources.wavelengths, beam.wavelength, axes, spectrum)
     else:
-        found = of_directions(sources, beam.wavelength, axes, spectrum, step)
+        found = of_directions(sources, beam.wavelength, axes, spectrum, needed.angle)
     return turned_by(found, jitter(beam), axes) if any(beam.direction_jitter) else found
 
 
-def sampled_spectrum(spectrum: Spectrum, steps: int | None, step: float | None) -> Spectrum:
+def sampled_spectrum(spectrum: Spectrum, steps: int | None, step: float) -> Spectrum:
     """As it is, or in strata: so many, or as many as spots need (EXP-85, EXP-88)."""
     if steps is None:
         return spectrum
-    return spectrum.sampled(steps or steps_for(spectrum.range, step or math.inf, MOST_WAVELENGTHS))
+    return spectrum.sampled(steps or steps_for(spectrum.range, step, MOST_WAVELENGTHS))
 
 
-def sampled_divergence(divergence: Divergence, steps: int | None, step: float | None) -> Divergence:
+def sampled_divergence(divergence: Divergence, steps: int | None, step: float) -> Divergence:
     """The same of directions (EXP-87, EXP-88)."""
     if steps is None:
         return divergence
-    horizontal, vertical = (steps or steps_for(width, step or math.inf, MOST_DIRECTIONS) for width in divergence.range)
+    horizontal, vertical = (steps or steps_for(width, step, MOST_DIRECTIONS) for width in divergence.range)
     return divergence.sampled(horizontal, vertical)
 
 
@@ -80,14 +83,14 @@ def listed(
 SOURCE_DISTANCE = 10.0  # m, of sources whose position is not given
 
 
-def of_directions(sources: Sources, wavelength: float, axes: dict[str, Array], spectrum: Spectrum | None, step: float | None) -> SourceList:
+def of_directions(sources: Sources, wavelength: float, axes: dict[str, Array], spectrum: Spectrum | None, step: float) -> SourceList:
     """Of the divergence, or the grid of directions, with the spectrum, or the grid of wavelengths."""
     if spectrum is not None and sources.dispersion:
         raise ParameterError("sources.dispersion", "and beam.spectrum are given; leave one of them out")
     grid = sources.dispersion_grid
-    lengths, parts = (
-        (wavelength * (1.0 + values(grid)), np.ones(grid.steps)) if spectrum is None else (spectrum.wavelengths, spectrum.weights)
-    )
+    lengths, parts = wavelength * (1.0 + values(grid)), np.ones(grid.steps)
+    if spectrum is not None:
+        lengths, parts = spectrum.wavelengths, spectrum.weights
     if sources.divergence is None:
         return each_with(*gridded(sources, len(lengths), axes), lengths, parts)
     divergence = sampled_divergence(sources.divergence, sources.divergence_steps, step)
@@ -129,7 +132,7 @@ def directions(angles: Array, axes: dict[str, Array]) -> Array:
 
 def jitter(beam: Beam) -> tuple[float, float]:
     """Angles of the shot's direction, along the polarization and across it (EXP-87)."""
-    deviate = complex_normal(beam.jitter_seed, beam.shot, 1, stream=1)[0] * math.sqrt(2.0)
+    deviate = complex_normal(beam.shot_seed, beam.shot, 1, stream=1)[0] * math.sqrt(2.0)
     return beam.direction_jitter[0] * float(deviate.real), beam.direction_jitter[1] * float(deviate.imag)
 
 

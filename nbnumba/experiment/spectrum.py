@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +40,8 @@ class Spectrum(ByValue):
 
     wavelengths: Array
     weights: Array
+
+    differs_by_shot: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         lengths, weights = (numbers(f"spectrum.{name}", getattr(self, name)) for name in ("wavelengths", "weights"))
@@ -115,14 +116,14 @@ class Spectrum(ByValue):
         """From the least energy to the greatest, over the mean."""
         return float((1.0 / self.wavelengths[0] - 1.0 / self.wavelengths[-1]) * self.mean)
 
-    def of_shot(self, shot: int) -> Spectrum:
+    def of_shot(self, shot: int, seed: int = 1) -> Spectrum:
         """All shots have the same."""
         return self
 
     def sampled(self, steps: int) -> Spectrum:
-        """Strata of equal widths in energy, each as the wavelength of its mean energy with its weight; those without weight are left out.
+        """Strata of equal widths in energy, each as a wavelength with its weight; sum, mean and variance stay what they are (EXP-85).
 
-        Between the middles of the gaps to its neighbours, the weight of each wavelength counts as spread evenly over energies (EXP-85).
+        Between the middles of the gaps to its neighbours, the weight of each wavelength counts as spread evenly over energies.
         """
         if len(self.wavelengths) == 1:
             return self
@@ -131,11 +132,10 @@ class Spectrum(ByValue):
         edges = np.concatenate([wavenumbers[:1] - gaps[:1] / 2, wavenumbers[:-1] + gaps / 2, wavenumbers[-1:] + gaps[-1:] / 2])
         bounds = np.linspace(edges[0], edges[-1], steps + 1)
         pieces = np.union1d(edges, bounds)
-        below = np.interp(pieces, edges, np.concatenate([[0.0], np.cumsum(weights)]))
-        middles, share = (pieces[1:] + pieces[:-1]) / 2, np.diff(below)
-        stratum = np.searchsorted(bounds[1:-1], middles)
-        total, moment = np.bincount(stratum, share), np.bincount(stratum, share * middles)
-        return Spectrum(total[total > 0.0] / moment[total > 0.0], total[total > 0.0])
+        share = np.diff(np.interp(pieces, edges, np.concatenate([[0.0], np.cumsum(weights)])))
+        middles, widths = (pieces[1:] + pieces[:-1]) / 2, np.diff(pieces)
+        strata, weight = as_strata(middles, share, np.searchsorted(bounds[1:-1], middles), widths * widths / 12)
+        return Spectrum(1.0 / strata, weight)
 
 
 @described
@@ -146,12 +146,13 @@ class Sase(Part):
     One of bandwidth and coherence time is given, and the other follows.
     """
 
+    differs_by_shot: ClassVar[bool] = True
+
     wavelength: float = quantity(1e-10, "m", "wavelength of the mean energy over all shots", LENGTHS)
     bandwidth: float | None = quantity(None, "", "full width at half maximum of the gain, over the energy", RELATIVE)
     coherence_time: float | None = quantity(None, "s", "coherence time of the light that the gain lets through", POSITIVE)
     duration: float = quantity(30e-15, "s", "full width at half maximum of the pulse", POSITIVE)
     energy_jitter: float = quantity(0.0, "", "standard deviation of a shot's energy over the mean", Limits(0.0, 0.1))
-    seed: int = quantity(1, "", "seed of the spikes, with the number of the shot", Limits(0, 2**32 - 1), whole=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,6 +160,11 @@ class Sase(Part):
             raise ParameterError(self.where("bandwidth"), "bandwidth or coherence_time has to be given, and only one of them")
         if self._frequencies > MOST_FREQUENCIES:
             raise ParameterError(self.where("duration"), f"{self.duration:g} s: makes too many spikes; give a shorter pulse")
+
+    @property
+    def mean(self) -> float:
+        """As of a Spectrum."""
+        return self.wavelength
 
     @property
     def frequency(self) -> float:
@@ -201,10 +207,10 @@ class Sase(Part):
     def _frequencies(self) -> int:
         return 2 * math.ceil((5.0 * self.gain_width + 4.0 / self.pulse_width) / self._step)
 
-    def of_shot(self, shot: int) -> Spectrum:
-        """That of a shot, whose weights have a sum of 1 on average: complex noise, filtered by the gain and multiplied by the pulse in time."""
+    def of_shot(self, shot: int, seed: int = 1) -> Spectrum:
+        """That of a shot, whose weights have a sum of 1 on average: complex noise, filtered by the gain and cut by the pulse in time."""
         n, step = self._frequencies, self._step
-        noise = complex_normal(self.seed, shot, n + 1)
+        noise = complex_normal(seed, shot, n + 1)
         offsets = step * (np.arange(n) - n // 2)
         times = 2.0 * math.pi / (n * step) * (np.arange(n) - n // 2)
         gain, pulse = (np.exp(-0.25 * (x / width) ** 2) for x, width in ((offsets, self.gain_width), (times, self.pulse_width)))
@@ -217,7 +223,37 @@ class Sase(Part):
         return Spectrum(self.wavelength / energy[kept], intensity[kept] / mean_sum)
 
 
-BeamSpectrum = Spectrum | Sase
+@dataclass(frozen=True, eq=False, repr=False)
+class Spectra(ByValue):
+    """Measured shot by shot: wavelengths in m, (n,) or (shots, n), and weights (shots, n). The first shot is number 1, and 0 as well."""
+
+    wavelengths: Array
+    weights: Array
+
+    differs_by_shot: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        try:
+            weights = np.array(self.weights, np.float64)
+            lengths = np.array(np.broadcast_to(np.array(self.wavelengths, np.float64), weights.shape))
+        except (TypeError, ValueError, OverflowError):
+            raise ParameterError("spectrum.weights", "needs wavelengths (n,) or (shots, n) and weights (shots, n)") from None
+        if weights.ndim != 2:
+            raise ParameterError("spectrum.weights", f"must be (shots, n), not {weights.shape}")
+        for name, array in (("wavelengths", lengths), ("weights", weights)):
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    def of_shot(self, shot: int, seed: int = 1) -> Spectrum:
+        """That of a shot. Raises ParameterError."""
+        if shot > len(self.weights):
+            raise ParameterError("beam.shot", f"{shot}: the spectra are of {len(self.weights)} shots")
+        return Spectrum(self.wavelengths[max(shot, 1) - 1], self.weights[max(shot, 1) - 1])
+
+    @property
+    def mean(self) -> float:
+        """The wavelength of the mean energy of all shots."""
+        return float(self.weights.sum() / (self.weights / self.wavelengths).sum())
 
 
 def numbers(where: str, given: Any) -> Array:
@@ -238,11 +274,18 @@ def checked(name: str, value: float, limits: Limits) -> float:
     return value
 
 
+def as_strata(values: Array, weights: Array, stratum: NDArray[np.int64], within: Array | float = 0.0) -> tuple[Array, Array]:
+    """Mean value and weight of each stratum that has any, stretched about the mean of all so that their variance stays what it is.
+
+    within: variance of what each value stands for.
+    """
+    total, moment = (np.asarray(np.bincount(stratum, of), np.float64) for of in (weights, weights * values))
+    found, weight = moment[total > 0.0] / total[total > 0.0], total[total > 0.0]
+    mean = np.average(found, weights=weight)
+    before, after = np.average((values - mean) ** 2 + within, weights=weights), np.average((found - mean) ** 2, weights=weight)
+    return mean + (found - mean) * (math.sqrt(before / after) if after > 0.0 else 1.0), weight
+
+
 def steps_for(width: float, step: float, most: int) -> int:
     """Strata of a width that are no wider than a step, at most so many."""
     return max(1, min(most, math.ceil(min(width / step, 1e9))))
-
-
-def spectrum_of_shots(given: Sequence[Spectrum], shot: int) -> Spectrum:
-    """Of measured ones, that of a shot."""
-    return given[shot % len(given)]

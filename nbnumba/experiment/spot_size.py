@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nbnumba.experiment.vectors import unit
 
@@ -12,12 +12,21 @@ if TYPE_CHECKING:
     from nbnumba.experiment.vectors import Array
 
 PART = 0.5  # of a spot's width
+MOST_WAVELENGTHS, MOST_DIRECTIONS = 1000, 25  # that are chosen, of directions along each axis
 
 
-def source_step(experiment: Experiment) -> float:
-    """Relative energy, and angle in rad, between sources: part of the width 1 / L of a spot at 1 / d, L being the crystal's longest edge."""
+class SourceSteps(NamedTuple):
+    """relative: between energies; angle: between directions, rad."""
+
+    relative: float
+    angle: float
+
+
+def source_steps(experiment: Experiment) -> SourceSteps:
+    """By which a scattering vector 1 / d long moves by part of a spot's width 1 / L, L the crystal's longest edge."""
     longest = max(n * edge for n, edge in zip(experiment.cells, experiment.unit_cell.lengths_and_angles, strict=False))
-    return PART * max(finest_on(experiment), experiment.sampling.dmin) / longest
+    finest = max(finest_on(experiment), experiment.sampling.dmin)
+    return SourceSteps(PART * finest / longest, PART * experiment.beam.wavelength / longest)
 
 
 def finest_on(experiment: Experiment) -> float:
@@ -32,13 +41,13 @@ def corners(experiment: Experiment) -> list[Array]:
     import numpy as np
 
     if panels := experiment.detector.panels:
-        edges = [(panel.shape, panel.pixel_size, *map(np.array, (panel.origin, panel.slow_axis, panel.fast_axis))) for panel in panels]
-    else:
-        frame, detector = experiment.frame, experiment.detector
-        edges = [(detector.shape, detector.pixel_size, frame.pix0, frame.slow_axis, frame.fast_axis)]
-    return [
-        origin + pixel * (s * slow * slow_axis + f * fast * fast_axis)
-        for (slow, fast), pixel, origin, slow_axis, fast_axis in edges
-        for s in (0, 1)
-        for f in (0, 1)
-    ]
+        placed = [(panel.shape, panel.pixel_size, panel.origin, panel.slow_axis, panel.fast_axis) for panel in panels]
+        return [point for shape, pixel, *place in placed for point in corners_of(shape, pixel, *map(np.array, place))]
+    frame, detector = experiment.frame, experiment.detector
+    return corners_of(detector.shape, detector.pixel_size, frame.pix0, frame.slow_axis, frame.fast_axis)
+
+
+def corners_of(shape: tuple[int, int], pixel_size: float, origin: Array, slow_axis: Array, fast_axis: Array) -> list[Array]:
+    """Of a panel."""
+    slow, fast = (pixels * pixel_size for pixels in shape)
+    return [origin + s * slow * slow_axis + f * fast * fast_axis for s in (0, 1) for f in (0, 1)]

@@ -90,6 +90,7 @@ def spectra(made: h5py.Group, found: Sequence[Spectrum]) -> None:
     """Wavelengths and their weights, (wavelengths,), or where images differ (images, wavelengths)."""
     quantity(made, SPECTRUM, one_or_each([tuple(length * 1e10 for length in one.wavelengths) for one in found]), "angstrom")
     made[f"{SPECTRUM}_weights"] = one_or_each([tuple(one.weights) for one in found])
+    made[f"{SPECTRUM}_weight"] = made[f"{SPECTRUM}_weights"]  # a link, of the name that dxtbx 3.12 looks for
 
 
 def one_or_each(values: Sequence[Any]) -> Any:

@@ -10,20 +10,26 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from nbnumba.amplitudes.files import read_amplitudes
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError
+from nbnumba.experiment.beam import Beam
+from nbnumba.experiment.by_value import values_of
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.experiment.detector import Detector
+from nbnumba.experiment.divergence import Divergence
 from nbnumba.experiment.experiment import PARTS, Experiment
 from nbnumba.experiment.panel import Panel
 from nbnumba.experiment.part import Part, shown
+from nbnumba.experiment.spectrum import Sase, Spectra, Spectrum
 from nbnumba.experiment.structure_factors import SOURCE, StructureFactors
 from nbnumba.files.text import read_text, require_regular
 from nbnumba.files.whole import check_writable, write_all
+from nbnumba.options.beams import divergence_of, spectrum_of
+from nbnumba.options.named import is_formula
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +39,7 @@ HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba 
 
 # Structure factors last: the other parts say to what resolution a model is worked out.
 IN_ORDER = dict(sorted(PARTS.items(), key=lambda named: named[1] is StructureFactors))
-ARRAYS = ("hkl", "F", "path", "reflections", "mask", "panels", "positions", "weights", "wavelengths")
+ARRAYS = ("hkl", "F", "path", "reflections", "mask", "panels", "positions", "weights", "wavelengths", "spectrum", "divergence")
 
 
 def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
@@ -49,11 +55,19 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     sources = experiment.sources
     if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
         tables["sources"] |= {name: getattr(sources, name).tolist() for name in ("positions", "weights", "wavelengths")}
+    for section, name in (("beam", "spectrum"), ("sources", "divergence")):
+        if (held := getattr(getattr(experiment, section), name)) is not None:
+            tables[section][name] = in_numbers(held)
     if mask is not None:
         tables["sampling"]["mask"] = packed(mask)
     if panels := experiment.detector.panels:
         tables["detector"]["panels"] = [changed(p) | ({} if p.mask is None else {"mask": packed(p.mask)}) for p in panels]
     return HEADING + tomli_w.dumps({section: table for section, table in tables.items() if table})
+
+
+def in_numbers(held: Any) -> dict[str, Any]:
+    """What a spectrum or a divergence consists of."""
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values_of(held).items() if value is not None}
 
 
 def packed(mask: NDArray[np.bool_]) -> dict[str, Any]:
@@ -147,8 +161,11 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
                 detector = before["detector"]
                 assert isinstance(detector, Detector)
                 arguments["mask"] = unpacked("sampling.mask", table["mask"], detector.shape)
+            case "beam" if "spectrum" in table:
+                about = Beam(wavelength=table.get("wavelength", Beam().wavelength))
+                arguments["spectrum"] = spectrum_from_table(path, table["spectrum"], about.wavelength)
             case "sources":
-                arguments |= {name: numbers(section, name, table[name]) for name in OF_SOURCES if name in table}
+                arguments |= of_sources(path, table)
             case "structure_factors" if "path" in table:
                 arguments |= from_file(path, part, table["path"], arguments)
             case "structure_factors" if "hkl" in table:
@@ -180,6 +197,54 @@ def panel_from_table(number: int, table: Any) -> Panel:
         return replace(panel, mask=unpacked("panel.mask", table["mask"], panel.shape)) if "mask" in table else panel
     except ParameterError as error:
         raise ParameterError(where, f"{error}") from None
+
+
+def of_sources(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """Lists of sources, and their divergence."""
+    found = {name: numbers("sources", name, table[name]) for name in OF_SOURCES if name in table}
+    return found | ({"divergence": divergence_from_table(path, table["divergence"])} if "divergence" in table else {})
+
+
+def spectrum_from_table(path: Path, table: Any, wavelength: float) -> Spectrum | Spectra | Sase:
+    """A table of numbers, or what --spectrum takes, with the name of a file relative to that of the configuration."""
+    if isinstance(table, str):
+        return spectrum_of(beside(path, table), wavelength, "beam.spectrum")
+    if isinstance(table, dict) and "weights" not in table:
+        return from_numbers("beam.spectrum", table, Sase)
+    return from_numbers("beam.spectrum", table, Spectra) if is_nested(table) else from_numbers("beam.spectrum", table, Spectrum)
+
+
+def divergence_from_table(path: Path, table: Any) -> Divergence:
+    """The same of directions."""
+    if isinstance(table, str):
+        return divergence_of(beside(path, table), "sources.divergence")
+    return from_numbers("sources.divergence", table, Divergence)
+
+
+def beside(path: Path, name: str) -> str:
+    """The name of a file that another file names."""
+    return name if is_formula(name) else str(require_regular(path.parent / name))
+
+
+def is_nested(table: Any) -> bool:
+    """Whether there are weights of several shots."""
+    weights = table.get("weights") if isinstance(table, dict) else None
+    return isinstance(weights, list) and bool(weights) and isinstance(weights[0], list)
+
+
+Numbers = TypeVar("Numbers")
+
+
+def from_numbers(where: str, table: Any, kind: type[Numbers]) -> Numbers:
+    """What a table holds. Raises ParameterError."""
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(table, dict):
+        raise ParameterError(where, f"{shown(table)} is not a table of {', '.join(known)}, a formula or the name of a file")
+    if strange := sorted(set(table) - set(known)):
+        raise ParameterError(where, f"has no {strange[0]!r}; it has {', '.join(known)}")
+    if missing := [name for name, f in known.items() if f.default is MISSING and name not in table]:
+        raise ParameterError(where, f"has no {missing[0]}")
+    return kind(**table)
 
 
 OF_SOURCES = ("positions", "weights", "wavelengths")
