@@ -60,15 +60,18 @@ class Beam(Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.spectrum is not None and not hasattr(self.spectrum, "of_shot"):
-            raise ParameterError(self.where("spectrum"), f"{shown(self.spectrum)} is not a Spectrum, Spectra or Sase")
-        lengths = getattr(self.spectrum, "wavelengths", None)
+        if self.spectrum is not None:
+            self._check_spectrum(self.spectrum)
+
+    def _check_spectrum(self, spectrum: Spectrum | Spectra | Sase) -> None:
+        """It is one, and the wavelength is in it where it lists any."""
+        if not hasattr(spectrum, "of_shot"):
+            raise ParameterError(self.where("spectrum"), f"{shown(spectrum)} is not a Spectrum, Spectra or Sase")
+        lengths = getattr(spectrum, "wavelengths", None)
         if lengths is not None and not lengths.min() * (1.0 - ABOUT) <= self.wavelength <= lengths.max() * (1.0 + ABOUT):
-            held = f"{lengths.min() * 1e10:.6g} to {lengths.max() * 1e10:.6g} A"
-            raise ParameterError(
-                self.where("wavelength"),
-                f"{self.wavelength * 1e10:.6g} A is not in the spectrum, {held}; its mean is {self.spectrum.mean * 1e10:.6g} A",
-            )
+            least, most, mean, given = (length * 1e10 for length in (lengths.min(), lengths.max(), spectrum.mean, self.wavelength))
+            held = f"{least:.6g} to {most:.6g} A; its mean is {mean:.6g} A"
+            raise ParameterError(self.where("wavelength"), f"{given:.6g} A is not in the spectrum, {held}")
 
     @property
     def photons_per_area(self) -> float:
