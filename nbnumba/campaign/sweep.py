@@ -131,9 +131,15 @@ def digest(experiment: Experiment) -> str:
     factors = experiment.structure_factors
     text = toml_text(replace(experiment, structure_factors=StructureFactors(default_F=1.0)), Path())
     found = hashlib.sha256(f"{text}\n{factors.default_F!r} {experiment.interpolated}".encode())
-    for array in (factors.hkl, factors.F):
+    for array in (factors.hkl, experiment.amplitudes, *own_tables(factors)):
         found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
+
+
+def own_tables(factors: StructureFactors) -> list[NDArray[np.float64]]:
+    """Those of f' and f'' that are the user's."""
+    parts = None if factors.reflections is None else factors.reflections.parts
+    return [] if parts is None else [table for _, table in parts.dispersion.own]
 
 
 def code_digests(stages: Iterable[Stage]) -> dict[str, str]:

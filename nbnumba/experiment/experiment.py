@@ -241,6 +241,22 @@ class Experiment(ByValue):
         return a, b, c
 
     @property
+    def amplitudes(self) -> np.ndarray | None:
+        """F (n,) of the reflections that are listed, at the beam's wavelength where it depends on that (SF-50)."""
+        factors = self.structure_factors
+        parts = None if factors.reflections is None else factors.reflections.parts
+        return factors.F if parts is None else parts.amplitudes(self.beam.wavelength)
+
+    @property
+    def depends_on_energy(self) -> bool:
+        """Whether amplitudes differ from source to source (SF-52)."""
+        factors = self.structure_factors
+        if factors.reflections is None or factors.reflections.parts is None:
+            return False
+        wavelength = self.source_list.wavelength
+        return bool((wavelength != wavelength[0]).any())
+
+    @property
     def interpolated(self) -> bool:
         """Whether amplitudes between reflections are interpolated: by wish, else for crystals 2 cells wide or less (SF-6).
 
@@ -362,6 +378,9 @@ class Experiment(ByValue):
                 "turns the detector's back to the crystal, where nanoBragg counts negative photons; "
                 "--quirk forced-pivot=off -pivot sample swings it about the crystal, --quirk negative-back=off counts them as they are",
             )
+        if self.depends_on_energy and self.interpolated:
+            told = "amplitudes that depend on the wavelength are not interpolated; give -nointerpolate"
+            raise ParameterError("structure_factors.interpolate", told)
         mask = self.sampling.mask
         if mask is not None and mask.shape != self.detector.shape:
             raise ParameterError("sampling.mask", f"has shape {mask.shape}, the image (slow, fast) {self.detector.shape}")

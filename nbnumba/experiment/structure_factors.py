@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 KINDS = ("hkl", "mtz", "sf-cif", "model")
 WITH_COLUMNS = ("mtz", "sf-cif")
 # Fields that say which file the amplitudes are read from, and how.
-SOURCE = ("path", "kind", "column", "model_resolution", "solvent_density", "solvent_B")
+SOURCE = ("path", "kind", "column", "model_resolution", "solvent_density", "solvent_B", "anomalous")
 
 
 @described
@@ -40,6 +40,10 @@ class StructureFactors(Part):
     solvent_density: float = quantity(0.0, "electrons/m^3", "of a model's bulk solvent", NOT_NEGATIVE)
     # The average of the Protein Data Bank (Fokine & Urzhumtsev, Acta Cryst. D58, 1387-1392, 2002).
     solvent_B: float = quantity(46e-20, "m^2", "displacement parameter of a model's bulk solvent", NOT_NEGATIVE)
+    anomalous: str | None = field(
+        default=None,
+        metadata={"unit": "", "meaning": "f' and f'' of a model's atoms: cromer-liberman, or the name of a table; None: of no wavelength"},
+    )
     reflections: Reflections | None = field(default=None, metadata={"unit": "", "meaning": "what else the file says"})
 
     def __post_init__(self) -> None:

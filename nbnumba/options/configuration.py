@@ -29,7 +29,8 @@ from nbnumba.experiment.structure_factors import SOURCE, StructureFactors
 from nbnumba.files.text import read_text, require_regular
 from nbnumba.files.whole import check_writable, write_all
 from nbnumba.options.beams import divergence_of, spectrum_of
-from nbnumba.options.named import is_formula
+from nbnumba.options.named import is_file_name, is_formula
+from nbnumba.options.table import ANOMALOUS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +51,8 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     factors, mask = experiment.structure_factors, experiment.sampling.mask
     if factors.path is not None:
         tables["structure_factors"]["path"] = text_of(os.path.relpath(factors.path, folder))
+        if factors.anomalous is not None and is_file_name(ANOMALOUS, factors.anomalous):
+            tables["structure_factors"]["anomalous"] = text_of(os.path.relpath(factors.anomalous, folder))
     elif factors.hkl is not None and factors.F is not None:
         tables["structure_factors"] |= {"hkl": factors.hkl.tolist(), "F": factors.F.tolist()}
     sources = experiment.sources
@@ -256,8 +259,11 @@ def from_file(path: Path, part: type[Part], name: Any, arguments: Mapping[str, A
         raise ParameterError("structure_factors.path", f"{name!r} is not a file name")
     source = require_regular(path.parent / name)
     given = {name: value for name, value in arguments.items() if name in SOURCE}
+    if isinstance(table := given.get("anomalous"), str) and is_file_name(ANOMALOUS, table):
+        given["anomalous"] = str(require_regular(path.parent / table))
     checked = part(**(given | {"path": source, "default_F": 1.0}))
-    return {"path": source, **read_amplitudes(**{name: getattr(checked, name) for name in SOURCE})}
+    how = {name: getattr(checked, name) for name in SOURCE}
+    return {"path": source, "anomalous": how["anomalous"], **read_amplitudes(**how)}
 
 
 def rectangular(section: str, name: str, values: Any) -> NDArray[Any]:

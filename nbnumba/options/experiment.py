@@ -298,6 +298,8 @@ class Draft:
             source["model_resolution"] = self._model_resolution(before.model_resolution)
         elif "structure_factors.solvent_density" in self.values:
             raise OptionError("--solvent: only --model has bulk solvent")
+        elif source["anomalous"] is not None:
+            raise OptionError(f"--anomalous {source['anomalous']}: only --model has atoms; amplitudes of a file are taken as they are")
         if source["path"] is None or all(source[name] == getattr(before, name) for name in SOURCE):
             return {}
         found = source | read_amplitudes(**source)

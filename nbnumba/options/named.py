@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nbnumba.errors import InputFileError, OptionError
+from nbnumba.experiment.physics import CROMER_LIBERMAN
 from nbnumba.files.text import looks_like_toml, read_text, require_regular
 from nbnumba.options.arguments import is_number, is_option_set
-from nbnumba.options.table import BEAM_DIVERGENCE, BY_NAME, FORMULAS, NAMED_DETECTOR, SPECTRUM
+from nbnumba.options.table import ANOMALOUS, BEAM_DIVERGENCE, BY_NAME, FORMULAS, NAMED_DETECTOR, SPECTRUM
 
 OPTION, PLUGIN_FILE, ALLOW = "--experiment", "--plugin-file", "--allow-plugins"
 SHIPPED = Path(__file__).parents[1] / "experiments"
@@ -139,6 +140,8 @@ def is_file_name(option: str, value: str) -> bool:
     """Whether a value names a file: of --experiment and --detector it may be the name of one that is shipped, of the beam a formula."""
     if option in (SPECTRUM, BEAM_DIVERGENCE):
         return not is_formula(value)
+    if option == ANOMALOUS:
+        return value != CROMER_LIBERMAN
     return option not in (OPTION, NAMED_DETECTOR) or looks_like_toml(value)
 
 

@@ -143,7 +143,7 @@ def convention(name: str, pivot: str, help: str) -> Option:
 
 
 DISTANCE, NAMED_DETECTOR = "-distance", "--detector"
-SPECTRUM, BEAM_DIVERGENCE = "--spectrum", "--beam-divergence"
+SPECTRUM, BEAM_DIVERGENCE, ANOMALOUS = "--spectrum", "--beam-divergence", "--anomalous"
 FORMULAS = ("gaussian", "pink", "mono", "sase", "slits")  # that these may name instead of a file
 BEAM_PIVOT: Setting = ("detector.pivot", "beam")
 SAMPLE_PIVOT: Setting = ("detector.pivot", "sample")
@@ -207,6 +207,12 @@ STRUCTURE_FACTORS = (
         "add bulk solvent to --model: density (e/A^3; 0.35 on average) and B (A^2, default: 46)",
         "structure_factors.solvent_density",
         most=2,
+    ),
+    text(
+        ANOMALOUS,
+        "structure_factors.anomalous",
+        "f' and f'' of atoms of --model at the wavelength of each source: 'cromer-liberman', or a file of element, energy (eV), f', f''",
+        reads=True,
     ),
     number("-default_F", "structure_factors.default_F"),
     text("-dump", "output.dump_file", "structure factor dump file: written with -hkl, read without"),
