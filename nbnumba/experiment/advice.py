@@ -6,10 +6,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbnumba.experiment.beam import FLAT
 from nbnumba.experiment.panel import Panel, each_once
 from nbnumba.experiment.quirks import BY_NAME, SAID_ANYWAY, UNSAID
 from nbnumba.experiment.rocking import covering_orientations, covering_steps, rocking_width, width_of_a_domain
-from nbnumba.experiment.spot_size import MOST_DIRECTIONS, source_steps
+from nbnumba.experiment.spot_size import MOST_DIRECTIONS, source_steps, steps_for
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -134,7 +135,7 @@ def cell_text(cell: tuple[float, ...]) -> str:
 def clipped(experiment: Experiment) -> list[str]:
     """A line for every edge of the sample that the beam does not cover."""
     edges = [*zip(("sample y", "sample z"), experiment.crystal.size[1:], experiment.sample_size[1:], strict=True)]
-    if experiment.crystal.extent and experiment.illuminated:
+    if experiment.crystal.extent and experiment.illuminated and experiment.beam.profile == FLAT:
         edges += zip(("crystal width", "crystal height"), experiment.crystal.extent[1:], experiment.illuminated[1:], strict=True)
     return [f"{name} of {given * 1e3:g} mm clipped to the beam size of {lit * 1e3:g} mm" for name, given, lit in edges if lit < given]
 
@@ -198,17 +199,32 @@ def few_domains(experiment: Experiment) -> list[str]:
 
 def few_sources(experiment: Experiment) -> list[str]:
     """A line where wavelengths of a spectrum, or directions of a divergence, are so far apart that spots show them one by one (EXP-88)."""
-    needed, lines = source_steps(experiment), []
-    if (spectrum := experiment.beam.spectrum) is not None:
-        of_shot = spectrum.of_shot(experiment.beam.shot, experiment.beam.shot_seed)
-        used = experiment.beam.spectrum_steps or len(set(experiment.source_list.wavelength.tolist()))
-        lines += one_by_one("wavelengths", used, of_shot.range / needed.relative, "--spectrum-steps", experiment.beam.spectrum_steps)
-    if (divergence := experiment.sources.divergence) is not None:
-        steps = experiment.sources.divergence_steps
-        for axis, wanted in enumerate(width / needed.angle for width in divergence.range):
-            used = steps or len(set(divergence.angles[:, axis].tolist())) if steps != 0 else min(MOST_DIRECTIONS, math.ceil(wanted))
-            lines += one_by_one("directions along an axis", used, wanted, "--divergence-steps", steps)
-    return list(dict.fromkeys(lines))
+    if experiment.beam.spectrum is None and experiment.sources.divergence is None:
+        return []
+    needed = source_steps(experiment)
+    return [*few_wavelengths(experiment, needed.relative), *few_directions(experiment, needed.angle)]
+
+
+def few_wavelengths(experiment: Experiment, step: float) -> list[str]:
+    """The line of a spectrum."""
+    beam = experiment.beam
+    if beam.spectrum is None:
+        return []
+    wanted = beam.spectrum.of_shot(beam.shot, beam.shot_seed).range / step
+    used = len(set(experiment.source_list.wavelength.tolist()))
+    return one_by_one("wavelengths", used, wanted, "--spectrum-steps", beam.spectrum_steps)
+
+
+def few_directions(experiment: Experiment, step: float) -> list[str]:
+    """The line of a divergence, of the axis along which it is wider."""
+    divergence, steps = experiment.sources.divergence, experiment.sources.divergence_steps
+    if divergence is None:
+        return []
+    width = max(divergence.range)
+    axis = divergence.range.index(width)
+    listed = len(set(divergence.angles[:, axis].tolist()))
+    used = listed if steps is None else steps or steps_for(width, step, MOST_DIRECTIONS)
+    return one_by_one("directions along an axis", used, width / step, "--divergence-steps", steps)
 
 
 def one_by_one(what: str, used: int, wanted: float, option: str, given: int | None) -> list[str]:

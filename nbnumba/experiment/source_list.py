@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.random_numbers import complex_normal
-from nbnumba.experiment.spectrum import steps_for
-from nbnumba.experiment.spot_size import MOST_DIRECTIONS, MOST_WAVELENGTHS, SourceSteps
+from nbnumba.experiment.spot_size import MOST_DIRECTIONS, MOST_WAVELENGTHS, SourceSteps, steps_for
 from nbnumba.experiment.vectors import Array, cross, rotate_about, rotate_each, unit
 
 if TYPE_CHECKING:

@@ -284,8 +284,3 @@ def as_strata(values: Array, weights: Array, stratum: NDArray[np.int64], within:
     mean = np.average(found, weights=weight)
     before, after = np.average((values - mean) ** 2 + within, weights=weights), np.average((found - mean) ** 2, weights=weight)
     return mean + (found - mean) * (math.sqrt(before / after) if after > 0.0 else 1.0), weight
-
-
-def steps_for(width: float, step: float, most: int) -> int:
-    """Strata of a width that are no wider than a step, at most so many."""
-    return max(1, min(most, math.ceil(min(width / step, 1e9))))

@@ -51,3 +51,8 @@ def corners_of(shape: tuple[int, int], pixel_size: float, origin: Array, slow_ax
     """Of a panel."""
     slow, fast = (pixels * pixel_size for pixels in shape)
     return [origin + s * slow * slow_axis + f * fast * fast_axis for s in (0, 1) for f in (0, 1)]
+
+
+def steps_for(width: float, step: float, most: int) -> int:
+    """Strata of a width that are no wider than a step, at most so many."""
+    return max(1, min(most, math.ceil(min(width / step, 1e9))))

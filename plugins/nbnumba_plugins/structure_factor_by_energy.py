@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
 CHANNELS = 4096  # that the wavelengths of the sources are told apart by
+LAST = CHANNELS - 1.0
 MOST_NUMBERS = 2**32  # of the table, 32 GiB
 TABLES: WeakKeyDictionary[StructureFactors, ByEnergy] = WeakKeyDictionary()
 
@@ -80,12 +81,18 @@ def counted(lengths: np.ndarray, coefficients: np.ndarray, middles: np.ndarray) 
 
 def by_energy(p, h, k, l, h0, k0, l0, wavelength, latched):
     """|F| of the reflection h0 k0 l0: the sum over its parts, as they count in the channel of the wavelength."""
-    at, channel = np.int64(row_of(p, h0, k0, l0)) * p.width, np.int64((wavelength - p.shortest) * p.per_length + 0.5) * p.width
+    at = np.int64(row_of(p, h0, k0, l0)) * p.width
+    channel = np.int64(min(LAST, max(0.0, (wavelength - p.shortest) * p.per_length)) + 0.5) * p.width
     real, imaginary = p.parts[at] * p.counts[channel], p.parts[at + 1] * p.counts[channel]
     for n in range(2, p.width, 2):
         real += p.parts[at + n] * p.counts[channel + n] - p.parts[at + n + 1] * p.counts[channel + n + 1]
         imaginary += p.parts[at + n] * p.counts[channel + n + 1] + p.parts[at + n + 1] * p.counts[channel + n]
     return math.sqrt(real * real + imaginary * imaginary)
+
+
+def derivative(p, h, k, l, h0, k0, l0, wavelength, latched):
+    """|F|, which does not vary with h, k, l but where the nearest reflection is another, nor with the wavelength within its channel."""
+    return by_energy(p, h, k, l, h0, k0, l0, wavelength, latched), 0.0, 0.0, 0.0, 0.0
 
 
 # 1 2 3 alone: 3 + 4i, and an atom of 2i; it counts 1 at 1 A, and 1 - 2i at 2 A: |3 + 6i|, |7 + 6i|.
@@ -100,6 +107,7 @@ STAGE = StructureFactor(
     summary="amplitude of the nearest reflection at the wavelength of each source",
     prepare=prepare,
     function=by_energy,
+    derivative=derivative,
     parameters=(experiment_parameter(StructureFactors, "default_F"),),
     looks_up_first=True,
     spec=("SF-52",),

@@ -114,6 +114,7 @@ def test_an_image_of_several_wavelengths_has_the_amplitudes_of_each(in_tmp_path:
     assert np.abs(plain - image).max() >= 1e-2 * image.max()
 
 
+@pytest.mark.slow
 @pytest.mark.spec("SF-52")
 def test_spots_are_listed_with_the_amplitudes_of_each_wavelength(in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nbnumba.simulation import support
@@ -236,3 +237,18 @@ def test_amplitudes_of_mtz_files_are_taken_as_they_are(tmp_path: Path) -> None:
     with_phases: Any = write_mtz(tmp_path / "b.mtz", FC="F", PHIC="P")
     phased = read_mtz(tmp_path / "b.mtz", "FC")
     assert as_dict(phased.hkl, phased.F)[(1, 2, 3)] == pytest.approx(with_phases["FC"][(1, 2, 3)])
+
+
+@pytest.mark.spec("SF-50", "SF-52")
+def test_derivatives_follow_amplitudes(in_tmp_path: Path) -> None:
+    """By the wavelength, which they depend on, and by one of them, for one wavelength; by the crystal for several."""
+    write_selenium(Path("se.pdb"))
+    options = OPTIONS.replace("12658", "13000").replace("-detpixels 32", "-detpixels 8 -gauss_xtal") + " --anomalous cromer-liberman"
+    alone = experiment_from_options(options)
+    several = replace(alone, beam=replace(alone.beam, spectrum=Spectrum(alone.beam.wavelength * np.array([0.999, 1.001]), (1.0, 2.0))))
+    strongest = "F({},{},{})".format(*alone.structure_factors.hkl[np.argmax(alone.amplitudes)])  # type: ignore[arg-type,index]
+    for experiment, name in ((alone, "wavelength"), (alone, strongest), (several, "misset_x")):
+        found, expected = (nbnumba.jacobian(experiment, [name], differences=differences) for differences in (False, True))
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    with pytest.raises(ParameterError, match=r"gives every wavelength another F\("):
+        nbnumba.jacobian(several, [strongest])
