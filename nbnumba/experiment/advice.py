@@ -210,7 +210,7 @@ def few_wavelengths(experiment: Experiment, step: float) -> list[str]:
     beam = experiment.beam
     if beam.spectrum is None:
         return []
-    wanted = beam.spectrum.of_shot(beam.shot, beam.shot_seed).range / step
+    wanted = beam.spectrum.range / step
     used = len(set(experiment.source_list.wavelength.tolist()))
     return one_by_one("wavelengths", used, wanted, "--spectrum-steps", beam.spectrum_steps)
 

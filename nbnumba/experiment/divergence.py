@@ -82,8 +82,8 @@ class Divergence(ByValue):
         low, widths = self.angles.min(axis=0), np.maximum(self.range, TINY)
         at = np.minimum(((self.angles - low) / widths * (horizontal, vertical)).astype(np.int64), (horizontal - 1, vertical - 1))
         cell = at[:, 0] * vertical + at[:, 1]
-        (across, weights), (along, _) = (as_strata(angle, self.weights, cell) for angle in self.angles.T)
-        return Divergence(np.stack([across, along], axis=1), weights)
+        (across, weights), (along, _) = (as_strata(angle, self.weights, cell, horizontal * vertical) for angle in self.angles.T)
+        return Divergence(np.stack([across, along], axis=1)[weights > 0.0], weights[weights > 0.0])
 
 
 def checked_width(name: str, value: Any) -> float:

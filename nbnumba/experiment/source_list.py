@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.beam import Beam
     from nbnumba.experiment.divergence import Divergence
     from nbnumba.experiment.sources import Grid, Sources
-    from nbnumba.experiment.spectrum import Spectrum
+    from nbnumba.experiment.spectrum import Sase, Spectra, Spectrum
 
 MOST_SOURCES = 1_000_000
 NONE = SourceSteps(math.inf, math.inf)
@@ -40,7 +40,7 @@ def resolve_sources(sources: Sources, beam: Beam, axes: dict[str, Array], needed
     """
     spectrum = None
     if beam.spectrum is not None:
-        spectrum = sampled_spectrum(beam.spectrum.of_shot(beam.shot, beam.shot_seed), beam.spectrum_steps, needed.relative)
+        spectrum = sampled_spectrum(beam, beam.spectrum, needed.relative)
     if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
         found = listed(sources.positions, sources.weights, sources.wavelengths, beam.wavelength, axes, spectrum)
     else:
@@ -48,11 +48,10 @@ def resolve_sources(sources: Sources, beam: Beam, axes: dict[str, Array], needed
     return turned_by(found, jitter(beam), axes) if any(beam.direction_jitter) else found
 
 
-def sampled_spectrum(spectrum: Spectrum, steps: int | None, step: float) -> Spectrum:
-    """As it is, or in strata: so many, or as many as spots need (EXP-85, EXP-88)."""
-    if steps is None:
-        return spectrum
-    return spectrum.sampled(steps or steps_for(spectrum.range, step, MOST_WAVELENGTHS))
+def sampled_spectrum(beam: Beam, spectrum: Spectrum | Spectra | Sase, step: float) -> Spectrum:
+    """That of the shot as it is, or in strata: so many, or as many as spots need, the same number for all shots (EXP-85, EXP-88)."""
+    of_shot, steps = spectrum.of_shot(beam.shot, beam.shot_seed), beam.spectrum_steps
+    return of_shot if steps is None else of_shot.sampled(steps or steps_for(spectrum.range, step, MOST_WAVELENGTHS))
 
 
 def sampled_divergence(divergence: Divergence, steps: int | None, step: float) -> Divergence:

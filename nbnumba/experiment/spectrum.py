@@ -134,8 +134,8 @@ class Spectrum(ByValue):
         pieces = np.union1d(edges, bounds)
         share = np.diff(np.interp(pieces, edges, np.concatenate([[0.0], np.cumsum(weights)])))
         middles, widths = (pieces[1:] + pieces[:-1]) / 2, np.diff(pieces)
-        strata, weight = as_strata(middles, share, np.searchsorted(bounds[1:-1], middles), widths * widths / 12)
-        return Spectrum(1.0 / strata, weight)
+        strata, weight = as_strata(middles, share, np.searchsorted(bounds[1:-1], middles), steps, widths * widths / 12)
+        return Spectrum(1.0 / np.where(np.isnan(strata), (bounds[1:] + bounds[:-1]) / 2, strata), weight)
 
 
 @described
@@ -165,6 +165,11 @@ class Sase(Part):
     def mean(self) -> float:
         """As of a Spectrum."""
         return self.wavelength
+
+    @property
+    def range(self) -> float:
+        """The same."""
+        return self._frequencies * self._step / self.frequency
 
     @property
     def frequency(self) -> float:
@@ -255,6 +260,11 @@ class Spectra(ByValue):
         """The wavelength of the mean energy of all shots."""
         return float(self.weights.sum() / (self.weights / self.wavelengths).sum())
 
+    @property
+    def range(self) -> float:
+        """From the least energy of all shots to the greatest, over the mean."""
+        return float((1.0 / self.wavelengths.min() - 1.0 / self.wavelengths.max()) * self.mean)
+
 
 def numbers(where: str, given: Any) -> Array:
     """A list of numbers as an array of one axis. Raises ParameterError."""
@@ -274,13 +284,15 @@ def checked(name: str, value: float, limits: Limits) -> float:
     return value
 
 
-def as_strata(values: Array, weights: Array, stratum: NDArray[np.int64], within: Array | float = 0.0) -> tuple[Array, Array]:
-    """Mean value and weight of each stratum that has any, stretched about the mean of all so that their variance stays what it is.
+def as_strata(values: Array, weights: Array, stratum: NDArray[np.int64], count: int, within: Array | float = 0.0) -> tuple[Array, Array]:
+    """Mean value, NaN of one without weight, and weight of each stratum, stretched about the mean of all so that their variance stays.
 
     within: variance of what each value stands for.
     """
-    total, moment = (np.asarray(np.bincount(stratum, of), np.float64) for of in (weights, weights * values))
-    found, weight = moment[total > 0.0] / total[total > 0.0], total[total > 0.0]
-    mean = np.average(found, weights=weight)
-    before, after = np.average((values - mean) ** 2 + within, weights=weights), np.average((found - mean) ** 2, weights=weight)
-    return mean + (found - mean) * (math.sqrt(before / after) if after > 0.0 else 1.0), weight
+    total, moment = (np.asarray(np.bincount(stratum, of, count), np.float64) for of in (weights, weights * values))
+    lit = total > 0.0
+    found = np.full(count, np.nan)
+    found[lit] = moment[lit] / total[lit]
+    mean = np.average(found[lit], weights=total[lit])
+    before, after = np.average((values - mean) ** 2 + within, weights=weights), np.average((found[lit] - mean) ** 2, weights=total[lit])
+    return mean + (found - mean) * (math.sqrt(before / after) if after > 0.0 else 1.0), total

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -164,9 +164,8 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
                 detector = before["detector"]
                 assert isinstance(detector, Detector)
                 arguments["mask"] = unpacked("sampling.mask", table["mask"], detector.shape)
-            case "beam" if "spectrum" in table:
-                about = Beam(wavelength=table.get("wavelength", Beam().wavelength))
-                arguments["spectrum"] = spectrum_from_table(path, table["spectrum"], about.wavelength)
+            case "beam":
+                arguments |= of_beam(path, table)
             case "sources":
                 arguments |= of_sources(path, table)
             case "structure_factors" if "path" in table:
@@ -185,13 +184,8 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
 
 def panel_from_table(number: int, table: Any) -> Panel:
     """A panel as its table has it. Raises ParameterError."""
-    where, known = f"detector.panels[{number}]", {f.name: f for f in fields(Panel)}
-    if not isinstance(table, dict):
-        raise ParameterError(where, f"{shown(table)} is not a table")
-    if strange := sorted(set(table) - set(known)):
-        raise ParameterError(where, f"has no {strange[0]!r}; it has {', '.join(known)}")
-    if missing := [name for name, f in known.items() if f.default is MISSING and name not in table]:
-        raise ParameterError(where, f"has no {missing[0]}")
+    where = f"detector.panels[{number}]"
+    require_fields(where, table, Panel)
     arguments: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in table.items() if name != "mask"
     }
@@ -202,26 +196,56 @@ def panel_from_table(number: int, table: Any) -> Panel:
         raise ParameterError(where, f"{error}") from None
 
 
+def require_fields(where: str, table: Any, kind: type[Any], instead: str = "") -> None:
+    """A table has fields of a kind alone, and all that it needs; instead: what else may stand there. Raises ParameterError."""
+    known = {f.name: f for f in fields(kind)}
+    if not isinstance(table, dict):
+        raise ParameterError(where, f"{shown(table)} is not a table{instead}")
+    if strange := sorted(set(table) - set(known)):
+        raise ParameterError(where, f"has no {strange[0]!r}; it has {', '.join(known)}")
+    if missing := [name for name, f in known.items() if f.default is MISSING and name not in table]:
+        raise ParameterError(where, f"has no {missing[0]}")
+
+
+def of_beam(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """The spectrum; a formula is sampled as finely as spots need, unless more is said."""
+    if "spectrum" not in table:
+        return {}
+    steps = {"spectrum_steps": table.get("spectrum_steps", 0)} if is_described(table["spectrum"]) else {}
+    about = Beam(wavelength=table.get("wavelength", Beam().wavelength))
+    return {"spectrum": spectrum_from_table(path, table["spectrum"], about.wavelength), **steps}
+
+
+def is_described(value: Any) -> bool:
+    """Whether this is a formula."""
+    return isinstance(value, str) and is_formula(value)
+
+
 def of_sources(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     """Lists of sources, and their divergence."""
-    found = {name: numbers("sources", name, table[name]) for name in OF_SOURCES if name in table}
-    return found | ({"divergence": divergence_from_table(path, table["divergence"])} if "divergence" in table else {})
+    found: dict[str, Any] = {name: numbers("sources", name, table[name]) for name in OF_SOURCES if name in table}
+    if "divergence" not in table:
+        return found
+    steps = {"divergence_steps": table.get("divergence_steps", 0)} if is_described(table["divergence"]) else {}
+    return {**found, "divergence": divergence_from_table(path, table["divergence"]), **steps}
 
 
 def spectrum_from_table(path: Path, table: Any, wavelength: float) -> Spectrum | Spectra | Sase:
     """A table of numbers, or what --spectrum takes, with the name of a file relative to that of the configuration."""
     if isinstance(table, str):
         return spectrum_of(beside(path, table), wavelength, "beam.spectrum")
-    if isinstance(table, dict) and "weights" not in table:
-        return from_numbers("beam.spectrum", table, Sase)
-    return from_numbers("beam.spectrum", table, Spectra) if is_nested(table) else from_numbers("beam.spectrum", table, Spectrum)
+    kind: type[Spectrum | Spectra | Sase] = Spectra if is_nested(table) else Spectrum
+    kind = Sase if isinstance(table, dict) and "weights" not in table else kind
+    require_fields("beam.spectrum", table, kind, OR_TEXT)
+    return kind(**table)
 
 
 def divergence_from_table(path: Path, table: Any) -> Divergence:
     """The same of directions."""
     if isinstance(table, str):
         return divergence_of(beside(path, table), "sources.divergence")
-    return from_numbers("sources.divergence", table, Divergence)
+    require_fields("sources.divergence", table, Divergence, OR_TEXT)
+    return Divergence(**table)
 
 
 def beside(path: Path, name: str) -> str:
@@ -235,21 +259,7 @@ def is_nested(table: Any) -> bool:
     return isinstance(weights, list) and bool(weights) and isinstance(weights[0], list)
 
 
-Numbers = TypeVar("Numbers")
-
-
-def from_numbers(where: str, table: Any, kind: type[Numbers]) -> Numbers:
-    """What a table holds. Raises ParameterError."""
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(table, dict):
-        raise ParameterError(where, f"{shown(table)} is not a table of {', '.join(known)}, a formula or the name of a file")
-    if strange := sorted(set(table) - set(known)):
-        raise ParameterError(where, f"has no {strange[0]!r}; it has {', '.join(known)}")
-    if missing := [name for name, f in known.items() if f.default is MISSING and name not in table]:
-        raise ParameterError(where, f"has no {missing[0]}")
-    return kind(**table)
-
-
+OR_TEXT = ", a formula or the name of a file"
 OF_SOURCES = ("positions", "weights", "wavelengths")
 
 
