@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -86,10 +87,10 @@ class ScatteringParts:
         KNOWN[self] = wavelength, found
         return found
 
-    def listed(self) -> Complex:
-        """plain, then by_element, of the listed reflections, (1 + elements, n)."""
-        parts = np.vstack([self.plain, self.by_element])
-        return np.concatenate([np.zeros((len(parts), 1)), parts, np.conj(parts[:, ::-1])], axis=1)[:, self.rows]
+    def listed(self) -> Iterator[Complex]:
+        """plain, then each of by_element, (n,) of the listed reflections."""
+        for part in (self.plain, *self.by_element):
+            yield np.concatenate([[0.0], part, np.conj(part[::-1])])[self.rows]
 
 
 KNOWN: WeakKeyDictionary[ScatteringParts, tuple[float, Array]] = WeakKeyDictionary()  # amplitudes, so that the same come again

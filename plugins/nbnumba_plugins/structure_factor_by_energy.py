@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
 CHANNELS = 4096  # that the wavelengths of the sources are told apart by
-LAST = CHANNELS - 1.0
 MOST_NUMBERS = 2**32  # of the table, 32 GiB
 TABLES: WeakKeyDictionary[StructureFactors, ByEnergy] = WeakKeyDictionary()
 
@@ -26,7 +25,8 @@ TABLES: WeakKeyDictionary[StructureFactors, ByEnergy] = WeakKeyDictionary()
 class ByEnergy(NamedTuple):
     """A dense table of complex parts of F, ``width`` numbers a reflection, with a border of default_F, and what parts count in a channel.
 
-    The plain part counts 1. Row of (h, k, l): h * h_stride + k * k_stride + l + origin; channel: (wavelength - shortest) * per_length.
+    The plain part counts 1. Row of (h, k, l): h * h_stride + k * k_stride + l + origin; channel: (wavelength - shortest) * per_length,
+    0 to last.
     """
 
     parts: np.ndarray
@@ -34,6 +34,7 @@ class ByEnergy(NamedTuple):
     width: int
     shortest: float
     per_length: float
+    last: float
     h_low: float
     h_high: float
     k_low: float
@@ -59,18 +60,17 @@ def prepare(experiment: Experiment) -> ByEnergy:
 
 
 def dense(factors: StructureFactors, parts: ScatteringParts | None) -> ByEnergy:
-    """The table of all parts, of amplitudes alone where there are none, without channels."""
+    """The table of all parts, of amplitudes alone where there are none, without channels; filled part by part."""
     hkl, F = (np.zeros((1, 3), np.int32), np.full(1, factors.default_F)) if factors.hkl is None else (factors.hkl, factors.F)
-    listed = np.array([F], np.complex128) if parts is None else parts.listed()
-    of = table(hkl, np.arange(1.0, listed.shape[1] + 1.0), 0.0)
-    width = 2 * len(listed)
-    if of.F.size * width > MOST_NUMBERS:
-        raise ParameterError("structure_factors.hkl", f"{of.F.size:.1e} entries of {len(listed)} complex parts are too many; give -dmin")
-    values = np.zeros((1 + listed.shape[1], width))
-    values[0, 0] = factors.default_F
-    values[1:] = np.ascontiguousarray(listed.T).view(np.float64)
+    of = table(hkl, np.arange(1.0, len(hkl) + 1.0), 0.0)
+    rows, count = of.F.astype(np.int64), 1 if parts is None else 1 + len(parts.elements)
+    if rows.size * 2 * count > MOST_NUMBERS:
+        raise ParameterError("structure_factors.hkl", f"{rows.size:.1e} entries of {count} complex parts are too many; give -dmin")
+    values = np.empty((rows.size, count), np.complex128)
+    for n, listed in enumerate([F] if parts is None else parts.listed()):
+        values[:, n] = np.concatenate([[0.0 if n else factors.default_F], listed])[rows]
     where = {name: getattr(of, name) for name in of._fields if name != "F"}
-    return ByEnergy(values[of.F.astype(np.int64)].ravel(), np.zeros(width), width, 0.0, 0.0, **where)
+    return ByEnergy(values.view(np.float64).ravel(), np.zeros(2 * count), 2 * count, 0.0, 0.0, CHANNELS - 1.0, **where)
 
 
 def counted(lengths: np.ndarray, coefficients: np.ndarray, middles: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def counted(lengths: np.ndarray, coefficients: np.ndarray, middles: np.ndarray) 
 def by_energy(p, h, k, l, h0, k0, l0, wavelength, latched):
     """|F| of the reflection h0 k0 l0: the sum over its parts, as they count in the channel of the wavelength."""
     at = np.int64(row_of(p, h0, k0, l0)) * p.width
-    channel = np.int64(min(LAST, max(0.0, (wavelength - p.shortest) * p.per_length)) + 0.5) * p.width
+    channel = np.int64(min(p.last, max(0.0, (wavelength - p.shortest) * p.per_length)) + 0.5) * p.width
     real, imaginary = p.parts[at] * p.counts[channel], p.parts[at + 1] * p.counts[channel]
     for n in range(2, p.width, 2):
         real += p.parts[at + n] * p.counts[channel + n] - p.parts[at + n + 1] * p.counts[channel + n + 1]
@@ -99,7 +99,7 @@ def derivative(p, h, k, l, h0, k0, l0, wavelength, latched):
 PAIR = ByEnergy(
     np.array([7.0, 0.0, 0.0, 0.0] * 13 + [3.0, 4.0, 0.0, 2.0] + [7.0, 0.0, 0.0, 0.0] * 13),
     np.array([1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, -2.0]),
-    4, 1e-10, 1e10, 0.0, 2.0, 1.0, 3.0, 2.0, 4.0, 9.0, 3.0, -5.0,
+    4, 1e-10, 1e10, 1.0, 0.0, 2.0, 1.0, 3.0, 2.0, 4.0, 9.0, 3.0, -5.0,
 )  # fmt: skip
 
 STAGE = StructureFactor(

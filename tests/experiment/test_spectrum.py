@@ -54,7 +54,10 @@ def test_nanobraggs_quirk_is_said_where_weights_do_not_count() -> None:
     experiment = small("reference", spectrum=Spectrum((0.99e-10, 1.01e-10), (1.0, 3.0)))
     with pytest.warns(QuirkWarning) as said:
         nbnumba.simulate(experiment)
-    assert any("weights of a source list are ignored (Model(quirks={'source-weights': False})" in str(one.message) for one in said)
+    assert any(
+        "weights of sources, listed or of a spectrum, are ignored (Model(quirks={'source-weights': False})" in str(one.message)
+        for one in said
+    )
     np.testing.assert_array_equal(brightness_of(experiment), [1.0, 1.0])
 
 
@@ -302,6 +305,15 @@ def test_as_many_directions_as_spots_need() -> None:
     fine = replace(experiment, sources=Sources(divergence=divergence, divergence_steps=40))
     images = [nbnumba.simulate(one).pixels for one in (experiment, fine)]
     assert np.abs(images[0] - images[1]).sum() / images[1].sum() <= 3e-3
+
+
+@pytest.mark.spec("EXP-88")
+def test_panels_have_the_same_sources() -> None:
+    one = small(spectrum=Spectrum.gaussian(1e-10, 0.01), spectrum_steps=0)
+    (panel,) = one.panels
+    near, far = replace(panel, name="near"), replace(panel, name="far", origin=tuple(3.0 * x for x in panel.origin))
+    several = replace(one, detector=replace(one.detector, panels=(near, far)))
+    assert all(len(alone.source_list.weight) == len(one.source_list.weight) for alone in (several, *several.by_panel))
 
 
 @pytest.mark.spec("EXP-88")
