@@ -160,7 +160,7 @@ SASE = Sase(wavelength=1.3e-10, bandwidth=2e-3, duration=5e-15)
 @pytest.mark.spec("EXP-84")
 def test_pulse_energies_follow_a_gamma_distribution() -> None:
     """Mean 1 and variance 1 / M, and the third moment 2 / M^2, each within four standard errors."""
-    shots = 4000
+    shots = 2000
     sums = np.array([SASE.of_shot(n).weights.sum() for n in range(shots)])
     M = math.hypot(1.0, 2.0 * (2e-3 * 9537.246 / HBAR * SIGMA) * (5e-15 * SIGMA))
     assert pytest.approx(M, rel=1e-4) == SASE.modes
@@ -173,7 +173,7 @@ def test_pulse_energies_follow_a_gamma_distribution() -> None:
 @pytest.mark.spec("EXP-84")
 def test_the_mean_of_shots_and_what_a_shot_looks_like() -> None:
     """The mean is a Gaussian of the gain's width and the pulse's; one energy is exponential over shots; spikes are as wide as is said."""
-    shots = np.array([SASE.of_shot(n).weights[::-1] for n in range(1500)])
+    shots = np.array([SASE.of_shot(n).weights[::-1] for n in range(1000)])
     E = SASE.of_shot(0).energies[::-1]
     mean = shots.mean(axis=0)
     middle = np.average(E, weights=mean)
@@ -198,8 +198,8 @@ def test_seed_and_shot_alone_decide() -> None:
     same = Sase(wavelength=1.3e-10, coherence_time=math.sqrt(math.pi) / SASE.gain_width, duration=5e-15)
     np.testing.assert_allclose(same.of_shot(3).weights, one.weights, rtol=1e-9)
     jittery = replace(SASE, energy_jitter=1e-3)
-    centres = np.array([jittery.of_shot(n).energies.mean() / SASE.of_shot(n).energies.mean() - 1.0 for n in range(800)])
-    assert centres.std() == pytest.approx(1e-3, rel=0.1)
+    centres = np.array([jittery.of_shot(n).energies.mean() / SASE.of_shot(n).energies.mean() - 1.0 for n in range(300)])
+    assert centres.std() == pytest.approx(1e-3, rel=0.2)
 
 
 SASE_WEIGHTS = [0.003758106030775075, 0.003812868702026382]
@@ -255,11 +255,11 @@ def test_directions_are_turned_by_both_angles() -> None:
 
 @pytest.mark.spec("EXP-87")
 def test_jitter_and_spectra_of_shots() -> None:
-    directions = np.array([small(direction_jitter=(1e-3, 3e-3), shot=n).source_list.incident[0] for n in range(1000)])
+    directions = np.array([small(direction_jitter=(1e-3, 3e-3), shot=n).source_list.incident[0] for n in range(200)])
     axes = small().axes
     across = np.cross(axes["incident"], axes["polarization"])
-    assert np.std(directions @ axes["polarization"]) == pytest.approx(1e-3, rel=0.1)
-    assert np.std(directions @ across) == pytest.approx(3e-3, rel=0.1)
+    assert np.std(directions @ axes["polarization"]) == pytest.approx(1e-3, rel=0.2)
+    assert np.std(directions @ across) == pytest.approx(3e-3, rel=0.2)
     np.testing.assert_array_equal(small(direction_jitter=(1e-3, 3e-3), shot=7).source_list.incident[0], directions[7])
     measured = Spectra((0.99e-10, 1e-10), [[1.0, 2.0], [3.0, 4.0]])
     assert [small(spectrum=measured, shot=n).source_list.weight.tolist() for n in (0, 1, 2)] == [[1.0, 2.0], [1.0, 2.0], [3.0, 4.0]]
