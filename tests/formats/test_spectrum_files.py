@@ -181,6 +181,18 @@ def test_what_is_no_formula(words: str, message: str) -> None:
     assert message in str(said.value)
 
 
+@pytest.mark.spec("CLI-140")
+def test_what_a_run_says_of_its_spectrum(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = f"{OPTIONS} -energy 9510 --spectrum sase:0.3,3fs --shot 4 --shot-seed 7 --spectrum-steps 3 -N 400 -o a.npy --json a.json"
+    assert main(["run", *words.split()]) == 0
+    assert "3 wavelengths are so far apart that spots show them one by one; " in capsys.readouterr().err
+    found = json.loads(Path("a.json").read_text())
+    beam = next(part["beam"] for part in (found, *(v for v in found.values() if isinstance(v, dict))) if "beam" in part)
+    assert (beam["spectrum"], beam["shot"], beam["shot_seed"]) == ("Sase", 4, 7)
+    sase = Sase(wavelength=12398.42 / 9510.0 * 1e-10, bandwidth=3e-3, duration=3e-15)
+    assert beam["spectrum_mean_A"] == pytest.approx(sase.of_shot(4, 7).mean * 1e10)
+
+
 @pytest.mark.spec("CLI-141")
 def test_directions_on_the_command_line(in_tmp_path: Path) -> None:
     found = experiment_from_options(
