@@ -125,9 +125,10 @@ class Spectrum(ByValue):
 
         Between the middles of the gaps to its neighbours, the weight of each wavelength counts as spread evenly over energies.
         """
-        if len(self.wavelengths) == 1:
+        wavenumbers, at = np.unique(1.0 / self.wavelengths, return_inverse=True)
+        if len(wavenumbers) == 1:
             return self
-        wavenumbers, weights = 1.0 / self.wavelengths[::-1], self.weights[::-1]
+        weights = np.bincount(at, self.weights)
         gaps = np.diff(wavenumbers)
         edges = np.concatenate([wavenumbers[:1] - gaps[:1] / 2, wavenumbers[:-1] + gaps / 2, wavenumbers[-1:] + gaps[-1:] / 2])
         bounds = np.linspace(edges[0], edges[-1], steps + 1)
@@ -245,6 +246,10 @@ class Spectra(ByValue):
             raise ParameterError("spectrum.weights", "needs wavelengths (n,) or (shots, n) and weights (shots, n)") from None
         if weights.ndim != 2:
             raise ParameterError("spectrum.weights", f"must be (shots, n), not {weights.shape}")
+        dark = ~(np.isfinite(weights).all(axis=1) & (weights >= 0.0).all(axis=1) & (weights.sum(axis=1) > 0.0))
+        if dark.any():
+            shot = int(np.argmax(dark)) + 1
+            raise ParameterError("spectrum.weights", f"of shot {shot}: must be finite and at least 0, and not all of them 0")
         for name, array in (("wavelengths", lengths), ("weights", weights)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)

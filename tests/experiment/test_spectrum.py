@@ -84,6 +84,7 @@ def test_nanobraggs_quirk_is_said_where_weights_do_not_count() -> None:
         (lambda: Sase(), "sase.bandwidth: bandwidth or coherence_time has to be given, and only one of them"),
         (lambda: Sase(bandwidth=0.01, duration=1.0), "sase.duration: 1 s: makes too many spikes; give a shorter pulse"),
         (lambda: Spectra((1e-10,), (1.0,)), r"spectrum.weights: must be \(shots, n\), not \(1,\)"),
+        (lambda: Spectra((1e-10,), [[1.0], [0.0]]), r"spectrum.weights: of shot 2: must be finite and at least 0, and not all of them 0"),
         (lambda: Spectra((1e-10, 2e-10), [[1.0]]), r"spectrum.weights: needs wavelengths \(n,\) or \(shots, n\) and weights \(shots, n\)"),
         (lambda: Divergence([1.0], [1.0]), r"divergence.angles: needs angles \(n, 2\) and weights \(n,\); got \(1,\) and \(1,\)"),
         (lambda: Divergence([[2.0, 0.0]], [1.0]), "divergence.angles: must be less than pi / 2 from the beam's direction"),
@@ -218,6 +219,9 @@ def test_strata_keep_weight_and_mean() -> None:
             assert len(found.weights) <= steps
             assert found.weights.sum() == pytest.approx(spectrum.weights.sum(), rel=1e-12)
             assert found.mean == pytest.approx(Spectrum.sampled(spectrum, 1).mean, rel=1e-12)
+    twice = Spectrum((1e-10, 1e-10, 1.01e-10), (1.0, 2.0, 3.0)).sampled(4)
+    assert twice == Spectrum((1e-10, 1.01e-10), (3.0, 3.0)).sampled(4)
+    assert len(Spectrum((1e-10, 1e-10), (1.0, 2.0)).sampled(4).weights) == 2
     found = Spectrum.from_energies((9000.0, 9010.0, 9020.0), (1.0, 2.0, 1.0)).sampled(6)
     np.testing.assert_allclose(found.weights[::-1], [0.5, 0.5, 1.0, 1.0, 0.5, 0.5], rtol=1e-9)
     of_boxes, of_middles = (100.0 + 100.0) / 4 + 10.0**2 / 12, np.average((5.0 * np.arange(6) - 12.5) ** 2, weights=found.weights)
