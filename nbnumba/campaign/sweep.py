@@ -138,8 +138,7 @@ def digest(experiment: Experiment) -> str:
 
 def own_tables(factors: StructureFactors) -> list[NDArray[np.float64]]:
     """Those of f' and f'' that are the user's."""
-    parts = None if factors.reflections is None else factors.reflections.parts
-    return [] if parts is None else [table for _, table in parts.dispersion.own]
+    return [] if factors.parts is None else [table for _, table in factors.parts.dispersion.own]
 
 
 def code_digests(stages: Iterable[Stage]) -> dict[str, str]:

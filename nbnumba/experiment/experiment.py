@@ -243,15 +243,13 @@ class Experiment(ByValue):
     @property
     def amplitudes(self) -> np.ndarray | None:
         """F (n,) of the reflections that are listed, at the beam's wavelength where it depends on that (SF-50)."""
-        factors = self.structure_factors
-        parts = None if factors.reflections is None else factors.reflections.parts
-        return factors.F if parts is None else parts.amplitudes(self.beam.wavelength)
+        parts = self.structure_factors.parts
+        return self.structure_factors.F if parts is None else parts.amplitudes(self.beam.wavelength)
 
     @property
     def depends_on_energy(self) -> bool:
         """Whether amplitudes differ from source to source (SF-52)."""
-        factors = self.structure_factors
-        if factors.reflections is None or factors.reflections.parts is None:
+        if self.structure_factors.parts is None:
             return False
         wavelength = self.source_list.wavelength
         return bool((wavelength != wavelength[0]).any())

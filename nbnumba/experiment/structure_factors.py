@@ -12,6 +12,7 @@ from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Part, choice, descri
 if TYPE_CHECKING:
     import numpy as np
 
+    from nbnumba.experiment.dispersion import ScatteringParts
     from nbnumba.experiment.reflections import Reflections
 
 KINDS = ("hkl", "mtz", "sf-cif", "model")
@@ -59,6 +60,11 @@ class StructureFactors(Part):
                 raise ParameterError(self.where("hkl"), "no structure factors: give -hkl, --mtz, --sf-cif, --model or -default_F")
         else:
             self._check_table()
+
+    @property
+    def parts(self) -> ScatteringParts | None:
+        """What amplitudes that depend on the wavelength are made of; None: they do not (SF-50)."""
+        return None if self.reflections is None else self.reflections.parts
 
     def _check_table(self) -> None:
         import numpy as np

@@ -49,12 +49,11 @@ class ByEnergy(NamedTuple):
 def prepare(experiment: Experiment) -> ByEnergy:
     """The same table for the same structure factors: images differ by the wavelengths of their sources alone."""
     factors, lengths = experiment.structure_factors, np.unique(experiment.source_list.wavelength)
-    parts = None if factors.reflections is None else factors.reflections.parts
     if factors not in TABLES:
         TABLES.clear()
-        TABLES[factors] = dense(factors, parts)
+        TABLES[factors] = dense(factors, factors.parts)
     shortest, step = float(lengths[0]), float(np.ptp(lengths)) / (CHANNELS - 1)
-    coefficients = np.empty((len(lengths), 0), np.complex128) if parts is None else parts.coefficients(lengths)
+    coefficients = np.empty((len(lengths), 0), np.complex128) if factors.parts is None else factors.parts.coefficients(lengths)
     counts = counted(lengths, coefficients, shortest + step * np.arange(CHANNELS))
     return TABLES[factors]._replace(counts=counts, shortest=shortest, per_length=1.0 / step if step else 0.0)
 

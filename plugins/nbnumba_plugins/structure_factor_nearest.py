@@ -18,7 +18,7 @@ MOST_ENTRIES = 2**31  # of the table, 16 GiB
 
 
 MOST_TABLES = 2  # kept
-TABLES: WeakKeyDictionary[StructureFactors, tuple[np.ndarray | None, Nearest]] = WeakKeyDictionary()
+TABLES: WeakKeyDictionary[StructureFactors, tuple[float, Nearest]] = WeakKeyDictionary()  # each with the wavelength that it is for, if any
 
 
 class Nearest(NamedTuple):
@@ -59,12 +59,13 @@ def table(hkl: np.ndarray, F: np.ndarray, default_F: float) -> Nearest:
 
 def prepare(experiment: Experiment) -> Nearest:
     """The same table for the same structure factors: a series of images needs it once."""
-    factors, F = experiment.structure_factors, experiment.amplitudes
+    factors = experiment.structure_factors
+    wavelength = 0.0 if factors.parts is None else experiment.beam.wavelength
     found = TABLES.get(factors)
-    if found is None or found[0] is not F:
+    if found is None or found[0] != wavelength:
         if len(TABLES) >= MOST_TABLES:
             TABLES.clear()
-        found = TABLES[factors] = F, table_of(factors, F)
+        found = TABLES[factors] = wavelength, table_of(factors, experiment.amplitudes)
     return found[1]
 
 

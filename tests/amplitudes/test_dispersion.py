@@ -135,7 +135,7 @@ def test_spots_are_listed_with_the_amplitudes_of_each_wavelength(in_tmp_path: Pa
 def test_predicted_spots_and_dumps_have_the_amplitudes_of_the_beam(in_tmp_path: Path) -> None:
     write_selenium(Path("se.pdb"))
     experiment = experiment_from_options(f"{OPTIONS} --anomalous cromer-liberman")
-    parts = experiment.structure_factors.reflections.parts  # type: ignore[union-attr]
+    parts = experiment.structure_factors.parts
     assert parts is not None
     np.testing.assert_array_equal(experiment.amplitudes, parts.amplitudes(experiment.beam.wavelength))
     from nbnumba.geometry.spots import amplitudes
@@ -193,7 +193,7 @@ def test_options_and_configurations(in_tmp_path: Path, capsys: pytest.CaptureFix
         np.testing.assert_array_equal(again.amplitudes, experiment.amplitudes)
         assert again.structure_factors.anomalous == named
     changed = experiment_from_options("-energy 12700", again)
-    np.testing.assert_allclose(changed.amplitudes, again.structure_factors.reflections.parts.amplitudes(HC / 12700 * 1e-10), rtol=1e-12)  # type: ignore[union-attr]
+    np.testing.assert_allclose(changed.amplitudes, again.structure_factors.parts.amplitudes(HC / 12700 * 1e-10), rtol=1e-12)  # type: ignore[union-attr]
     write_mtz(Path("a.mtz"), F="F", SIGF="Q")
     with pytest.raises(OptionError, match="--anomalous cromer-liberman: only --model has atoms; amplitudes of a file are taken as they"):
         experiment_from_options("--mtz a.mtz -N 5 --anomalous cromer-liberman")
