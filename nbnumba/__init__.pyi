@@ -17,6 +17,7 @@ from .experiment.background import Background as Background
 from .experiment.beam import Beam as Beam
 from .experiment.crystal import Crystal as Crystal
 from .experiment.detector import Detector as Detector
+from .experiment.divergence import Divergence as Divergence
 from .experiment.experiment import Experiment as Experiment
 from .experiment.goniometer import Goniometer as Goniometer
 from .experiment.panel import Panel as Panel
@@ -24,9 +25,14 @@ from .experiment.part import Limits as Limits
 from .experiment.physics import Model as Model
 from .experiment.sampling import Sampling as Sampling
 from .experiment.sources import Sources as Sources
+from .experiment.spectrum import Sase as Sase
+from .experiment.spectrum import Spectra as Spectra
+from .experiment.spectrum import Spectrum as Spectrum
 from .experiment.spots import Spots as Spots
 from .experiment.structure_factors import StructureFactors as StructureFactors
 from .formats.read import read_image as read_image
+from .formats.spectra import read_divergence as read_divergence
+from .formats.spectra import read_spectrum as read_spectrum
 from .geometry.matrix import read_matrix as read_matrix
 from .geometry.named_detector import detector as detector
 from .geometry.spots import PredictedSpots as PredictedSpots

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from nbnumba.amplitudes.cif import read_cif
 from nbnumba.amplitudes.reflections import ANGSTROM, ON_THE_LIMIT, in_p1
 from nbnumba.amplitudes.symmetry import checked_symmetry, of_block
 from nbnumba.errors import InputFileError
+from nbnumba.experiment.dispersion import Complex, Dispersion, ScatteringParts
 from nbnumba.experiment.reflections import Reflections
 from nbnumba.files.packed import ascii_bytes
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 COARSEST_D = 3.0  # A, of the grid of the density, whatever the reflections that are taken from it
 SHANNON_RATE = 1.5  # grid points along an edge, of those that d_min asks for
+FINE_RATE = 2.0  # the same, where mates differ: R is 10 times less
+NUCLEUS = "C"  # any element whose nucleus scatters neutrons
 CUTOFF = 1e-7  # e/A^3, at which an atom's density ends; 1e-5 would leave an R factor of 1e-5
 MASK_SPACING = 0.3  # A; against 0.15 A it is within 0.3 % of F
 MOST_REFLECTIONS = 2e7  # in P1
@@ -41,22 +45,25 @@ NO_ATOMS = "has no atoms (a loop of _atom_site); structure factors go to --sf-ci
 ON_AXIS = 0.5  # A between an atom and its image, to which both are one atom on a special position
 
 
-def read_model(path: str | Path, resolution: float, solvent_density: float = 0.0, solvent_B: float = 0.0) -> Reflections:
-    """F_calc of a PDB, mmCIF or small-molecule CIF file, in P1, without anomalous scattering.
+def read_model(
+    path: str | Path, resolution: float, solvent_density: float = 0.0, solvent_B: float = 0.0, dispersion: Dispersion | None = None
+) -> Reflections:
+    """F_calc of a PDB, mmCIF or small-molecule CIF file, in P1, without anomalous scattering; its parts where there is a dispersion.
 
     resolution: smallest d in m; solvent_density in electrons/m^3, 0: no bulk solvent; solvent_B in m^2. Raises InputFileError.
     """
     d_min = resolution / ANGSTROM * (1.0 - ON_THE_LIMIT)
     data = ascii_bytes(path)
     if not is_cif(path, data):
-        return of_macromolecule(path, read_pdb(path, data), d_min, solvent_density * ANGSTROM**3, solvent_B / ANGSTROM**2)
+        return of_macromolecule(path, read_pdb(path, data), d_min, solvent_density * ANGSTROM**3, solvent_B / ANGSTROM**2, dispersion)
     for block in read_cif(path, data):
         if block.find_loop("_atom_site.Cartn_x"):
-            return of_macromolecule(path, read_mmcif(path, block), d_min, solvent_density * ANGSTROM**3, solvent_B / ANGSTROM**2)
+            solvent = solvent_density * ANGSTROM**3, solvent_B / ANGSTROM**2
+            return of_macromolecule(path, read_mmcif(path, block), d_min, *solvent, dispersion)
         if block.find_loop("_atom_site_fract_x"):
             if solvent_density:
                 raise InputFileError(path, "is of small molecules, which have no bulk solvent; leave --solvent out")
-            return of_small_molecule(path, block, d_min)
+            return of_small_molecule(path, block, d_min, dispersion)
     raise InputFileError(path, NO_ATOMS)
 
 
@@ -82,7 +89,9 @@ def is_cif(path: str | Path, data: bytes) -> bool:
     return name.endswith((".cif", ".mmcif")) or data.lstrip()[:5].lower() == b"data_"
 
 
-def of_macromolecule(path: str | Path, model: Macromolecule, d_min: float, density: float, B: float) -> Reflections:
+def of_macromolecule(
+    path: str | Path, model: Macromolecule, d_min: float, density: float, B: float, dispersion: Dispersion | None
+) -> Reflections:
     """F = F_atoms + k exp(-B s^2 / 4) F_mask, s = 1 / d; lengths in A."""
     structure = model.structure
     if not len(structure) or not structure[0].count_atom_sites():
@@ -96,7 +105,7 @@ def of_macromolecule(path: str | Path, model: Macromolecule, d_min: float, densi
     put_into_cell(path, model, symmetry)
     notes = on_special_positions(structure.cell, named_atoms(structure)) + model.notes
     with told(path), formal_charges():
-        hkl, F = from_atoms(path, structure, d_min)
+        hkl, F = from_atoms(path, structure, d_min, SHANNON_RATE if dispersion is None else FINE_RATE)
     check_any(path, hkl, d_min)
     if len(structure) > 1:
         meaning += f" of the first of {len(structure)} models"
@@ -107,7 +116,11 @@ def of_macromolecule(path: str | Path, model: Macromolecule, d_min: float, densi
             mask = from_mask(structure, structure.find_spacegroup(), hkl, d_min)
         F = F + density * np.exp(-B * s2 / 4.0) * mask
     meaning += f" and bulk solvent of {density:g} e/A^3, B {B:g} A^2" if density else " without bulk solvent"
-    return in_p1(path, hkl, np.abs(F), cell, symmetry, meaning + notes)
+    found = in_p1(path, hkl, np.abs(F), cell, symmetry, meaning + notes)
+    if dispersion is None:
+        return found
+    with told(path):
+        return with_parts(found, F, dict(parts_of_elements(path, structure, d_min)), dispersion)
 
 
 def check_displacements(path: str | Path, atoms: Sequence[tuple[gemmi.Atom, str]]) -> None:
@@ -126,16 +139,47 @@ def named_atoms(structure: gemmi.Structure) -> list[tuple[gemmi.Atom, str]]:
     return [(site.atom, f"{site.residue} {site.atom.name}") for site in structure[0].all()]
 
 
-def from_atoms(path: str | Path, structure: gemmi.Structure, d_min: float) -> tuple[NDArray[np.int32], NDArray[np.complex128]]:
-    """Unique reflections (n, 3) to d_min in A, and F of the atoms (n,): form factors of International Tables C 6.1.1.4.
+def with_parts(found: Reflections, F: Complex, by_element: Mapping[str, Complex], dispersion: Dispersion) -> Reflections:
+    """The same with what F is made of; found: of |F|."""
+    assert found.rows is not None
+    parts = np.array([F, *by_element.values()])
+    own = [name for name in by_element if name in dispersion.elements]
+    rest = [name for name in by_element if name not in own]
+    told = [f"{' '.join(names)} by {whose}" for names, whose in ((own, "its table"), (rest, "Cromer and Liberman")) if names]
+    scattering = ScatteringParts(found.rows, parts[0], parts[1:], tuple(by_element), dispersion)
+    return replace(found, meaning=f"{found.meaning}; f' and f'' of {', of '.join(told)}", parts=scattering)
 
-    The density is blurred until the grid holds it, as Refmac does (Murshudov et al., Acta Cryst. D53, 240-255, 1997), and F sharpened.
+
+def parts_of_elements(path: str | Path, structure: gemmi.Structure, d_min: float) -> Iterator[tuple[str, Complex]]:
+    """Of every element, F of its atoms as if each were one electron at a point, displaced as it is.
+
+    They pass for atoms of which a neutron sees the nucleus, which is a point, too.
     """
     import gemmi
 
-    calculator = gemmi.DensityCalculatorX()
-    calculator.d_min, calculator.rate, calculator.cutoff = min(d_min, COARSEST_D), SHANNON_RATE, CUTOFF
-    points = structure.cell.volume / (calculator.d_min / (2.0 * SHANNON_RATE)) ** 3
+    alone = structure.clone()
+    held = [(site.atom.element.name, site.atom.occ) for site in structure[0].all()]
+    nucleus = gemmi.Element(NUCLEUS)
+    (length,) = nucleus.neutron92.get_coefs()
+    for name in sorted({element for element, _ in held}):
+        for site, (element, occupancy) in zip(alone[0].all(), held, strict=True):
+            site.atom.element, site.atom.occ = nucleus, occupancy if element == name else 0.0
+        yield name, from_atoms(path, alone, d_min, FINE_RATE, gemmi.DensityCalculatorN())[1] / length
+
+
+def from_atoms(
+    path: str | Path, structure: gemmi.Structure, d_min: float, rate: float = SHANNON_RATE, calculator: Any = None
+) -> tuple[NDArray[np.int32], Complex]:
+    """Unique reflections (n, 3) to d_min in A, and F of the atoms (n,): form factors of International Tables C 6.1.1.4.
+
+    The density is blurred until the grid holds it, as Refmac does (Murshudov et al., Acta Cryst. D53, 240-255, 1997), and F sharpened.
+    rate: points of the grid along an edge, of those that d_min asks for; calculator: of gemmi's, another than of X-rays.
+    """
+    import gemmi
+
+    calculator = calculator or gemmi.DensityCalculatorX()
+    calculator.d_min, calculator.rate, calculator.cutoff = min(d_min, COARSEST_D), rate, CUTOFF
+    points = structure.cell.volume / (calculator.d_min / (2.0 * rate)) ** 3
     check_map(path, structure, points)
     calculator.set_refmac_compatible_blur(structure[0])
     calculator.set_grid_cell_and_spacegroup(structure)
@@ -171,7 +215,7 @@ def mask_spacing(cell: gemmi.UnitCell, d_min: float) -> float:
     return max(min(MASK_SPACING, d_min / 2.0), float(np.cbrt(cell.volume / MOST_MASK_POINTS)))
 
 
-def of_small_molecule(path: str | Path, block: gemmi.cif.Block, d_min: float) -> Reflections:
+def of_small_molecule(path: str | Path, block: gemmi.cif.Block, d_min: float, dispersion: Dispersion | None) -> Reflections:
     """F by summing over the atoms."""
     import gemmi
 
@@ -200,8 +244,24 @@ def of_small_molecule(path: str | Path, block: gemmi.cif.Block, d_min: float) ->
     small.change_occupancies_to_crystallographic()
     calculator = gemmi.StructureFactorCalculatorX(cell)
     with formal_charges():
-        F = np.array([abs(calculator.calculate_sf_from_small_structure(small, index)) for index in hkl.tolist()])
-    return in_p1(path, hkl, F, cell, symmetry, f"worked out from {len(small.sites)} atoms of a small-molecule CIF without bulk solvent")
+        F = np.array([calculator.calculate_sf_from_small_structure(small, index) for index in hkl.tolist()])
+    meaning = f"worked out from {len(small.sites)} atoms of a small-molecule CIF without bulk solvent"
+    found = in_p1(path, hkl, np.abs(F), cell, symmetry, meaning)
+    return found if dispersion is None else with_parts(found, F, dict(parts_of_sites(small, hkl)), dispersion)
+
+
+def parts_of_sites(small: gemmi.SmallStructure, hkl: NDArray[np.int32]) -> Iterator[tuple[str, Complex]]:
+    """As parts_of_elements(), by summing over the atoms."""
+    import gemmi
+
+    held = [(site.element.name, site.occ) for site in small.sites]
+    calculator, nucleus = gemmi.StructureFactorCalculatorN(small.cell), gemmi.Element(NUCLEUS)
+    (length,) = nucleus.neutron92.get_coefs()
+    for name in sorted({element for element, _ in held}):
+        for site, (element, occupancy) in zip(small.sites, held, strict=True):
+            site.element, site.occ = nucleus, occupancy if element == name else 0.0
+        found = [calculator.calculate_sf_from_small_structure(small, index) for index in hkl.tolist()]
+        yield name, np.array(found, np.complex128) / length
 
 
 @contextmanager

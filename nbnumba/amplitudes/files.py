@@ -20,11 +20,12 @@ def read_amplitudes(
     model_resolution: float | None,
     solvent_density: float,
     solvent_B: float,
+    anomalous: str | None = None,
 ) -> dict[str, Any]:
     """hkl (n, 3), F (n,) and reflections (what else the file says; None of text) as StructureFactors has them.
 
     kind: hkl, mtz, sf-cif or model; column: of the file, None: the best; model_resolution in m, solvent_density in
-    electrons/m^3 and solvent_B in m^2: of a model. Raises InputFileError.
+    electrons/m^3, solvent_B in m^2 and anomalous, a word or the name of a table: of a model. Raises InputFileError.
     """
     match kind:
         case "mtz":
@@ -37,10 +38,11 @@ def read_amplitudes(
             return table(read_sf_cif(path, column))
         case "model":
             from nbnumba.amplitudes.atomic_model import read_model
+            from nbnumba.amplitudes.dispersion import dispersion_of
 
             if model_resolution is None:
                 raise InputFileError(path, "is a model, for which a resolution has to be given (structure_factors.model_resolution)")
-            return table(read_model(path, model_resolution, solvent_density, solvent_B))
+            return table(read_model(path, model_resolution, solvent_density, solvent_B, dispersion_of(anomalous)))
         case _:
             hkl, F = read_hkl(path)
             return {"hkl": hkl, "F": F, "reflections": None}

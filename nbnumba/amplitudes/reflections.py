@@ -57,7 +57,8 @@ def in_p1(
     found, first = np.unique(np.concatenate(keys), return_index=True)
     check_spread(path, listed, cell, len(found))
     hkl, amplitudes = indices_of(found), np.concatenate(values)[first]
-    return described(path, hkl, amplitudes, representatives(plus, minus, found), cell, symmetry, meaning, column)
+    rows = None if mates is not None else rows_of(np.flatnonzero(known), len(orbits))[first]
+    return described(path, hkl, amplitudes, representatives(plus, minus, found), cell, symmetry, meaning, column, rows)
 
 
 def warn_of_contradictions(path: str | Path, listed: NDArray[Any], keys: NDArray[np.int64], F: NDArray[np.float64]) -> None:
@@ -87,6 +88,12 @@ def with_values(keys: NDArray[np.int64], F: NDArray[np.float64]) -> tuple[NDArra
     return keys[:, known].T.ravel(), np.repeat(F[known], len(keys))
 
 
+def rows_of(known: NDArray[np.int64], rotations: int) -> NDArray[np.int32]:
+    """Where with_values() has each from, first the reflections of the file, then their mates: 1 + row, and minus that."""
+    repeated = np.repeat(known.astype(np.int32) + 1, rotations)
+    return np.concatenate([repeated, -repeated])
+
+
 def representatives(plus: NDArray[np.int64], minus: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:
     """One key for every reflection that has an amplitude, whichever of its equivalents the file lists."""
     representative = np.sort(np.maximum(plus.max(axis=0), minus.max(axis=0)))
@@ -108,6 +115,7 @@ def described(
     symmetry: Symmetry,
     meaning: str,
     column: str | None,
+    rows: NDArray[np.int32] | None,
 ) -> Reflections:
     """The table with what is to be said of it, and with the reflections that the group forbids."""
     operators = symmetry.operators
@@ -122,6 +130,7 @@ def described(
     F000 = float(F[origin[0]]) if len(origin) else None
     if column is None:  # of a model, F000 is stated only: it is in the direct beam, and would outshine the image there
         hkl, F = np.delete(hkl, origin, axis=0), np.delete(F, origin)
+        rows = None if rows is None else np.delete(rows, origin)
     forbidden = missing_of(hkl, forbidden_to(cell, symmetry, d_min))
     return Reflections(
         hkl=np.concatenate([hkl, forbidden]),
@@ -136,6 +145,7 @@ def described(
         d_max=d_max * ANGSTROM,
         F000=F000,
         column=column,
+        rows=None if rows is None else np.concatenate([rows, np.zeros(len(forbidden), np.int32)]),
     )
 
 

@@ -151,8 +151,8 @@ def content(product: Product, image: Image, output: Output, seed: int) -> Conten
         return refl_bytes(image.experiment, exposure_of(image.experiment))
     from nbnumba.amplitudes.dump import dump_blocks
 
-    factors = image.experiment.structure_factors
-    return () if factors.hkl is None or factors.F is None else dump_blocks(factors.hkl, factors.F, factors.default_F)
+    factors, F = image.experiment.structure_factors, image.experiment.amplitudes
+    return () if factors.hkl is None or F is None else dump_blocks(factors.hkl, F, factors.default_F)
 
 
 def counted(product: Product, image: Image, output: Output, seed: int) -> Content:

@@ -83,7 +83,9 @@ class Sweep:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
         from_the_start = self.experiment.samples_whole_steps or of_gaussian_spots
         begin = self.start(number) + (0.0 if from_the_start else goniometer.scan.step / 2.0)
-        return replace(self.experiment, goniometer=replace(goniometer, phi_start=begin))
+        beam = self.experiment.beam
+        beam = replace(beam, shot=number) if beam.differs_by_shot else beam
+        return replace(self.experiment, goniometer=replace(goniometer, phi_start=begin), beam=beam)
 
     def sampled_as(self, image: Experiment) -> Sweep:
         """The same with the sub-pixels, domains and phi steps of the first image."""
@@ -129,9 +131,14 @@ def digest(experiment: Experiment) -> str:
     factors = experiment.structure_factors
     text = toml_text(replace(experiment, structure_factors=StructureFactors(default_F=1.0)), Path())
     found = hashlib.sha256(f"{text}\n{factors.default_F!r} {experiment.interpolated}".encode())
-    for array in (factors.hkl, factors.F):
+    for array in (factors.hkl, experiment.amplitudes, *own_tables(factors)):
         found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
+
+
+def own_tables(factors: StructureFactors) -> list[NDArray[np.float64]]:
+    """Those of f' and f'' that are the user's."""
+    return [] if factors.parts is None else [table for _, table in factors.parts.dispersion.own]
 
 
 def code_digests(stages: Iterable[Stage]) -> dict[str, str]:

@@ -108,7 +108,7 @@ def values_of(parameter: click.Parameter) -> int:
 def usage(option: Option) -> str:
     """``-phi DEG``: names and the values they take."""
     values = "TEXT" if option.text else option.unit.name.upper() or "N"
-    if option.text and ("file" in option.help or option.field.endswith("file")):
+    if option.text and ("file" in option.help or option.field.endswith("_file")):
         values = "FILE"
     shown = " ".join([values] * option.most) if option.most > 1 and option.least == option.most else values
     if option.least != option.most:

@@ -6,9 +6,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbnumba.experiment.beam import FLAT
 from nbnumba.experiment.panel import Panel, each_once
 from nbnumba.experiment.quirks import BY_NAME, SAID_ANYWAY, UNSAID
 from nbnumba.experiment.rocking import covering_orientations, covering_steps, rocking_width, width_of_a_domain
+from nbnumba.experiment.spot_size import MOST_DIRECTIONS, source_steps, steps_for
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -90,7 +92,7 @@ def warnings_of_panel(experiment: Experiment) -> list[str]:
 
 def of_samples(experiment: Experiment) -> list[str]:
     """Lines on what is sampled too thinly."""
-    return [*half_mosaic(experiment), *coarse(experiment), *gaps(experiment), *few_domains(experiment)]
+    return [*half_mosaic(experiment), *coarse(experiment), *gaps(experiment), *few_domains(experiment), *few_sources(experiment)]
 
 
 def of_gaussian_spots(experiment: Experiment) -> list[str]:
@@ -133,7 +135,7 @@ def cell_text(cell: tuple[float, ...]) -> str:
 def clipped(experiment: Experiment) -> list[str]:
     """A line for every edge of the sample that the beam does not cover."""
     edges = [*zip(("sample y", "sample z"), experiment.crystal.size[1:], experiment.sample_size[1:], strict=True)]
-    if experiment.crystal.extent and experiment.illuminated:
+    if experiment.crystal.extent and experiment.illuminated and experiment.beam.profile == FLAT:
         edges += zip(("crystal width", "crystal height"), experiment.crystal.extent[1:], experiment.illuminated[1:], strict=True)
     return [f"{name} of {given * 1e3:g} mm clipped to the beam size of {lit * 1e3:g} mm" for name, given, lit in edges if lit < given]
 
@@ -193,6 +195,44 @@ def few_domains(experiment: Experiment) -> list[str]:
         f"{domains} mosaic domains x {steps} phi steps do not cover a mosaic spread of {wide:.3g} deg with spots {width:.2g} deg wide: "
         f"their photons are random; -mosaic_dom {math.ceil(wanted / steps)} covers it, --accuracy adds what more it takes"
     ]
+
+
+def few_sources(experiment: Experiment) -> list[str]:
+    """A line where wavelengths of a spectrum, or directions of a divergence, are so far apart that spots show them one by one (EXP-88)."""
+    if experiment.beam.spectrum is None and experiment.sources.divergence is None:
+        return []
+    needed = source_steps(experiment)
+    return [*few_wavelengths(experiment, needed.relative), *few_directions(experiment, needed.angle)]
+
+
+def few_wavelengths(experiment: Experiment, step: float) -> list[str]:
+    """The line of a spectrum."""
+    beam = experiment.beam
+    if beam.spectrum is None:
+        return []
+    wanted = beam.spectrum.range / step
+    used = len(set(experiment.source_list.wavelength.tolist()))
+    return one_by_one("wavelengths", used, wanted, "--spectrum-steps", beam.spectrum_steps)
+
+
+def few_directions(experiment: Experiment, step: float) -> list[str]:
+    """The line of a divergence, of the axis along which it is wider."""
+    divergence, steps = experiment.sources.divergence, experiment.sources.divergence_steps
+    if divergence is None:
+        return []
+    width = max(divergence.range)
+    axis = divergence.range.index(width)
+    listed = len(set(divergence.angles[:, axis].tolist()))
+    used = listed if steps is None else steps or steps_for(width, step, MOST_DIRECTIONS)
+    return one_by_one("directions along an axis", used, width / step, "--divergence-steps", steps)
+
+
+def one_by_one(what: str, used: int, wanted: float, option: str, given: int | None) -> list[str]:
+    """A line where so many are used and more are wanted."""
+    if used >= math.ceil(wanted * (1.0 - 1e-9)):
+        return []
+    told = f"{used} {what} are so far apart that spots show them one by one; {math.ceil(wanted)} would not be"
+    return [f"{told} ({option} 0)" if given != 0 else told]
 
 
 def information(experiment: Experiment) -> list[str]:

@@ -154,12 +154,22 @@ class Experiment(ByValue):
             return resolve_frame(self.axes, self.detector, self.quirks)
 
     @cached_property
-    @from_parts_alone("sources", "beam", "detector", "goniometer", "model")
     def source_list(self) -> SourceList:
         """Direction, wavelength and weight of every source."""
+        if 0 not in (self.beam.spectrum_steps, self.sources.divergence_steps):
+            return self._sources_of_beam
+        from nbnumba.experiment.source_list import resolve_sources
+        from nbnumba.experiment.spot_size import source_steps
+
+        return resolve_sources(self.sources, self.beam, self.axes, source_steps(self))
+
+    @cached_property
+    @from_parts_alone("sources", "beam", "detector", "goniometer", "model")
+    def _sources_of_beam(self) -> SourceList:
+        """Those whose number is not chosen by what spots need."""
         from nbnumba.experiment.source_list import resolve_sources
 
-        return resolve_sources(self.sources, self.beam.wavelength, self.axes)
+        return resolve_sources(self.sources, self.beam, self.axes)
 
     @cached_property
     def unit_cell(self) -> UnitCell:
@@ -194,17 +204,16 @@ class Experiment(ByValue):
     @cached_property
     def sample_size(self) -> Vector:
         """Sample edges in m, height and width clipped by the beam (EXP-9)."""
-        return self._in_the_beam(self.crystal.size)
-
-    def _in_the_beam(self, edges: Vector) -> Vector:
-        """Edges along the beam and across it, clipped where the beam is narrower."""
-        x, y, z = edges
+        x, y, z = self.crystal.size
         return x, min(y, self.beam.size), min(z, self.beam.size)
 
     @property
     def illuminated(self) -> Vector | None:
-        """Edges in m of what the beam meets of the whole crystal, which may be less than its extent (EXP-60)."""
-        return None if self.crystal.extent is None else self._in_the_beam(self.crystal.extent)
+        """Edges in m of what the beam meets of the whole crystal, which may be less than its extent (EXP-60, EXP-89)."""
+        if self.crystal.extent is None:
+            return None
+        x, y, z = self.crystal.extent
+        return x, self.beam.met(y), self.beam.met(z)
 
     @cached_property
     def blocks(self) -> float:
@@ -230,6 +239,20 @@ class Experiment(ByValue):
             raise ParameterError("crystal.size", f"makes a crystal {max(counts):g} unit cells long; 1e9 is the most")
         a, b, c = (max(1, count) for count in counts)
         return a, b, c
+
+    @property
+    def amplitudes(self) -> np.ndarray | None:
+        """F (n,) of the reflections that are listed, at the beam's wavelength where it depends on that (SF-50)."""
+        parts = self.structure_factors.parts
+        return self.structure_factors.F if parts is None else parts.amplitudes(self.beam.wavelength)
+
+    @property
+    def depends_on_energy(self) -> bool:
+        """Whether amplitudes differ from source to source (SF-52)."""
+        if self.structure_factors.parts is None:
+            return False
+        wavelength = self.source_list.wavelength
+        return bool((wavelength != wavelength[0]).any())
 
     @property
     def interpolated(self) -> bool:
@@ -353,6 +376,9 @@ class Experiment(ByValue):
                 "turns the detector's back to the crystal, where nanoBragg counts negative photons; "
                 "--quirk forced-pivot=off -pivot sample swings it about the crystal, --quirk negative-back=off counts them as they are",
             )
+        if self.depends_on_energy and self.interpolated:
+            told = "amplitudes that depend on the wavelength are not interpolated; give -nointerpolate"
+            raise ParameterError("structure_factors.interpolate", told)
         mask = self.sampling.mask
         if mask is not None and mask.shape != self.detector.shape:
             raise ParameterError("sampling.mask", f"has shape {mask.shape}, the image (slow, fast) {self.detector.shape}")

@@ -13,6 +13,7 @@ from nbnumba.experiment.part import Part, choice, described, shown
 from nbnumba.experiment.quirks import NAMES
 
 CARRYOVER_MODES = ("spec", "c-parity")  # rotation stages that differ by the quirk phi-carryover
+CROMER_LIBERMAN = "cromer-liberman"  # tables of f' and f''
 PRESETS = ("reference", "c-parity", "physics")
 
 

@@ -174,7 +174,7 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         "source-weights",
-        "weights of a source list are ignored",
+        "weights of sources, listed or of a spectrum, are ignored",
         "they are used, normalised to a mean of 1",
         lambda e: bool((e.source_list.weight != e.source_list.weight[0]).any()),
     ),

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nbnumba.experiment.dispersion import ScatteringParts
+
 LARGEST_INDEX = 100_000
 
 
@@ -18,7 +20,8 @@ class Reflections:
     hkl: (n, 3) int32, each reflection once; F: (n,) electrons; cell: a, b, c in m, alpha, beta, gamma in rad; d_min, d_max in m.
     unique, in_p1: numbers of reflections with an amplitude before and after expansion, those that the space group forbids and 0 0 0 not
     counted; completeness: unique, of all to d_min; F000: electrons, None if the file does not have it, in the table if the file lists it;
-    meaning: what the amplitudes are.
+    meaning: what the amplitudes are. rows: where in the file each comes from, as ScatteringParts has them; parts: what amplitudes that
+    depend on the wavelength are made of, F being those without dispersion.
     """
 
     hkl: NDArray[np.int32]
@@ -33,6 +36,8 @@ class Reflections:
     d_max: float
     F000: float | None = None
     column: str | None = None
+    rows: NDArray[np.int32] | None = None
+    parts: ScatteringParts | None = None
 
 
 def contradiction(hkl: NDArray[Any], F: NDArray[np.float64]) -> tuple[int, int] | None:

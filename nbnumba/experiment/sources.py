@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import Limits, Part, described, flag, quantity
+from nbnumba.experiment.part import Limits, Part, described, flag, quantity, shown
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from nbnumba.experiment.divergence import Divergence
 
 MOST_STEPS = 100_000
 FARTHEST = 1e12  # m, of a source from the crystal
@@ -48,6 +50,14 @@ class Sources(Part):
     weights: np.ndarray | None = field(default=None, metadata={"unit": "", "meaning": "weights of listed sources, (n,)"})
     wavelengths: np.ndarray | None = field(default=None, metadata={"unit": "m", "meaning": "wavelengths of listed sources, (n,)"})
     path: Path | None = field(default=None, metadata={"unit": "", "meaning": "file that the list comes from"})
+    divergence: Divergence | None = field(default=None, metadata={"unit": "", "meaning": "of directions, in place of the divergence grid"})
+    divergence_steps: int | None = quantity(
+        None,
+        "",
+        "cells along each axis that the divergence is sampled in; 0: as many as spots need; not given: its directions, one by one",
+        Limits(0, MOST_STEPS),
+        whole=True,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,6 +66,18 @@ class Sources(Part):
             if any(v is None for v in given.values()):
                 raise ParameterError(self.where("positions"), "positions, weights and wavelengths have to be given together")
             self._check_list(**given)
+        if self.divergence is not None:
+            self._check_divergence()
+
+    def _check_divergence(self) -> None:
+        """It takes the place of the grid, and there is no list."""
+        if not hasattr(self.divergence, "angles"):
+            raise ParameterError(self.where("divergence"), f"{shown(self.divergence)} is not a Divergence")
+        if self.positions is not None:
+            raise ParameterError(self.where("divergence"), "listed sources have directions of their own; leave one of them out")
+        for axis in ("horizontal", "vertical"):
+            if any(getattr(self, f"{axis}_{name}") is not None for name in ("range", "step", "steps")):
+                raise ParameterError(self.where("divergence"), f"and a {axis} grid of sources are given; leave one of them out")
 
     def _check_list(self, positions: np.ndarray, weights: np.ndarray, wavelengths: np.ndarray) -> None:
         import numpy as np
@@ -92,7 +114,7 @@ class Sources(Part):
         return angular_grid(self.vertical_range, self.vertical_step, self.vertical_steps)
 
     @property
-    def spectrum(self) -> Grid:
+    def dispersion_grid(self) -> Grid:
         """Dispersion (EXP-13)."""
         return angular_grid(self.dispersion, None, self.dispersion_steps)
 

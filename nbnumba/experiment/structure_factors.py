@@ -12,12 +12,13 @@ from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Part, choice, descri
 if TYPE_CHECKING:
     import numpy as np
 
+    from nbnumba.experiment.dispersion import ScatteringParts
     from nbnumba.experiment.reflections import Reflections
 
 KINDS = ("hkl", "mtz", "sf-cif", "model")
 WITH_COLUMNS = ("mtz", "sf-cif")
 # Fields that say which file the amplitudes are read from, and how.
-SOURCE = ("path", "kind", "column", "model_resolution", "solvent_density", "solvent_B")
+SOURCE = ("path", "kind", "column", "model_resolution", "solvent_density", "solvent_B", "anomalous")
 
 
 @described
@@ -40,6 +41,10 @@ class StructureFactors(Part):
     solvent_density: float = quantity(0.0, "electrons/m^3", "of a model's bulk solvent", NOT_NEGATIVE)
     # The average of the Protein Data Bank (Fokine & Urzhumtsev, Acta Cryst. D58, 1387-1392, 2002).
     solvent_B: float = quantity(46e-20, "m^2", "displacement parameter of a model's bulk solvent", NOT_NEGATIVE)
+    anomalous: str | None = field(
+        default=None,
+        metadata={"unit": "", "meaning": "f' and f'' of a model's atoms: cromer-liberman, or the name of a table; None: of no wavelength"},
+    )
     reflections: Reflections | None = field(default=None, metadata={"unit": "", "meaning": "what else the file says"})
 
     def __post_init__(self) -> None:
@@ -55,6 +60,11 @@ class StructureFactors(Part):
                 raise ParameterError(self.where("hkl"), "no structure factors: give -hkl, --mtz, --sf-cif, --model or -default_F")
         else:
             self._check_table()
+
+    @property
+    def parts(self) -> ScatteringParts | None:
+        """What amplitudes that depend on the wavelength are made of; None: they do not (SF-50)."""
+        return None if self.reflections is None else self.reflections.parts
 
     def _check_table(self) -> None:
         import numpy as np

@@ -17,9 +17,10 @@ import numpy as np
 from nbnumba import units
 from nbnumba.errors import InputFileError, warn_of_file
 from nbnumba.experiment.panel import Panel
+from nbnumba.experiment.spectrum import Spectrum
 from nbnumba.formats.hdf5 import Hdf5Error, Hdf5File, label, readable
 from nbnumba.formats.nxmx_axes import Axis, Numbers, factor, name_of, names_of_groups, of_image, vector_of
-from nbnumba.geometry.exposure import SURFACE, Exposure, Spectrum, Vector
+from nbnumba.geometry.exposure import SURFACE, Exposure, Vector
 from nbnumba.geometry.recorded import panel_of
 
 T = TypeVar("T")
@@ -247,8 +248,7 @@ class NxmxGeometry:
         if self._spectra is None:
             return None
         lengths, weights = (of if of.ndim == 1 else of[number - 1] for of in self._spectra)
-        order = np.argsort(lengths, kind="stable")
-        return Spectrum(tuple(lengths[order].tolist()), tuple(weights[order].tolist())) if len(order) > 1 else None
+        return Spectrum(lengths, weights) if len(lengths) > 1 else None
 
     def _beam(self, number: int) -> dict[str, Any]:
         """Wavelength, spectrum, polarization, times."""

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba import units
-from nbnumba.geometry.exposure import STRAIGHT, SURFACE, Exposure, Spectrum, Vector
+from nbnumba.experiment.spectrum import Spectrum
+from nbnumba.geometry.exposure import STRAIGHT, SURFACE, Exposure, Vector
 from nbnumba.geometry.panel_groups import group_of, middles_of_groups
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def beam(instrument: h5py.Group, exposures: Sequence[Exposure]) -> None:
 def spectra(made: h5py.Group, found: Sequence[Spectrum]) -> None:
     """Wavelengths and their weights, (wavelengths,), or where images differ (images, wavelengths)."""
     quantity(made, SPECTRUM, one_or_each([tuple(length * 1e10 for length in one.wavelengths) for one in found]), "angstrom")
-    made[f"{SPECTRUM}_weights"] = one_or_each([one.weights for one in found])
+    made[f"{SPECTRUM}_weights"] = one_or_each([tuple(one.weights) for one in found])
+    made[f"{SPECTRUM}_weight"] = made[f"{SPECTRUM}_weights"]  # a link, of the name that dxtbx 3.12 looks for
 
 
 def one_or_each(values: Sequence[Any]) -> Any:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbnumba.experiment.panel import Panel
+from nbnumba.experiment.spectrum import Spectrum
 
 Vector = tuple[float, float, float]
 IMGCIF_INCIDENT = (0.0, 0.0, -1.0)
@@ -20,18 +20,6 @@ SURFACE = 1e-9  # m, stands in files for a sensor without thickness, which dxtbx
 NOT_MEASURED, BAD = -1, -2  # counts of pixels that have none: in a gap, masked or not rendered; or that cannot be taken at their word
 STRAIGHT = 1e-9  # sine of the smallest angle between directions that are told apart
 CENTURY = 3.2e9  # s
-
-
-class Spectrum(NamedTuple):
-    """Wavelengths in m, ascending, and how much of the intensity each has, on any scale."""
-
-    wavelengths: tuple[float, ...]
-    weights: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """The wavelength of the mean energy."""
-        return sum(self.weights) / sum(weight / length for length, weight in zip(*self, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)

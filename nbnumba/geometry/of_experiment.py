@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nbnumba.geometry.exposure import Exposure, Spectrum, Vector
+from nbnumba.experiment.spectrum import Spectrum
+from nbnumba.geometry.exposure import Exposure, Vector
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -19,7 +20,7 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
     """Geometry and scan of the experiment's image, in the laboratory of its convention; number: of the image in its scan.
 
     A detector with ``-curved_det`` is stated as the plane that it touches. The wavelength is the beam's, about which there may be others;
-    of listed sources, that of their mean energy. Raises ParameterError.
+    of listed sources and of a spectrum, that of their mean energy. Raises ParameterError.
     """
     if experiment.by_panel[0] is not experiment:
         panels = tuple(map(as_rendered, experiment.detector.panels))
@@ -34,7 +35,7 @@ def exposure_of(experiment: Experiment, number: int = 1) -> Exposure:
         fast_axis=vector(frame.fast_axis),
         slow_axis=vector(frame.slow_axis),
         incident=vector(frame.incident),
-        wavelength=beam.wavelength if experiment.sources.wavelengths is None else spectrum.mean,
+        wavelength=beam.wavelength if experiment.sources.wavelengths is None and beam.spectrum is None else spectrum.mean,
         spectrum=spectrum if len(spectrum.wavelengths) > 1 else None,
         flux=beam.flux or None,
         polarization_axis=vector(frame.polarization_axis),
@@ -63,7 +64,7 @@ def spectrum_of(experiment: Experiment) -> Spectrum:
     weights = np.ones_like(sources.weight) if "source-weights" in experiment.quirks else sources.weight
     lengths, of = np.unique(sources.wavelength, return_inverse=True)
     parts = np.bincount(of, weights) / weights.sum()
-    return Spectrum(tuple(lengths.tolist()), tuple(parts.tolist()))
+    return Spectrum(lengths, parts)
 
 
 def vector(v: Array) -> Vector:

@@ -96,10 +96,10 @@ def scattered(experiment: Experiment, spots: Spots, F: Array) -> Array:
 
 def amplitudes(experiment: Experiment, hkl: NDArray[np.int64]) -> Array:
     """|F| of reflections (n, 3), electrons: of the last that is listed, else the default."""
-    factors = experiment.structure_factors
-    if factors.hkl is None or factors.F is None:
+    factors, F = experiment.structure_factors, experiment.amplitudes
+    if factors.hkl is None or F is None:
         return np.full(len(hkl), abs(factors.default_F))
-    listed = dict(zip(map(tuple, factors.hkl.tolist()), factors.F.tolist(), strict=True))
+    listed = dict(zip(map(tuple, factors.hkl.tolist()), F.tolist(), strict=True))
     return np.abs([listed.get(tuple(index), factors.default_F) for index in hkl.tolist()])
 
 

@@ -78,7 +78,9 @@ class Chain:
         stage, factors = self._chosen["structure_factor"], self._experiment.structure_factors
         assert factors.F is not None
         # Which amplitude an element of the table holds shows where they are numbered.
-        numbered = replace(factors, F=np.arange(1.0, len(factors.F) + 1.0), default_F=0.0, path=factors.path or Path("numbered"))
+        numbered = replace(
+            factors, F=np.arange(1.0, len(factors.F) + 1.0), default_F=0.0, path=factors.path or Path("numbered"), reflections=None
+        )
         numbers = getattr(stage.prepare(replace(self._experiment, structure_factors=numbered)), stage.table)
         if not np.isin(numbers, np.arange(len(factors.F) + 1)).all():
             raise StageError(f"{stage}: its table {stage.table} holds other numbers than the amplitudes that are listed")

@@ -78,7 +78,7 @@ class AllAmplitudes(Variable):
 
     def changed(self, experiment: Experiment, value: Any) -> Experiment:
         """The experiment with all amplitudes changed."""
-        F = np.asarray(experiment.structure_factors.F) + value * self.direction(experiment)
+        F = np.asarray(experiment.amplitudes) + value * self.direction(experiment)
         return decided_alike(with_amplitudes(experiment, F), experiment)
 
     def direction(self, experiment: Experiment) -> NDArray[np.float64]:

@@ -175,6 +175,8 @@ class Amplitude(Variable):
         """Of the reflection in the table, of which the last one counts. Raises ParameterError where it is not listed."""
         factors, wanted = experiment.structure_factors, [int(index) for index in self.name[2:-1].split(",")]
         rows: Any = [] if factors.hkl is None else np.flatnonzero((np.asarray(factors.hkl) == wanted).all(axis=1))
+        if experiment.depends_on_energy:
+            raise ParameterError("structure_factors.anomalous", f"gives every wavelength another {self.name}; leave one of them out")
         if not len(rows):
             raise ParameterError("structure_factors.hkl", f"does not list the reflection of {self.name}")
         return rows
@@ -182,12 +184,11 @@ class Amplitude(Variable):
     def value(self, experiment: Experiment) -> float:
         """In electrons."""
         row = self.rows(experiment)[-1]
-        return float(np.asarray(experiment.structure_factors.F)[row])
+        return float(np.asarray(experiment.amplitudes)[row])
 
     def changed(self, experiment: Experiment, value: Any) -> Experiment:
         """The experiment with another table."""
-        rows, factors = self.rows(experiment), experiment.structure_factors
-        F = np.array(factors.F, np.float64)
+        rows, F = self.rows(experiment), np.array(experiment.amplitudes, np.float64)
         F[rows] = value
         return decided_alike(with_amplitudes(experiment, F), experiment)
 
@@ -227,7 +228,7 @@ def with_amplitudes(experiment: Experiment, F: Any) -> Experiment:
     assert factors.hkl is not None
     _, last = np.unique(np.asarray(factors.hkl)[::-1], axis=0, return_index=True)
     kept = np.sort(len(factors.hkl) - 1 - last)
-    listed = replace(factors, hkl=np.asarray(factors.hkl)[kept], F=np.asarray(F)[kept], path=None)
+    listed = replace(factors, hkl=np.asarray(factors.hkl)[kept], F=np.asarray(F)[kept], path=None, reflections=None)
     return replace(experiment, structure_factors=listed)
 
 

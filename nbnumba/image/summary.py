@@ -129,7 +129,23 @@ def beam(experiment: Experiment) -> dict[str, Any]:
         "wavelength_A": experiment.beam.wavelength * 1e10,
         "fluence_photons_per_m2": experiment.beam.photons_per_area,
         "polarization_fraction": experiment.beam.polarization_fraction,
+        **spectrum(experiment),
     }
+
+
+def spectrum(experiment: Experiment) -> dict[str, Any]:
+    """Of a beam that has one: what was measured or said, the mean energy and its range, and the shot where that matters."""
+    beam = experiment.beam
+    if beam.spectrum is None:
+        return {}
+    of_shot = beam.spectrum.of_shot(beam.shot, beam.shot_seed)
+    shot = {"shot": beam.shot, "shot_seed": beam.shot_seed} if beam.differs_by_shot else {}
+    named = {
+        "spectrum": type(beam.spectrum).__name__,
+        "spectrum_mean_A": of_shot.mean * 1e10,
+        "spectrum_range_percent": of_shot.range * 1e2,
+    }
+    return {**named, **shot}
 
 
 def spots(experiment: Experiment) -> dict[str, Any]:
@@ -156,7 +172,7 @@ def sources(experiment: Experiment) -> dict[str, Any]:
         "sources": len(found.wavelength),
         "horizontal_mrad_steps": (grid.horizontal.span * 1e3, grid.horizontal.steps),
         "vertical_mrad_steps": (grid.vertical.span * 1e3, grid.vertical.steps),
-        "dispersion_percent_steps": (grid.spectrum.span * 1e2, grid.spectrum.steps),
+        "dispersion_percent_steps": (grid.dispersion_grid.span * 1e2, grid.dispersion_grid.steps),
         **{f"source_{n}_incident_wavelength_A": source for n, source in enumerate(first, 1)},
     }
 

@@ -172,7 +172,7 @@ def in_si(given: ParsedOption) -> list[Any]:
     if option.text:
         if "" in given.values:
             raise OptionError(f"{given.name}: needs a name, got an empty one")
-        return [Path(word) if option.field.endswith(("file", "path")) else word for word in given.values]
+        return [Path(word) if option.field.endswith(("_file", "path")) else word for word in given.values]
     values = []
     for typed in numbers(given):
         value = option.unit.to_si(typed)

@@ -16,14 +16,21 @@ import numpy as np
 
 from nbnumba.amplitudes.files import read_amplitudes
 from nbnumba.errors import InputFileError, NbnumbaError, ParameterError
+from nbnumba.experiment.beam import Beam
+from nbnumba.experiment.by_value import values_of
 from nbnumba.experiment.crystal import Crystal
 from nbnumba.experiment.detector import Detector
+from nbnumba.experiment.divergence import Divergence
 from nbnumba.experiment.experiment import PARTS, Experiment
 from nbnumba.experiment.panel import Panel
 from nbnumba.experiment.part import Part, shown
+from nbnumba.experiment.spectrum import Sase, Spectra, Spectrum
 from nbnumba.experiment.structure_factors import SOURCE, StructureFactors
 from nbnumba.files.text import read_text, require_regular
 from nbnumba.files.whole import check_writable, write_all
+from nbnumba.options.beams import divergence_of, spectrum_of
+from nbnumba.options.named import is_file_name, is_formula
+from nbnumba.options.table import ANOMALOUS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +40,7 @@ HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba 
 
 # Structure factors last: the other parts say to what resolution a model is worked out.
 IN_ORDER = dict(sorted(PARTS.items(), key=lambda named: named[1] is StructureFactors))
-ARRAYS = ("hkl", "F", "path", "reflections", "mask", "panels", "positions", "weights", "wavelengths")
+ARRAYS = ("hkl", "F", "path", "reflections", "mask", "panels", "positions", "weights", "wavelengths", "spectrum", "divergence")
 
 
 def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
@@ -44,16 +51,26 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     factors, mask = experiment.structure_factors, experiment.sampling.mask
     if factors.path is not None:
         tables["structure_factors"]["path"] = text_of(os.path.relpath(factors.path, folder))
+        if factors.anomalous is not None and is_file_name(ANOMALOUS, factors.anomalous):
+            tables["structure_factors"]["anomalous"] = text_of(os.path.relpath(factors.anomalous, folder))
     elif factors.hkl is not None and factors.F is not None:
         tables["structure_factors"] |= {"hkl": factors.hkl.tolist(), "F": factors.F.tolist()}
     sources = experiment.sources
     if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
         tables["sources"] |= {name: getattr(sources, name).tolist() for name in ("positions", "weights", "wavelengths")}
+    for section, name in (("beam", "spectrum"), ("sources", "divergence")):
+        if (held := getattr(getattr(experiment, section), name)) is not None:
+            tables[section][name] = in_numbers(held)
     if mask is not None:
         tables["sampling"]["mask"] = packed(mask)
     if panels := experiment.detector.panels:
         tables["detector"]["panels"] = [changed(p) | ({} if p.mask is None else {"mask": packed(p.mask)}) for p in panels]
     return HEADING + tomli_w.dumps({section: table for section, table in tables.items() if table})
+
+
+def in_numbers(held: Any) -> dict[str, Any]:
+    """What a spectrum or a divergence consists of."""
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values_of(held).items() if value is not None}
 
 
 def packed(mask: NDArray[np.bool_]) -> dict[str, Any]:
@@ -147,8 +164,10 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
                 detector = before["detector"]
                 assert isinstance(detector, Detector)
                 arguments["mask"] = unpacked("sampling.mask", table["mask"], detector.shape)
+            case "beam":
+                arguments |= of_beam(path, table)
             case "sources":
-                arguments |= {name: numbers(section, name, table[name]) for name in OF_SOURCES if name in table}
+                arguments |= of_sources(path, table)
             case "structure_factors" if "path" in table:
                 arguments |= from_file(path, part, table["path"], arguments)
             case "structure_factors" if "hkl" in table:
@@ -165,13 +184,8 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
 
 def panel_from_table(number: int, table: Any) -> Panel:
     """A panel as its table has it. Raises ParameterError."""
-    where, known = f"detector.panels[{number}]", {f.name: f for f in fields(Panel)}
-    if not isinstance(table, dict):
-        raise ParameterError(where, f"{shown(table)} is not a table")
-    if strange := sorted(set(table) - set(known)):
-        raise ParameterError(where, f"has no {strange[0]!r}; it has {', '.join(known)}")
-    if missing := [name for name, f in known.items() if f.default is MISSING and name not in table]:
-        raise ParameterError(where, f"has no {missing[0]}")
+    where = f"detector.panels[{number}]"
+    require_fields(where, table, Panel)
     arguments: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in table.items() if name != "mask"
     }
@@ -182,6 +196,70 @@ def panel_from_table(number: int, table: Any) -> Panel:
         raise ParameterError(where, f"{error}") from None
 
 
+def require_fields(where: str, table: Any, kind: type[Any], instead: str = "") -> None:
+    """A table has fields of a kind alone, and all that it needs; instead: what else may stand there. Raises ParameterError."""
+    known = {f.name: f for f in fields(kind)}
+    if not isinstance(table, dict):
+        raise ParameterError(where, f"{shown(table)} is not a table{instead}")
+    if strange := sorted(set(table) - set(known)):
+        raise ParameterError(where, f"has no {strange[0]!r}; it has {', '.join(known)}")
+    if missing := [name for name, f in known.items() if f.default is MISSING and name not in table]:
+        raise ParameterError(where, f"has no {missing[0]}")
+
+
+def of_beam(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """The spectrum; a formula is sampled as finely as spots need, unless more is said."""
+    if "spectrum" not in table:
+        return {}
+    steps = {"spectrum_steps": table.get("spectrum_steps", 0)} if is_described(table["spectrum"]) else {}
+    about = Beam(wavelength=table.get("wavelength", Beam().wavelength))
+    return {"spectrum": spectrum_from_table(path, table["spectrum"], about.wavelength), **steps}
+
+
+def is_described(value: Any) -> bool:
+    """Whether this is a formula."""
+    return isinstance(value, str) and is_formula(value)
+
+
+def of_sources(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """Lists of sources, and their divergence."""
+    found: dict[str, Any] = {name: numbers("sources", name, table[name]) for name in OF_SOURCES if name in table}
+    if "divergence" not in table:
+        return found
+    steps = {"divergence_steps": table.get("divergence_steps", 0)} if is_described(table["divergence"]) else {}
+    return {**found, "divergence": divergence_from_table(path, table["divergence"]), **steps}
+
+
+def spectrum_from_table(path: Path, table: Any, wavelength: float) -> Spectrum | Spectra | Sase:
+    """A table of numbers, or what --spectrum takes, with the name of a file relative to that of the configuration."""
+    if isinstance(table, str):
+        return spectrum_of(beside(path, table), wavelength, "beam.spectrum")
+    kind: type[Spectrum | Spectra | Sase] = Spectra if is_nested(table) else Spectrum
+    kind = Sase if isinstance(table, dict) and "weights" not in table else kind
+    require_fields("beam.spectrum", table, kind, OR_TEXT)
+    return kind(**table)
+
+
+def divergence_from_table(path: Path, table: Any) -> Divergence:
+    """The same of directions."""
+    if isinstance(table, str):
+        return divergence_of(beside(path, table), "sources.divergence")
+    require_fields("sources.divergence", table, Divergence, OR_TEXT)
+    return Divergence(**table)
+
+
+def beside(path: Path, name: str) -> str:
+    """The name of a file that another file names."""
+    return name if is_formula(name) else str(require_regular(path.parent / name))
+
+
+def is_nested(table: Any) -> bool:
+    """Whether there are weights of several shots."""
+    weights = table.get("weights") if isinstance(table, dict) else None
+    return isinstance(weights, list) and bool(weights) and isinstance(weights[0], list)
+
+
+OR_TEXT = ", a formula or the name of a file"
 OF_SOURCES = ("positions", "weights", "wavelengths")
 
 
@@ -191,8 +269,11 @@ def from_file(path: Path, part: type[Part], name: Any, arguments: Mapping[str, A
         raise ParameterError("structure_factors.path", f"{name!r} is not a file name")
     source = require_regular(path.parent / name)
     given = {name: value for name, value in arguments.items() if name in SOURCE}
+    if isinstance(table := given.get("anomalous"), str) and is_file_name(ANOMALOUS, table):
+        given["anomalous"] = str(require_regular(path.parent / table))
     checked = part(**(given | {"path": source, "default_F": 1.0}))
-    return {"path": source, **read_amplitudes(**{name: getattr(checked, name) for name in SOURCE})}
+    how = {name: getattr(checked, name) for name in SOURCE}
+    return {"path": source, "anomalous": how["anomalous"], **read_amplitudes(**how)}
 
 
 def rectangular(section: str, name: str, values: Any) -> NDArray[Any]:

@@ -33,12 +33,13 @@ from nbnumba.geometry.layout import in_place
 from nbnumba.geometry.sensor import attenuation_length
 from nbnumba.memory import refuse_too_much
 from nbnumba.options.arguments import ParsedOption, in_si
+from nbnumba.options.beams import spectrum_of
 from nbnumba.options.detectors import DECIDED, fields_of_detector
 from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded, recorded_in
 from nbnumba.options.headers import header_values
 from nbnumba.options.masks import parts_of, with_masks
-from nbnumba.options.named import is_file_name
-from nbnumba.options.table import DISTANCE, GEOM_DATA, GEOMETRY, NAMED_DETECTOR, SECTIONS, WITHOUT_EFFECT
+from nbnumba.options.named import is_file_name, is_formula
+from nbnumba.options.table import DISTANCE, GEOM_DATA, GEOMETRY, NAMED_DETECTOR, SECTIONS, SPECTRUM, WITHOUT_EFFECT
 from nbnumba.options.values import RANDOM, SPECIAL, beamstop
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ class Draft:
 
     def experiment(self) -> Experiment:
         """The finished experiment; reads the structure factors."""
+        self._settle_spectrum()
         self._settle_orientation()
         self._settle_crystal()
         self._settle_pivot()
@@ -226,6 +228,19 @@ class Draft:
             refuse_too_much(experiment)
             experiment = with_masks(experiment, lit(self.beamstop, experiment))
         return experiment
+
+    def _settle_spectrum(self) -> None:
+        """A formula is about the wavelength, and sampled as finely as spots need unless more is said; a file's mean is the wavelength where
+        none is given.
+        """
+        if (name := self.values.pop(SPECTRUM, None)) is None:
+            return
+        wavelength = self.values.get("beam.wavelength", (self.base.beam if self.base else Beam()).wavelength)
+        found = self.values["beam.spectrum"] = spectrum_of(name, wavelength)
+        if is_formula(name):
+            self.values.setdefault("beam.spectrum_steps", 0)
+        elif "beam.wavelength" not in self.values:
+            self.values["beam.wavelength"] = found.mean
 
     def _settle_pivot(self) -> None:
         """In a named convention only -pivot itself speaks of the pivot, not the options that imply one."""
@@ -283,6 +298,8 @@ class Draft:
             source["model_resolution"] = self._model_resolution(before.model_resolution)
         elif "structure_factors.solvent_density" in self.values:
             raise OptionError("--solvent: only --model has bulk solvent")
+        elif source["anomalous"] is not None:
+            raise OptionError(f"--anomalous {source['anomalous']}: only --model has atoms; amplitudes of a file are taken as they are")
         if source["path"] is None or all(source[name] == getattr(before, name) for name in SOURCE):
             return {}
         found = source | read_amplitudes(**source)

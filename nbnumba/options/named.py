@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nbnumba.errors import InputFileError, OptionError
+from nbnumba.experiment.physics import CROMER_LIBERMAN
 from nbnumba.files.text import looks_like_toml, read_text, require_regular
 from nbnumba.options.arguments import is_number, is_option_set
-from nbnumba.options.table import BY_NAME, NAMED_DETECTOR
+from nbnumba.options.table import ANOMALOUS, BEAM_DIVERGENCE, BY_NAME, FORMULAS, NAMED_DETECTOR, SPECTRUM
 
 OPTION, PLUGIN_FILE, ALLOW = "--experiment", "--plugin-file", "--allow-plugins"
 SHIPPED = Path(__file__).parents[1] / "experiments"
@@ -136,5 +137,14 @@ def reads(name: str) -> bool:
 
 
 def is_file_name(option: str, value: str) -> bool:
-    """Whether a value names a file: of --experiment and --detector it may be the name of one that is shipped."""
+    """Whether a value names a file: of --experiment and --detector it may be the name of one that is shipped, of the beam a formula."""
+    if option in (SPECTRUM, BEAM_DIVERGENCE):
+        return not is_formula(value)
+    if option == ANOMALOUS:
+        return value != CROMER_LIBERMAN
     return option not in (OPTION, NAMED_DETECTOR) or looks_like_toml(value)
+
+
+def is_formula(value: str) -> bool:
+    """Whether a value describes the beam itself, and names no file that does."""
+    return value.partition(":")[0] in FORMULAS

@@ -143,6 +143,8 @@ def convention(name: str, pivot: str, help: str) -> Option:
 
 
 DISTANCE, NAMED_DETECTOR = "-distance", "--detector"
+SPECTRUM, BEAM_DIVERGENCE, ANOMALOUS = "--spectrum", "--beam-divergence", "--anomalous"
+FORMULAS = ("gaussian", "pink", "mono", "sase", "slits")  # that these may name instead of a file
 BEAM_PIVOT: Setting = ("detector.pivot", "beam")
 SAMPLE_PIVOT: Setting = ("detector.pivot", "sample")
 
@@ -206,6 +208,12 @@ STRUCTURE_FACTORS = (
         "structure_factors.solvent_density",
         most=2,
     ),
+    text(
+        ANOMALOUS,
+        "structure_factors.anomalous",
+        "f' and f'' of atoms of --model at the wavelength of each source: 'cromer-liberman', or a file of element, energy (eV), f', f''",
+        reads=True,
+    ),
     number("-default_F", "structure_factors.default_F"),
     text("-dump", "output.dump_file", "structure factor dump file: written with -hkl, read without"),
     flag(
@@ -227,6 +235,40 @@ BEAM = (
     flag("-nopolar", "no polarization correction", stage("polarization", "none")),
     vector("-beam_vector", "beam.direction"),
     vector("-polar_vector", "beam.polarization_axis"),
+    text(
+        SPECTRUM,
+        "beam.spectrum",
+        "wavelengths of the beam: gaussian:FWHM%, pink:WIDTH%[,EDGE%], mono[:FWHM%] or sase:FWHM%,DURATIONfs[,JITTER%] about -lambda or "
+        "-energy, or a file: text of energy (eV) and weight, .lam of wavelength (A) and weight, HDF5, NXmx",
+        reads=True,
+    ),
+    whole(
+        "--spectrum-steps",
+        "beam.spectrum_steps",
+        "wavelengths that the spectrum is sampled at, 0: as many as spots need (default: 0, of a file those it lists)",
+    ),
+    text(
+        BEAM_DIVERGENCE,
+        "sources.divergence",
+        "directions of the beam: gaussian:FWHM[,FWHM] or slits:WIDTH[,WIDTH], in mrad along the polarization and across it, or a file of "
+        "both angles (mrad) and a weight",
+        reads=True,
+    ),
+    whole(
+        "--divergence-steps",
+        "sources.divergence_steps",
+        "directions along each axis that --beam-divergence is sampled at, 0: as many as spots need (default: 0, of a file those it lists)",
+    ),
+    numbers(
+        "--direction-jitter",
+        "beam.direction_jitter",
+        MRAD,
+        2,
+        "standard deviations in mrad of the direction from shot to shot, along the polarization and across it",
+    ),
+    text("--beam-profile", "beam.profile", "'flat' (default), or 'gaussian': -beamsize is its full width at half maximum"),
+    whole("--shot", "beam.shot"),
+    whole("--shot-seed", "beam.shot_seed"),
 )
 
 SOURCES = (

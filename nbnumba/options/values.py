@@ -11,6 +11,9 @@ from nbnumba.geometry.beamstop import Beamstop
 from nbnumba.geometry.matrix import read_matrix
 from nbnumba.geometry.source_table import read_sources
 from nbnumba.options.arguments import ParsedOption, in_si, is_number, numbers
+from nbnumba.options.beams import divergence_of
+from nbnumba.options.named import is_file_name
+from nbnumba.options.table import BEAM_DIVERGENCE, SPECTRUM
 
 RANDOM = "random"  # misset angles
 
@@ -102,6 +105,18 @@ def sources(given: ParsedOption) -> dict[str, Any]:
     }
 
 
+def spectrum(given: ParsedOption) -> dict[str, Any]:
+    """As it is typed, until the wavelength is settled that it may be about."""
+    return {SPECTRUM: given.values[0]}
+
+
+def divergence(given: ParsedOption) -> dict[str, Any]:
+    """A formula is sampled as finely as spots need, unless more is said."""
+    section = given.option.field.partition(".")[0]
+    steps = {} if is_file_name(given.option.name, given.values[0]) else {f"{section}.divergence_steps": 0}
+    return {given.option.field: divergence_of(given.values[0]), **steps}
+
+
 SPECIAL = {
     "-mat": matrix,
     "-cell": cell,
@@ -118,4 +133,6 @@ SPECIAL = {
     "-divsteps": both_axes,
     "-detector_abs": attenuation,
     "-sourcefile": sources,
+    SPECTRUM: spectrum,
+    BEAM_DIVERGENCE: divergence,
 }

@@ -27,11 +27,13 @@ def stage_names(experiment: Experiment, taken: Mapping[str, str] = MappingProxyT
 
 
 def suited_to(experiment: Experiment, named: Collection[str]) -> dict[str, str]:
-    """Stages that the kind of data, the sampling, the quirks and the kinds that are named decide (SF-3, SF-6, SCA-9, SCA-10)."""
+    """Stages that the kind of data, the sampling, the quirks and the kinds that are named decide (SF-3, SF-6, SF-52, SCA-9, SCA-10)."""
     quirks = experiment.quirks
     suited = {"rotation": "c-parity" if "phi-carryover" in quirks else "spec" if "repeated-domains" in quirks else "even"}
     if experiment.structure_factors.hkl is None:
         suited["structure_factor"] = "constant"
+    elif experiment.depends_on_energy:
+        suited["structure_factor"] = "nearest-by-energy"
     elif experiment.interpolated:
         suited["structure_factor"] = "tricubic-latch" if "interpolation-latch" in quirks else "tricubic"
     if not quirks >= TERM_QUIRKS or any(KINDS[kind].place is Place.FACTORS for kind in KINDS.keys() & set(named)):

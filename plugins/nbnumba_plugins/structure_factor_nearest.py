@@ -18,7 +18,7 @@ MOST_ENTRIES = 2**31  # of the table, 16 GiB
 
 
 MOST_TABLES = 2  # kept
-TABLES: WeakKeyDictionary[StructureFactors, Nearest] = WeakKeyDictionary()
+TABLES: WeakKeyDictionary[StructureFactors, tuple[float, Nearest]] = WeakKeyDictionary()  # each with the wavelength that it is for, if any
 
 
 class Nearest(NamedTuple):
@@ -60,19 +60,20 @@ def table(hkl: np.ndarray, F: np.ndarray, default_F: float) -> Nearest:
 def prepare(experiment: Experiment) -> Nearest:
     """The same table for the same structure factors: a series of images needs it once."""
     factors = experiment.structure_factors
+    wavelength = 0.0 if factors.parts is None else experiment.beam.wavelength
     found = TABLES.get(factors)
-    if found is None:
+    if found is None or found[0] != wavelength:
         if len(TABLES) >= MOST_TABLES:
             TABLES.clear()
-        found = TABLES[factors] = table_of(factors)
-    return found
+        found = TABLES[factors] = wavelength, table_of(factors, experiment.amplitudes)
+    return found[1]
 
 
-def table_of(factors: StructureFactors) -> Nearest:
-    """The table of what is listed."""
-    if factors.hkl is None or factors.F is None:
+def table_of(factors: StructureFactors, F: np.ndarray | None) -> Nearest:
+    """The table of what is listed, with these amplitudes."""
+    if factors.hkl is None or F is None:
         return table(np.zeros((1, 3), np.int32), np.array([factors.default_F]), factors.default_F)
-    return table(factors.hkl, factors.F, factors.default_F)
+    return table(factors.hkl, F, factors.default_F)
 
 
 def nearest_F(p, h, k, l, h0, k0, l0, wavelength, latched):

@@ -14,11 +14,12 @@ from many_panels import BEAM
 
 from nbnumba import experiment_from_options
 from nbnumba.cli.main import main
+from nbnumba.experiment.spectrum import Spectrum
 from nbnumba.formats.chunks import chunk_bytes
 from nbnumba.formats.nxmx import differing, nxmx_bytes
 from nbnumba.formats.nxmx_files import write_nxmx
 from nbnumba.formats.read import read_image_file
-from nbnumba.geometry.exposure import Exposure, Spectrum
+from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of
 
 OPTIONS = "-default_F 50 -cell 50 60 70 90 90 90 -lambda 1 -distance 100 -N 10 -detpixels 16 -pixel 0.5 -phisteps 1 -oversample 1"

@@ -30,7 +30,8 @@ from nbnumba.geometry.exposure import Exposure
 from nbnumba.geometry.of_experiment import exposure_of
 
 CRYSTAL = "-default_F 100 -cell 50 60 70 90 90 90 -N 3"
-SMALL = "-lambda 1 -distance 100 -pixel 0.1 -detpixels 8"
+SHORT = "-distance 100 -pixel 0.1 -detpixels 8"
+SMALL = f"-lambda 1 {SHORT}"
 SWEEP = f"sweep {CRYSTAL} {SMALL} --images 1 --width 1 -o scan.cbf"
 OUTPUTS = ("o.npy", "o.cbf", "o.nxs", "o_*.npy")
 RECORD = "scan.cbf.json"
@@ -101,6 +102,23 @@ def nxmx() -> list[bytes]:
     from nbnumba.formats.nxmx import nxmx_bytes
 
     return [image("o.nxs"), nxmx_bytes([(pixels(), exposure())] * 3)]
+
+
+def spectra() -> list[bytes]:
+    """One, and several."""
+    found = []
+    for weights in ([1.0, 2.0, 0.5], [[1.0, 2.0, 0.5], [0.0, 1.0, 3.0]]):
+        with h5py.File(buffer := BytesIO(), "w") as file:
+            file["energies"], file["weights"] = [12390.0, 12400.0, 12410.0], weights
+        found.append(buffer.getvalue())
+    return found
+
+
+def spectra_of_images() -> list[bytes]:
+    from nbnumba.formats.nxmx import nxmx_bytes
+
+    shots = [nbnumba.Spectrum((0.99e-10, 1e-10), (1.0, weight)) for weight in (2.0, 3.0)]
+    return [nxmx_bytes([(pixels(), replace(exposure(), spindle_axis=None, spectrum=shot, wavelength=shot.mean)) for shot in shots])]
 
 
 def several() -> Exposure:
@@ -191,7 +209,11 @@ parameters = {fudge = 1.5}
     arrays = f"{mask}[structure_factors]\nhkl = [[1, 0, 0], [0, 2, -1]]\nF = [2.5, 3]\n"
     sources = "[sources]\npositions = [[0.0, 0.0, -10.0], [0.1, 0, -10]]\nweights = [1.0, 2]\nwavelengths = [1e-10, nan]\n"
     file = '[structure_factors]\npath = "p1.hkl"\n'
-    return [(text + part).encode() for part in (arrays, sources + "[structure_factors]\ndefault_F = 3\n", file)]
+    beam = text.replace("wavelength = 1e-10", "spectrum = {wavelengths = [0.99e-10, 1e-10], weights = [[1.0, 2.0], [3, 4]]}\nshot = 2")
+    shapes = beam.replace("spectrum = {", "spectrum_steps = 5\nspectrum = {bandwidth = 1e-3, duration = 1e-15}\n# ")
+    rest = "[sources]\ndivergence = {angles = [[0.0, 1e-3], [0, 0]], weights = [1, 2]}\n[structure_factors]\ndefault_F = 3\n"
+    given = [text + arrays, text + sources + "[structure_factors]\ndefault_F = 3\n", text + file, beam + rest, shapes + rest]
+    return [one.encode() for one in given]
 
 
 def bundle() -> dict[str, bytes]:
@@ -303,6 +325,19 @@ READERS: dict[str, Reader] = {
     ),
     "sources": Reader(
         "s.txt", explained(f"-sourcefile s.txt {CRYSTAL} {SMALL}"), lambda: [b"0 0 -10 1 1e-10\n0.1 0 -10 2.5\n# more\n0 0.1 -9\n"]
+    ),
+    "spectrum": Reader("s.txt", explained(f"--spectrum s.txt {CRYSTAL} {SHORT}"), lambda: [b"12390 1\n# eV\n12400, 2.5\n12410;1e3\n"]),
+    "spectrum, lam": Reader(
+        "s.lam", explained(f"--spectrum s.lam {CRYSTAL} {SHORT}"), lambda: [b"wavelengths, weights\n1.0,2\n1.01,3.5\n"]
+    ),
+    "spectrum, hdf5": Reader("s.h5", explained(f"--spectrum s.h5 {CRYSTAL} {SHORT}"), spectra),
+    "spectrum, nxmx": Reader("s.nxs", explained(f"--spectrum s.nxs {CRYSTAL} {SHORT}"), spectra_of_images),
+    "divergence": Reader("d.txt", explained(f"--beam-divergence d.txt {CRYSTAL} {SMALL}"), lambda: [b"0 0 1\n0.5 -0.25 2 # mrad\n"]),
+    "dispersion": Reader(
+        "f.txt",
+        explained(f"--model i.pdb -dmin 6 -N 3 {SMALL} --anomalous f.txt"),
+        lambda: [b"S 10000 0.2 0.5\nS 15000 0.1 0.25\n# nothing\nO 1e4 0 0.01\nO 13000 0 0.01\n"],
+        lambda: {"i.pdb": models()[0]},
     ),
     "configuration": Reader("c.toml", explained("--config c.toml"), configurations, lambda: {"p1.hkl": b"1 0 0 10\n"}),
     "experiment": Reader(

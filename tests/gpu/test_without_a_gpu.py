@@ -124,6 +124,7 @@ REDUCTIONS = {
     ("lattice_shape", "tophat"): 12 + 1,  # the squared radius, inside or outside
     ("structure_factor", "constant"): 0,
     ("structure_factor", "nearest"): 0,
+    ("structure_factor", "nearest-by-energy"): 2 + 2 + 1,  # the channel of a wavelength, within limits, and to the nearest
     ("structure_factor", "tricubic"): 12 + 3 + 7,  # inside or outside; the three fractions; the row
     ("scaling", "per-term"): 1,
     ("scaling", "running-product"): 2,
@@ -136,6 +137,7 @@ REDUCING = [
     {"lattice_shape": "round", "structure_factor": "constant", "scaling": "per-term"},
     {"lattice_shape": "gauss", "structure_factor": "tricubic", "scaling": "reference"},
     {"lattice_shape": "gauss-sizes", "structure_factor": "nearest", "scaling": "reference"},
+    {"lattice_shape": "gauss", "structure_factor": "nearest-by-energy", "scaling": "reference"},
     {"lattice_shape": "tophat", "structure_factor": "constant", "scaling": "running-product"},
 ]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from parity.simtbx import arrays_of, experiment_of
+from parity.simtbx import arrays_of, cases, experiment_of
 
 import nbnumba
 
@@ -68,3 +70,55 @@ def test_derivatives_by_a_panel() -> None:
         found = np.tensordot(axis, columns[3:], 1) + np.tensordot(np.cross(axis, middle), columns[:3], 1)
         lacking = image.pixels * (points @ np.cross(axis, normal)) / (points @ normal)
         assert off(found - lacking, expected[f"panel_rot{name}"]) <= TOLERANCE
+
+
+def with_last_polarization(name: str, sources: nbnumba.Sources, spectrum: nbnumba.Spectrum | None = None) -> np.ndarray:
+    """As simtbx has it: the sum over sources, with the polarization of the last one for all of them."""
+    experiment, expected = experiment_of(name, polarization="none"), arrays_of(name)
+    beam = replace(experiment.beam, spectrum=spectrum)
+    image = nbnumba.simulate(replace(experiment, beam=beam, sources=sources))
+    incident = -expected["source_direction"][-1]
+    electric = np.cross(incident, np.cross(beam.polarization_axis, incident))
+    electric /= np.linalg.norm(electric)
+    rays = pixels_in_space(image.experiment.panels[0])
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    cosine, along, across = (rays @ v for v in (incident, electric, np.cross(incident, electric)))
+    factor = 0.5 * (1.0 + cosine**2 - beam.polarization_fraction * (along**2 - across**2))
+    return image.pixels * factor * expected["source_I"].sum()
+
+
+@pytest.mark.spec("EXP-80")
+@pytest.mark.parametrize("name", ["sources_weighted_5", "sources_weighted_100"])
+def test_weighted_wavelengths(name: str) -> None:
+    experiment, inputs, expected = experiment_of(name), cases()[name]["inputs"], arrays_of(name)
+    spectrum = nbnumba.Spectrum(np.array(inputs["beam_wavelengths_A"]) * 1e-10, inputs["beam_fluxes"])
+    image = nbnumba.simulate(replace(experiment, beam=replace(experiment.beam, spectrum=spectrum)))
+    assert off(image.pixels * expected["source_I"].sum(), expected["image"]) <= TOLERANCE
+
+
+@pytest.mark.spec("EXP-13")
+def test_a_grid_of_divergence_and_dispersion() -> None:
+    name = "sources_grid_divergence_dispersion"
+    inputs = cases()[name]["inputs"]
+    (horizontal, vertical), (columns, rows) = inputs["divergence_hv_mrad"], inputs["divsteps_hv"]
+    grid = nbnumba.Sources(
+        horizontal_range=horizontal * 1e-3,
+        horizontal_steps=columns,
+        vertical_range=vertical * 1e-3,
+        vertical_steps=rows,
+        dispersion=inputs["dispersion_pct"] * 1e-2,
+        dispersion_steps=inputs["dispsteps"],
+    )
+    assert off(with_last_polarization(name, grid), arrays_of(name)["image"]) <= TOLERANCE
+    per_term = nbnumba.simulate(replace(experiment_of(name), sources=grid)).pixels
+    assert off(per_term * arrays_of(name)["source_I"].sum(), arrays_of(name)["image"]) <= 1e-4
+
+
+@pytest.mark.spec("EXP-80", "EXP-86")
+def test_a_cone_of_directions_with_a_spectrum() -> None:
+    name = "sources_NBbeam_cone"
+    inputs = cases()[name]["inputs"]
+    wavelengths, fluxes = np.array(inputs["spectrum"]).T
+    sources = nbnumba.Sources(divergence=nbnumba.Divergence.cone(inputs["divergence_mrad"] * 1e-3, inputs["divsteps"]))
+    found = with_last_polarization(name, sources, nbnumba.Spectrum(wavelengths * 1e-10, fluxes))
+    assert off(found, arrays_of(name)["image"]) <= TOLERANCE
