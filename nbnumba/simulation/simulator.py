@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from nbnumba.closed_form.refusals import require_cpu
-from nbnumba.errors import QuirkWarning
+from nbnumba.errors import NotAvailableError, QuirkWarning
 from nbnumba.experiment.advice import IN_PYTHON, quirk_notes
 from nbnumba.image.image import Image, provenance, shape_of, split_by_panel
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.memory import refuse_too_much
+from nbnumba.simulation.background import BackgroundPhotons
 from nbnumba.simulation.devices import open_device
 from nbnumba.simulation.scene import refuse_overflow, scenes_of
 from nbnumba.simulation.together import render_together
@@ -52,6 +53,7 @@ class Simulator:
         self._stages, self._wanted, self._threads = registry_of(stages), device, threads
         self._device: Device | None = None
         self._pixels: Any = None
+        self._background = BackgroundPhotons(threads)
 
     @property
     def device(self) -> str:
@@ -67,6 +69,8 @@ class Simulator:
         pixels = device.zeros(shape_of(experiment))
         render_together(scenes, device, pixels, progress)
         pixels = device.to_host(pixels)
+        if (background := self._background.of(experiment, scenes)) is not None:
+            pixels += background
         for part in split_by_panel(pixels, experiment):
             refuse_overflow(part)
         made_with = {**provenance(experiment, scenes[0].stages), "device": device.name}
@@ -91,7 +95,12 @@ class Simulator:
                 refuse_too_much(experiment)
                 self._pixels = device.zeros(shape)
             out = self._pixels
-        render_together(scenes_of(experiment, self._stages), device, device.own(out, shape))
+        scenes = scenes_of(experiment, self._stages)
+        if scenes[0].stages.backgrounds and device.name != "cpu":
+            raise NotAvailableError("stages of the background add their photons on the CPU: Simulator.image() has them, render() has not")
+        render_together(scenes, device, device.own(out, shape))
+        if (background := self._background.of(experiment, scenes)) is not None:
+            out += background
         return out
 
     def _open(self, experiment: Experiment) -> Device:

@@ -1,0 +1,149 @@
+"""What background stages add to an image, per pixel, after the sum over the crystal's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbnumba.errors import NbnumbaError, ParameterError, StageError
+from nbnumba.experiment.by_value import same
+from nbnumba.image.image import shape_of
+from nbnumba.kernel.cpu.background import Samples
+from nbnumba.kernel.cpu.device import Cpu
+from nbnumba.kernel.panels import Panels
+from nbnumba.kernel.profile import Beams, Profile, profile_of
+from nbnumba.simulation.scene import SMALL, Scene, brightness_of
+from nbnumba.simulation.together import in_image, launches
+from nbnumba.stages.chosen import prepared
+
+if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
+    from nbnumba.stages.kinds import BackgroundStage
+
+Array = NDArray[np.float64]
+EVENLY = np.arange(1, 601) * 5e7  # 1/m: knots of a stage that states none, to 3 1/A
+
+
+class BackgroundPhotons:
+    """Photons of background stages, those of the last time for as long as all that they follow from is the same: of a sweep once."""
+
+    def __init__(self, threads: int | None) -> None:
+        self._threads = threads
+        self._device: Cpu | None = None
+        self._last: tuple[Any, Array] | None = None
+
+    def of(self, experiment: Experiment, scenes: Sequence[Scene]) -> Array | None:
+        """Of all stages that the scenes have, shaped as the image is; None where there is none. Nobody may write to it."""
+        stages = scenes[0].stages.backgrounds
+        if not stages:
+            return None
+        follows_from = what_it_follows_from(experiment, scenes, stages)
+        if self._last is None or not same(self._last[0], follows_from):
+            photons = self.scattered(experiment, scenes, stages)
+            photons.setflags(write=False)
+            self._last = follows_from, photons
+        return self._last[1]
+
+    def scattered(self, experiment: Experiment, scenes: Sequence[Scene], stages: Sequence[BackgroundStage]) -> Array:
+        """What these stages scatter, and the photons that they have of their own."""
+        self._device = self._device or Cpu(self._threads)
+        parameters, photons = [prepared(stage, experiment) for stage in stages], np.zeros(shape_of(experiment))
+        profile = profile_of_stages(stages, parameters, scenes[0])
+        for samples, panels, scene in work_of(scenes):
+            self._device.scatter_background(scene.physics, samples, profile, panels, photons)
+        for stage, p in zip(stages, parameters, strict=True):
+            if stage.photons is not None:
+                photons += where_rendered(given_photons(stage, p, photons.shape), scenes)
+        return photons
+
+
+def what_it_follows_from(experiment: Experiment, scenes: Sequence[Scene], stages: Sequence[BackgroundStage]) -> tuple[Any, ...]:
+    """All that decides over the background, to be compared with that of another image."""
+    places = tuple((scene.area, scene.parameters["geometry"], oversample_of(scene)) for scene in scenes)
+    first = scenes[0]
+    rays = first.parameters["polarization"], first.parameters["factors"], first.experiment.source_list, brightness_of(first.experiment)
+    return tuple(stages), tuple(prepared(stage, experiment) for stage in stages), places, rays, experiment.beam, first.stages.names()
+
+
+def work_of(scenes: Sequence[Scene]) -> Iterator[tuple[Samples, Panels, Scene]]:
+    """What is done together: panels that differ by their places alone, and have as many samples."""
+    areas = in_image(scenes)
+    for launch in launches(scenes):
+        for oversample, numbers in groupby(launch, lambda n: oversample_of(scenes[n])):
+            here = list(numbers)
+            scene = scenes[here[0]]
+            samples = Samples(
+                oversample, int(scene.parameters["geometry"].layers), scene.experiment.beam.photons_per_area / oversample**2
+            )
+            yield samples, Panels(tuple(scenes[n].parameters["geometry"] for n in here), tuple(areas[n] for n in here)), scene
+
+
+def oversample_of(scene: Scene) -> int:
+    """Sub-pixels along each axis of a pixel (BKG-2)."""
+    experiment = scene.experiment
+    if experiment.background.oversample is not None:
+        return experiment.background.oversample
+    return 1 if experiment.detector.pixel_size <= SMALL * abs(experiment.frame.close_distance) else experiment.oversample
+
+
+def profile_of_stages(stages: Sequence[BackgroundStage], parameters: Sequence[Any], scene: Scene) -> Profile:
+    """The sum of the stages' scattering curves, for the beams of an experiment."""
+    knots = [EVENLY if stage.knots is None else answer(stage, "knots", p) for stage, p in zip(stages, parameters, strict=True)]
+
+    def curve(stol: Array, wavelength: float) -> Array:
+        total = np.zeros(stol.shape)
+        for stage, p in zip(stages, parameters, strict=True):
+            total += answer(stage, "function", p, stol, wavelength, shape=stol.shape)
+        return total
+
+    return profile_of(curve, np.unique(np.concatenate(knots)), list(beams_of(scene)))
+
+
+def beams_of(scene: Scene) -> Iterator[Beams]:
+    """The sources by direction; with factors, which know the wavelength, one by one."""
+    sources = scene.experiment.source_list
+    share = brightness_of(scene.experiment) / len(sources.wavelength)
+    by = sources.incident if not scene.stages.factors else np.column_stack([sources.incident, sources.wavelength])
+    _, group = np.unique(by, axis=0, return_inverse=True)
+    for number in range(group.max() + 1):
+        here = group.reshape(-1) == number
+        wavelength, which = np.unique(sources.wavelength[here], return_inverse=True)
+        yield Beams(sources.incident[here][0], wavelength, np.bincount(which.reshape(-1), share[here]))
+
+
+def answer(stage: BackgroundStage, name: str, *given: Any, shape: tuple[int, ...] | None = None) -> Array:
+    """What a function of a stage returns, as numbers. Raises StageError where these are none, or of another shape."""
+    try:
+        found = np.asarray(getattr(stage, name)(*given), np.float64)
+    except NbnumbaError:
+        raise
+    except Exception as error:
+        raise StageError(f"{stage}: {name}: {type(error).__name__}: {error}") from error
+    if not np.isfinite(found).all() or (shape is not None and found.shape != shape):
+        raise StageError(f"{stage}: {name}: returned numbers {found.shape} that are not finite, or not {shape}")
+    return found
+
+
+def given_photons(stage: BackgroundStage, p: Any, shape: tuple[int, ...]) -> Array:
+    """The photons that a stage has of its own, shaped as the image is. Raises ParameterError for those of another image."""
+    photons = answer(stage, "photons", p)
+    if photons.shape != shape and (len(shape) == 2 or photons.size != shape[0]):
+        wanted = f"{shape} [slow, fast]" if len(shape) == 2 else f"{shape[0]} pixels of all panels"
+        raise ParameterError("material.photons", f"have the shape {photons.shape}, the image {wanted}")
+    return photons.reshape(shape)
+
+
+def where_rendered(photons: Array, scenes: Sequence[Scene]) -> Array:
+    """The same, and zeros where nothing is rendered."""
+    found = np.zeros(photons.size)
+    for area in in_image(scenes):
+        here = slice(area.at, area.at + area.shape[0] * area.shape[1])
+        first_fast, last_fast, first_slow, last_slow = area.roi
+        wanted = np.zeros(area.shape, bool)
+        wanted[first_slow : last_slow + 1, first_fast : last_fast + 1] = True
+        found[here] = np.where(wanted if area.mask is None else wanted & area.mask, photons.ravel()[here].reshape(area.shape), 0.0).ravel()
+    return found.reshape(photons.shape)
