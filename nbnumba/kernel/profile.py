@@ -19,8 +19,17 @@ CELLS = 4096  # equal parts of sin(theta), from each of which the search for a p
 MOST_PIECES = 8192  # of a direction; of more, those that are nearest to each other are one
 RIGHT, MIDDLE, PER_HALF, LOWEST, COLUMNS = 0, 1, 2, 3, 10  # of a piece: where it ends, how to get to -1 to 1, seven coefficients
 
-NODES = np.cos(np.pi * (np.arange(7) + 0.5) / 7)  # Chebyshev's, none of them at a knot
-TO_COEFFICIENTS = np.linalg.inv(np.vander(NODES, increasing=True)).T
+FEW = 9  # places of a chunk of pixels for which rays are worked out
+
+
+def nodes(count: int) -> Array:
+    """Chebyshev's, between -1 and 1, where a polynomial is least off in between."""
+    return np.asarray(np.cos(np.pi * (np.arange(count) + 0.5) / count))
+
+
+def to_polynomial(count: int) -> Array:
+    """The matrix that makes coefficients, the lowest first, of values at the nodes."""
+    return np.linalg.inv(np.vander(nodes(count), increasing=True))
 
 
 class Pieces(NamedTuple):
@@ -47,6 +56,8 @@ class Profile(NamedTuple):
     wavelength: Array  # (directions,) m, of beams of one wavelength; else of the first
     pieces: Array  # (rows, COLUMNS)
     first: NDArray[np.int64]
+    nodes: Array  # (FEW,)
+    to_polynomial: Array  # (FEW, FEW)
 
 
 class Beams(NamedTuple):
@@ -64,8 +75,8 @@ def pieces_of(curve: Callable[[Array], Array], knots: Array) -> Pieces:
         least = np.sort(np.diff(edges))[-MOST_PIECES]
         edges = np.concatenate([[0.0], edges[1:-1][np.diff(edges)[:-1] >= least], [1.0]])
     middle, half = 0.5 * (edges[1:] + edges[:-1]), 0.5 * np.diff(edges)
-    values = curve(middle[:, np.newaxis] + half[:, np.newaxis] * NODES)
-    return Pieces(np.append(edges[1:-1], np.inf), middle, 1.0 / half, values @ TO_COEFFICIENTS)
+    values = curve(middle[:, np.newaxis] + half[:, np.newaxis] * nodes(7))
+    return Pieces(np.append(edges[1:-1], np.inf), middle, 1.0 / half, values @ to_polynomial(7).T)
 
 
 def profile_of(curve: Curve, knots: Array, beams: Sequence[Beams]) -> Profile:
@@ -78,6 +89,8 @@ def profile_of(curve: Curve, knots: Array, beams: Sequence[Beams]) -> Profile:
         np.array([one.wavelength[0] for one in beams]),
         np.concatenate([np.column_stack(pieces) for pieces in found]),
         np.array([start + np.searchsorted(pieces.right, cells, "right") for start, pieces in zip(begin, found, strict=False)]),
+        nodes(FEW),
+        to_polynomial(FEW),
     )
 
 

@@ -20,7 +20,7 @@ from nbnumba.kernel.compile_errors import FAILURES, compile_errors, one_line, si
 from nbnumba.kernel.cpu import adjoint, background, listed, render, tangent
 from nbnumba.kernel.cpu.listing import in_shares, listed_rows
 from nbnumba.kernel.cpu.render import LANES, LONGEST, NEVER, ORDER, KernelInputs, Parameters
-from nbnumba.kernel.cpu.spans import isolate, make_spans, of_panels, shorter, unmasked
+from nbnumba.kernel.cpu.spans import isolate, make_spans, of_panels, shorter, tiles_of, unmasked
 from nbnumba.kernel.cpu.work_queue import NOTHING_LEFT, claim, share_out
 from nbnumba.kernel.device import Area, ArrayCache, Function, Kernels, Physics, Progress, check_image, link, same_areas, within_image
 from nbnumba.kernel.forking import wait_for_the_compiler_at_forks
@@ -135,8 +135,8 @@ class Cpu:
         linked = with_panels(Physics(functions, {name: physics.parameters[name] for name in parts}), panels.geometry)
         kernel, pixels = self._kernels.of(background.scatter_background, linked), image.reshape(-1)
         arguments = background.Parts(*(linked.parameters[name] for name in parts)), samples, profile
-        spans = self._spans_of_all(panels.areas)
-        self._run(linked, len(spans), partial(kernel, *arguments, spans, pixels))
+        tiles = tiles_of(panels.areas, background.TILE)
+        self._run(linked, len(tiles), partial(kernel, *arguments, tiles, pixels))
         clear_masked(panels.areas, pixels)
 
     def _render_spans(
@@ -266,17 +266,13 @@ class Cpu:
 
     def _spans_of_panels(self, areas: tuple[Area, ...], inputs: KernelInputs) -> NDArray[np.int64]:
         """The spans of all panels, with the pixels that depend on scan order in spans of their own."""
-        spans = self._spans_of_all(areas)
+        if self._spans is None or not same_areas(self._spans[0], areas):
+            self._spans = areas, of_panels(areas)
+        spans = self._spans[1]
         for pixel in (inputs.scan_order.first_pixel, inputs.scan_order.latch_pixel):
             if 0 <= pixel < NEVER:
                 spans = isolate(spans, *divmod(pixel, areas[0].shape[1]))
         return spans
-
-    def _spans_of_all(self, areas: tuple[Area, ...]) -> NDArray[np.int64]:
-        """The spans of all panels, those of the last time if they are of the same."""
-        if self._spans is None or not same_areas(self._spans[0], areas):
-            self._spans = areas, of_panels(areas)
-        return self._spans[1]
 
     def _spans_of(self, area: Area, inputs: KernelInputs) -> NDArray[np.int64]:
         """Those of one panel, (n, 3)."""
