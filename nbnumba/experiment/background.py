@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from nbnumba.experiment.beam import Beam
 
+OF_A_FORMULA = ("atoms", "table")
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -29,6 +30,7 @@ class Material(Part):
     height: float | None = quantity(None, "m", "the other edge across the beam, which clips it; default: the beam's", POSITIVE)
     density: float | None = quantity(None, "kg/m^3", "density; default: the stage's own", POSITIVE)
     molar_mass: float | None = quantity(None, "kg/mol", "of what has the F of a table; default: the stage's own", POSITIVE)
+    formula: str | None = field(default=None, metadata={"unit": "", "meaning": "of 'atoms' and 'table': what they are, such as SiO2"})
     table: np.ndarray | None = field(
         default=None, metadata={"unit": "1/m, electrons", "meaning": "of 'table': rows of sin(theta)/wavelength and F, (entries, 2)"}
     )
@@ -41,13 +43,17 @@ class Material(Part):
         super().__post_init__()
         if not NAME.fullmatch(self.name):
             raise ParameterError(self.where("name"), f"{shown(self.name)} is not the name of a background stage")
+        if self.formula is not None and (self.name not in OF_A_FORMULA or not isinstance(self.formula, str) or not self.formula):
+            raise ParameterError(
+                self.where("formula"), f"{shown(self.formula)}: {' and '.join(OF_A_FORMULA)} have one, a text such as SiO2"
+            )
         self._keep("table", self.name == "table", checked_table)
         self._keep("photons", self.name == "image", checked_photons)
 
     def _keep(self, name: str, has: bool, checked: Any) -> None:
         given = getattr(self, name)
         if has != (given is not None):
-            raise ParameterError(self.where(name), f"{'is missing: ' if has else 'is given: '}{self.name!r} has {'one' if has else 'none'}")
+            raise ParameterError(self.where(name), f"{'is missing, which' if has else 'is given, and no'} {self.name!r} has")
         if has:
             object.__setattr__(self, name, checked(self.where(name), given))
 
@@ -63,7 +69,9 @@ class Background(Part):
     """What scatters besides the crystal: a cube of water that scatters alike in all directions, and materials that scatter as they do."""
 
     water_size: float = quantity(0.0, "m", "edge of a cube of water around the crystal", NOT_NEGATIVE)
-    materials: tuple[Material, ...] = field(default=(), metadata={"unit": "", "meaning": "what else the beam meets, a background stage each"})
+    materials: tuple[Material, ...] = field(
+        default=(), metadata={"unit": "", "meaning": "what else the beam meets, a background stage each"}
+    )
     oversample: int | None = quantity(
         None,
         "",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Curve = Callable[[Array, float], Array]  # of stol (1/m) and a wavelength (m)
+Curve = Callable[[float], "Pieces"]  # of a wavelength (m)
 
 CELLS = 4096  # equal parts of sin(theta), from each of which the search for a piece begins; a power of two, which rounds nothing
 MOST_PIECES = 8192  # of a direction; of more, those that are nearest to each other are one
@@ -29,7 +29,7 @@ def nodes(count: int) -> Array:
 
 def to_polynomial(count: int) -> Array:
     """The matrix that makes coefficients, the lowest first, of values at the nodes."""
-    return np.linalg.inv(np.vander(nodes(count), increasing=True))
+    return np.asarray(np.linalg.inv(np.vander(nodes(count), increasing=True)), np.float64)
 
 
 class Pieces(NamedTuple):
@@ -46,11 +46,11 @@ class Pieces(NamedTuple):
         t, found = (x - self.middle[piece]) * self.per_half[piece], self.coefficients[piece, 6]
         for power in range(5, -1, -1):
             found = found * t + self.coefficients[piece, power]
-        return found
+        return np.asarray(found)
 
 
 class Profile(NamedTuple):
-    """directions of beams, and the pieces of each: rows of ``pieces``; first: (directions, CELLS + 1) the piece that each cell begins in."""
+    """Directions of beams, and the pieces of each as rows; first: (directions, CELLS + 1) the row that each cell begins in."""
 
     incident: Array  # (directions, 3)
     wavelength: Array  # (directions,) m, of beams of one wavelength; else of the first
@@ -79,9 +79,9 @@ def pieces_of(curve: Callable[[Array], Array], knots: Array) -> Pieces:
     return Pieces(np.append(edges[1:-1], np.inf), middle, 1.0 / half, values @ to_polynomial(7).T)
 
 
-def profile_of(curve: Curve, knots: Array, beams: Sequence[Beams]) -> Profile:
-    """The profile of a scattering curve with knots (1/m), for beams of several directions."""
-    found = [of_direction(curve, knots, one) for one in beams]
+def profile_of(curve: Curve, beams: Sequence[Beams]) -> Profile:
+    """The profile of a scattering curve, for beams of several directions."""
+    found = [of_direction(curve, one) for one in beams]
     begin = np.cumsum([0, *(len(pieces.right) for pieces in found)])
     cells = np.arange(CELLS + 1) / CELLS
     return Profile(
@@ -94,12 +94,21 @@ def profile_of(curve: Curve, knots: Array, beams: Sequence[Beams]) -> Profile:
     )
 
 
-def of_direction(curve: Curve, knots: Array, beams: Beams) -> Pieces:
+def of_direction(curve: Curve, beams: Beams) -> Pieces:
     """The sum of the curve over the wavelengths of a direction, each with its share."""
-    single = [
-        pieces_of(lambda x, w=wavelength, s=share: s * curve(x / w, w), knots * wavelength)  # type: ignore[misc]
-        for wavelength, share in zip(beams.wavelength.tolist(), beams.share.tolist(), strict=True)
-    ]
+    single = [scaled(curve(wavelength), share) for wavelength, share in zip(beams.wavelength.tolist(), beams.share.tolist(), strict=True)]
     if len(single) == 1:
         return single[0]
-    return pieces_of(lambda x: sum(pieces(x) for pieces in single), (beams.wavelength[:, np.newaxis] * knots).ravel())  # type: ignore[return-value]
+
+    def together(x: Array) -> Array:
+        total = np.zeros(x.shape)
+        for pieces in single:
+            total += pieces(x)
+        return total
+
+    return pieces_of(together, np.concatenate([pieces.right for pieces in single]))
+
+
+def scaled(pieces: Pieces, share: float) -> Pieces:
+    """So much of a curve."""
+    return pieces._replace(coefficients=share * pieces.coefficients)

@@ -24,6 +24,7 @@ from nbnumba.experiment.part import Part, shown
 from nbnumba.experiment.structure_factors import SOURCE, StructureFactors
 from nbnumba.files.text import read_text, require_regular
 from nbnumba.files.whole import check_writable, write_all
+from nbnumba.options.materials import as_table, from_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +34,7 @@ HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba 
 
 # Structure factors last: the other parts say to what resolution a model is worked out.
 IN_ORDER = dict(sorted(PARTS.items(), key=lambda named: named[1] is StructureFactors))
-ARRAYS = ("hkl", "F", "path", "reflections", "mask", "panels", "positions", "weights", "wavelengths")
+ARRAYS = ("hkl", "F", "path", "reflections", "mask", "materials", "panels", "positions", "weights", "wavelengths")
 
 
 def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
@@ -49,6 +50,8 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     sources = experiment.sources
     if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
         tables["sources"] |= {name: getattr(sources, name).tolist() for name in ("positions", "weights", "wavelengths")}
+    if materials := experiment.background.materials:
+        tables["background"]["materials"] = [as_table(one, lambda path: text_of(os.path.relpath(path, folder))) for one in materials]
     if mask is not None:
         tables["sampling"]["mask"] = packed(mask)
     if panels := experiment.detector.panels:
@@ -141,6 +144,8 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     try:
         match section:
+            case "background" if "materials" in table:
+                arguments["materials"] = tuple(from_table(path.parent, n, one) for n, one in enumerate(arguments["materials"]))
             case "detector" if "panels" in table:
                 arguments["panels"] = tuple(panel_from_table(n, panel) for n, panel in enumerate(arguments["panels"]))
             case "sampling" if "mask" in table:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from nbnumba.errors import InputFileError, OptionError
 from nbnumba.files.text import looks_like_toml, read_text, require_regular
 from nbnumba.options.arguments import is_number, is_option_set
-from nbnumba.options.table import BY_NAME, NAMED_DETECTOR
+from nbnumba.options.table import BACKGROUND, BY_NAME, NAMED_DETECTOR
 
 OPTION, PLUGIN_FILE, ALLOW = "--experiment", "--plugin-file", "--allow-plugins"
 SHIPPED = Path(__file__).parents[1] / "experiments"
@@ -136,5 +136,7 @@ def reads(name: str) -> bool:
 
 
 def is_file_name(option: str, value: str) -> bool:
-    """Whether a value names a file: of --experiment and --detector it may be the name of one that is shipped."""
+    """Whether a value names a file: of --experiment and --detector it may be the name of one that is shipped, of --background a stage's."""
+    if option == BACKGROUND:
+        return Path(value).suffix != ""
     return option not in (OPTION, NAMED_DETECTOR) or looks_like_toml(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from nbnumba.image.image import shape_of
 from nbnumba.kernel.cpu.background import Samples
 from nbnumba.kernel.cpu.device import Cpu
 from nbnumba.kernel.panels import Panels
-from nbnumba.kernel.profile import Beams, Profile, profile_of
+from nbnumba.kernel.profile import Beams, Pieces, Profile, pieces_of, profile_of
 from nbnumba.simulation.scene import SMALL, Scene, brightness_of
 from nbnumba.simulation.together import in_image, launches
 from nbnumba.stages.chosen import prepared
@@ -76,9 +77,7 @@ def work_of(scenes: Sequence[Scene]) -> Iterator[tuple[Samples, Panels, Scene]]:
         for oversample, numbers in groupby(launch, lambda n: oversample_of(scenes[n])):
             here = list(numbers)
             scene = scenes[here[0]]
-            samples = Samples(
-                oversample, int(scene.parameters["geometry"].layers), scene.experiment.beam.photons_per_area / oversample**2
-            )
+            samples = Samples(oversample, int(scene.parameters["geometry"].layers), scene.experiment.beam.photons_per_area / oversample**2)
             yield samples, Panels(tuple(scenes[n].parameters["geometry"] for n in here), tuple(areas[n] for n in here)), scene
 
 
@@ -92,15 +91,20 @@ def oversample_of(scene: Scene) -> int:
 
 def profile_of_stages(stages: Sequence[BackgroundStage], parameters: Sequence[Any], scene: Scene) -> Profile:
     """The sum of the stages' scattering curves, for the beams of an experiment."""
+    return profile_of(partial(curve_of, stages, parameters), list(beams_of(scene)))
+
+
+def curve_of(stages: Sequence[BackgroundStage], parameters: Sequence[Any], wavelength: float) -> Pieces:
+    """The sum of scattering curves (m^2/sr) by sin(theta), for a wavelength."""
     knots = [EVENLY if stage.knots is None else answer(stage, "knots", p) for stage, p in zip(stages, parameters, strict=True)]
 
-    def curve(stol: Array, wavelength: float) -> Array:
-        total = np.zeros(stol.shape)
+    def curve(sine: Array) -> Array:
+        total, stol = np.zeros(sine.shape), sine / wavelength
         for stage, p in zip(stages, parameters, strict=True):
             total += answer(stage, "function", p, stol, wavelength, shape=stol.shape)
         return total
 
-    return profile_of(curve, np.unique(np.concatenate(knots)), list(beams_of(scene)))
+    return pieces_of(curve, np.concatenate(knots) * wavelength)
 
 
 def beams_of(scene: Scene) -> Iterator[Beams]:
@@ -112,7 +116,7 @@ def beams_of(scene: Scene) -> Iterator[Beams]:
     for number in range(group.max() + 1):
         here = group.reshape(-1) == number
         wavelength, which = np.unique(sources.wavelength[here], return_inverse=True)
-        yield Beams(sources.incident[here][0], wavelength, np.bincount(which.reshape(-1), share[here]))
+        yield Beams(sources.incident[here][0], wavelength, np.bincount(which.reshape(-1), share[here]).astype(np.float64))
 
 
 def answer(stage: BackgroundStage, name: str, *given: Any, shape: tuple[int, ...] | None = None) -> Array:

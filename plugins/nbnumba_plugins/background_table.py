@@ -8,9 +8,11 @@ import numpy as np
 
 from nbnumba.plugin import BackgroundStage, WorkedValue, hookimpl
 from nbnumba_plugins import scattering_table
-from nbnumba_plugins.scattering_table import THOMSON, Table, extended, molecules, scattered
+from nbnumba_plugins.scattering_table import THOMSON, Table, extended, materials_of, molecules, scattered
 
 if TYPE_CHECKING:
+    from nbnumba.experiment.background import Material
+    from nbnumba.experiment.beam import Beam
     from nbnumba.experiment.experiment import Experiment
 
 DENSITY, MOLAR_MASS = 1000.0, 0.018  # nonBragg's: of water
@@ -23,12 +25,12 @@ class Tables(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Tables:
-    return Tables(
-        tuple(
-            Table(THOMSON * molecules(material, experiment.beam, DENSITY, MOLAR_MASS), *extended(*material.table.T))
-            for material in experiment.background.of("table")
-        )
-    )
+    return Tables(tuple(table_of(material, experiment.beam) for material in materials_of("table", experiment)))
+
+
+def table_of(material: Material, beam: Beam) -> Table:
+    assert material.table is not None
+    return Table(THOMSON * molecules(material, beam, DENSITY, MOLAR_MASS), *extended(*material.table.T))
 
 
 def function(p: Tables, stol: np.ndarray, wavelength: float) -> np.ndarray:

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nbnumba.plugin import ParameterError
+
 if TYPE_CHECKING:
     from nbnumba.experiment.background import Material
     from nbnumba.experiment.beam import Beam
+    from nbnumba.experiment.experiment import Experiment
 
 THOMSON = 7.94079248018965e-30  # m^2, squared classical electron radius
 AVOGADRO = 6.02214179e23  # nanoBragg's
@@ -16,11 +19,20 @@ FAR = np.array([1e98, 1e99])  # where a table goes on to
 
 
 class Table(NamedTuple):
-    """per_electron: m^2/sr of all molecules that the beam meets, for F = 1; stol (1/m), F (electrons): entries, two far ones at either end."""
+    """per_electron: m^2/sr of all molecules that the beam meets, for F = 1; stol (1/m), F (electrons): with two far entries at each end."""
 
     per_electron: float
     stol: np.ndarray
     F: np.ndarray
+
+
+def materials_of(name: str, experiment: Experiment) -> tuple[Material, ...]:
+    """What a background stage scatters. Raises ParameterError if there is nothing of it."""
+    if not (found := experiment.background.of(name)):
+        raise ParameterError(
+            "background.materials", f"have no {name!r}, which the background stage of that name asks for: --background {name}"
+        )
+    return found
 
 
 def molecules(material: Material, beam: Beam, density: float, molar_mass: float) -> float:
@@ -36,18 +48,19 @@ def extended(stol: np.ndarray, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def interpolated(p: Table, stol: np.ndarray) -> np.ndarray:
     """The cubic through four entries, the second of which is the last that is no greater than stol."""
     second = np.searchsorted(p.stol, stol, "right") - 1
-    return cubic(*([array[second + n] for n in (-1, 0, 1, 2)] for array in (p.stol, p.F)), stol)
+    x, F = ([array[second + n] for n in (-1, 0, 1, 2)] for array in (p.stol, p.F))
+    return cubic(x, F, stol)
 
 
 def cubic(x: list[np.ndarray], y: list[np.ndarray], at: np.ndarray) -> np.ndarray:
     """Lagrange's polynomial through four points."""
-    return sum(y[i] * np.prod([(at - x[j]) / (x[i] - x[j]) for j in range(4) if j != i], axis=0) for i in range(4))
+    return np.asarray(sum(y[i] * np.prod([(at - x[j]) / (x[i] - x[j]) for j in range(4) if j != i], axis=0) for i in range(4)))
 
 
 def scattered(p: Table, stol: np.ndarray) -> np.ndarray:
     """sign(F) F^2 of all molecules."""
     F = interpolated(p, stol)
-    return p.per_electron * F * np.abs(F)
+    return np.asarray(p.per_electron * F * np.abs(F))
 
 
 def knots(p: Table) -> np.ndarray:
@@ -63,4 +76,4 @@ def zeros(p: Table, second: int) -> np.ndarray:
     at = begin + width * np.arange(4.0)
     roots = np.roots(np.polyfit(np.arange(4.0), cubic(list(p.stol[four]), list(p.F[four]), at), 3))
     found = begin + width * roots[np.isreal(roots)].real
-    return found[(found > low) & (found < high)]
+    return np.asarray(found[(found > low) & (found < high)])
