@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import NbnumbaError, ParameterError, StageError
 from nbnumba.experiment.by_value import same
-from nbnumba.image.image import shape_of
+from nbnumba.image.image import Layer, shape_of
 from nbnumba.kernel.cpu.background import Samples
 from nbnumba.kernel.cpu.device import Cpu
 from nbnumba.kernel.panels import Panels
@@ -48,6 +48,11 @@ class BackgroundPhotons:
             photons.setflags(write=False)
             self._last = follows_from, photons
         return self._last[1]
+
+    def layers(self, experiment: Experiment, scenes: Sequence[Scene]) -> tuple[Layer, ...]:
+        """Those of each stage alone."""
+        stages = scenes[0].stages.backgrounds
+        return tuple(Layer(stage.name, self.scattered(experiment, scenes, [stage])) for stage in stages)
 
     def scattered(self, experiment: Experiment, scenes: Sequence[Scene], stages: Sequence[BackgroundStage]) -> Array:
         """What these stages scatter, and the photons that they have of their own."""

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from nbnumba.closed_form.refusals import require_cpu
 from nbnumba.errors import NotAvailableError, QuirkWarning
 from nbnumba.experiment.advice import IN_PYTHON, quirk_notes
-from nbnumba.image.image import Image, provenance, shape_of, split_by_panel
+from nbnumba.image.image import Image, Layer, provenance, shape_of, split_by_panel
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.memory import refuse_too_much
 from nbnumba.simulation.background import BackgroundPhotons
@@ -21,6 +21,8 @@ from nbnumba.stages.registry import StageSource, registry_of
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
+BRAGG = "bragg"  # the layer of what is summed over the crystal's terms, with the constant background of these
+
 
 def simulate(
     experiment: Experiment,
@@ -29,18 +31,20 @@ def simulate(
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
+    layers: bool = False,
 ) -> Image:
     """Render an experiment.
 
     stages: your own, each of which is taken for its kind, or a registry to look them up in; default: those of all installed packages.
     device: cpu, cuda, or auto: the GPU if there is one and it pays. threads: of the CPU, default all. progress(done, total) is called now
-    and then with numbers of pixels, the first time with done = 0 when experiment and stages have been checked.
+    and then with numbers of pixels, the first time with done = 0 when experiment and stages have been checked. layers: whether the image
+    keeps the photons of the crystal and of every background stage apart as well.
 
     Returns an Image: photons per pixel, float64, [slow, fast], zero outside the region of interest and the mask, with
     statistics and provenance. Warns of quirks of nanoBragg that are followed and change the image (QuirkWarning). Raises ParameterError,
     StageError and NotAvailableError before any pixel is rendered, NotFiniteError after it.
     """
-    return Simulator(stages=stages, device=device, threads=threads).image(experiment, progress)
+    return Simulator(stages=stages, device=device, threads=threads).image(experiment, progress, layers)
 
 
 class Simulator:
@@ -60,7 +64,7 @@ class Simulator:
         """What renders, by name; what was asked for until the first image."""
         return self._device.name if self._device else self._wanted
 
-    def image(self, experiment: Experiment, progress: Progress | None = None) -> Image:
+    def image(self, experiment: Experiment, progress: Progress | None = None, layers: bool = False) -> Image:
         """The experiment's Image, as simulate() returns it."""
         experiment.check()
         refuse_too_much(experiment)
@@ -69,6 +73,7 @@ class Simulator:
         pixels = device.zeros(shape_of(experiment))
         render_together(scenes, device, pixels, progress)
         pixels = device.to_host(pixels)
+        found = (Layer(BRAGG, pixels.copy()), *self._background.layers(experiment, scenes)) if layers else ()
         if (background := self._background.of(experiment, scenes)) is not None:
             pixels += background
         for part in split_by_panel(pixels, experiment):
@@ -76,7 +81,7 @@ class Simulator:
         made_with = {**provenance(experiment, scenes[0].stages), "device": device.name}
         outside = sum(scene.terms_outside(device) for scene in scenes)
         responses = scenes[0].stages.responses
-        return Image(pixels=pixels, experiment=experiment, provenance=made_with, terms_outside=outside, responses=responses)
+        return Image(pixels, experiment, made_with, terms_outside=outside, responses=responses, layers=found)
 
     def render(self, experiment: Experiment, out: Any = None) -> Any:
         """Photons per pixel alone, float64, [slow, fast], in the device's memory.
