@@ -1,4 +1,4 @@
-"""F by sin(theta)/wavelength in text, two columns, as nonBragg reads it (FMT-110)."""
+"""F by sin(theta)/wavelength in text, two columns, as nonBragg reads it (CLI-134)."""
 
 from __future__ import annotations
 

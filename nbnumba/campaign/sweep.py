@@ -126,10 +126,11 @@ class Sweep:
 
 def digest(experiment: Experiment) -> str:
     """A sum over everything of an experiment that an image depends on."""
-    factors = experiment.structure_factors
-    text = toml_text(replace(experiment, structure_factors=StructureFactors(default_F=1.0)), Path())
-    found = hashlib.sha256(f"{text}\n{factors.default_F!r} {experiment.interpolated}".encode())
-    for array in (factors.hkl, factors.F):
+    factors, materials = experiment.structure_factors, experiment.background.materials
+    bare = replace(experiment, structure_factors=StructureFactors(default_F=1.0), background=replace(experiment.background, materials=()))
+    said = "".join(f"\n{replace(one, path=None)!r}" for one in materials)  # arrays by what they hold, and not by their file
+    found = hashlib.sha256(f"{toml_text(bare, Path())}\n{factors.default_F!r} {experiment.interpolated}{said}".encode())
+    for array in (factors.hkl, factors.F, *(array for one in materials for array in (one.table, one.photons))):
         found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
 

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 Curve = Callable[[float], "Pieces"]  # of a wavelength (m)
 
 CELLS = 4096  # equal parts of sin(theta), from each of which the search for a piece begins; a power of two, which rounds nothing
-MOST_PIECES = 8192  # of a direction; of more, those that are nearest to each other are one
+MOST_PIECES = 8192  # of a direction; of more knots, so many are taken, evenly
 RIGHT, MIDDLE, PER_HALF, LOWEST, COLUMNS = 0, 1, 2, 3, 10  # of a piece: where it ends, how to get to -1 to 1, seven coefficients
 
 FEW = 9  # places of a chunk of pixels for which rays are worked out
@@ -72,8 +72,7 @@ def pieces_of(curve: Callable[[Array], Array], knots: Array) -> Pieces:
     """A curve from 0 to 1, exact where it is a polynomial of the sixth degree between the knots."""
     edges = np.unique(np.concatenate([[0.0, 1.0], knots[(knots > 0.0) & (knots < 1.0)]]))
     if len(edges) > MOST_PIECES + 1:
-        least = np.sort(np.diff(edges))[-MOST_PIECES]
-        edges = np.concatenate([[0.0], edges[1:-1][np.diff(edges)[:-1] >= least], [1.0]])
+        edges = edges[np.linspace(0, len(edges) - 1, MOST_PIECES + 1).astype(int)]
     middle, half = 0.5 * (edges[1:] + edges[:-1]), 0.5 * np.diff(edges)
     values = curve(middle[:, np.newaxis] + half[:, np.newaxis] * nodes(7))
     return Pieces(np.append(edges[1:-1], np.inf), middle, 1.0 / half, values @ to_polynomial(7).T)

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.errors import NbnumbaError, ParameterError, StageError
+from nbnumba.errors import NbnumbaError, NotAvailableError, ParameterError, StageError
 from nbnumba.experiment.by_value import same
 from nbnumba.image.image import Layer, shape_of
 from nbnumba.kernel.cpu.background import Samples
 from nbnumba.kernel.cpu.device import Cpu
 from nbnumba.kernel.panels import Panels
 from nbnumba.kernel.profile import Beams, Pieces, Profile, pieces_of, profile_of
-from nbnumba.simulation.scene import SMALL, Scene, brightness_of
+from nbnumba.simulation.scene import SMALL, Scene, brightness_of, choose_stages
 from nbnumba.simulation.together import in_image, launches
 from nbnumba.stages.chosen import prepared
+from nbnumba.stages.registry import StageSource, registry_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -156,3 +157,9 @@ def where_rendered(photons: Array, scenes: Sequence[Scene]) -> Array:
         wanted[first_slow : last_slow + 1, first_fast : last_fast + 1] = True
         found[here] = np.where(wanted if area.mask is None else wanted & area.mask, photons.ravel()[here].reshape(area.shape), 0.0).ravel()
     return found.reshape(photons.shape)
+
+
+def refuse_backgrounds(experiment: Experiment, stages: StageSource, what: str) -> None:
+    """Refuse stages of the background where they would be left out without a word. Raises NotAvailableError."""
+    if chosen := choose_stages(experiment, registry_of(stages)).backgrounds:
+        raise NotAvailableError(f"{chosen[0]} has no part in {what}; leave it out, or add its photons yourself (Image.layers)")

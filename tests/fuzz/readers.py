@@ -304,6 +304,9 @@ READERS: dict[str, Reader] = {
     "sources": Reader(
         "s.txt", explained(f"-sourcefile s.txt {CRYSTAL} {SMALL}"), lambda: [b"0 0 -10 1 1e-10\n0.1 0 -10 2.5\n# more\n0 0.1 -9\n"]
     ),
+    "F of a material": Reader(
+        "f.stol", explained(f"--background f.stol 1 {CRYSTAL} {SMALL}"), lambda: [b"0 2.5\n0.1, -5\n# more\n0.2 8\n"]
+    ),
     "configuration": Reader("c.toml", explained("--config c.toml"), configurations, lambda: {"p1.hkl": b"1 0 0 10\n"}),
     "experiment": Reader(
         "e.toml",
