@@ -18,6 +18,7 @@ PROGRAM_STATEMENTS = {
     "BKG-9",
     "BKG-10",
     "BKG-11",
+    "BKG-20",
     "FAC-1",
     "GEO-1",
     "RSP-4",
