@@ -41,7 +41,7 @@ def test_it_is_what_images_have() -> None:
             of_shell = layer.photons[shell == n].mean()
             # spots are few, and some are on the border between shells
             assert found[f"{layer.name}_per_pixel"][n] == pytest.approx(of_shell, rel=0.5 if layer.name == "bragg" else 0.03)
-    assert np.dot(found["bragg_per_pixel"], found["pixels"]) == pytest.approx(image.layers[0].photons.sum(), rel=0.1)
+    assert np.dot(found["bragg_per_pixel"], found["pixels"]) == pytest.approx(image.layers[0].photons.sum(), rel=0.15)
     assert sum(found["pixels"]) == pytest.approx(150 * 150, rel=1e-3)
     total = found["bragg_per_pixel"][4] + found["water_per_pixel"][4] + found["helium_per_pixel"][4]
     assert found["noise_per_pixel"][4] == pytest.approx(np.sqrt(total), rel=1e-3)
