@@ -20,6 +20,7 @@ PROGRAM_STATEMENTS = {
     "BKG-11",
     "BKG-20",
     "FAC-1",
+    "FAC-73",
     "GEO-1",
     "RSP-4",
     "SF-6",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbnumba.errors import ParameterError
-from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, described, quantity, shown, text
+from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, choice, described, quantity, shown, text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.beam import Beam
 
 OF_A_FORMULA = ("atoms", "table")
+PLACES = ("around", "before", "behind")
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -28,6 +29,7 @@ class Material(Part):
     thickness: float = quantity(0.0, "m", "path of the beam through it", NOT_NEGATIVE)
     width: float | None = quantity(None, "m", "edge across the beam, which clips it; default: the beam's", POSITIVE)
     height: float | None = quantity(None, "m", "the other edge across the beam, which clips it; default: the beam's", POSITIVE)
+    place: str = choice("around", "where it is in the beam: around the crystal, half of it to either side, or before or behind it", PLACES)
     density: float | None = quantity(None, "kg/m^3", "density; default: the stage's own", POSITIVE)
     molar_mass: float | None = quantity(None, "kg/mol", "of what has the F of a table; default: the stage's own", POSITIVE)
     formula: str | None = field(default=None, metadata={"unit": "", "meaning": "of 'atoms' and 'table': what they are, such as SiO2"})

@@ -62,6 +62,7 @@ ABOUT_MATERIALS = {
     "--background-density": of_the_last,
     "--background-molar-mass": of_the_last,
     "--background-formula": of_the_last,
+    "--background-place": of_the_last,
     "--background-size": of_the_last,
 }
 
@@ -69,9 +70,9 @@ ABOUT_MATERIALS = {
 def as_table(material: Material, folder_of: Any) -> dict[str, Any]:
     """A material as TOML has it; folder_of(path): the name of its file. Raises ParameterError for an image that has none."""
     said = {f.name: getattr(material, f.name) for f in fields(material) if f.name not in (*FROM_FILE, "path")}
-    found = {name: value for name, value in said.items() if value is not None}
+    found = {f.name: said[f.name] for f in fields(material) if f.name in said and said[f.name] not in (None, f.default)}
     if material.path is not None:
-        del found["name"]
+        found.pop("name")
         return found | {"path": folder_of(material.path)}
     if material.photons is not None:
         raise ParameterError("material.photons", "cannot be saved; write them to an .npy file and name that (path)")

@@ -372,6 +372,12 @@ MATERIALS = (
         "g/mol of what has the F of the last --background (default: its own)",
     ),
     text("--background-formula", "material.formula", "chemical formula of the last --background, if that is 'atoms' or a table"),
+    text(
+        "--background-place",
+        "material.place",
+        "'around' the crystal, half to either side (default), 'before' or 'behind' it: of the last --background, for --plugin "
+        "factor=attenuation",
+    ),
     Option(
         ("--background-size",),
         "edges of the last --background across the beam in mm, which clips them (default: the beam's size)",

@@ -15,11 +15,14 @@ from nbnumba.experiment.by_value import same
 from nbnumba.image.image import Layer, shape_of
 from nbnumba.kernel.cpu.background import Samples
 from nbnumba.kernel.cpu.device import Cpu
+from nbnumba.kernel.device import Physics
 from nbnumba.kernel.panels import Panels
+from nbnumba.kernel.product import NoFactor, product
 from nbnumba.kernel.profile import Beams, Pieces, Profile, pieces_of, profile_of
 from nbnumba.simulation.scene import SMALL, Scene, brightness_of, choose_stages
 from nbnumba.simulation.together import in_image, launches
-from nbnumba.stages.chosen import prepared
+from nbnumba.stages.chosen import FACTORS, prepared
+from nbnumba.stages.kinds import Factor
 from nbnumba.stages.registry import StageSource, registry_of
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ class BackgroundPhotons:
         parameters, photons = [prepared(stage, experiment) for stage in stages], np.zeros(shape_of(experiment))
         profile = profile_of_stages(stages, parameters, scenes[0])
         for samples, panels, scene in work_of(scenes):
-            self._device.scatter_background(scene.physics, samples, profile, panels, photons)
+            self._device.scatter_background(physics_of(scene), samples, profile, panels, photons)
         for stage, p in zip(stages, parameters, strict=True):
             if stage.photons is not None:
                 photons += where_rendered(given_photons(stage, p, photons.shape), scenes)
@@ -72,7 +75,7 @@ def what_it_follows_from(experiment: Experiment, scenes: Sequence[Scene], stages
     """All that decides over the background, to be compared with that of another image."""
     places = tuple((scene.area, scene.parameters["geometry"], oversample_of(scene)) for scene in scenes)
     first = scenes[0]
-    rays = first.parameters["polarization"], first.parameters["factors"], first.experiment.source_list, brightness_of(first.experiment)
+    rays = first.parameters["polarization"], parameters_of_all(first), first.experiment.source_list, brightness_of(first.experiment)
     return tuple(stages), tuple(prepared(stage, experiment) for stage in stages), places, rays, experiment.beam, first.stages.names()
 
 
@@ -85,6 +88,19 @@ def work_of(scenes: Sequence[Scene]) -> Iterator[tuple[Samples, Panels, Scene]]:
             scene = scenes[here[0]]
             samples = Samples(oversample, int(scene.parameters["geometry"].layers), scene.experiment.beam.photons_per_area / oversample**2)
             yield samples, Panels(tuple(scenes[n].parameters["geometry"] for n in here), tuple(areas[n] for n in here)), scene
+
+
+def physics_of(scene: Scene) -> Physics:
+    """What is left of the scene's stages where there is no crystal."""
+    factors = scene.stages.factors_of_all
+    functions = {**scene.physics.functions, FACTORS: product(tuple(stage.function for stage in factors), Factor.of.arguments)}
+    return Physics(functions, {**scene.parameters, FACTORS: parameters_of_all(scene)})
+
+
+def parameters_of_all(scene: Scene) -> tuple[Any, ...]:
+    """What those factors have prepared that background stages have, too."""
+    prepared_by = zip(scene.stages.factors, scene.parameters[FACTORS], strict=False)
+    return tuple(p for stage, p in prepared_by if stage in scene.stages.factors_of_all) or (NoFactor(),)
 
 
 def oversample_of(scene: Scene) -> int:
@@ -117,7 +133,7 @@ def beams_of(scene: Scene) -> Iterator[Beams]:
     """The sources by direction; with factors, which know the wavelength, one by one."""
     sources = scene.experiment.source_list
     share = brightness_of(scene.experiment) / len(sources.wavelength)
-    by = sources.incident if not scene.stages.factors else np.column_stack([sources.incident, sources.wavelength])
+    by = sources.incident if not scene.stages.factors_of_all else np.column_stack([sources.incident, sources.wavelength])
     _, group = np.unique(by, axis=0, return_inverse=True)
     for number in range(group.max() + 1):
         here = group.reshape(-1) == number

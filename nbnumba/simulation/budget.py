@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.rocking import divergence
 from nbnumba.geometry.spots import PredictedSpots, predict
-from nbnumba.simulation.background import curve_of
+from nbnumba.simulation.background import curve_of, parameters_of_all
 from nbnumba.simulation.scene import Scene
 from nbnumba.simulation.simulator import BRAGG
 from nbnumba.stages.chosen import prepared
@@ -94,7 +94,7 @@ def ray_of(scene: Scene, fast: float, slow: float) -> tuple[float, float]:
         dx, dy, dz, solid_angle, capture = scene.stages["geometry"].function(parameters["geometry"], fast, slow, layer)
         ray = (*i.tolist(), dx, dy, dz)
         weight = solid_angle * capture * scene.stages["polarization"].function(parameters["polarization"], *ray)
-        for factor, p in zip(scene.stages.factors, parameters["factors"], strict=False):
+        for factor, p in zip(scene.stages.factors_of_all, parameters_of_all(scene), strict=False):
             weight *= factor.function(p, *ray, wavelength)
         total += weight
     return float(np.linalg.norm(np.array([dx, dy, dz]) - i) / 2.0 / wavelength), total
@@ -104,13 +104,10 @@ def photons_of(experiment: Experiment, scenes: Sequence[Scene], rays: Rays) -> d
     """Photons of every background stage in these pixels."""
     sources = experiment.source_list
     wavelength = float(np.average(sources.wavelength, weights=sources.weight))
-    return {
-        stage: experiment.beam.photons_per_area
-        * rays.weight
-        * curve_of([stage], [prepared(stage, experiment)], wavelength)(rays.stol * wavelength)
-        for stage in scenes[0].stages.backgrounds
-        if stage.photons is None
-    }
+    per_area = experiment.beam.photons_per_area * rays.weight
+    stages = [stage for stage in scenes[0].stages.backgrounds if stage.photons is None]
+    curves = (curve_of([stage], [prepared(stage, experiment)], wavelength) for stage in stages)
+    return {stage: per_area * curve(rays.stol * wavelength) for stage, curve in zip(stages, curves, strict=True)}
 
 
 def spot_pixels(experiment: Experiment) -> float:

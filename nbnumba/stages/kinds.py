@@ -207,7 +207,9 @@ class Factor(
         differentiated_by=("ix", "iy", "iz", "dx", "dy", "dz", "wavelength"),
     ),
 ):
-    """A factor of every term; any number of them is multiplied."""
+    """A factor of every term; any number of them is multiplied. of_crystal_alone: whether background stages scatter without it."""
+
+    of_crystal_alone: bool = False
 
 
 @dataclass(frozen=True, eq=False)

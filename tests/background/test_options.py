@@ -123,7 +123,10 @@ def test_configurations_keep_materials(stol: Path, in_tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("[3]", "background.materials[0]: 3 is not a table"),
-        ("[{nam = 'water'}]", "background.materials[0]: has no 'nam'; it has name, thickness, width, height, density, molar_mass, formula"),
+        (
+            "[{nam = 'water'}]",
+            "background.materials[0]: has no 'nam'; it has name, thickness, width, height, place, density, molar_mass, formula",
+        ),
         ("[{path = 3}]", "background.materials[0]: 3 is not a file name"),
         ("[{name = 'water', thickness = -1}]", "material.thickness: -1 m: must be at least 0"),
     ],
