@@ -13,7 +13,8 @@ from nbnumba.kernel.profile import CELLS, FEW, LOWEST, MIDDLE, PER_HALF, RIGHT
 TILE = 64
 CLOSE = 1e-13  # of a number, as far off as polynomials may be
 LOOKED_AT = (1, 26, 62)  # rows and columns of a tile, where polynomials through FEW nodes are most off
-BLENDED = 12  # pieces that are worked out for all pixels of a row, which vectorises
+TOGETHER = 16  # pixels of a row that are looked up together
+BLENDED = 12  # pieces that are worked out for all of these, which vectorises
 PANEL, FIRST_SLOW, LAST_SLOW, FIRST_FAST, LAST_FAST, AT, STRIDE = range(7)  # of a tile; AT: where in the image that of its panel begins
 
 
@@ -155,22 +156,32 @@ def fill(c, places, row, along, values):
 
 
 def add_scattered(profile, beam, sines, weights, total):
-    """Add what is scattered along the rays of a row."""
-    low, high = sines[0], sines[0]
-    for i in range(TILE):
-        low, high = min(low, sines[i]), max(high, sines[i])
-    first, last = piece_of(profile, beam, low), piece_of(profile, beam, high)
-    if last - first >= BLENDED:
-        for i in range(TILE):
-            total[i] += weights[i] * value(profile.pieces, piece_of(profile, beam, sines[i]), sines[i])
-        return
-    left = -1.0
-    for row in range(first, last + 1):
-        right = profile.pieces[row, RIGHT]
-        for i in range(TILE):
-            weight = weights[i] if left <= sines[i] < right else 0.0
-            total[i] += weight * value(profile.pieces, row, sines[i])
-        left = right
+    """Add what is scattered along the rays of a row, some at a time."""
+    for begin in range(0, TILE, TOGETHER):
+        low, high = np.int32(CELLS - 1), np.int32(0)
+        for i in range(begin, begin + TOGETHER):
+            cell = np.int32(sines[i] * CELLS)
+            low, high = min(low, cell), max(high, cell)
+        first, last = profile.first[beam, low], profile.first[beam, min(high + 1, CELLS)]
+        if last - first >= BLENDED:
+            for i in range(begin, begin + TOGETHER):
+                total[i] += weights[i] * value(profile.pieces, piece_of(profile, beam, sines[i]), sines[i])
+        else:
+            left = -1.0
+            for row in range(first, last + 1):
+                left = add_piece(profile.pieces[row], begin, left, sines, weights, total)
+
+
+def add_piece(piece, begin, left, sines, weights, total):
+    """Add what a piece says of the rays that are in it, from ``left`` on; returns where it ends."""
+    right, middle, per_half = piece[RIGHT], piece[MIDDLE], piece[PER_HALF]
+    c0, c1, c2, c3, c4, c5, c6 = piece[3], piece[4], piece[5], piece[6], piece[7], piece[8], piece[9]
+    for i in range(begin, begin + TOGETHER):
+        sine = sines[i]
+        t = (sine - middle) * per_half
+        weight = weights[i] if left <= sine < right else 0.0
+        total[i] += weight * (c0 + t * (c1 + t * (c2 + t * (c3 + t * (c4 + t * (c5 + t * c6))))))
+    return right
 
 
 def piece_of(profile, beam, sine):
