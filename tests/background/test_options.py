@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,3 +186,20 @@ def test_a_sweep_of_another_background_is_another(stol: Path, in_tmp_path: Path)
 
 def test_f_of_a_file_is_read(stol: Path) -> None:
     np.testing.assert_allclose(read_stol(stol)[1], [1e9, 5.0])
+
+
+@pytest.mark.spec("CLI-130")
+def test_what_the_beam_meets_is_stated(stol: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--background water 0.1 --background-density 1.1 --background some.stol 20 --background-size 0.05 --background-place behind"
+    assert main(["explain", *SMALL.split(), *words.split(), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    water, some = found["background"].values()
+    assert water == {
+        "stage": "water",
+        "thickness_mm": 0.1,
+        "volume_mm3": pytest.approx(1e-3),
+        "place": "around",
+        "density_kg_per_m3": 1100.0,
+    }
+    assert some == {"stage": "table", "file": "some.stol", "thickness_mm": 20.0, "volume_mm3": pytest.approx(0.05), "place": "behind"}
+    assert found["stages"]["background"] == "water,table"

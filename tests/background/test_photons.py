@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,12 @@ def test_traces_and_gradients_refuse_them() -> None:
     ):
         with pytest.raises(nbnumba.NotAvailableError, match="background 'table' has no part in"):
             refused(with_table())
+
+
+def test_a_gpu_renders_what_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbnumba.simulation.simulator.open_device", lambda *given: SimpleNamespace(name="cuda"))
+    with pytest.raises(nbnumba.NotAvailableError, match=r"add their photons on the CPU: Simulator.image\(\) has them, render\(\) has not"):
+        Simulator(device="cuda").render(with_table(), np.zeros((70, 70)))
 
 
 def thirds(p: None, stol: np.ndarray, wavelength: float) -> np.ndarray:
