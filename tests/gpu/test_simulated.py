@@ -87,7 +87,10 @@ def assert_equal_with(stages: Iterable[Stage], dtype: str) -> None:
 
     experiment = small_experiment()
     experiment = replace(experiment, sampling=replace(experiment.sampling, dtype=dtype))
-    scene = prepared_scene(experiment, reduce(Stages.with_stage, stages, choose_stages(experiment, installed())))
+    chosen = reduce(Stages.with_stage, stages, choose_stages(experiment, installed()))
+    if chosen.factors:
+        chosen = chosen.with_stage(installed().get("scaling", "per-term"))
+    scene = prepared_scene(experiment, chosen)
     expected, found = (np.asarray(scene.render(device)) for device in (Cpu(), Cuda()))
     assert np.abs(found - expected).max() <= BOUNDS[dtype] * expected.max()
     assert scene.terms_outside(Cuda()) == scene.terms_outside(Cpu())
