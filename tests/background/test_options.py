@@ -203,3 +203,14 @@ def test_what_the_beam_meets_is_stated(stol: Path, capsys: pytest.CaptureFixture
     }
     assert some == {"stage": "table", "file": "some.stol", "thickness_mm": 20.0, "volume_mm3": pytest.approx(0.05), "place": "behind"}
     assert found["stages"]["background"] == "water,table"
+
+
+@pytest.mark.spec("CLI-130")
+def test_a_file_of_an_experiment_names_one_beside_it(stol: Path, in_tmp_path: Path) -> None:
+    (in_tmp_path / "below").mkdir()
+    stol.rename("below/some.stol")
+    Path("below/e.toml").write_text(f'options = "{SMALL} --background some.stol 20 --background water 1"\n')
+    found = nbnumba.experiment_from_options("--experiment below/e.toml").background.materials
+    assert [(one.name, one.path) for one in found] == [("table", Path("below/some.stol")), ("water", None)]
+    assert main(["run", "--experiment", "below/e.toml", "-o", "a.npy", "--bundle", "bundle"]) == 0
+    assert (in_tmp_path / "bundle" / "inputs" / "some.stol").read_text() == STOL
