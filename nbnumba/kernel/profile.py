@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 Curve = Callable[[float], "Pieces"]  # of a wavelength (m)
 
 CELLS = 4096  # equal parts of sin(theta), from each of which the search for a piece begins; a power of two, which rounds nothing
-MOST_PIECES = 8192  # of a direction; of more knots, so many are taken, evenly
+MOST_PIECES = 4096  # of a direction; of more knots, so many are taken, evenly
 RIGHT, MIDDLE, PER_HALF, LOWEST, COLUMNS = 0, 1, 2, 3, 10  # of a piece: where it ends, how to get to -1 to 1, seven coefficients
 
 FEW = 9  # places of a chunk of pixels for which rays are worked out
