@@ -28,7 +28,7 @@ def command(ctx: click.Context, /, as_json: bool, accuracy: float | None, **opti
     from nbnumba import memory
     from nbnumba.image.image import provenance
     from nbnumba.image.summary import as_text, description
-    from nbnumba.simulation.budget import photon_budget
+    from nbnumba.simulation.photon_budget import photon_budget
     from nbnumba.simulation.scene import choose_stages, prepared_scene, scenes_of
     from nbnumba.simulation.simulator import Simulator
     from nbnumba.simulation.support import how_rendered

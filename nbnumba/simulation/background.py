@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nbnumba.errors import NbnumbaError, NotAvailableError, ParameterError, StageError
 from nbnumba.experiment.by_value import same
+from nbnumba.experiment.vectors import unit
 from nbnumba.image.image import Layer, shape_of
 from nbnumba.kernel.cpu.background import Samples
 from nbnumba.kernel.cpu.device import Cpu
@@ -27,9 +28,11 @@ from nbnumba.stages.registry import StageSource, registry_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+    from nbnumba.experiment.source_list import SourceList
     from nbnumba.stages.kinds import BackgroundStage
 
 Array = NDArray[np.float64]
+FEW_DIRECTIONS, MOST_RAYS, NARROW = 4, 3e8, 5e-3  # of sources; of pixels times these; rad
 EVENLY = np.arange(1, 601) * 5e7  # 1/m: knots of a stage that states none, to 3 1/A
 
 
@@ -62,7 +65,7 @@ class BackgroundPhotons:
         """What these stages scatter, and the photons that they have of their own."""
         self._device = self._device or Cpu(self._threads)
         parameters, photons = [prepared(stage, experiment) for stage in stages], np.zeros(shape_of(experiment))
-        profile = profile_of_stages(stages, parameters, scenes[0])
+        profile = profile_of_stages(stages, parameters, scenes)
         for samples, panels, scene in work_of(scenes):
             self._device.scatter_background(physics_of(scene), samples, profile, panels, photons)
         for stage, p in zip(stages, parameters, strict=True):
@@ -111,9 +114,9 @@ def oversample_of(scene: Scene) -> int:
     return 1 if experiment.detector.pixel_size <= SMALL * abs(experiment.frame.close_distance) else experiment.oversample
 
 
-def profile_of_stages(stages: Sequence[BackgroundStage], parameters: Sequence[Any], scene: Scene) -> Profile:
+def profile_of_stages(stages: Sequence[BackgroundStage], parameters: Sequence[Any], scenes: Sequence[Scene]) -> Profile:
     """The sum of the stages' scattering curves, for the beams of an experiment."""
-    return profile_of(partial(curve_of, stages, parameters), list(beams_of(scene)))
+    return profile_of(partial(curve_of, stages, parameters), beams_of(scenes))
 
 
 def curve_of(stages: Sequence[BackgroundStage], parameters: Sequence[Any], wavelength: float) -> Pieces:
@@ -129,16 +132,45 @@ def curve_of(stages: Sequence[BackgroundStage], parameters: Sequence[Any], wavel
     return pieces_of(curve, np.concatenate(knots) * wavelength)
 
 
-def beams_of(scene: Scene) -> Iterator[Beams]:
-    """The sources by direction; with factors, which know the wavelength, one by one."""
-    sources = scene.experiment.source_list
-    share = brightness_of(scene.experiment) / len(sources.wavelength)
-    by = sources.incident if not scene.stages.factors_of_all else np.column_stack([sources.incident, sources.wavelength])
-    _, group = np.unique(by, axis=0, return_inverse=True)
-    for number in range(group.max() + 1):
-        here = group.reshape(-1) == number
-        wavelength, which = np.unique(sources.wavelength[here], return_inverse=True)
-        yield Beams(sources.incident[here][0], wavelength, np.bincount(which.reshape(-1), share[here]).astype(np.float64))
+def beams_of(scenes: Sequence[Scene]) -> list[Beams]:
+    """The sources by direction; with factors, which know the wavelength, one by one; very many that are close to each other as four."""
+    sources = scenes[0].experiment.source_list
+    share = brightness_of(scenes[0].experiment) / len(sources.wavelength)
+    factors = scenes[0].stages.factors_of_all
+    by = sources.incident if not factors else np.column_stack([sources.incident, sources.wavelength])
+    group = np.unique(by, axis=0, return_inverse=True)[1].reshape(-1)
+    count = int(group.max()) + 1
+    if not factors and count > FEW_DIRECTIONS and count * rays_of(scenes) > MOST_RAYS and is_narrow(sources.incident):
+        return condensed(sources, share)
+    members = (np.flatnonzero(group == number) for number in range(count))
+    return [Beams(sources.incident[here[0]], *lines_of(sources.wavelength[here], share[here])) for here in members]
+
+
+def lines_of(wavelength: Array, share: Array) -> tuple[Array, Array]:
+    """Each wavelength once, with its share."""
+    lines, which = np.unique(wavelength, return_inverse=True)
+    return lines, np.bincount(which.reshape(-1), share).astype(np.float64)
+
+
+def rays_of(scenes: Sequence[Scene]) -> int:
+    """To all sub-pixels and layers."""
+    return sum(scene.area.pixels * int(scene.parameters["geometry"].layers) * oversample_of(scene) ** 2 for scene in scenes)
+
+
+def is_narrow(incident: Array) -> bool:
+    """Whether directions are within a few mrad of their mean."""
+    return bool(np.linalg.norm(incident - incident.mean(axis=0), axis=1).max() < NARROW)
+
+
+def condensed(sources: SourceList, share: Array) -> list[Beams]:
+    """Four directions with the mean of all and their variances, to the third order: m +- sqrt(2) sigma along the two axes of these."""
+    weight = share / share.sum()
+    mean = weight @ sources.incident
+    away = sources.incident - mean
+    variance, axes = np.linalg.eigh((weight[:, np.newaxis] * away).T @ away)
+    lines, shares = lines_of(sources.wavelength, share)
+    steps = [sign * np.sqrt(2.0 * max(variance[n], 0.0)) * axes[:, n] for n in (1, 2) for sign in (-1.0, 1.0)]
+    return [Beams(unit(mean + step), lines, 0.25 * shares) for step in steps]
 
 
 def answer(stage: BackgroundStage, name: str, *given: Any, shape: tuple[int, ...] | None = None) -> Array:

@@ -11,7 +11,7 @@ from many_panels import sixteen
 
 import nbnumba
 from nbnumba.cli.main import main
-from nbnumba.simulation.budget import SHELLS, photon_budget, spot_pixels
+from nbnumba.simulation.photon_budget import SHELLS, photon_budget, spot_pixels
 from nbnumba.simulation.scene import scenes_of
 from nbnumba.stages.registry import usual
 

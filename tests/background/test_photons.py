@@ -19,8 +19,11 @@ from nbnumba.image.image import split_by_panel
 from nbnumba.kernel import profile
 from nbnumba.kernel.profile import Beams, pieces_of, profile_of
 from nbnumba.plugin import BackgroundStage
+from nbnumba.simulation import background
 from nbnumba.simulation.background import BackgroundPhotons
+from nbnumba.simulation.scene import scenes_of
 from nbnumba.simulation.simulator import Simulator
+from nbnumba.stages.registry import usual
 
 BASE = (
     "-default_F 1e-9 -cell 50 60 70 -lambda 1 -distance 60 -N 4 -detpixels 70 -pixel 0.1 -oversample 1 -fluence 1e24 -polar 0.5 "
@@ -102,6 +105,22 @@ def test_sources_count_by_their_weights_each_with_its_own_rays() -> None:
     )
     one = replace(with_table(), sources=sources)
     close(background_of(one), expected(one))
+
+
+@pytest.mark.spec("BKG-2")
+def test_very_many_directions_are_condensed(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    across = random.normal(size=(40, 2)) * [5e-4, 2e-4]
+    positions = np.column_stack([np.full(40, -10.0), 10.0 * across])
+    smooth = Background(materials=(Material(name="air", thickness=0.1),))
+    sources = nbnumba.Sources(positions=positions, weights=random.random(40), wavelengths=np.tile([1e-10, 1.02e-10], 20))
+    one = replace(with_table(), background=smooth, sources=sources)
+    every = background_of(one)
+    monkeypatch.setattr(background, "MOST_RAYS", 1e3)
+    close(background_of(one), every, 1e-4)  # directions and wavelengths go together in this list, by chance
+    assert len(background.beams_of(scenes_of(one, usual()))) == 4
+    wide = replace(one, sources=replace(sources, positions=positions * [1.0, 100.0, 1.0]))
+    assert len(background.beams_of(scenes_of(wide, usual()))) == 40
 
 
 def test_a_wide_pixel_or_a_near_detector_is_worked_out_ray_by_ray() -> None:
