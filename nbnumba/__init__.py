@@ -24,7 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             *("OptionError", "OutputFileError", "ParameterError", "QuirkWarning", "StageError"),
         ],
         "campaign.write": ["write_image"],
-        "experiment.background": ["Background"],
+        "experiment.background": ["Background", "Material"],
         "experiment.beam": ["Beam"],
         "experiment.crystal": ["Crystal"],
         "experiment.detector": ["Detector"],

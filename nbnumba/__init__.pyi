@@ -14,6 +14,7 @@ from .errors import ParameterError as ParameterError
 from .errors import QuirkWarning as QuirkWarning
 from .errors import StageError as StageError
 from .experiment.background import Background as Background
+from .experiment.background import Material as Material
 from .experiment.beam import Beam as Beam
 from .experiment.crystal import Crystal as Crystal
 from .experiment.detector import Detector as Detector

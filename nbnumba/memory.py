@@ -35,7 +35,8 @@ def needed(experiment: Experiment) -> dict[str, int]:
     entries = 0 if hkl is None else int(np.prod(hkl.max(axis=0).astype(float) - hkl.min(axis=0) + 3.0))
     entries = entries if entries <= LARGEST_TABLE else 0
     orientations = experiment.mosaic[1] * experiment.goniometer.scan.steps
-    return {"image": 8 * pixels, "structure factors": size * entries, "orientations": ORIENTATION * orientations}
+    background = {"background": 8 * pixels} if experiment.background.materials else {}
+    return {"image": 8 * pixels, **background, "structure factors": size * entries, "orientations": ORIENTATION * orientations}
 
 
 def problem(experiment: Experiment) -> str:

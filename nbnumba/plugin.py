@@ -9,6 +9,7 @@ from nbnumba.kernel.math import double, exp, nearest, working
 from nbnumba.response.readout import Frame, Readout
 from nbnumba.stages.hookspecs import hookimpl
 from nbnumba.stages.kinds import (
+    BackgroundStage,
     Factor,
     Geometry,
     LatticeShape,
@@ -24,6 +25,7 @@ __all__ = [
     "ANY",
     "NOT_NEGATIVE",
     "POSITIVE",
+    "BackgroundStage",
     "Factor",
     "Frame",
     "Geometry",

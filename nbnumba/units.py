@@ -39,6 +39,14 @@ def fraction_from_percent(percent: float) -> float:
     return percent / 100.0
 
 
+def kg_per_m3_from_g_per_cm3(density: float) -> float:
+    return density * 1000.0
+
+
+def kg_from_g(g: float) -> float:
+    return g / 1000.0
+
+
 def wavelength_from_energy(energy_eV: float) -> float:
     """Wavelength in m of photons of the given energy; infinite for zero."""
     return metres_from_angstrom(HC_EV_ANGSTROM / energy_eV) if energy_eV else math.inf

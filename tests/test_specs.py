@@ -14,7 +14,13 @@ STATEMENT = re.compile(r"^\*\*([A-Z]+-\d+)\*\*", re.MULTILINE)
 STAGE_PREFIXES = tuple(kind.prefix for kind in KINDS.values())
 # What the whole program does rather than one plugin.
 PROGRAM_STATEMENTS = {
+    "BKG-2",
+    "BKG-9",
+    "BKG-10",
+    "BKG-11",
+    "BKG-20",
     "FAC-1",
+    "FAC-73",
     "GEO-1",
     "RSP-4",
     "SF-6",

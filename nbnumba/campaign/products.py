@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbnumba.errors import OutputFileError
 from nbnumba.files.whole import Content
-from nbnumba.formats.format import Format
+from nbnumba.formats.format import Format, stacked
 from nbnumba.formats.registry import by_ending, known
 from nbnumba.formats.smv import SMV
 from nbnumba.formats.write import format_of_counts, image_content, require_one_panel, scan_content
 from nbnumba.geometry.of_experiment import exposure_of
+from nbnumba.image.image import split_by_panel
 from nbnumba.options.output import (
     ADC_OFFSET,
     CONFIGURATION,
@@ -23,6 +26,7 @@ from nbnumba.options.output import (
     FRAME,
     GEOMETRY,
     GREYS,
+    LAYERS,
     MODELS,
     NOISY_COUNTS,
     NOISY_FRAME,
@@ -125,14 +129,12 @@ def content(product: Product, image: Image, output: Output, seed: int) -> Conten
         from nbnumba.formats.pgm import pgm_blocks
 
         return pgm_blocks(image, output.pgm_scale, output.scale)
+    if holds in (LAYERS, SUMMARY):
+        return layers_bytes(image) if holds == LAYERS else summary_bytes(image)
     if holds == PICTURE:
         from nbnumba.image.png import png_bytes
 
         return png_bytes(image)
-    if holds == SUMMARY:
-        from nbnumba.image.summary import image_summary
-
-        return (json.dumps(image_summary(image), indent=2) + "\n").encode("utf-8")
     if holds == GEOMETRY:
         from nbnumba.geometry.crystfel_text import geom_text
 
@@ -168,3 +170,22 @@ def counted(product: Product, image: Image, output: Output, seed: int) -> Conten
     if as_sweep:
         return scan_content(product.kind, image.experiment, rows, added, gain)
     return image_content(path, image.experiment, rows, added, gain)
+
+
+def summary_bytes(image: Image) -> bytes:
+    from nbnumba.image.summary import image_summary
+
+    return (json.dumps(image_summary(image), indent=2) + "\n").encode("utf-8")
+
+
+def layers_bytes(image: Image) -> bytes:
+    """The layers as an .npz file, float32, each under its name; the rows of one panel after the other (CLI-133)."""
+    file = BytesIO()
+    arrays: dict[str, Any] = {layer.name: rows_of(layer.photons, image).astype(np.float32) for layer in image.layers}
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def rows_of(photons: NDArray[np.float64], image: Image) -> NDArray[np.float64]:
+    """[slow, fast], the rows of one panel after the other."""
+    return stacked(split_by_panel(photons, image.experiment))

@@ -58,18 +58,44 @@ class Counting:
         return stacked(part.counts for part in rows), sum(part.cut for part in rows)
 
 
+class Disturbance(NamedTuple):
+    """How much later than it should the shutter opens and closes (rad), and how many times the photons there are."""
+
+    opened: float
+    closed: float
+    photons: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sweep:
     """images: how many; width: spindle angle of each in rad. The first begins where the experiment does.
 
     An image is the mean over phi steps at the middle of equal parts of its width, or over the whole of these, as a spindle that turns
-    evenly gives it.
+    evenly gives it. flicker: standard deviation of an image's photons, relative; shutter_jitter: that of the spindle angles in rad at which
+    the shutter opens and closes; both are drawn with the seed of the noise and the image's number (EXP-71).
     """
 
     experiment: Experiment
     images: int
     width: float
     counting: Counting
+    flicker: float = 0.0
+    shutter_jitter: float = 0.0
+
+    @property
+    def steady(self) -> Sweep:
+        """The same as it should be."""
+        return replace(self, flicker=0.0, shutter_jitter=0.0)
+
+    def disturbance(self, number: int) -> Disturbance:
+        """Of an image."""
+        if not (self.flicker or self.shutter_jitter):
+            return Disturbance(0.0, 0.0, 1.0)
+        key = [(self.counting.seed or 0) % 2**64, number]
+        brighter, opened, closed = np.random.Generator(np.random.Philox(key=key)).standard_normal(3)
+        opened, closed = opened * self.shutter_jitter, max(closed * self.shutter_jitter, opened * self.shutter_jitter - self.width)
+        photons = max(1.0 + self.flicker * brighter, 0.0)
+        return Disturbance(opened, closed, photons * ((self.width + closed - opened) / self.width if self.width else 1.0))
 
     def start(self, number: int) -> float:
         """Spindle angle at the beginning of an image, numbered from 1."""
@@ -77,15 +103,19 @@ class Sweep:
 
     def image(self, number: int) -> Experiment:
         """One image, to be rendered."""
-        goniometer = replace(self.experiment.goniometer, oscillation=self.width)
+        opened, closed, photons = self.disturbance(number)
+        goniometer = replace(self.experiment.goniometer, oscillation=self.width + closed - opened)
         of_gaussian_spots = self.experiment.spots.are_gaussian
         if goniometer.phi_steps is None and goniometer.phi_step is None and not of_gaussian_spots:
             goniometer = replace(goniometer, phi_steps=STEPS if self.width else 1)
         from_the_start = self.experiment.samples_whole_steps or of_gaussian_spots
-        begin = self.start(number) + (0.0 if from_the_start else goniometer.scan.step / 2.0)
+        begin = self.start(number) + opened + (0.0 if from_the_start else goniometer.scan.step / 2.0)
         beam = self.experiment.beam
-        beam = replace(beam, shot=number) if beam.differs_by_shot else beam
-        return replace(self.experiment, goniometer=replace(goniometer, phi_start=begin), beam=beam)
+        if photons != 1.0:
+            beam = replace(beam, fluence=photons * beam.fluence, flux=photons * beam.flux)
+        if beam.differs_by_shot:
+            beam = replace(beam, shot=number)
+        return replace(self.experiment, beam=beam, goniometer=replace(goniometer, phi_start=begin))
 
     def sampled_as(self, image: Experiment) -> Sweep:
         """The same with the sub-pixels, domains and phi steps of the first image."""
@@ -104,7 +134,7 @@ class Sweep:
         """What its file says of an image."""
         counting, start = self.counting, self.start(number)
         gain = counting.scale if counting.seed is None else 1.0
-        return replace(exposure_of(self.image(number), number), phi_start=start, pedestal=counting.offset, gain=gain)
+        return replace(exposure_of(self.steady.image(number), number), phi_start=start, pedestal=counting.offset, gain=gain)
 
     @property
     def numbers(self) -> range:
@@ -121,6 +151,8 @@ class Sweep:
             "noise_seed": self.counting.seed,
             "scale": self.counting.scale,
             "offset": self.counting.offset,
+            **({"flicker": self.flicker} if self.flicker else {}),
+            **({"shutter_jitter_deg": units.degrees(self.shutter_jitter)} if self.shutter_jitter else {}),
             **made_with,
             EXPERIMENT: digest(self.experiment),
         }
@@ -128,10 +160,12 @@ class Sweep:
 
 def digest(experiment: Experiment) -> str:
     """A sum over everything of an experiment that an image depends on."""
-    factors = experiment.structure_factors
-    text = toml_text(replace(experiment, structure_factors=StructureFactors(default_F=1.0)), Path())
-    found = hashlib.sha256(f"{text}\n{factors.default_F!r} {experiment.interpolated}".encode())
-    for array in (factors.hkl, experiment.amplitudes, *own_tables(factors)):
+    factors, materials = experiment.structure_factors, experiment.background.materials
+    bare = replace(experiment, structure_factors=StructureFactors(default_F=1.0), background=replace(experiment.background, materials=()))
+    said = "".join(f"\n{replace(one, path=None)!r}" for one in materials)  # arrays by what they hold, and not by their file
+    found = hashlib.sha256(f"{toml_text(bare, Path())}\n{factors.default_F!r} {experiment.interpolated}{said}".encode())
+    of_materials = (array for one in materials for array in (one.table, one.photons))
+    for array in (factors.hkl, experiment.amplitudes, *own_tables(factors), *of_materials):
         found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
 

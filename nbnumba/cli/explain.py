@@ -28,7 +28,8 @@ def command(ctx: click.Context, /, as_json: bool, accuracy: float | None, **opti
     from nbnumba import memory
     from nbnumba.image.image import provenance
     from nbnumba.image.summary import as_text, description
-    from nbnumba.simulation.scene import choose_stages, prepared_scene
+    from nbnumba.simulation.photon_budget import photon_budget
+    from nbnumba.simulation.scene import choose_stages, prepared_scene, scenes_of
     from nbnumba.simulation.simulator import Simulator
     from nbnumba.simulation.support import how_rendered
 
@@ -37,6 +38,7 @@ def command(ctx: click.Context, /, as_json: bool, accuracy: float | None, **opti
     chosen = choose_stages(experiment, registry)
     found = description(experiment, provenance(experiment, chosen))
     found["sampling"]["rendered"] = how_rendered(prepared_scene(experiment.by_panel[0], chosen).dry)
+    found["photon_budget"] = photon_budget(experiment, scenes_of(experiment, registry))
     if accuracy is not None:
         found["sampling_error"] = stated_error(experiment, simulator, accuracy)
     found["estimate"]["memory_available_MB"] = memory.available() / 1e6

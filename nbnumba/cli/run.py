@@ -17,7 +17,7 @@ from nbnumba.cli.evidence import bundle_option, inputs_of, output_words, pin_see
 from nbnumba.cli.options import ExperimentCommand, device_options, experiment_options, read_draft, registry_for, report
 from nbnumba.errors import OptionError, OutputFileError
 from nbnumba.files.whole import check_writable, is_standard_output, write_all
-from nbnumba.options.output import CONFIGURATION, GEOMETRY, MODELS, PHOTONS, PICTURE, SPOTS, SUMMARY, TABLE, Output
+from nbnumba.options.output import CONFIGURATION, GEOMETRY, LAYERS, MODELS, PHOTONS, PICTURE, SPOTS, SUMMARY, TABLE, Output
 
 if TYPE_CHECKING:
     from nbnumba.campaign.products import Product
@@ -45,6 +45,12 @@ SECONDS_BEFORE_PROGRESS = 1.0
 @click.option("--png", type=click.Path(path_type=Path), metavar="FILE", help="Write a picture: log scale, beam centre, resolution rings.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write statistics, geometry, stages and versions."
+)
+@click.option(
+    "--layers",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Write the photons of the crystal (bragg) and of every --background apart; 'nbnumba view FILE.npz:NAME' shows one.",
 )
 @accuracy_option
 @device_options
@@ -80,7 +86,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     simulator = Simulator(stages=registry_for(options["plugin_files"]), device=options["device"], threads=options["threads"])
     experiment = as_accurate(experiment, options["accuracy"], simulator)
     with Progress(draft.values.get("progress", True), lambda: report_run(draft, experiment, output, products)) as progress:
-        image = simulator.image(experiment, progress.update)
+        image = simulator.image(experiment, progress.update, layers=options["layers"] is not None)
     error = stated_error(experiment, simulator, options["accuracy"])
     image = replace(image, provenance={**image.provenance, "sampling_error": error})
     seed = int(time.time()) if output.seed is None else output.seed
@@ -112,7 +118,9 @@ def wanted(draft: Draft, output: Output, options: Mapping[str, Any]) -> list[Pro
     for path in options["names"]:
         if "#" in path.name:
             raise OutputFileError(f"--output {path}: #### numbers the images of a sweep, and a run has one; give its file a name without #")
-    words = {"png": PICTURE, "json_file": SUMMARY, "save_config": CONFIGURATION}
+    words = {"png": PICTURE, "json_file": SUMMARY, "save_config": CONFIGURATION, "layers": LAYERS}
+    if options["layers"] is not None and options["layers"].suffix.lower() != ".npz":
+        raise OutputFileError(f"--layers {options['layers']}: layers are written as .npz; give a name that ends in .npz")
     return [
         *products_of(output),
         *(named_product(path, noise) for path in options["names"]),
@@ -184,6 +192,7 @@ AGREEMENT = {
     GEOMETRY: "words",
     MODELS: "numbers",
     SPOTS: "reflections",
+    LAYERS: "layers",
 }
 
 

@@ -42,6 +42,17 @@ ENDINGS = {"save_expt": ".expt", "save_refl": ".refl", "save_geom": ".geom"}  # 
 @click.option("--images", type=click.IntRange(1, MOST_IMAGES), required=True, metavar="N", help="Number of images.")
 @click.option("--width", type=float, metavar="DEG", help="Spindle angle of each image in deg (default: -osc); the first begins at -phi.")
 @click.option(
+    "--flicker", type=click.FloatRange(0.0, 1.0), default=0.0, metavar="FRACTION", help="Standard deviation of the photons of an image."
+)
+@click.option(
+    "--shutter-jitter",
+    "jitter",
+    type=click.FloatRange(0.0, 360.0),
+    default=0.0,
+    metavar="DEG",
+    help="Standard deviation of the spindle angles at which the shutter opens and closes.",
+)
+@click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
@@ -83,7 +94,8 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     from nbnumba.simulation.simulator import Simulator
 
     width, counting = width_of(options["width"], experiment), counting_of(draft.part("output"))
-    sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting)
+    disturbed = {"flicker": options["flicker"], "shutter_jitter": units.radians(options["jitter"])}
+    sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting, **disturbed)
     sweep.image(1).check()
     registry, target = registry_for(options["plugin_files"]), series_of(options["output"], counts=True)
     simulator = Simulator(stages=registry, device=options["device"], threads=options["threads"])

@@ -63,6 +63,16 @@ def same_photons(there: Path, here: Path) -> Verdict:
     return Verdict(apart <= AGREEMENT, f"{'equal within' if apart <= AGREEMENT else 'differs by'} {apart:.1e} of the maximum")
 
 
+def same_layers(there: Path, here: Path) -> Verdict:
+    """Layers of the same names, each within 1e-6 of the maximum of all."""
+    with np.load(there) as a, np.load(here) as b:
+        if (strange := set(a) ^ set(b)) or any(a[name].shape != b[name].shape for name in a):
+            return Verdict(False, f"has not the same layers{': ' if strange else ''}{', '.join(sorted(strange))}")
+        most = max(float(np.abs(a[name]).max(initial=0.0)) for name in a)
+        apart = max(float(np.abs(a[name] - b[name]).max(initial=0.0)) for name in a) / most if most else 0.0
+    return Verdict(apart <= AGREEMENT, f"{'equal within' if apart <= AGREEMENT else 'differs by'} {apart:.1e} of the maximum")
+
+
 def same_counts(there: Path, here: Path) -> Verdict:
     """Integer images: all but a few bytes, headers included, or pixels where a file of the format is compressed."""
     compressed = (kind := by_ending(there)) is not None and kind.packed
@@ -166,6 +176,7 @@ def same_reflections(there: Path, here: Path) -> Verdict:
 
 KINDS: dict[str, Callable[[Path, Path], Verdict]] = {
     "photons": same_photons,
+    "layers": same_layers,
     "counts": same_counts,
     "numbers": same_numbers,
     "words": same_words,

@@ -21,7 +21,7 @@ PLUGIN_FILE, CONFIG = "--plugin-file", "--config"
 # or a folder to be written.
 OWN = (
     CONFIG, PLUGIN_FILE, "-o", "--output", "--preset", "--phi-carryover-mode", "--plugin", "--quirk", "--set", "--dtype", "--negligible",
-    "--device", "--threads", "--json", "--png", "--save-config", "--pixel", "--panel", "--per-phi", "--presets",
+    "--device", "--threads", "--json", "--layers", "--png", "--save-config", "--pixel", "--panel", "--per-phi", "--presets",
     "--threshold", "--peaks", "--regions", "--shape", "--work", "--pixels", "--rounds", "--growth",
 )  # fmt: skip
 MOST = 100_000  # characters of a command

@@ -20,6 +20,7 @@ ON_THE_COMMAND_LINE, IN_PYTHON = "--quirk {0}=off: ", "Model(quirks={{'{0}': Fal
 LISTED = 3  # panels, or pairs of them, in a line
 GAUSSIAN_SPOTS = "Gaussian spots in closed form: the intensity of each within 0.1 %, a pixel within 1 % of the brightest of its spot"
 WIDEST_MOSAIC, WIDEST_BAND = 0.0175, 0.01  # rad, relative: up to which that is so
+BEYOND_TABLE = 1.0 + 1e-9  # for rounding
 BEYOND = 0.99  # of a smallest d; the last reflection within a limit seldom lies on it
 
 
@@ -84,6 +85,7 @@ def warnings_of_panel(experiment: Experiment) -> list[str]:
     return [
         *other_cell(experiment),
         *clipped(experiment),
+        *beyond_tables(experiment),
         *assumed_sensor(experiment),
         *seen_from_behind(experiment),
         *(of_gaussian_spots(experiment) if experiment.spots.are_gaussian else of_samples(experiment)),
@@ -138,6 +140,20 @@ def clipped(experiment: Experiment) -> list[str]:
     if experiment.crystal.extent and experiment.illuminated and experiment.beam.profile == FLAT:
         edges += zip(("crystal width", "crystal height"), experiment.crystal.extent[1:], experiment.illuminated[1:], strict=True)
     return [f"{name} of {given * 1e3:g} mm clipped to the beam size of {lit * 1e3:g} mm" for name, given, lit in edges if lit < given]
+
+
+def beyond_tables(experiment: Experiment) -> list[str]:
+    """A line for every table of F that the image goes beyond (BKG-3)."""
+    reach, lines = 0.5 / experiment.finest_d, []
+    for material in experiment.background.of("table"):
+        last = material.table[-1, 0] if material.table is not None else reach
+        if reach > last * BEYOND_TABLE:
+            file = f"{material.path.name} ends" if material.path else "a table of F ends"
+            lines.append(
+                f"{file} at sin(theta)/lambda = {last * 1e-10:.4g} 1/A, the image reaches {reach * 1e-10:.4g} 1/A: F goes on along the "
+                "line through the last two entries"
+            )
+    return lines
 
 
 def half_mosaic(experiment: Experiment) -> list[str]:

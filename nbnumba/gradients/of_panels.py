@@ -15,6 +15,7 @@ from nbnumba.gradients.of_spots import SpotDerivatives
 from nbnumba.gradients.panel_motion import PanelMotion
 from nbnumba.gradients.variables import Amplitude
 from nbnumba.kernel.loss import PixelLoss
+from nbnumba.simulation.background import refuse_backgrounds
 from nbnumba.stages.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def derivatives_of(
     experiment: Experiment, stages: StageSource = None, threads: int | None = None, like: Any = None, device: str = "cpu"
 ) -> Derivatives:
     """Derivatives of an experiment, of one panel or of several, of samples or of Gaussian spots: all have one face."""
+    refuse_backgrounds(experiment, stages, "gradients")
     several = experiment.by_panel[0] is not experiment
     of_samples = PanelDerivatives if several else Derivatives
     kind: Any = SpotDerivatives if experiment.spots.are_gaussian else of_samples

@@ -61,6 +61,13 @@ class Block(NamedTuple):
         return rows
 
 
+class Layer(NamedTuple):
+    """What of an image's photons has one origin: "bragg", or the name of a background stage; photons: shaped as the image's pixels."""
+
+    name: str
+    photons: NDArray[np.float64]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Image(NDArrayOperatorsMixin, ByValue):
     """pixels: photons, float64, [slow, fast]; experiment and provenance: what they were computed from, and with what.
@@ -75,6 +82,7 @@ class Image(NDArrayOperatorsMixin, ByValue):
     provenance: Mapping[str, Any]
     terms_outside: int = 0  # terms that the structure factor stage had no data for
     responses: tuple[Stage, ...] = ()  # what its photons go through on the way to counts; none: the usual ones
+    layers: tuple[Layer, ...] = ()  # the photons by origin, where simulate() was asked for them; their sum is the pixels
 
     __hash__ = None  # type: ignore[assignment]  # pixels can be written to
 
@@ -154,7 +162,10 @@ class Image(NDArrayOperatorsMixin, ByValue):
         panels, pixels = self.experiment.by_panel, split_by_panel(self.pixels, self.experiment)
         if panels[0] is self.experiment:
             return ()
-        return tuple(replace(self, pixels=p, experiment=panel) for panel, p in zip(panels, pixels, strict=True))
+        layers = [split_by_panel(layer.photons, self.experiment) for layer in self.layers]
+        of_panel = [tuple(layer._replace(photons=p[n]) for layer, p in zip(self.layers, layers, strict=True)) for n in range(len(panels))]
+        parts = zip(panels, pixels, of_panel, strict=True)
+        return tuple(replace(self, pixels=p, experiment=panel, layers=own) for panel, p, own in parts)
 
     @property
     def float32(self) -> NDArray[np.float32]:

@@ -13,6 +13,8 @@ from nbnumba.experiment import advice
 from nbnumba.geometry.beam_centre import centres
 
 if TYPE_CHECKING:
+    from nbnumba.experiment.background import Material
+    from nbnumba.experiment.beam import Beam
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.image.image import Image
 
@@ -32,6 +34,7 @@ def description(experiment: Experiment, provenance: Mapping[str, Any]) -> dict[s
         "structure_factors": structure_factors(experiment),
         "beam": beam(experiment),
         "sources": sources(experiment),
+        **({"background": background(experiment)} if experiment.background.materials else {}),
         "sampling": by_panel(sampling, experiment),
         **({"spots": spots(experiment)} if experiment.spots.are_gaussian else {}),
         "estimate": estimate(experiment),
@@ -146,6 +149,21 @@ def spectrum(experiment: Experiment) -> dict[str, Any]:
         "spectrum_range_percent": of_shot.range * 1e2,
     }
     return {**named, **shot}
+
+
+def background(experiment: Experiment) -> dict[str, Any]:
+    """What the beam meets of each material; what is the stage's own is left out."""
+    return {f"material_{n}": material(one, experiment.beam) for n, one in enumerate(experiment.background.materials, 1)}
+
+
+def material(one: Material, beam: Beam) -> dict[str, Any]:
+    said = {"density_kg_per_m3": one.density, "molar_mass_kg_per_mol": one.molar_mass, "formula": one.formula}
+    return {
+        "stage": one.name,
+        **({} if one.path is None else {"file": one.path.name}),
+        **({} if one.name == "image" else {"thickness_mm": one.thickness * 1e3, "volume_mm3": one.volume(beam) * 1e9, "place": one.place}),
+        **{name: value for name, value in said.items() if value is not None},
+    }
 
 
 def spots(experiment: Experiment) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from nbnumba.experiment.structure_factors import SOURCE, StructureFactors
 from nbnumba.files.text import read_text, require_regular
 from nbnumba.files.whole import check_writable, write_all
 from nbnumba.options.beams import divergence_of, spectrum_of
+from nbnumba.options.materials import as_table, from_table
 from nbnumba.options.named import is_file_name, is_formula
 from nbnumba.options.table import ANOMALOUS
 
@@ -40,7 +41,10 @@ HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba 
 
 # Structure factors last: the other parts say to what resolution a model is worked out.
 IN_ORDER = dict(sorted(PARTS.items(), key=lambda named: named[1] is StructureFactors))
-ARRAYS = ("hkl", "F", "path", "reflections", "mask", "panels", "positions", "weights", "wavelengths", "spectrum", "divergence")
+ARRAYS = (
+    *("hkl", "F", "path", "reflections", "mask", "materials", "panels"),
+    *("positions", "weights", "wavelengths", "spectrum", "divergence"),
+)
 
 
 def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
@@ -61,6 +65,8 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     for section, name in (("beam", "spectrum"), ("sources", "divergence")):
         if (held := getattr(getattr(experiment, section), name)) is not None:
             tables[section][name] = in_numbers(held)
+    if materials := experiment.background.materials:
+        tables["background"]["materials"] = [as_table(one, lambda path: text_of(os.path.relpath(path, folder))) for one in materials]
     if mask is not None:
         tables["sampling"]["mask"] = packed(mask)
     if panels := experiment.detector.panels:
@@ -158,6 +164,8 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     try:
         match section:
+            case "background" if "materials" in table:
+                arguments["materials"] = tuple(from_table(path.parent, n, one) for n, one in enumerate(arguments["materials"]))
             case "detector" if "panels" in table:
                 arguments["panels"] = tuple(panel_from_table(n, panel) for n, panel in enumerate(arguments["panels"]))
             case "sampling" if "mask" in table:
@@ -168,11 +176,8 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
                 arguments |= of_beam(path, table)
             case "sources":
                 arguments |= of_sources(path, table)
-            case "structure_factors" if "path" in table:
-                arguments |= from_file(path, part, table["path"], arguments)
-            case "structure_factors" if "hkl" in table:
-                arguments["hkl"] = rectangular(section, "hkl", table["hkl"])
-                arguments["F"] = None if "F" not in table else numbers(section, "F", table["F"])
+            case "structure_factors":
+                arguments |= of_factors(path, part, table, arguments)
         return part(**arguments)
     except InputFileError:
         raise
@@ -180,6 +185,16 @@ def part_from_table(path: Path, section: str, part: type[Part], table: dict[str,
         raise InputFileError(path, f"{error}") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise InputFileError(path, f"[{section}]: {error}") from None
+
+
+def of_factors(path: Path, part: type[Part], table: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Structure factors of a file, or listed."""
+    if "path" in table:
+        return from_file(path, part, table["path"], arguments)
+    if "hkl" not in table:
+        return {}
+    hkl = rectangular("structure_factors", "hkl", table["hkl"])
+    return {"hkl": hkl, "F": None if "F" not in table else numbers("structure_factors", "F", table["F"])}
 
 
 def panel_from_table(number: int, table: Any) -> Panel:

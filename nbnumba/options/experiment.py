@@ -38,6 +38,7 @@ from nbnumba.options.detectors import DECIDED, fields_of_detector
 from nbnumba.options.exposure import RECIPROCAL, Fields, a_matrix, by_direct_beam, fields_of, read_recorded, recorded_in
 from nbnumba.options.headers import header_values
 from nbnumba.options.masks import parts_of, with_masks
+from nbnumba.options.materials import ABOUT_MATERIALS, MATERIALS
 from nbnumba.options.named import is_file_name, is_formula
 from nbnumba.options.table import DISTANCE, GEOM_DATA, GEOMETRY, NAMED_DETECTOR, SECTIONS, SPECTRUM, WITHOUT_EFFECT
 from nbnumba.options.values import RANDOM, SPECIAL, beamstop
@@ -99,8 +100,8 @@ class Draft:
             self.notes.append(f"{given}: {option.help}")
         elif option.name == NAMED_DETECTOR:
             self._take_detector(given)
-        elif option.name in SPECIAL:
-            self.values.update(SPECIAL[option.name](given))
+        elif option.name in (*SPECIAL, *ABOUT_MATERIALS):
+            self.values.update(self._special(given))
         elif option.element is not None:
             elements = list(self.values.get(option.field) or self._before(option.field))
             elements[option.element] = in_si(given)[0]
@@ -108,6 +109,13 @@ class Draft:
         elif option.field:
             values = in_si(given)
             self.values[option.field] = tuple(values) if option.most > 1 else values[0]
+
+    def _special(self, given: ParsedOption) -> dict[str, Any]:
+        """The fields that an option of its own kind sets; of materials, those that were named so far."""
+        if given.option.name in SPECIAL:
+            return SPECIAL[given.option.name](given)
+        materials = self.values.get(MATERIALS, self.base.background.materials if self.base else ())
+        return {MATERIALS: ABOUT_MATERIALS[given.option.name](given, materials)}
 
     def apply_header(self, given: ParsedOption) -> None:
         """Defaults from the header of an image (-img), or of a mask (-mask) and the mask itself, which may be of any format; of an image

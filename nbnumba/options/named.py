@@ -14,7 +14,7 @@ from nbnumba.errors import InputFileError, OptionError
 from nbnumba.experiment.physics import CROMER_LIBERMAN
 from nbnumba.files.text import looks_like_toml, read_text, require_regular
 from nbnumba.options.arguments import is_number, is_option_set
-from nbnumba.options.table import ANOMALOUS, BEAM_DIVERGENCE, BY_NAME, FORMULAS, NAMED_DETECTOR, SPECTRUM
+from nbnumba.options.table import ANOMALOUS, BACKGROUND, BEAM_DIVERGENCE, BY_NAME, FORMULAS, NAMED_DETECTOR, SPECTRUM
 
 OPTION, PLUGIN_FILE, ALLOW = "--experiment", "--plugin-file", "--allow-plugins"
 SHIPPED = Path(__file__).parents[1] / "experiments"
@@ -137,11 +137,15 @@ def reads(name: str) -> bool:
 
 
 def is_file_name(option: str, value: str) -> bool:
-    """Whether a value names a file: of --experiment and --detector it may be the name of one that is shipped, of the beam a formula."""
+    """Whether a value names a file: of --experiment and --detector it may be the name of one that is shipped, of --background a stage's, of
+    the beam a formula.
+    """
     if option in (SPECTRUM, BEAM_DIVERGENCE):
         return not is_formula(value)
     if option == ANOMALOUS:
         return value != CROMER_LIBERMAN
+    if option == BACKGROUND:
+        return Path(value).suffix != ""
     return option not in (OPTION, NAMED_DETECTOR) or looks_like_toml(value)
 
 

@@ -16,6 +16,7 @@ PHOTONS, GREYS, PICTURE = "photons", "greys", "picture"
 COUNTS, NOISY_COUNTS = "counts", "noisy counts"  # as nanoBragg writes them
 FRAME, NOISY_FRAME = "frame", "noisy frame"  # as a sweep writes its images
 TABLE, SUMMARY, CONFIGURATION = "structure factors", "summary", "configuration"
+LAYERS = "layers"  # of photons, by their origin
 GEOMETRY, MODELS, SPOTS = "geometry", "DIALS models", "DIALS reflections"  # for CrystFEL, for DIALS
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbnumba import units
+from nbnumba.experiment.background import Material
 from nbnumba.experiment.crystal import SEED
 from nbnumba.experiment.experiment import PARTS
 from nbnumba.experiment.panel import PIXELS
@@ -19,7 +20,7 @@ from nbnumba.options.output import Output
 if TYPE_CHECKING:
     from dataclasses import Field
 
-SECTIONS: dict[str, type[Part]] = {**PARTS, Output.section(): Output}
+SECTIONS: dict[str, type[Part]] = {**PARTS, Output.section(): Output, Material.section(): Material}
 
 
 class Unit(NamedTuple):
@@ -47,6 +48,8 @@ DEGREE = Unit("deg", units.radians, units.DEGREES_PER_RADIAN)
 PIXEL = Unit("pixel", unchanged, 1.0)
 SECOND = Unit("s", unchanged, 1.0)
 PER_SECOND = Unit("photons/s", unchanged, 1.0)
+DENSITY = Unit("g/cm^3", units.kg_per_m3_from_g_per_cm3, 1e-3)
+MOLAR_MASS = Unit("g/mol", units.kg_from_g, 1e3)
 PER_AREA = Unit("photons/m^2", unchanged, 1.0)
 
 Setting = tuple[str, Any]
@@ -142,7 +145,7 @@ def convention(name: str, pivot: str, help: str) -> Option:
     return flag(f"-{name}", help, ("detector.convention", name), ("detector.pivot", pivot))
 
 
-DISTANCE, NAMED_DETECTOR = "-distance", "--detector"
+DISTANCE, NAMED_DETECTOR, BACKGROUND = "-distance", "--detector", "--background"
 SPECTRUM, BEAM_DIVERGENCE, ANOMALOUS = "--spectrum", "--beam-divergence", "--anomalous"
 FORMULAS = ("gaussian", "pink", "mono", "sase", "slits")  # that these may name instead of a file
 BEAM_PIVOT: Setting = ("detector.pivot", "beam")
@@ -393,6 +396,41 @@ SPOTS = (
     number("--point-spread", "spots.point_spread", UM, "standard deviation of the point spread on the detector in um (gaussian)"),
 )
 
+MATERIALS = (
+    text(
+        BACKGROUND,
+        "",
+        "what scatters besides the crystal, and its thickness along the beam in mm: a background stage ('water 0.1', 'air 20', see "
+        "'nbnumba plugins'), a file of sin(theta)/lambda (1/A) and F (electrons) in two columns, or an .npy file of photons, without a "
+        "thickness. Repeatable",
+        most=2,
+        reads=True,
+    ),
+    number("--background-density", "material.density", DENSITY, "density of the last --background in g/cm^3 (default: its own)"),
+    number(
+        "--background-molar-mass",
+        "material.molar_mass",
+        MOLAR_MASS,
+        "g/mol of what has the F of the last --background (default: its own)",
+    ),
+    text("--background-formula", "material.formula", "chemical formula of the last --background, if that is 'atoms' or a table"),
+    text(
+        "--background-place",
+        "material.place",
+        "'around' the crystal, half to either side (default), 'before' or 'behind' it: of the last --background, for --plugin "
+        "factor=attenuation",
+    ),
+    Option(
+        ("--background-size",),
+        "edges of the last --background across the beam in mm, which clips them (default: the beam's size)",
+        "material.width+height",
+        MM,
+        most=2,
+        limits=POSITIVE,
+    ),
+    whole("--background-oversample", "background.oversample"),
+)
+
 SAMPLING = (
     whole("-oversample", "sampling.oversample"),
     Option(("-roi",), "", "sampling.roi", PIXEL, least=4, most=4, whole=True),
@@ -449,6 +487,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Goniometer": GONIOMETER,
     "Files of other programs, in their laboratory frame (options given later change what they say)": (*GEOMETRY, GEOM_DATA),
     "Spots": SPOTS,
+    "Background": MATERIALS,
     "Sampling": SAMPLING,
     "Output": OUTPUT,
     "Without effect": WITHOUT_EFFECT,

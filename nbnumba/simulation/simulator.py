@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from nbnumba.closed_form.refusals import require_cpu
-from nbnumba.errors import QuirkWarning
+from nbnumba.errors import NotAvailableError, QuirkWarning
 from nbnumba.experiment.advice import IN_PYTHON, quirk_notes
-from nbnumba.image.image import Image, provenance, shape_of, split_by_panel
+from nbnumba.image.image import Image, Layer, provenance, shape_of, split_by_panel
 from nbnumba.kernel.device import Device, Progress
 from nbnumba.memory import refuse_too_much
+from nbnumba.simulation.background import BackgroundPhotons
 from nbnumba.simulation.devices import open_device
 from nbnumba.simulation.scene import refuse_overflow, scenes_of
 from nbnumba.simulation.together import render_together
@@ -19,6 +20,8 @@ from nbnumba.stages.registry import StageSource, registry_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
+
+BRAGG = "bragg"  # the layer of what is summed over the crystal's terms, with the constant background of these
 
 
 def simulate(
@@ -28,18 +31,20 @@ def simulate(
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
+    layers: bool = False,
 ) -> Image:
     """Render an experiment.
 
     stages: your own, each of which is taken for its kind, or a registry to look them up in; default: those of all installed packages.
     device: cpu, cuda, or auto: the GPU if there is one and it pays. threads: of the CPU, default all. progress(done, total) is called now
-    and then with numbers of pixels, the first time with done = 0 when experiment and stages have been checked.
+    and then with numbers of pixels, the first time with done = 0 when experiment and stages have been checked. layers: whether the image
+    keeps the photons of the crystal and of every background stage apart as well.
 
     Returns an Image: photons per pixel, float64, [slow, fast], zero outside the region of interest and the mask, with
     statistics and provenance. Warns of quirks of nanoBragg that are followed and change the image (QuirkWarning). Raises ParameterError,
     StageError and NotAvailableError before any pixel is rendered, NotFiniteError after it.
     """
-    return Simulator(stages=stages, device=device, threads=threads).image(experiment, progress)
+    return Simulator(stages=stages, device=device, threads=threads).image(experiment, progress, layers)
 
 
 class Simulator:
@@ -52,13 +57,14 @@ class Simulator:
         self._stages, self._wanted, self._threads = registry_of(stages), device, threads
         self._device: Device | None = None
         self._pixels: Any = None
+        self._background = BackgroundPhotons(threads)
 
     @property
     def device(self) -> str:
         """What renders, by name; what was asked for until the first image."""
         return self._device.name if self._device else self._wanted
 
-    def image(self, experiment: Experiment, progress: Progress | None = None) -> Image:
+    def image(self, experiment: Experiment, progress: Progress | None = None, layers: bool = False) -> Image:
         """The experiment's Image, as simulate() returns it."""
         experiment.check()
         refuse_too_much(experiment)
@@ -67,12 +73,15 @@ class Simulator:
         pixels = device.zeros(shape_of(experiment))
         render_together(scenes, device, pixels, progress)
         pixels = device.to_host(pixels)
+        found = (Layer(BRAGG, pixels.copy()), *self._background.layers(experiment, scenes)) if layers else ()
+        if (background := self._background.of(experiment, scenes)) is not None:
+            pixels += background
         for part in split_by_panel(pixels, experiment):
             refuse_overflow(part)
         made_with = {**provenance(experiment, scenes[0].stages), "device": device.name}
         outside = sum(scene.terms_outside(device) for scene in scenes)
         responses = scenes[0].stages.responses
-        return Image(pixels=pixels, experiment=experiment, provenance=made_with, terms_outside=outside, responses=responses)
+        return Image(pixels, experiment, made_with, terms_outside=outside, responses=responses, layers=found)
 
     def render(self, experiment: Experiment, out: Any = None) -> Any:
         """Photons per pixel alone, float64, [slow, fast], in the device's memory.
@@ -91,7 +100,12 @@ class Simulator:
                 refuse_too_much(experiment)
                 self._pixels = device.zeros(shape)
             out = self._pixels
-        render_together(scenes_of(experiment, self._stages), device, device.own(out, shape))
+        scenes = scenes_of(experiment, self._stages)
+        if scenes[0].stages.backgrounds and device.name != "cpu":
+            raise NotAvailableError("stages of the background add their photons on the CPU: Simulator.image() has them, render() has not")
+        render_together(scenes, device, device.own(out, shape))
+        if (background := self._background.of(experiment, scenes)) is not None:
+            out += background
         return out
 
     def _open(self, experiment: Experiment) -> Device:

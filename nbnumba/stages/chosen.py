@@ -37,6 +37,16 @@ class Stages:
         return tuple(stage for stage in self if stage.of.place is Place.FACTORS)
 
     @property
+    def factors_of_all(self) -> tuple[Stage, ...]:
+        """Those factors that what background stages scatter has, too."""
+        return tuple(stage for stage in self.factors if not getattr(stage, "of_crystal_alone", False))
+
+    @property
+    def backgrounds(self) -> tuple[Any, ...]:
+        """Those that add photons to the sum, in order."""
+        return tuple(stage for stage in self if stage.of.place is Place.BACKGROUNDS)
+
+    @property
     def responses(self) -> tuple[Stage, ...]:
         """Those that an image goes through after the sum, of all kinds that come there, in order."""
         return tuple(stage for stage in self if stage.of.place is Place.RESPONSES)

@@ -207,7 +207,38 @@ class Factor(
         differentiated_by=("ix", "iy", "iz", "dx", "dy", "dz", "wavelength"),
     ),
 ):
-    """A factor of every term; any number of them is multiplied."""
+    """A factor of every term; any number of them is multiplied. of_crystal_alone: whether background stages scatter without it."""
+
+    of_crystal_alone: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class BackgroundStage(
+    Stage,
+    kind=Kind(
+        name="background",
+        place=Place.BACKGROUNDS,
+        meaning="What scatters besides the crystal.",
+        arguments=("stol", "wavelength"),
+        returns="differential cross section (m^2/sr), but for polarization, of all that the beam meets, at sin(theta)/wavelength (1/m) for "
+        "a wavelength (m); where it is less than 0, photons are taken away",
+        prefix="BKG",
+    ),
+):
+    """What scatters alike all around the beam, in NumPy: stol is an array, of any shape, and so is what the function returns.
+
+    knots(p) returns at which stol the function or a slope of it jumps, or changes its sign, in order: between two of them it is taken to be
+    a polynomial of the sixth degree. photons(p) returns the photons of every pixel of an image, [slow, fast], or of all panels one after
+    the other, which are added as they are.
+    """
+
+    knots: Function | None = None
+    photons: Function | None = None
+
+    optional: ClassVar[dict[str, tuple[str, ...]]] = {"knots": (), "photons": ()}
+
+    def require_fields(self, parameters: Any) -> None:
+        """Nothing is compiled with it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,9 @@ def stage_names(experiment: Experiment, taken: Mapping[str, str] = MappingProxyT
         names["geometry"] = "planar-depth"
     if names["polarization"] == "none" and experiment.sampling.polarization_per_subpixel and "nopolar-undone" in experiment.quirks:
         names["polarization"] = "kahn"
+    if materials := [material.name for material in experiment.background.materials]:
+        also = names.get("background", "").split(",")
+        names["background"] = ",".join(dict.fromkeys(filter(None, (*materials, *also))))
     return names
 
 

@@ -18,11 +18,12 @@ from nbnumba.experiment.part import ANY, Limits, Part, default_of
 
 
 class Place(Enum):
-    """Where stages of a kind come in. The last two are chains: any number of stages, in order."""
+    """Where stages of a kind come in. The last three are chains: any number of stages, in order."""
 
     HOST = "once per phi step, on the host"
     KERNEL = "in the kernels"
     FACTORS = "in the kernels, multiplied with the others of the chain"
+    BACKGROUNDS = "per pixel, added to the sum, on the host"
     RESPONSES = "after the sum, on the host"
 
 
@@ -53,7 +54,7 @@ class Kind:
     @property
     def is_chain(self) -> bool:
         """Whether any number of its stages is taken, in order."""
-        return self.place in (Place.FACTORS, Place.RESPONSES)
+        return self.place in (Place.FACTORS, Place.BACKGROUNDS, Place.RESPONSES)
 
     @property
     def in_kernels(self) -> bool:

@@ -15,8 +15,9 @@ from nbnumba.experiment.by_value import same
 from nbnumba.image.image import Block, Image
 from nbnumba.response.chain import responded, responses_of
 from nbnumba.response.readout import Frame, Readout
+from nbnumba.simulation.background import answer, curve_of
 from nbnumba.stages.chosen import prepared
-from nbnumba.stages.kinds import Geometry, LatticeShape, Response, Scaling, StructureFactor
+from nbnumba.stages.kinds import BackgroundStage, Geometry, LatticeShape, Response, Scaling, StructureFactor
 from nbnumba.stages.registry import installed
 from nbnumba.stages.stage import Place, Stage
 
@@ -64,8 +65,8 @@ def worked_values(stage: Stage) -> str:
 
 
 def compiled(stage: Stage) -> str | None:
-    """The compiled function equals the plain Python one, at the worked values and around them; responses stay in NumPy."""
-    if stage.of.place is Place.RESPONSES:
+    """The compiled function equals the plain Python one, at the worked values and around them; what is for arrays stays in NumPy."""
+    if stage.of.place in (Place.RESPONSES, Place.BACKGROUNDS):
         return None
     from nbnumba.kernel.cpu.device import device_function
 
@@ -307,6 +308,23 @@ def unlike_differences(stage: Stage, p: Any, arguments: tuple[float, ...], weigh
     return ""
 
 
+def smooth(stage: Stage) -> str | None:
+    """Between its knots a scattering curve is a polynomial of the sixth degree, as far as that is known to one in a million."""
+    if not isinstance(stage, BackgroundStage):
+        return None
+    random = np.random.default_rng(0)
+    for worked in stage.worked_values:
+        p = worked.parameters
+        for wavelength in (0.7e-10, 1.5e-10):
+            fitted = curve_of([stage], [p], wavelength)
+            stol = np.sort(random.uniform(0.0, 0.99 / wavelength, 1000))
+            expected, found = answer(stage, "function", p, stol, wavelength, shape=stol.shape), fitted(stol * wavelength)
+            if np.abs(found - expected).max() > 1e-6 * np.abs(expected).max():
+                at = stol[np.abs(found - expected).argmax()]
+                return f"is not smooth between its knots, at stol = {at:g} 1/m for {wavelength:g} m"
+    return ""
+
+
 def image(stage: Stage) -> str:
     """A small image with this stage in place is finite, not negative, and the same on one thread as on all; so are its counts."""
     from nbnumba.kernel.cpu.device import Cpu
@@ -373,6 +391,7 @@ CHECKS: dict[str, Callable[[Stage], str | None]] = {
     "derivative equals differences": derivative,
     "spreads what it looks up": spread,
     "is what it declares": declarations,
+    "is smooth between its knots": smooth,
     "renders an image": image,
 }
 

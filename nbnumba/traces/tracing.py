@@ -19,6 +19,7 @@ from nbnumba.kernel.cpu.render import NEVER, KernelInputs
 from nbnumba.kernel.device import Area, Function, in_order
 from nbnumba.kernel.interpreted import Call, in_plain_python, last_sample, stages_in_precision, watch_pixel
 from nbnumba.kernel.panels import Panels
+from nbnumba.simulation.background import refuse_backgrounds
 from nbnumba.simulation.devices import open_device
 from nbnumba.simulation.scene import Scene, scene_of
 from nbnumba.stages.registry import StageSource, registry_of
@@ -50,6 +51,7 @@ def trace(
     experiment.check()
     if experiment.spots.are_gaussian:
         raise ParameterError("spots.model", "gaussian has no terms to trace; take sampled")
+    refuse_backgrounds(experiment, stages, "a trace of terms")
     number = number_of(experiment.panels, panel)
     experiment, several = experiment.by_panel[number], len(experiment.by_panel) > 1
     scene = scene_of(experiment, registry_of(stages))

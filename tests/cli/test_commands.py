@@ -147,9 +147,9 @@ def test_checking_a_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     states = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert (len(states), states.count("ok"), states.count("-")) == (
         len(CHECKS),
-        len(CHECKS) - 6,
-        6,
-    )  # a sign, a place, bounds, a ceiling, a support, a table
+        len(CHECKS) - 7,
+        7,
+    )  # a sign, a place, bounds, a ceiling, a support, a table, a curve
     broken = tmp_path / "broken.py"
     broken.write_text(example.read_text().replace("125.0), (0.2, 0.0, 0.0), 62.5", "125.0), (0.2, 0.0, 0.0), 60.0"))
     assert main(["plugins", "check", str(broken)]) == 1

@@ -12,6 +12,7 @@ from geometry_files import GEOM, XPARM, write_expt
 
 from nbnumba.cli.main import main
 from nbnumba.experiment.quirks import NAMES
+from nbnumba.options.materials import ABOUT_MATERIALS
 from nbnumba.options.table import OPTIONS, Option
 
 FEW, MANY = 150, 10_000
@@ -31,10 +32,14 @@ VALUES = {
     "s": ("1", "0.1", "0"),
     "photons/s": ("1e12", "0"),
     "photons/m^2": ("1e24", "0", "1e300"),
+    "g/cm^3": ("1", "2.2", "0", "-1"),
+    "g/mol": ("18", "60", "0", "1e300"),
     "": ("1", "2", "3", "0", "0.5", "-1", "nan", "1e20", "x"),
 }
 WORDS = {"-pivot": ("beam", "sample", "nowhere"), "-detector_abs": ("inf", "300", "0", "-2")}
 WORDS |= {"--sensor-material": ("Si", "CdTe", "Xx", ""), "--beamstop": ("2", "0.1", "0", "x")}
+WORDS |= {"--background-formula": ("SiO2", "He", "Xx", "Si(O"), "--background-place": ("behind", "before", "inside")}
+MATERIALS = ("water 0.1", "some.stol 1", "air 20", "ice 0.1", "glass 1", "kapton 0.1", "photons.npy", "watr 1", "kapton", "helium -1")
 FILES = {"-hkl": "p1.hkl", "-mat": "A.mat", "-sourcefile": "sources.txt", "-img": "a.img", "-mask": "a.img", "-dump": "F.bin"}
 FILES |= {"--expt": "a.expt", "--xds": "XPARM.XDS", "--geom": "a.geom", "--detector": "small.toml"}
 COUNTS = ("1", "2", "3", "0", "-1")
@@ -47,6 +52,8 @@ def values(option: Option, draw: random.Random) -> list[str]:
         return [draw.choice((FILES[option.name], FILES[option.name], "none.txt"))]
     if option.name in WORDS:
         return [draw.choice(WORDS[option.name])]
+    if option.name == "--background":
+        return draw.choice(MATERIALS).split()
     if option.text:
         return [draw.choice(("out.bin", "out2.img", "no/such/out")) for _ in range(count)]
     if option.name == "-cell":
@@ -66,6 +73,8 @@ def command(draw: random.Random) -> list[str]:
     words += draw.choice(("-cell 50 60 70 90 90 90", "-cell 40", "-mat A.mat", "-mat A.mat -cell 50", "")).split()
     words += TINY.split()
     for option in draw.sample(OPTIONS, draw.randint(0, 8)):
+        if option.name in ABOUT_MATERIALS and draw.random() < 0.9:
+            words += ["--background", "some.stol", "0.1"]
         words += [draw.choice(option.names), *values(option, draw)]
     if draw.random() < 0.3:
         words += ["--preset", draw.choice(("reference", "c-parity", "physics"))]
@@ -81,6 +90,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     listed = [f"{h} {k} {l} {rng.random() * 100:.3f}" for h in range(-5, 6) for k in range(-5, 6) for l in range(-4, 5)]
     (folder / "p1.hkl").write_text("\n".join(listed) + "\n")
     (folder / "A.mat").write_text("0.02 0.001 0\n0 0.017 0.002\n0.001 0 0.015\n")
+    (folder / "some.stol").write_text("0 2.5\n0.1 5\n0.3 -1\n")
+    np.save(folder / "photons.npy", np.ones((4, 5)))
     (folder / "sources.txt").write_text("-10 0.01 0 1 1e-10\n-10 0 0.02 2 1.01e-10\n")
     header = "{\nHEADER_BYTES=512;\nDIM=2;\nBYTE_ORDER=little_endian;\nSIZE1=5;\nSIZE2=4;\nPIXEL_SIZE=0.1;\nDISTANCE=90;\nPHI=1;\n}\f"
     write_expt(folder / "a.expt")

@@ -339,6 +339,9 @@ READERS: dict[str, Reader] = {
         lambda: [b"S 10000 0.2 0.5\nS 15000 0.1 0.25\n# nothing\nO 1e4 0 0.01\nO 13000 0 0.01\n"],
         lambda: {"i.pdb": models()[0]},
     ),
+    "F of a material": Reader(
+        "f.stol", explained(f"--background f.stol 1 {CRYSTAL} {SMALL}"), lambda: [b"0 2.5\n0.1, -5\n# more\n0.2 8\n"]
+    ),
     "configuration": Reader("c.toml", explained("--config c.toml"), configurations, lambda: {"p1.hkl": b"1 0 0 10\n"}),
     "experiment": Reader(
         "e.toml",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from nbnumba.errors import NotAvailableError, ParameterError
 from nbnumba.kernel import lookup, scan_order
 from nbnumba.kernel.compile_errors import FAILURES, compile_errors, one_line, signature_of, why_no_number
-from nbnumba.kernel.cpu import adjoint, listed, render, tangent
+from nbnumba.kernel.cpu import adjoint, background, listed, render, tangent
 from nbnumba.kernel.cpu.listing import in_shares, listed_rows
 from nbnumba.kernel.cpu.render import LANES, LONGEST, NEVER, ORDER, KernelInputs, Parameters
-from nbnumba.kernel.cpu.spans import isolate, make_spans, of_panels, shorter, unmasked
+from nbnumba.kernel.cpu.spans import isolate, make_spans, of_panels, shorter, tiles_of, unmasked
 from nbnumba.kernel.cpu.work_queue import NOTHING_LEFT, claim, share_out
 from nbnumba.kernel.device import Area, ArrayCache, Function, Kernels, Physics, Progress, check_image, link, same_areas, within_image
 from nbnumba.kernel.forking import wait_for_the_compiler_at_forks
 from nbnumba.kernel.linker import Linker, Target
 from nbnumba.kernel.loss import PixelLoss
 from nbnumba.kernel.numba_parts import Inlined, WithoutOverlap, compiler_lock, kept_as_part, kept_on_disk
-from nbnumba.kernel.panels import Panels, PanelTables
+from nbnumba.kernel.panels import Panels, PanelTables, with_panels
+from nbnumba.kernel.profile import Profile
 from nbnumba.kernel.unrolled import derivatives_of
 
 FAST_MATH = ("arcp", "contract", "nsz")
@@ -121,11 +122,22 @@ class Cpu:
             self._render_listed(physics, inputs, panels, pixels, progress)
             spans, progress = spans[spans[:, 4] + spans[:, 1] == inputs.scan_order.first_pixel], None
         self._render_spans(physics, inputs, panels, spans, pixels, progress)
-        for area in panels.areas:
-            if area.mask is not None:
-                pixels[area.at : area.at + area.mask.size][~area.mask.ravel()] = 0.0
+        clear_masked(panels.areas, pixels)
         if not np.shares_memory(pixels, image):
             image[...] = pixels.reshape(image.shape)
+
+    def scatter_background(
+        self, physics: Physics, samples: background.Samples, profile: Profile, panels: Panels, image: NDArray[np.float64]
+    ) -> None:
+        """Fill the areas of the panels in the image, zeros elsewhere, with what a profile scatters."""
+        parts = ("geometry", "polarization", "factors")
+        functions = {name: physics.functions[name] for name in parts}
+        linked = with_panels(Physics(functions, {name: physics.parameters[name] for name in parts}), panels.geometry)
+        kernel, pixels = self._kernels.of(background.scatter_background, linked), image.reshape(-1)
+        arguments = background.Parts(*(linked.parameters[name] for name in parts)), samples, profile
+        tiles = tiles_of(panels.areas, background.TILE)
+        self._run(linked, len(tiles), partial(kernel, *arguments, tiles, pixels))
+        clear_masked(panels.areas, pixels)
 
     def _render_spans(
         self,
@@ -281,6 +293,13 @@ def compiled(kernel: Function, physics: Physics) -> Any:
     if linked.__qualname__ not in _compiled:
         _compiled[linked.__qualname__] = kept_on_disk(njit(**OF_KERNELS)(linked))
     return _compiled[linked.__qualname__]
+
+
+def clear_masked(areas: Sequence[Area], pixels: NDArray[np.float64]) -> None:
+    """Zeros where masks leave pixels out."""
+    for area in areas:
+        if area.mask is not None:
+            pixels[area.at : area.at + area.mask.size][~area.mask.ravel()] = 0.0
 
 
 def geometry_alone(physics: Physics) -> Physics:

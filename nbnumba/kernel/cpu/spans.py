@@ -90,3 +90,19 @@ def unmasked(spans: NDArray[np.int64], mask: NDArray[np.bool_]) -> NDArray[np.in
         edges = np.flatnonzero(np.diff(np.r_[False, mask[slow, begin:end], False])) + begin
         pieces += [(slow, b, e) for b, e in zip(edges[::2], edges[1::2], strict=True)]
     return np.array(pieces, np.int64).reshape(-1, 3)
+
+
+def tiles_of(areas: Sequence[Area], edge: int) -> NDArray[np.int64]:
+    """(n, 7): the panel, first and one after the last slow and fast pixel of tiles that cover the regions, where the image of the panel
+    begins, and how many pixels are from row to row. Tiles are cut at multiples of the edge."""
+    found = []
+    for panel, area in enumerate(areas):
+        first_fast, last_fast, first_slow, last_slow = area.roi
+        rows, columns = (cut_at_multiples(*ends, edge) for ends in ((first_slow, last_slow + 1), (first_fast, last_fast + 1)))
+        found += [(panel, *row, *column, area.at, area.shape[1]) for row in rows for column in columns]
+    return np.array(found, np.int64)
+
+
+def cut_at_multiples(begin: int, end: int, size: int) -> list[tuple[int, int]]:
+    """[begin, end) in pieces that end at multiples of the size."""
+    return list(itertools.pairwise([begin, *range((begin // size + 1) * size, end, size), end]))
