@@ -36,7 +36,21 @@ def quirk_note(name: str, switch: str = ON_THE_COMMAND_LINE) -> str:
 
 def warnings(experiment: Experiment) -> list[str]:
     """What was decided for the user, one line each; of several panels, what is said of each, once, and of where they are."""
-    return each_once([*(warnings_of_panel(panel) for panel in experiment.by_panel), in_the_way(experiment), turned_round(experiment)])
+    return each_once(
+        [
+            *(warnings_of_panel(panel) for panel in experiment.by_panel),
+            in_the_way(experiment),
+            turned_round(experiment),
+            unused_table(experiment),
+        ]
+    )
+
+
+def unused_table(experiment: Experiment) -> list[str]:
+    """A line where a point spread is given that no response takes."""
+    if experiment.detector.psf_table is None or "psf-table" in experiment.model.stages.get("response", "").split(","):
+        return []
+    return ["the table of the point spread is not used; --plugin response=psf-table uses it"]
 
 
 def in_the_way(experiment: Experiment) -> list[str]:

@@ -33,7 +33,7 @@ HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba 
 
 # Structure factors last: the other parts say to what resolution a model is worked out.
 IN_ORDER = dict(sorted(PARTS.items(), key=lambda named: named[1] is StructureFactors))
-ARRAYS = ("hkl", "F", "path", "reflections", "mask", "panels", "positions", "weights", "wavelengths")
+ARRAYS = ("hkl", "F", "path", "reflections", "mask", "psf_table", "panels", "positions", "weights", "wavelengths")
 
 
 def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
@@ -51,6 +51,8 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
         tables["sources"] |= {name: getattr(sources, name).tolist() for name in ("positions", "weights", "wavelengths")}
     if mask is not None:
         tables["sampling"]["mask"] = packed(mask)
+    if (table := experiment.detector.psf_table) is not None:
+        tables["detector"]["psf_table"] = table.tolist()
     if panels := experiment.detector.panels:
         tables["detector"]["panels"] = [changed(p) | ({} if p.mask is None else {"mask": packed(p.mask)}) for p in panels]
     return HEADING + tomli_w.dumps({section: table for section, table in tables.items() if table})

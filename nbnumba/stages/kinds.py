@@ -236,7 +236,20 @@ class Response(
 
     @classmethod
     def added(cls, chain: str, name: str) -> str:
-        """Before the offset: at photons that have been counted, if they are."""
-        names = chain.split(",")
-        at = names.index("offset") if "offset" in names else len(names)
+        """Where ORDER has it; a name that it does not have comes before the offset: at photons that have been counted, if they are."""
+        names, place = chain.split(","), place_of(name)
+        at = next((n for n, other in enumerate(names) if place_of(other) > place), len(names))
         return ",".join([*names[:at], name, *names[at:]])
+
+
+# In which order responses come that are added to a chain (RSP-39).
+ORDER = (
+    "efficiency", "counting", "psf-gauss", "psf-fiber", "psf-table", "flicker", "calibration", "gain", "readout-noise", "offset",
+    "pileup-paralysable", "pileup-nonparalysable", "pileup-retriggering", "gain-switching", "dark-current", "defects", "saturation",
+    "rounding", "bit-depth", "mask",
+)  # fmt: skip
+
+
+def place_of(name: str) -> float:
+    """A response's place among others."""
+    return ORDER.index(name) if name in ORDER else ORDER.index("offset") - 0.5
