@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from nbnumba.stages.kinds import Response
 from nbnumba.stages.registry import installed
 
 if TYPE_CHECKING:
+    from nbnumba.experiment.experiment import Experiment
     from nbnumba.image.image import Image
 
 Prepared = list[tuple[Response, Any]]
@@ -51,7 +53,12 @@ def counted(values: NDArray[Any], frame: Frame) -> NDArray[Any]:
 def responses_of(image: Image) -> Prepared:
     """The image's responses with what they prepare; the usual ones, if it knows of none."""
     usual = (installed().get(Response.kind, name) for name in Response.of.usual.split(","))
-    return [(stage, prepared(stage, image.experiment)) for stage in image.responses or usual]  # type: ignore[misc]
+    return with_parameters(image.responses or usual, image.experiment)
+
+
+def with_parameters(responses: Iterable[Any], experiment: Experiment) -> Prepared:
+    """Responses with what they prepare."""
+    return [(stage, prepared(stage, experiment)) for stage in responses]
 
 
 def responded(stages: Prepared, frame: Frame) -> Iterator[tuple[Frame, NDArray[Any]]]:
@@ -69,6 +76,11 @@ def responded(stages: Prepared, frame: Frame) -> Iterator[tuple[Frame, NDArray[A
         for rows, part in frame.split():
             values[rows] = through(some, values[rows], part)
     yield from ((part, through(stages[last:], values[rows], part)) for rows, part in frame.split())
+
+
+def gain_of(stages: Prepared) -> float:
+    """Counts that a chain makes of a photon."""
+    return math.prod(float(stage.gain(parameters)) for stage, parameters in stages if stage.gain is not None)
 
 
 def photons_of(frame: Frame) -> NDArray[np.float64]:

@@ -225,11 +225,14 @@ class Response(
 ):
     """What happens to photons on the way to counts, in NumPy: values is the region of interest of some rows, [slow, fast], float64.
 
-    whole: whether the values have to be those of a whole image (of a panel, if there are several), since pixels depend on others. prepare()
-    may return anything.
+    whole: whether the values have to be those of a whole image (of a panel, if there are several), since pixels depend on others. gain(p)
+    is the number of counts that it makes of one, which files state. prepare() may return anything.
     """
 
     whole: bool = False
+    gain: Function | None = None
+
+    optional: ClassVar[dict[str, tuple[str, ...]]] = {"gain": ()}
 
     def require_fields(self, parameters: Any) -> None:
         """Nothing is compiled with it."""

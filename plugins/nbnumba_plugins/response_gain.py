@@ -29,11 +29,16 @@ def amplified(p: Gain, values: np.ndarray, frame: Frame) -> np.ndarray:
     return values * p.gain
 
 
+def gain(p: Gain) -> float:
+    return p.gain
+
+
 STAGE = Response(
     name="gain",
     summary="counts of a photon",
     prepare=prepare,
     function=amplified,
+    gain=gain,
     parameters=(GAIN,),
     spec=("RSP-37",),
     worked_values=(WorkedValue(Gain(1.5), (np.array([[0.0, 1.0], [7.0, 100.0]]), Frame.example()), np.array([[0.0, 1.5], [10.5, 150.0]])),),

@@ -73,6 +73,10 @@ def calibrated(p: Simtbx, values: np.ndarray, image: Deviates) -> np.ndarray:
     return values
 
 
+def gain(p: Simtbx) -> float:
+    return p.gain
+
+
 FOUR = np.array([[0.0, 1.0], [7.0, 100.0]])
 
 STAGE = Response(
@@ -80,6 +84,7 @@ STAGE = Response(
     summary="simtbx's noise, in its order and with its random numbers, in place of counting and offset",
     prepare=prepare,
     function=add_noise,
+    gain=gain,
     parameters=(FLICKER, PIXELS, SEED, GAUSS_WIDTH, FIBRE_WIDTH, RADIUS, GAIN, NOISE),
     spec=("RSP-50", "RSP-51"),
     worked_values=(WorkedValue(Simtbx(0.0, 0.0, 1, FIBRE, (0.0,), 0, 1.5, 0.0), (FOUR, Frame.example(offset=40.0)), 1.5 * FOUR + 40.0),),
