@@ -1,8 +1,4 @@
-"""Counters that are blind for a while after a photon (RSP-40, RSP-41, RSP-42).
-
-Photons come at random, x = n dead_time / exposure of them in a dead time. Means and variances are those of renewal processes whose exposure
-is long beside the dead time: the mean interval m between counts gives exposure / m of them, its variance v a variance of exposure v / m^3.
-"""
+"""Counters that are blind for a while after a photon (RSP-40, RSP-41, RSP-42)."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nbnumba.plugin import NOT_NEGATIVE, Frame, Parameter, Response, WorkedValue, hookimpl
+from nbnumba.response import pileup
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -29,50 +26,30 @@ def prepare(experiment: Experiment) -> DeadTime:
 
 
 def paralysable(p: DeadTime, values: np.ndarray, frame: Frame) -> np.ndarray:
-    """Every photon makes the counter blind anew: n exp(-x), with a variance of n exp(-x) (1 - 2 x exp(-x))."""
-    n, x = photons(p, values, frame)
-    q = np.exp(-x)
-    return counts(n * q, n * q * (1.0 - q * (1.0 + x * x)), frame)
+    """n exp(-x)."""
+    return counts(p, values, frame, pileup.PARALYSABLE)
 
 
 def nonparalysable(p: DeadTime, values: np.ndarray, frame: Frame) -> np.ndarray:
-    """Only photons that are counted make it blind: n / (1 + x), with a variance of n / (1 + x)^3."""
-    n, x = photons(p, values, frame)
-    return counts(n / (1.0 + x), n * x / (1.0 + x) ** 4, frame)
+    """n / (1 + x)."""
+    return counts(p, values, frame, pileup.NONPARALYSABLE)
 
 
 def retriggering(p: DeadTime, values: np.ndarray, frame: Frame) -> np.ndarray:
-    """It counts again at the end of each dead time in which there was a photon: n / (x + exp(-x)).
-
-    Intervals are a dead time, and with the probability q = exp(-x) the time to the next photon besides: the variance is
-    n (2 q - q^2) / (x + q)^3.
-    """
-    n, x = photons(p, values, frame)
-    q = np.exp(-x)
-    return counts(n / (x + q), n * ((2.0 * q - q * q) * (x + q) - (q * (1.0 + x)) ** 2) / (x + q) ** 4, frame)
+    """n / (x + exp(-x))."""
+    return counts(p, values, frame, pileup.RETRIGGERING)
 
 
-def photons(p: DeadTime, values: np.ndarray, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    """Without the offset, and how many of them come in a dead time."""
-    n = np.maximum(values - frame.readout.offset, 0.0)
-    return n, n * p.share
-
-
-def counts(mean: np.ndarray, variance: np.ndarray, frame: Frame) -> np.ndarray:
-    """Whole numbers of this mean, and of the variance that they have besides what the photons' own comes to; the offset again."""
-    if not frame.is_drawn:
-        return mean + frame.readout.offset
-    noise = np.sqrt(besides_rounding(variance, mean - np.floor(mean))) * frame.noise("pile-up").normal(frame.block) + frame.noise(
-        "pile-up-fraction"
-    ).uniform(frame.block)
-    return np.asarray(np.maximum(np.floor(mean + noise), 0.0) + frame.readout.offset)
-
-
-def besides_rounding(variance: np.ndarray, fraction: np.ndarray) -> np.ndarray:
-    """What is left of a variance by whole numbers above and below: f (1 - f) of it where there is little, a sixth where there is more."""
-    alone = fraction * (1.0 - fraction)
-    spread = np.exp(-2.0 * np.pi**2 * np.maximum(variance - alone, 0.0))  # of the fraction, by the first term of its Fourier series
-    return np.maximum(variance - (1.0 / 6.0 + (alone - 1.0 / 6.0) * spread), 0.0)
+def counts(p: DeadTime, values: np.ndarray, frame: Frame, kind: int) -> np.ndarray:
+    """Of values without their offset, which is added again: drawn, or what is expected."""
+    if p.share == 0.0:
+        return values
+    offset, found = frame.readout.offset, np.empty(values.shape)
+    if frame.is_drawn:
+        pileup.counted(values, offset, p.share, kind, frame.noise("pile-up").uniform(frame.block), found)
+    else:
+        pileup.expected(values, offset, p.share, kind, found)
+    return found
 
 
 PHOTONS = np.array([[0.0, 1.0], [100.0, 1000.0]])

@@ -28,7 +28,10 @@ def read(p: Noise, values: np.ndarray, frame: Frame) -> np.ndarray:
     """value + s w, w a normal deviate; nothing is expected."""
     if not (frame.is_drawn and p.deviation):
         return values
-    return values + p.deviation * frame.noise("readout-noise").normal(frame.block)
+    noise = frame.noise("readout-noise").normal(frame.block)
+    noise *= p.deviation
+    noise += values
+    return noise
 
 
 FOUR = np.array([[0.0, 1.0], [7.0, 100.0]])
