@@ -20,6 +20,7 @@ PROGRAM_STATEMENTS = {
     "RSP-30",
     "RSP-39",
     "RSP-52",
+    "RSP-53",
     "SF-6",
     "SF-7",
     "SF-8",

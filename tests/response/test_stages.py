@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import nbnumba
+from nbnumba.cli.main import main
 from nbnumba.image.image import Block
 from nbnumba.response.chain import responded
 from nbnumba.response.counts import INT32
@@ -277,3 +278,64 @@ def test_on_the_command_line_in_a_file_and_in_python(tmp_path: Path) -> None:
     counts = [nbnumba.read_image(tmp_path / f"{n}.img") for n in (0, 1)]
     np.testing.assert_array_equal(*counts)
     np.testing.assert_array_equal(counts[0] % 3, 0)
+
+
+NAMED = "-default_F 1 -cell 50 50 50 -lambda 1.5 -distance 100 -N 1 -exposure 0.01 -roi 0 20 0 20"
+
+
+@pytest.mark.spec("RSP-53")
+@pytest.mark.parametrize(
+    ("options", "chain", "parameters"),
+    [
+        ("--detector pilatus3-6m", "counting,offset,saturation,rounding,bit-depth", {"saturation": 1e5, "bits": 20.0}),
+        ("--detector pilatus3-6m -exposure 1", "counting,offset,saturation,rounding,bit-depth", {"saturation": 1048500.0, "bits": 20.0}),
+        ("--detector eiger2-1m", "counting,offset,rounding,bit-depth", {"bits": 32.0}),
+        (
+            "--detector agipd-1m",
+            "counting,readout-noise,offset,saturation,rounding,bit-depth",
+            {"readout_noise": 0.083 * 12.0 / (12.398419843320026 / 1.5), "saturation": 14518.0},
+        ),
+        ("--detector adsc-q315", "counting,psf-fiber,offset,saturation,rounding,bit-depth", {"psf_fiber": 4.2e-5, "saturation": 65000.0}),
+        ("--detector eiger2-1m --set bits=16", "counting,offset,rounding,bit-depth", {"bits": 16.0}),
+        (
+            "--detector eiger2-1m --plugin response=gain --set gain=2",
+            "counting,gain,offset,rounding,bit-depth",
+            {"bits": 32.0, "gain": 2.0},
+        ),
+    ],
+)
+def test_responses_of_detectors_by_name(options: str, chain: str, parameters: dict[str, float]) -> None:
+    found = nbnumba.experiment_from_options(f"{NAMED} --response detector {options}").model
+    assert found.stages["response"] == chain
+    for name, value in parameters.items():
+        assert found.parameters[name] == pytest.approx(value, rel=1e-7)
+
+
+@pytest.mark.spec("RSP-53", "RSP-43")
+def test_jungfraus_response(capsys: pytest.CaptureFixture[str]) -> None:
+    found = nbnumba.experiment_from_options(f"{NAMED} --response detector --detector jungfrau-1m").model
+    assert found.stages["response"] == "counting,offset,gain-switching,saturation,rounding,bit-depth"
+    assert found.parameters["gain_high"] == 40.0
+    assert main(["detectors", "jungfrau-1m"]) == 0
+    assert "    parameters = gain_high 40, gain_medium 1, gain_low 0.1, end_high 320" in capsys.readouterr().out
+
+
+@pytest.mark.spec("RSP-53", "DET-1")
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('parameters = { gain_high = "much" }', "response.parameters: {'gain_high': 'much'} must be a table of name = finite number"),
+        ("noise = 3", "response: has no 'noise'; it has stages, parameters, source"),
+    ],
+)
+def test_a_response_of_a_file_that_is_none(table: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(f'like = "jungfrau-1m"\n[response]\n{table}\n')
+    assert main(["detectors", str(path)]) == 2
+    assert capsys.readouterr().err == f"nbnumba: error: {path}: {told}\n"
+
+
+@pytest.mark.spec("RSP-53")
+def test_the_response_of_no_detector() -> None:
+    with pytest.raises(nbnumba.OptionError, match="--response detector: name the detector, --detector NAME"):
+        nbnumba.experiment_from_options(f"{BASE} --response detector")
