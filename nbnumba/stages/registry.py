@@ -80,7 +80,7 @@ class Registry:
                 raise ParameterError(
                     f"model.parameters.{name}", f"no stage has this parameter; there are {', '.join(sorted(known)) or 'none'}"
                 )
-            if problem := known[name].limits.problem(value):
+            if problem := known[name].problem(value):
                 raise ParameterError(f"model.parameters.{name}", f"{value!r} {known[name].unit}".rstrip() + f": {problem}")
         self._require_response(names, parameters)
         chains = {kind: filter(None, name.split(",")) for kind, name in names.items() if kind in KINDS and KINDS[kind].is_chain}

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 SEEDS = Limits(0.0, 2.0**53)
 PIXELS = Parameter("calibration", "", 0.0, "standard deviation of the pixels' own factors", NOT_NEGATIVE)
 MODULES = Parameter("calibration_modules", "", 0.0, "standard deviation of the modules' own factors", NOT_NEGATIVE)
-SEED = Parameter("calibration_seed", "", 123456789.0, "seed of both, the same for all images", SEEDS)
-FAST = Parameter("module_fast", "pixel", 0.0, "from a module to the next along the fast axis (0: a panel is one)", NOT_NEGATIVE)
-SLOW = Parameter("module_slow", "pixel", 0.0, "from a module to the next along the slow axis (0: a panel is one)", NOT_NEGATIVE)
+SEED = Parameter("calibration_seed", "", 123456789.0, "seed of both, the same for all images", SEEDS, whole=True)
+FAST = Parameter("module_fast", "pixel", 0.0, "from a module to the next along the fast axis (0: a panel is one)", NOT_NEGATIVE, whole=True)
+SLOW = Parameter("module_slow", "pixel", 0.0, "from a module to the next along the slow axis (0: a panel is one)", NOT_NEGATIVE, whole=True)
 ENDLESS = 1 << 40  # pixels
 
 
@@ -32,9 +32,8 @@ class Calibration(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Calibration:
-    of_pixels, of_modules, *rest = (STAGE.value_of(p.name, experiment.model.parameters) for p in STAGE.parameters)
-    seed, fast, slow = map(int, rest)
-    return Calibration(of_pixels, of_modules, seed, fast, slow)
+    of_pixels, of_modules, *rest = STAGE.values_of(experiment.model.parameters)
+    return Calibration(of_pixels, of_modules, *map(int, rest))
 
 
 def calibrated(p: Calibration, values: np.ndarray, frame: Frame) -> np.ndarray:
@@ -42,7 +41,10 @@ def calibrated(p: Calibration, values: np.ndarray, frame: Frame) -> np.ndarray:
     if p.of_modules:
         values = values * (1.0 + p.of_modules * of_modules(p, frame))
     if p.of_pixels:
-        values = values * (1.0 + p.of_pixels * CounterNoise(p.seed, name="calibration").normal(frame.block))
+        factor = CounterNoise(p.seed, name="calibration").normal(frame.block)
+        factor *= p.of_pixels
+        factor += 1.0
+        values = factor * values
     return values
 
 

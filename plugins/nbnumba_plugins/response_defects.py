@@ -17,7 +17,7 @@ SHARE, SEEDS = Limits(0.0, 1.0), Limits(0.0, 2.0**53)
 DEAD = Parameter("dead_pixels", "", 0.0, "share of pixels without counts", SHARE)
 HOT = Parameter("hot_pixels", "", 0.0, "share of pixels with too many counts", SHARE)
 COUNTS = Parameter("hot_counts", "count", 1e4, "what a hot pixel counts besides photons", NOT_NEGATIVE)
-SEED = Parameter("defect_seed", "", 1.0, "seed of where they are, the same for all images", SEEDS)
+SEED = Parameter("defect_seed", "", 1.0, "seed of where they are, the same for all images", SEEDS, whole=True)
 
 
 class Defects(NamedTuple):
@@ -30,7 +30,7 @@ class Defects(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Defects:
-    dead, hot, counts, seed = (DEFECTS.value_of(p.name, experiment.model.parameters) for p in DEFECTS.parameters)
+    dead, hot, counts, seed = DEFECTS.values_of(experiment.model.parameters)
     return Defects(dead, hot, counts, int(seed))
 
 

@@ -21,7 +21,7 @@ class Efficiency(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Efficiency:
-    return Efficiency(STAGE.value_of("efficiency", experiment.model.parameters))
+    return Efficiency(*STAGE.values_of(experiment.model.parameters))
 
 
 def detected(p: Efficiency, values: np.ndarray, frame: Frame) -> np.ndarray:

@@ -21,14 +21,17 @@ class Flicker(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Flicker:
-    return Flicker(STAGE.value_of("flicker", experiment.model.parameters))
+    return Flicker(*STAGE.values_of(experiment.model.parameters))
 
 
 def flicker(p: Flicker, values: np.ndarray, frame: Frame) -> np.ndarray:
     """value (1 + f w), w a normal deviate; the mean is expected."""
     if not (frame.is_drawn and p.deviation):
         return values
-    return values * (1.0 + p.deviation * frame.noise("flicker").normal(frame.block))
+    factor: np.ndarray = frame.noise("flicker").normal(frame.block)
+    factor *= p.deviation
+    factor += 1.0
+    return factor * values
 
 
 FOUR = np.array([[0.0, 1.0], [7.0, 100.0]])

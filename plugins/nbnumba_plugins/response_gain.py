@@ -21,7 +21,7 @@ class Gain(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Gain:
-    return Gain(STAGE.value_of("gain", experiment.model.parameters))
+    return Gain(*STAGE.values_of(experiment.model.parameters))
 
 
 def amplified(p: Gain, values: np.ndarray, frame: Frame) -> np.ndarray:

@@ -35,7 +35,7 @@ class Switching(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Switching:
-    values = np.array([STAGE.value_of(p.name, experiment.model.parameters) for p in PARAMETERS]).reshape(3, 3)
+    values = np.reshape(STAGE.values_of(experiment.model.parameters), (3, 3))
     return Switching(1e-3 * units.energy_from_wavelength(experiment.beam.wavelength), *values)
 
 

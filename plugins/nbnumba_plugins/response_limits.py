@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
 SATURATION = Parameter("saturation", "count", 0.0, "largest count (0: the detector's, where that is known)", NOT_NEGATIVE)
-BITS = Parameter("bits", "bit", 32.0, "of the number that a pixel's count is", Limits(1.0, 53.0))
+BITS = Parameter("bits", "bit", 32.0, "of the number that a pixel's count is", Limits(1.0, 53.0), whole=True)
 
 
 class Limit(NamedTuple):

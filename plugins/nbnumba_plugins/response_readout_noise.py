@@ -21,7 +21,7 @@ class Noise(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Noise:
-    return Noise(STAGE.value_of("readout_noise", experiment.model.parameters))
+    return Noise(*STAGE.values_of(experiment.model.parameters))
 
 
 def read(p: Noise, values: np.ndarray, frame: Frame) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from nbnumba_plugins.response_readout_noise import NOISE
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
 
-RADIUS = Parameter("psf_radius", "pixel", 0.0, "of simtbx's point spread (0: of each pixel by its photons)", NOT_NEGATIVE)
+RADIUS = Parameter("psf_radius", "pixel", 0.0, "of simtbx's point spread (0: of each pixel by its photons)", NOT_NEGATIVE, whole=True)
 
 
 class Simtbx(NamedTuple):
@@ -36,13 +36,11 @@ class Simtbx(NamedTuple):
 
 
 def prepare(experiment: Experiment) -> Simtbx:
-    given: Any = {p.name: STAGE.value_of(p.name, experiment.model.parameters) for p in STAGE.parameters}
-    if given["psf_gauss"] and given["psf_fiber"]:
+    flicker, calibration, seed, gauss, fibre, radius, gain, readout = STAGE.values_of(experiment.model.parameters)
+    if gauss and fibre:
         raise ParameterError("model.parameters.psf_gauss", "and psf_fiber: simtbx has one point spread; give one of them")
-    shape, width = (GAUSS, given["psf_gauss"]) if given["psf_gauss"] else (FIBRE, given["psf_fiber"])
-    widths = tuple(width / panel.detector.pixel_size for panel in experiment.by_panel)
-    seed, radius = int(given["calibration_seed"]), int(given["psf_radius"])
-    return Simtbx(given["flicker"], given["calibration"], seed, shape, widths, radius, given["gain"], given["readout_noise"])
+    widths = tuple((gauss or fibre) / panel.detector.pixel_size for panel in experiment.by_panel)
+    return Simtbx(flicker, calibration, int(seed), GAUSS if gauss else FIBRE, widths, int(radius), gain, readout)
 
 
 def add_noise(p: Simtbx, values: np.ndarray, frame: Frame) -> np.ndarray:

@@ -101,3 +101,39 @@ def test_moments_of_the_same_noise_with_numbers_of_each_pixel(name: str) -> None
         away = (image - gain * np.tile(expected, (times, times)) - offset) / np.sqrt(np.tile(variance, (times, times)))
         assert away.mean() == pytest.approx(0.0, abs=4.0 / np.sqrt(away.size))
         assert away.var() == pytest.approx(1.0, abs=4.0 * np.sqrt((2.0 + 1.0 / expected.min()) / away.size))
+
+
+def naive(image: np.ndarray, shape: int, fwhm: float, given: int) -> np.ndarray:
+    """RSP-51, pixel by pixel and by numerical integrals."""
+    slow, fast = image.shape
+    found, lost, g = [0.0] * (slow * fast), 0.0, 0.652383013252053 * fwhm
+
+    def share(x: int, y: int) -> float:
+        nodes, weights = np.polynomial.legendre.leggauss(40)
+        rr = (x + 0.5 * nodes[:, None]) ** 2 + (y + 0.5 * nodes[None, :]) ** 2
+        gauss = np.log(16.0) / np.pi / fwhm**2 * np.exp(-np.log(16.0) * rr / fwhm**2)
+        return float(0.25 * weights @ (gauss if shape == GAUSS else g / (2.0 * np.pi) * (rr + g * g) ** -1.5) @ weights)
+
+    for s in range(slow):
+        for f in range(fast):
+            photons = float(image[s, f])
+            if photons <= 0.0:
+                continue
+            part = 0.1 / photons**0.5
+            automatic = np.sqrt(max(-np.log(part), 0.0) / np.log(16.0)) * fwhm if shape == GAUSS else g / part
+            radius = min(given or 1 + int(np.ceil(automatic)), max(slow, fast))
+            lost += photons * (np.exp(-np.log(16.0) * (radius / fwhm) ** 2) if shape == GAUSS else g / np.hypot(g, radius))
+            for y in range(-radius, radius + 1):
+                for x in range(-radius, radius + 1):
+                    inside = 0 <= f + x <= fast and 0 <= s + y <= slow and (s + y) * fast + f + x < slow * fast
+                    if inside and x * x + y * y <= radius * radius:
+                        found[(s + y) * fast + f + x] += photons * share(x, y)
+    return np.reshape(found, image.shape) + lost / image.size
+
+
+@pytest.mark.spec("RSP-51")
+@pytest.mark.parametrize(("shape", "fwhm", "radius"), [(GAUSS, 1.1, 0), (GAUSS, 2.0, 2), (FIBRE, 0.4, 0), (FIBRE, 1.5, 4)])
+def test_point_spread_of_its_statement(shape: int, fwhm: float, radius: int) -> None:
+    """Of dark and bright pixels, some of them none, in an image that is no square."""
+    image = np.random.default_rng(4).lognormal(0.0, 2.0, (7, 9)) - 0.5
+    np.testing.assert_allclose(spread(image, shape, fwhm, radius), naive(image, shape, fwhm, radius), rtol=1e-9)

@@ -253,6 +253,7 @@ def test_added_responses_come_in_their_order() -> None:
             "model.parameters.gain: is set, and no response has it; give --plugin response=gain or --plugin response=simtbx, or",
         ),
         ("--plugin response=gain --set gain=-1", "model.parameters.gain: -1.0 1/photon: must be greater than 0"),
+        ("--plugin response=bit-depth --set bits=7.5", "model.parameters.bits: 7.5 bit: must be a whole number"),
         ("--plugin response=psf-gauss --set psf_lost=1", "model.parameters.psf_lost: 1.0: must be less than 1"),
     ],
 )
