@@ -81,12 +81,19 @@ def over_neighbours(values: Array, kernel: Array) -> Array:
         from scipy.ndimage import convolve as directly
 
         return np.asarray(directly(values, kernel, mode="constant"))
-    from scipy.fft import irfft2, rfft2
+    return by_transforms(values, kernel)
 
-    shape = transform_shape(values.shape, kernel.shape)
-    found = irfft2(rfft2(values, shape) * transform(kernel.tobytes(), kernel.shape, shape), shape, overwrite_x=True)
-    (above, left), (slow, fast) = (n // 2 for n in kernel.shape), values.shape
-    return np.asarray(found[above : above + slow, left : left + fast])
+
+def by_transforms(values: Array, kernel: Array) -> Array:
+    """The same by Fourier transforms, along rows only of those that the image has."""
+    from scipy.fft import fft, ifft, irfft, rfft
+
+    slow, fast = transform_shape(values.shape, kernel.shape)
+    waves = fft(rfft(values, fast, axis=1), slow, axis=0, overwrite_x=True)
+    waves *= transform(kernel.tobytes(), kernel.shape, (slow, fast))
+    (above, left), (rows, columns) = (n // 2 for n in kernel.shape), values.shape
+    found = irfft(ifft(waves, axis=0, overwrite_x=True)[above : above + rows], fast, axis=1, overwrite_x=True)
+    return np.asarray(found[:, left : left + columns])
 
 
 def transform_shape(image: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, int]:

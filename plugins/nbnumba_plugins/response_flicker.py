@@ -31,7 +31,8 @@ def flicker(p: Flicker, values: np.ndarray, frame: Frame) -> np.ndarray:
     factor: np.ndarray = frame.noise("flicker").normal(frame.block)
     factor *= p.deviation
     factor += 1.0
-    return factor * values
+    factor *= values
+    return factor
 
 
 FOUR = np.array([[0.0, 1.0], [7.0, 100.0]])
