@@ -48,7 +48,7 @@ def few_photons(uniform, mean, probability, up_to, drawn):
         step += 1.0
         left = 0
         for i in range(uniform.size):
-            more = (up_to[i] < uniform[i]) & ((probability[i] > 1e-17) | (step <= mean[i]))
+            more = (up_to[i] < uniform[i]) & (probability[i] > 1e-17)
             drawn[i] += 1.0 if more else 0.0
             probability[i] *= mean[i] / step
             up_to[i] += probability[i]

@@ -43,7 +43,7 @@ def test_point_spread(name: str) -> None:
 
 def through(chain: str, parameters: dict[str, float], values: np.ndarray, readout: Readout) -> tuple[np.ndarray, Frame]:
     """What a chain makes of an image of simtbx's size."""
-    options = f"-default_F 1 -cell 50 60 70 -N 1 -lambda 1 -detpixels {len(values)} -pixel {PIXEL_MM} -seed 1"
+    options = f"--preset physics -default_F 1 -cell 50 60 70 -N 1 -lambda 1 -detpixels {len(values)} -pixel {PIXEL_MM} -seed 1"
     words = [f"--set {name}={value!r}" for name, value in parameters.items()]
     experiment = nbnumba.experiment_from_options(f"{options} --response {chain} {' '.join(words)}")
     stages: list[Any] = [installed().get("response", name) for name in chain.split(",")]

@@ -32,7 +32,7 @@ def frame_of(values: np.ndarray, **readout: Any) -> Frame:
 def through(chain: str, values: np.ndarray, frame: Frame | None = None, options: str = "", **parameters: float) -> np.ndarray:
     """What a chain of stages makes of values."""
     set_to = " ".join(f"--set {name}={value!r}" for name, value in parameters.items())
-    experiment = nbnumba.experiment_from_options(f"{BASE} {options} --response {chain} {set_to}")
+    experiment = nbnumba.experiment_from_options(f"{BASE} --preset physics {options} --response {chain} {set_to}")
     stages: list[Any] = [installed().get("response", name) for name in chain.split(",")]
     prepared_stages = [(stage, prepared(stage, experiment)) for stage in stages]
     return np.vstack([found for _, found in responded(prepared_stages, frame or frame_of(values))])
@@ -133,6 +133,7 @@ def test_modules_have_factors_of_their_own() -> None:
     assert np.unique(found).size == 10
     assert np.unique(found[:250, :100]).size == np.unique(found[250:, 400:]).size == 1
     assert np.unique(through("calibration", flat(1.0), calibration_modules=0.1)).size == 1
+    assert found[0, 0] != through("calibration", flat(1.0), calibration=0.1)[0, 0]
 
 
 @pytest.mark.spec("RSP-45", "RSP-49")
