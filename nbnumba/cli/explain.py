@@ -14,12 +14,13 @@ from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draf
 @click.command("explain", cls=ExperimentCommand)
 @experiment_options
 @accuracy_option
+@click.option("--budget", "wants_budget", is_flag=True, help="Say how many photons there are, and I / sigma by resolution shell.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, /, as_json: bool, accuracy: float | None, **options: Any) -> None:
+def command(ctx: click.Context, /, as_json: bool, wants_budget: bool, accuracy: float | None, **options: Any) -> None:
     """Print what a run with these options would decide: geometry in every convention, crystal, sampling, stages, warnings.
 
-    With --accuracy it renders a few spots, and says what samples these take.
+    With --accuracy it renders a few spots, and says what samples these take; with --budget the background alone.
     """
     draft = read_draft(ctx, options)
     experiment = draft.experiment()
@@ -39,6 +40,10 @@ def command(ctx: click.Context, /, as_json: bool, accuracy: float | None, **opti
     found["sampling"]["rendered"] = how_rendered(prepared_scene(experiment.by_panel[0], chosen).dry)
     if accuracy is not None:
         found["sampling_error"] = stated_error(experiment, simulator, accuracy)
+    if wants_budget:
+        from nbnumba.simulation.budget import budget
+
+        found["budget"] = budget(experiment, simulator)
     found["estimate"]["memory_available_MB"] = memory.available() / 1e6
     impossible = [f"a run is refused: it {told}"] if (told := memory.problem(experiment)) else []
     found["warnings"] = [*draft.notes, *found["warnings"], *impossible]
