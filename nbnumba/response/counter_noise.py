@@ -34,11 +34,11 @@ class CounterNoise:
 
     def poisson(self, mean: NDArray[np.floating], block: Block) -> NDArray[np.float64]:
         """The same of other means, by inversion."""
-        mean = np.ascontiguousarray(mean)
-        drawn = np.empty(mean.shape)
-        if draw_pixels(mean, *self._place(block), drawn):
+        photons = np.ascontiguousarray(mean, np.float64)
+        drawn = np.empty(photons.shape)
+        if draw_pixels(photons, *self._place(block), drawn):
             left = np.nonzero(drawn < 0.0)
-            drawn[left] = invert_from_normal(-drawn[left], mean[left].astype(np.float64))
+            drawn[left] = invert_from_normal(-drawn[left], photons[left])
         return drawn
 
     def normal(self, block: Block) -> NDArray[np.float64]:

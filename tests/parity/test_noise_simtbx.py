@@ -108,6 +108,7 @@ def naive(image: np.ndarray, shape: int, fwhm: float, given: int) -> np.ndarray:
     slow, fast = image.shape
     found, lost, g = [0.0] * (slow * fast), 0.0, 0.652383013252053 * fwhm
 
+    @cache
     def share(x: int, y: int) -> float:
         nodes, weights = np.polynomial.legendre.leggauss(40)
         rr = (x + 0.5 * nodes[:, None]) ** 2 + (y + 0.5 * nodes[None, :]) ** 2

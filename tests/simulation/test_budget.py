@@ -16,7 +16,7 @@ from nbnumba.simulation.scene import choose_stages
 from nbnumba.stages.registry import installed
 
 BASE = (
-    "--preset physics -default_F 300 -cell 50 60 70 -lambda 1 -distance 100 -N 20 -detpixels 120 -pixel 0.8 -misset 10 20 30 -osc 2 "
+    "--preset physics -default_F 300 -cell 50 60 70 -lambda 1 -distance 100 -N 20 -detpixels 60 -pixel 1.6 -misset 10 20 30 -osc 2 "
     "-fluence 1e24 -water 1 -mosaic 0.2 --dmin 2.5"
 )
 LEVELS = np.array([0.0, 3e-3, 0.4, 7.0, 2e3, 5e6])
