@@ -40,6 +40,8 @@ def command(ctx: click.Context, /, as_json: bool, wants_budget: bool, accuracy: 
     found["sampling"]["rendered"] = how_rendered(prepared_scene(experiment.by_panel[0], chosen).dry)
     if accuracy is not None:
         found["sampling_error"] = stated_error(experiment, simulator, accuracy)
+    if parameters := {stage.name: stage.taken(experiment.model.parameters) for stage in chosen.responses if stage.parameters}:
+        found["response"] = parameters
     if wants_budget:
         from nbnumba.simulation.budget import budget
 

@@ -19,6 +19,14 @@ def response_of(detector: KnownDetector, wavelength: float, exposure: float) -> 
     return [*names, *filter(None, detector.response.stages.split(","))], parameters | dict(detector.response.parameters)
 
 
+def modules_of(detector: KnownDetector) -> dict[str, float]:
+    """Parameters that tell the modules of a panel apart, from one to the next with their gaps; of panels that are modules none."""
+    modules = detector.modules
+    if not modules.one_panel:
+        return {}
+    return {"module_fast": float(modules.fast_pixels + modules.fast_gap), "module_slow": float(modules.slow_pixels + modules.slow_gap)}
+
+
 def of_counting(counting: Counting, wavelength: float, exposure: float) -> tuple[list[str], dict[str, float]]:
     """Of the figures of [counting]: noise, of photons of 12 keV, is that of as much charge; a count rate ends with the exposure."""
     found: dict[str, dict[str, float]] = {}

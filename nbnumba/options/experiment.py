@@ -30,7 +30,7 @@ from nbnumba.formats.smv import read_smv
 from nbnumba.geometry.beamstop import Beamstop, lit
 from nbnumba.geometry.catalogue import KnownDetector, detector_by_name
 from nbnumba.geometry.detector_response import BY_NAME as OF_DETECTOR
-from nbnumba.geometry.detector_response import response_of
+from nbnumba.geometry.detector_response import modules_of, response_of
 from nbnumba.geometry.layout import in_place
 from nbnumba.geometry.sensor import attenuation_length
 from nbnumba.memory import refuse_too_much
@@ -275,6 +275,8 @@ class Draft:
         found = Response.of.usual
         for name in dict.fromkeys([*names, *(name for name in chain if name not in (OF_DETECTOR, *found.split(",")))]):
             found = Response.added(found, name)
+        if "calibration" in chain:
+            parameters |= modules_of(self.detector)
         self.values = {f"model.parameters.{name}": value for name, value in parameters.items()} | self.values | {CHAIN: found}
 
     def _read_structure_factors(self) -> None:

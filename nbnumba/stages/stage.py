@@ -212,7 +212,11 @@ class Stage(ByValue, metaclass=EarlierForm):
 
     def values_of(self, given: Any) -> list[float]:
         """The same of all its own parameters, in order."""
-        return [self.value_of(p.name, given) for p in self.parameters if not p.field]
+        return list(self.taken(given).values())
+
+    def taken(self, given: Any) -> dict[str, float]:
+        """The same by name."""
+        return {p.name: self.value_of(p.name, given) for p in self.parameters if not p.field}
 
     def require_fields(self, parameters: Any) -> None:
         """Refuse what prepare() returned unless it is a NamedTuple with the fields that the kernel reads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,11 @@ NAMED = "-default_F 1 -cell 50 50 50 -lambda 1.5 -distance 100 -N 1 -exposure 0.
             {"readout_noise": 0.083 * 12.0 / (12.398419843320026 / 1.5), "saturation": 14518.0},
         ),
         ("--detector adsc-q315", "counting,psf-fiber,offset,saturation,rounding,bit-depth", {"psf_fiber": 4.2e-5, "saturation": 65000.0}),
+        (
+            "--detector eiger2-1m --plugin response=calibration --set calibration_modules=0.02",
+            "counting,calibration,offset,rounding,bit-depth",
+            {"bits": 32.0, "calibration_modules": 0.02, "module_fast": 1040.0, "module_slow": 550.0},
+        ),
         ("--detector eiger2-1m --set bits=16", "counting,offset,rounding,bit-depth", {"bits": 16.0}),
         (
             "--detector eiger2-1m --plugin response=gain --set gain=2",
@@ -311,6 +317,13 @@ def test_responses_of_detectors_by_name(options: str, chain: str, parameters: di
     assert found.stages["response"] == chain
     for name, value in parameters.items():
         assert found.parameters[name] == pytest.approx(value, rel=1e-7)
+
+
+@pytest.mark.spec("RSP-53")
+def test_explain_says_what_responses_take(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", *NAMED.split(), *"--response detector --detector agipd-1m --set readout_noise=0.5 --json".split()]) == 0
+    found = json.loads(capsys.readouterr().out)["response"]
+    assert found == {"readout-noise": {"readout_noise": 0.5}, "saturation": {"saturation": 14518.0}, "bit-depth": {"bits": 32.0}}
 
 
 @pytest.mark.spec("RSP-53", "RSP-43")
