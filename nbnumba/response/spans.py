@@ -46,11 +46,11 @@ def few_photons(uniform, mean, probability, up_to, drawn):
     step, left = 0.0, 1
     while left:
         step += 1.0
-        left = 0
+        inverse, left = 1.0 / step, 0
         for i in range(uniform.size):
             more = (up_to[i] < uniform[i]) & (probability[i] > 1e-17)
             drawn[i] += 1.0 if more else 0.0
-            probability[i] *= mean[i] / step
+            probability[i] *= mean[i] * inverse
             up_to[i] += probability[i]
             left += 1 if more else 0
 

@@ -29,7 +29,7 @@ SHELLS = 10
 NO_CRYSTAL = StructureFactors(default_F=1e-200)  # whose square is 0
 EDGE, MARGIN, BOX = 256, 32, 4  # pixels of the flat images that responses are tried on, of their margins, of squares that are added up
 LEVELS = (0.0, *10.0 ** np.linspace(-2.0, 7.0, 55))  # photons of a pixel, so close that a line between them is good for a square
-OFFSET = 1e6  # counts, so that nothing is cut off at 0
+OFFSET = 1000.0  # counts, so that nothing is cut off at 0, and little where counts end
 
 
 def budget(experiment: Experiment, simulator: Simulator) -> dict[str, Any]:
