@@ -38,6 +38,7 @@ def noise_of(options: str) -> Noise:
         ("--plugin response=calibration --set calibration=0.02", LEVELS + (0.02 * LEVELS) ** 2),
         ("--plugin response=dark-current --set dark_current=5", LEVELS + 5.0),
         ("--plugin response=psf-gauss --set psf_gauss=8e-4", LEVELS),
+        ("--plugin response=gain-switching --plugin response=bit-depth", np.append(LEVELS[:-1], 1e200)),
     ],
 )
 def test_variance_of_a_chain(options: str, expected: np.ndarray) -> None:
