@@ -48,6 +48,10 @@ class Frame:
         """A stage's random numbers of this image, by its name."""
         return CounterNoise(self.readout.seed or 0, self.readout.number, name)
 
+    def pattern(self, name: str, seed: int) -> CounterNoise:
+        """A stage's random numbers of a seed, which are the same in all images."""
+        return CounterNoise(seed, name=name)
+
     def split(self) -> Iterator[tuple[slice, Frame]]:
         """The same a few rows at a time, each with the rows of values that it has."""
         return ((rows, replace(self, block=block)) for rows, block in self.block.split())

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nbnumba.plugin import NOT_NEGATIVE, Frame, Limits, Parameter, Response, WorkedValue, hookimpl
-from nbnumba.response.counter_noise import CounterNoise
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -41,7 +40,7 @@ def calibrated(p: Calibration, values: np.ndarray, frame: Frame) -> np.ndarray:
     if p.of_modules:
         values = values * (1.0 + p.of_modules * of_modules(p, frame))
     if p.of_pixels:
-        factor = CounterNoise(p.seed, name="calibration").normal(frame.block)
+        factor = frame.pattern("calibration", p.seed).normal(frame.block)
         factor *= p.of_pixels
         factor += 1.0
         values = factor * values
@@ -52,8 +51,8 @@ def of_modules(p: Calibration, frame: Frame) -> np.ndarray:
     """Normal deviates of the modules that pixels are in."""
     block = frame.block
     rows, columns = (at // (pitch or ENDLESS) for at, pitch in zip(block.places, (p.slow, p.fast), strict=True))
-    noise = CounterNoise(p.seed, name="modules")
-    return noise.grid(rows.max(initial=0) + 1, columns.max(initial=0) + 1, block.panel)[np.ix_(rows, columns)]
+    every = frame.pattern("modules", p.seed)
+    return every.grid(rows.max(initial=0) + 1, columns.max(initial=0) + 1, block.panel)[np.ix_(rows, columns)]
 
 
 FOUR = np.array([[0.0, 1.0], [7.0, 100.0]])

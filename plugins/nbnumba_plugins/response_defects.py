@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nbnumba.plugin import NOT_NEGATIVE, Frame, Limits, Parameter, Response, WorkedValue, hookimpl
-from nbnumba.response.counter_noise import CounterNoise
 from nbnumba.response.counts import NO_COUNT
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def masked(p: Defects, values: np.ndarray, frame: Frame) -> np.ndarray:
 
 def drawn(p: Defects, frame: Frame) -> np.ndarray:
     """A number between 0 and 1 for each pixel: the least are dead, the greatest hot."""
-    return CounterNoise(p.seed, name="defects").uniform(frame.block)
+    return frame.pattern("defects", p.seed).uniform(frame.block)
 
 
 FOUR = np.array([[0.0, 1.0], [7.0, 100.0]])
