@@ -56,17 +56,19 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
     if len(operands) != 2:
         raise OptionError(f"noisify: give an image of photons and a name for what is counted, IN OUT; got {len(operands)} names")
     file, output = operands[0], Path(operands[1])
-    image = read(file, options)
+    from nbnumba.formats.registry import format_of
+
+    kind, image = format_of(output), read(file, options)
     draft = draft_for(ctx, file, image, options)
+    require_place(file, output, kind, image, draft)
     experiment = draft.experiment()
     for note in draft.notes:
         click.echo(f"nbnumba: warning: {note}", err=True)
 
     from nbnumba.campaign.noisify import exposures, image_of
     from nbnumba.campaign.series import series_of
-    from nbnumba.formats.registry import format_of
 
-    kind, target, numbers = format_of(output), series_of(output), numbers_of(output, options)
+    target, numbers = series_of(output), numbers_of(output, options)
     files = files_of(output, target, numbers)
     check_files(kind, files, [file, *([options["background"]] if options["background"] else [])], inputs_of(draft, options), options)
     photons = with_background(file, photons_of(image), options)
@@ -112,6 +114,17 @@ def draft_for(ctx: click.Context, file: str, image: ImageFile, options: dict[str
     complete(draft, image.exposure, (image.pixels.shape[0], image.pixels.shape[1]))
     leave_out_amplitudes(draft, cell_wanted=False)
     return draft
+
+
+def require_place(file: str, output: Path, kind: Format, image: ImageFile, draft: Draft) -> None:
+    """Refuse to state a geometry that nobody has given. Raises OptionError."""
+    from nbnumba.options.image import NO_PLACE
+
+    given = {name.removeprefix("detector.") for name in draft.values if name.startswith("detector.")} - NO_PLACE
+    known = image.exposure or draft.base or draft.detector or draft.geometry or ("beam.wavelength" in draft.values and given)
+    if kind.geometry != "none" and not known:
+        what = f"{output.suffix} files state a geometry, and {file} has none"
+        raise OptionError(f"{output}: {what}; give -lambda, -distance and -pixel, or -img FILE of an image that has it")
 
 
 def photons_of(image: ImageFile) -> NDArray[np.float64]:
