@@ -144,4 +144,8 @@ def test_what_is_refused(words: str, told: str, photons: Path, capsys: pytest.Ca
 def test_what_a_file_cannot_hold_is_said(photons: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save("bright.npy", np.full((30, 30), 1e6))
     assert main(["noisify", "bright.npy", "a_1.img", *GEOMETRY.split(), "-seed", "1", "--overwrite"]) == 0
-    assert "warning: a_1.img: 900 pixels have more counts than a SMV file holds: cut off" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "fractions that" not in said
+    assert "warning: a_1.img: 900 pixels have more counts than a SMV file holds: cut off" in said
+    assert main(["noisify", "bright.npy", "b.npy", "--plugin", "response=gain", "--set", "gain=1.5"]) == 0
+    assert "warning: fractions that gain leave are dropped" in capsys.readouterr().err

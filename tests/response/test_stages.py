@@ -354,3 +354,20 @@ def test_a_response_of_a_file_that_is_none(table: str, told: str, tmp_path: Path
 def test_the_response_of_no_detector() -> None:
     with pytest.raises(nbnumba.OptionError, match="--response detector: name the detector, --detector NAME"):
         nbnumba.experiment_from_options(f"{BASE} --response detector")
+
+
+@pytest.mark.spec("RSP-48")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("", False),
+        ("--plugin response=efficiency --plugin response=defects", False),
+        ("--plugin response=gain --plugin response=readout-noise", True),
+        ("--plugin response=gain --plugin response=readout-noise --plugin response=bit-depth", False),
+        ("--response simtbx", False),
+    ],
+)
+def test_fractions_that_are_dropped_are_said(options: str, said: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", *BASE.split(), *options.split()]) == 0
+    told = "fractions that gain, readout-noise leave are dropped, half a count on average; --plugin response=bit-depth rounds them"
+    assert (told in capsys.readouterr().out) == said
