@@ -12,7 +12,6 @@ import click
 from nbnumba.cli.evidence import inputs_of
 from nbnumba.cli.options import ExperimentCommand, experiment_options, read_draft, registry_for
 from nbnumba.errors import OptionError, OutputFileError
-from nbnumba.experiment import advice
 from nbnumba.files.whole import check_writable, write_all
 from nbnumba.options.output import MOST_IMAGES
 
@@ -63,6 +62,9 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
     draft = draft_for(ctx, file, image, options)
     require_place(file, output, kind, image, draft)
     experiment = draft.experiment()
+
+    from nbnumba.experiment import advice
+
     for note in (*draft.notes, *advice.of_responses(experiment)):
         click.echo(f"nbnumba: warning: {note}", err=True)
 
