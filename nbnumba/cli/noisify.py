@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nbnumba.campaign.noisify import Taken
-    from nbnumba.campaign.series import Series
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.formats.format import Format, ImageFile
     from nbnumba.options.arguments import ParsedOption
@@ -50,40 +49,37 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
 
     \b
       nbnumba noisify floatimage.bin noisy_1.cbf -lambda 1 -distance 100 -pixel 0.1 -seed 7
-      nbnumba noisify floatimage.bin noisy_####.img --images 100 -adc 40 --plugin response=readout-noise --set readout_noise=3
+      nbnumba noisify floatimage.bin noisy_####.img -img intimage.img --images 100 -adc 40 --plugin response=flicker --set flicker=0.01
       nbnumba noisify photons.nxs exposures.nxs --images 20 --background water.npy --plugin response=psf-gauss --set psf_gauss=1e-4
     """
     if len(operands) != 2:
         raise OptionError(f"noisify: give an image of photons and a name for what is counted, IN OUT; got {len(operands)} names")
-    file, output = operands[0], Path(operands[1])
+    from nbnumba.campaign.noisify import exposures, image_of
     from nbnumba.formats.registry import format_of
 
-    kind, image = format_of(output), read(file, options)
+    file, output = operands[0], Path(operands[1])
+    kind, image, numbers = format_of(output), read(file, options), numbers_of(output, options)
+    files = files_of(output, numbers)
     draft = draft_for(ctx, file, image, options)
+    check_files(kind, files, [file, *filter(None, [options["background"]])], inputs_of(draft, options), options)
     require_place(file, output, kind, image, draft)
     experiment = draft.experiment()
+    say(draft, experiment)
+    photons = with_background(file, photons_of(image), options)
+    require_shape(file, photons, experiment)
+    there = image_of(photons, experiment, registry_for(options["plugin_files"]))
+    assert kind.counts is not None
+    write(output, kind, files, exposures(there, counting_of(draft), numbers, kind.counts))
+    many = f"{len(numbers)} exposure{'s' if len(numbers) > 1 else ''} of {there.sum():.6g} photons"
+    click.echo(f"{many}; wrote {files[0]}{f' to {files[-1].name}' if len(files) > 1 else ''}")
 
+
+def say(draft: Draft, experiment: Experiment) -> None:
+    """What the user should know before the work begins, on stderr."""
     from nbnumba.experiment import advice
 
     for note in (*draft.notes, *advice.of_responses(experiment)):
         click.echo(f"nbnumba: warning: {note}", err=True)
-
-    from nbnumba.campaign.noisify import exposures, image_of
-    from nbnumba.campaign.series import series_of
-
-    target, numbers = series_of(output), numbers_of(output, options)
-    files = files_of(output, target, numbers)
-    check_files(kind, files, [file, *([options["background"]] if options["background"] else [])], inputs_of(draft, options), options)
-    photons = with_background(file, photons_of(image), options)
-    require_shape(file, photons, experiment)
-    counting = counting_of(draft)
-    assert kind.counts is not None
-    there = image_of(photons, experiment, registry_for(options["plugin_files"]))
-    told = Told(kind, files[0])
-    put(output, target, files, told.watched(exposures(there, counting, numbers, kind.counts)))
-    told.say()
-    many = f"{len(numbers)} exposure{'s' if len(numbers) > 1 else ''} of {there.sum():.6g} photons"
-    click.echo(f"{many}; wrote {files[0]}{f' to {files[-1].name}' if len(files) > 1 else ''}")
 
 
 def read(file: str, options: Mapping[str, Any]) -> ImageFile:
@@ -179,10 +175,11 @@ def numbers_of(output: Path, options: Mapping[str, Any]) -> Sequence[int]:
     return range(first, first + (options["images"] or 1))
 
 
-def files_of(output: Path, target: Series, numbers: Sequence[int]) -> list[Path]:
-    """Those that exposures with these numbers are in."""
-    from nbnumba.campaign.series import Stack
+def files_of(output: Path, numbers: Sequence[int]) -> list[Path]:
+    """Those that exposures with these numbers are in. Raises OutputFileError."""
+    from nbnumba.campaign.series import Stack, series_of
 
+    target = series_of(output)
     if isinstance(target, Stack):
         return target.files(range(1, len(numbers) + 1))
     return [output] if list(numbers) == [0] else target.files(numbers)
@@ -232,12 +229,15 @@ class Told:
             click.echo(f"nbnumba: warning: {self.output}: {line}", err=True)
 
 
-def put(output: Path, target: Series, files: Sequence[Path], images: Iterator[tuple[NDArray[Any], Any]]) -> None:
-    """Write all exposures, or nothing."""
-    from nbnumba.campaign.series import Stack
+def write(output: Path, kind: Format, files: Sequence[Path], taken: Iterable[Taken]) -> None:
+    """All exposures, or nothing; what is lost is said."""
+    from nbnumba.campaign.series import Stack, series_of
     from nbnumba.cli.convert import gather, written
 
+    target, told = series_of(output), Told(kind, files[0])
+    images = told.watched(taken)
     if isinstance(target, Stack):
         gather(output, target.scan, images)
     else:
-        write_all({file: written(target.kind, images) for file in files})
+        write_all({file: written(kind, images) for file in files})
+    told.say()
