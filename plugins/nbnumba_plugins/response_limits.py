@@ -37,7 +37,8 @@ def saturated(p: Limit, values: np.ndarray, frame: Frame) -> np.ndarray:
 
 def converted(p: Limit, values: np.ndarray, frame: Frame) -> np.ndarray:
     """The nearest whole number between 0 and the largest."""
-    return np.clip(np.floor(values + 0.5), 0.0, p.most)
+    counts: np.ndarray = values + 0.5
+    return np.clip(np.floor(counts, out=counts), 0.0, p.most, out=counts)
 
 
 SATURATED = Response(
