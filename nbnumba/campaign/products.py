@@ -37,6 +37,7 @@ from nbnumba.options.output import (
     TABLE,
     Output,
 )
+from nbnumba.response.chain import gain_of, responses_of
 from nbnumba.response.counts import automatic_scale
 from nbnumba.response.noise import expected_counts, noisy_counts
 
@@ -163,10 +164,10 @@ def counted(product: Product, image: Image, output: Output, seed: int) -> Conten
     as_sweep, added, held = holds in (FRAME, NOISY_FRAME), product.pedestal(output), product.kind.counts
     assert held is not None
     if holds in (NOISY_COUNTS, NOISY_FRAME):
-        gain, rows = 1.0, noisy_counts(image, seed, added, held)
+        gain, rows = gain_of(responses_of(image)), noisy_counts(image, seed, added, held)
     else:
         gain = output.scale or (1.0 if as_sweep else automatic_scale(image))
-        rows = expected_counts(image, gain, added, held)
+        gain, rows = gain * gain_of(responses_of(image)), expected_counts(image, gain, added, held)
     if as_sweep:
         return scan_content(product.kind, image.experiment, rows, added, gain)
     return image_content(path, image.experiment, rows, added, gain)

@@ -46,11 +46,16 @@ SHOWN = 70  # characters of a value
 
 @dataclass(frozen=True, kw_only=True)
 class Counting:
-    """How photons become counts: drawn with the seed (None: without noise, times ``scale``), plus ``offset``."""
+    """How photons become counts: drawn with the seed (None: without noise, times ``scale``), plus ``offset``; gain: of the responses."""
 
     seed: int | None = 1
     scale: float = 1.0
     offset: float = 0.0
+    gain: float = 1.0
+
+    def stated(self, exposure: Exposure) -> Exposure:
+        """An exposure that says what a photon counts, and what is added."""
+        return replace(exposure, pedestal=self.offset, gain=self.gain * (self.scale if self.seed is None else 1.0))
 
     def counts(self, image: Image, number: int, held: CountRange) -> tuple[NDArray[Any], int]:
         """[slow, fast], and how many were cut off at the greatest that is held; every image's noise is its own (FMT-12)."""
@@ -132,9 +137,8 @@ class Sweep:
 
     def exposure(self, number: int) -> Exposure:
         """What its file says of an image."""
-        counting, start = self.counting, self.start(number)
-        gain = counting.scale if counting.seed is None else 1.0
-        return replace(exposure_of(self.steady.image(number), number), phi_start=start, pedestal=counting.offset, gain=gain)
+        steady = exposure_of(self.steady.image(number), number)
+        return replace(self.counting.stated(steady), phi_start=self.start(number))
 
     @property
     def numbers(self) -> range:

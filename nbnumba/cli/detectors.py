@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,13 +77,16 @@ def account(detector: KnownDetector) -> Iterator[str]:
     yield "  ".join(f"{title.lower()} {cell}" for title, cell in zip(COLUMNS[1:], row(detector)[1:], strict=True))
     for title, part in (("modules", detector.modules), ("sensor", detector.sensor), ("counting", detector.counting)):
         yield from ("", title, *lines(part))
-    yield f"    saturation in files: {SATURATION[detector.counting.limit]}; other numbers of counting are for people to read"
+    yield f"    saturation in files: {SATURATION[detector.counting.limit]}; other numbers of counting are for --response detector"
+    if detector.response.stages:
+        yield from ("", "response", *lines(detector.response))
 
 
 def lines(part: Part) -> Iterator[str]:
     """A table of a detector's file, a line for each of its numbers."""
     for f in fields(part):
         value = getattr(part, f.name)
+        value = ", ".join(f"{name} {number:g}" for name, number in value.items()) if isinstance(value, Mapping) else value
         shown = f"{len(value) if isinstance(value, tuple) else value} {f.metadata['unit']}".rstrip()
         if f.name == "source":
             yield f"    from {one_line(value) or '-'}"

@@ -41,6 +41,8 @@ def command(ctx: click.Context, /, as_json: bool, accuracy: float | None, **opti
     found["photon_budget"] = photon_budget(experiment, scenes_of(experiment, registry))
     if accuracy is not None:
         found["sampling_error"] = stated_error(experiment, simulator, accuracy)
+    if parameters := {stage.name: stage.taken(experiment.model.parameters) for stage in chosen.responses if stage.parameters}:
+        found["response"] = parameters
     found["estimate"]["memory_available_MB"] = memory.available() / 1e6
     impossible = [f"a run is refused: it {told}"] if (told := memory.problem(experiment)) else []
     found["warnings"] = [*draft.notes, *found["warnings"], *impossible]

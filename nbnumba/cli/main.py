@@ -27,6 +27,7 @@ COMMANDS = {
     "sweep": ("nbnumba.cli.sweep", "Render the images of a scan, and go on where it was interrupted."),
     "explain": ("nbnumba.cli.explain", "Print what a run would decide, without rendering."),
     "trace": ("nbnumba.cli.trace", "Print every intermediate of one pixel."),
+    "noisify": ("nbnumba.cli.noisify", "Have a detector count the photons of an image, again and again."),
     "convert": ("nbnumba.cli.convert", "Turn image files into another format."),
     "gradcheck": ("nbnumba.cli.gradcheck", "Hold the gradient of an image against differences."),
     "compare": ("nbnumba.cli.compare", "Compare two images, or what renders them."),

@@ -169,7 +169,8 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             shared(
                 "--response", metavar="A,B,C",
-                help="Stages that turn photons into counts, in order (default: counting,offset,rounding); --plugin response=NAME adds one.",
+                help="Stages that turn photons into counts, in order (default: counting,offset,rounding; 'detector': those that are "
+                "known of --detector NAME); --plugin response=NAME adds one.",
             ),
             shared("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of a stage. Repeatable."),
             shared(

@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,8 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     from nbnumba.campaign.series import series_of
     from nbnumba.campaign.sweep import Sweep, begin
     from nbnumba.geometry.dials_refl import require_msgpack
+    from nbnumba.response.chain import gain_of, with_parameters
+    from nbnumba.simulation.scene import choose_stages
     from nbnumba.simulation.simulator import Simulator
 
     width, counting = width_of(options["width"], experiment), counting_of(draft.part("output"))
@@ -98,6 +101,8 @@ def command(ctx: click.Context, /, **options: Any) -> int | None:
     sweep = Sweep(experiment=experiment, images=options["images"], width=width, counting=counting, **disturbed)
     sweep.image(1).check()
     registry, target = registry_for(options["plugin_files"]), series_of(options["output"], counts=True)
+    gain = gain_of(with_parameters(choose_stages(experiment, registry).responses, experiment))
+    sweep = replace(sweep, counting=replace(counting, gain=gain))
     simulator = Simulator(stages=registry, device=options["device"], threads=options["threads"])
     sweep = sweep.sampled_as(as_accurate(sweep.image(1), options["accuracy"], simulator))
     others = [options[name] for name in BESIDE if options[name] is not None]

@@ -21,6 +21,7 @@ LISTED = 3  # panels, or pairs of them, in a line
 GAUSSIAN_SPOTS = "Gaussian spots in closed form: the intensity of each within 0.1 %, a pixel within 1 % of the brightest of its spot"
 WIDEST_MOSAIC, WIDEST_BAND = 0.0175, 0.01  # rad, relative: up to which that is so
 BEYOND_TABLE = 1.0 + 1e-9  # for rounding
+LEAVE_FRACTIONS = ("psf-gauss", "psf-fiber", "psf-table", "flicker", "calibration", "gain", "readout-noise", "gain-switching")
 BEYOND = 0.99  # of a smallest d; the last reflection within a limit seldom lies on it
 
 
@@ -39,7 +40,26 @@ def quirk_note(name: str, switch: str = ON_THE_COMMAND_LINE) -> str:
 
 def warnings(experiment: Experiment) -> list[str]:
     """What was decided for the user, one line each; of several panels, what is said of each, once, and of where they are."""
-    return each_once([*(warnings_of_panel(panel) for panel in experiment.by_panel), in_the_way(experiment), turned_round(experiment)])
+    return each_once(
+        [
+            *(warnings_of_panel(panel) for panel in experiment.by_panel),
+            in_the_way(experiment),
+            turned_round(experiment),
+            of_responses(experiment),
+        ]
+    )
+
+
+def of_responses(experiment: Experiment) -> list[str]:
+    """Lines where a point spread is given that no response takes, and where fractions that responses leave are dropped."""
+    chain, found = experiment.model.stages.get("response", "").split(","), []
+    if experiment.detector.psf_table is not None and "psf-table" not in chain:
+        found.append("the table of the point spread is not used; --plugin response=psf-table uses it")
+    if (fractions := [name for name in chain if name in LEAVE_FRACTIONS]) and "bit-depth" not in chain:
+        found.append(
+            f"fractions that {listed(fractions)} leave are dropped, half a count on average; --plugin response=bit-depth rounds them"
+        )
+    return found
 
 
 def in_the_way(experiment: Experiment) -> list[str]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.beam import Vector
 from nbnumba.experiment.panel import PIXELS, Panel, require_formula
 from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, choice, described, flag, quantity, shown
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CONVENTIONS = ("mosflm", "xds", "adxv", "denzo", "dials", "custom")
 OF_PANELS = ("pixel_size", "fast_pixels", "slow_pixels", "sensor_thickness", "sensor_attenuation", "sensor_material")  # what each states
@@ -51,6 +55,10 @@ class Detector(Part):
     )
     saturation: float | None = quantity(None, "", "largest count that a pixel can be taken at its word with, which files state", POSITIVE)
     sensor_layers: int | None = quantity(None, "", "number of layers that the sensor is divided into", Limits(0, 10_000), whole=True)
+    psf_table: np.ndarray | None = field(
+        default=None,
+        metadata={"unit": "", "meaning": "[slow, fast], odd edges: shares of a pixel's photons that it and its neighbours count"},
+    )
     point_pixel: bool = flag(False, "solid angle by the inverse square alone")
     panels: tuple[Panel, ...] = field(
         default=(), metadata={"unit": "", "meaning": "panels in their places, instead of all that says where one is"}
@@ -62,6 +70,8 @@ class Detector(Part):
         if not isinstance(self.panels, tuple | list) or not all(isinstance(panel, Panel) for panel in self.panels):
             raise ParameterError(self.where("panels"), f"{shown(self.panels)} is not a tuple of Panel")
         object.__setattr__(self, "panels", tuple(self.panels))
+        if self.psf_table is not None:
+            object.__setattr__(self, "psf_table", checked_table(self.where("psf_table"), self.psf_table))
         if len(self.panels) == 1:
             for name in OF_PANELS:
                 object.__setattr__(self, name, getattr(self.panels[0], name))
@@ -104,3 +114,19 @@ class Detector(Part):
             )
         height, width = (max(1, math.ceil(edge / self.pixel_size - 0.5)) for edge in self.extent)
         return height, width
+
+
+def checked_table(where: str, given: Any) -> np.ndarray:
+    """Shares of neighbours about a pixel in the middle, as an array that nobody changes. Raises ParameterError."""
+    import numpy as np
+
+    try:
+        table = np.array(given, np.float64)
+    except (TypeError, ValueError):
+        raise ParameterError(where, "must be an array of numbers, [slow, fast], whose rows all have the same length") from None
+    if table.ndim != 2 or any(edge % 2 == 0 for edge in table.shape):
+        raise ParameterError(where, f"has shape {table.shape}; it must be [slow, fast] with odd edges, about a pixel in the middle")
+    if not (np.isfinite(table).all() and table.min() >= 0.0 and table.sum() > 0.0):
+        raise ParameterError(where, "must hold shares of photons: finite numbers of at least 0, not all of them 0")
+    table.setflags(write=False)
+    return table

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from nbnumba import units
 from nbnumba.errors import InputFileError, OptionError, ParameterError
 from nbnumba.experiment.panel import FORMULA, Panel
 from nbnumba.experiment.part import NOT_NEGATIVE, POSITIVE, Limits, Part, quantity, shown, text
+from nbnumba.experiment.physics import is_finite
 from nbnumba.files.text import looks_like_toml, read_text
 from nbnumba.geometry.layout import Grid, Modules, enclosing, plane_of
 
@@ -71,7 +73,27 @@ class Counting(Part):
         return self.saturation
 
 
-TABLES: dict[str, type[Part]] = {"modules": Modules, "sensor": Sensor, "counting": Counting}
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Responses(Part):
+    """What photons go through besides what [counting] calls for."""
+
+    stages: str = text("names of responses, with commas between")
+    parameters: Mapping[str, float] = field(default_factory=dict, metadata={"unit": "", "meaning": "of these"})
+    source: str = text("where the numbers are from")
+
+    @classmethod
+    def section(cls) -> str:
+        """As the table is called."""
+        return "response"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.parameters
+        if not isinstance(given, Mapping) or not all(is_finite(value) for value in given.values()):
+            raise ParameterError(self.where("parameters"), f"{shown(given)} must be a table of name = finite number")
+
+
+TABLES: dict[str, type[Part]] = {"modules": Modules, "sensor": Sensor, "counting": Counting, "response": Responses}
 
 
 @dataclass(frozen=True)
@@ -84,6 +106,7 @@ class KnownDetector:
     modules: Modules
     sensor: Sensor
     counting: Counting
+    response: Responses
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -41,11 +41,30 @@ class Block(NamedTuple):
     mask: NDArray[np.bool_] | None = None
     panel: int = 0
 
-    def with_values(self, values: NDArray[Any]) -> Block:
-        """The same rows with other values in the region of interest."""
-        photons = self.photons.copy()
-        photons[self.region] = values
-        return self._replace(photons=photons)
+    @property
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Numbers of the rows and of the columns that the region of interest has."""
+        slow, fast = self.region
+        return np.arange(self.rows.start, self.rows.stop)[slow], np.arange(self.photons.shape[1])[fast]
+
+    @property
+    def lit(self) -> NDArray[np.bool_]:
+        """Which pixels of the region of interest the mask leaves in."""
+        region = self.photons[self.region].shape
+        return np.ones(region, bool) if self.mask is None else self.mask[self.region]
+
+    def split(self) -> Iterator[tuple[slice, Block]]:
+        """The same a few rows at a time, each with the rows of the region of interest that it has."""
+        slow, fast = self.region
+        before, step = slow.start or 0, max(1, PIXELS_PER_BLOCK // self.photons.shape[1])
+        end = len(self.photons) if slow.stop is None else slow.stop
+        for first in range(0, len(self.photons), step):
+            here = slice(first, min(first + step, len(self.photons)))
+            begin, stop = (min(max(edge, here.start), here.stop) for edge in (before, end))
+            rows = slice(self.rows.start + here.start, self.rows.start + here.stop)
+            mask = None if self.mask is None else self.mask[here]
+            part = Block(rows, self.photons[here], (slice(begin - first, stop - first), fast), mask, self.panel)
+            yield slice(max(begin - before, 0), max(stop - before, 0)), part
 
     def image(self, values: NDArray[Any], dtype: type[Any], mark: int = 0) -> NDArray[Any]:
         """The rows with ``values`` in the region of interest, fractions dropped, and ``mark`` elsewhere.

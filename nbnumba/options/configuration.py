@@ -42,7 +42,7 @@ HEADING = "# nbnumba experiment. Lengths in metres, angles in radians; `nbnumba 
 # Structure factors last: the other parts say to what resolution a model is worked out.
 IN_ORDER = dict(sorted(PARTS.items(), key=lambda named: named[1] is StructureFactors))
 ARRAYS = (
-    *("hkl", "F", "path", "reflections", "mask", "materials", "panels"),
+    *("hkl", "F", "path", "reflections", "mask", "materials", "psf_table", "panels"),
     *("positions", "weights", "wavelengths", "spectrum", "divergence"),
 )
 
@@ -52,13 +52,7 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
     import tomli_w
 
     tables = {section: changed(getattr(experiment, section)) for section in PARTS}
-    factors, mask = experiment.structure_factors, experiment.sampling.mask
-    if factors.path is not None:
-        tables["structure_factors"]["path"] = text_of(os.path.relpath(factors.path, folder))
-        if factors.anomalous is not None and is_file_name(ANOMALOUS, factors.anomalous):
-            tables["structure_factors"]["anomalous"] = text_of(os.path.relpath(factors.anomalous, folder))
-    elif factors.hkl is not None and factors.F is not None:
-        tables["structure_factors"] |= {"hkl": factors.hkl.tolist(), "F": factors.F.tolist()}
+    tables["structure_factors"] |= listed_factors(experiment.structure_factors, folder)
     sources = experiment.sources
     if sources.positions is not None and sources.weights is not None and sources.wavelengths is not None:
         tables["sources"] |= {name: getattr(sources, name).tolist() for name in ("positions", "weights", "wavelengths")}
@@ -67,11 +61,23 @@ def toml_text(experiment: Experiment, folder: Path = Path()) -> str:
             tables[section][name] = in_numbers(held)
     if materials := experiment.background.materials:
         tables["background"]["materials"] = [as_table(one, lambda path: text_of(os.path.relpath(path, folder))) for one in materials]
-    if mask is not None:
+    if (mask := experiment.sampling.mask) is not None:
         tables["sampling"]["mask"] = packed(mask)
+    if (table := experiment.detector.psf_table) is not None:
+        tables["detector"]["psf_table"] = table.tolist()
     if panels := experiment.detector.panels:
         tables["detector"]["panels"] = [changed(p) | ({} if p.mask is None else {"mask": packed(p.mask)}) for p in panels]
     return HEADING + tomli_w.dumps({section: table for section, table in tables.items() if table})
+
+
+def listed_factors(factors: StructureFactors, folder: Path) -> dict[str, Any]:
+    """Their file, with that of dispersion, or their numbers."""
+    if factors.path is None:
+        return {} if factors.hkl is None or factors.F is None else {"hkl": factors.hkl.tolist(), "F": factors.F.tolist()}
+    found = {"path": text_of(os.path.relpath(factors.path, folder))}
+    if factors.anomalous is not None and is_file_name(ANOMALOUS, factors.anomalous):
+        found["anomalous"] = text_of(os.path.relpath(factors.anomalous, folder))
+    return found
 
 
 def in_numbers(held: Any) -> dict[str, Any]:

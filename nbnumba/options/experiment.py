@@ -29,6 +29,8 @@ from nbnumba.formats.read import is_geometry, is_smv, split
 from nbnumba.formats.smv import read_smv
 from nbnumba.geometry.beamstop import Beamstop, lit
 from nbnumba.geometry.catalogue import KnownDetector, detector_by_name
+from nbnumba.geometry.detector_response import BY_NAME as OF_DETECTOR
+from nbnumba.geometry.detector_response import modules_of, response_of
 from nbnumba.geometry.layout import in_place
 from nbnumba.geometry.sensor import attenuation_length
 from nbnumba.memory import refuse_too_much
@@ -42,6 +44,7 @@ from nbnumba.options.materials import ABOUT_MATERIALS, MATERIALS
 from nbnumba.options.named import is_file_name, is_formula
 from nbnumba.options.table import DISTANCE, GEOM_DATA, GEOMETRY, NAMED_DETECTOR, SECTIONS, SPECTRUM, WITHOUT_EFFECT
 from nbnumba.options.values import RANDOM, SPECIAL, beamstop
+from nbnumba.stages.kinds import Response
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +60,7 @@ HEADERS = ("-mask", "-img")  # in the order in which they act
 BY_DIRECT_BEAM = (DISTANCE, "-Xbeam", "-Ybeam", "-pivot beam")
 OF_ALL_PANELS = ("detector.sensor_layers", "detector.point_pixel")
 NEAREST_POINT = {"-ORGX": "detector.close_x", "-ORGY": "detector.close_y"}  # what the option takes the place of
+CHAIN = "model.stages.response"
 NAMED_CONVENTIONS = ("-mosflm", "-xds", "-adxv", "-denzo", "-dials")
 
 
@@ -211,6 +215,7 @@ class Draft:
         self._settle_pivot()
         self._settle_panels()
         self._settle_sensor()
+        self._settle_response()
         self._read_structure_factors()
         self._divide_image()
         return self._masked(self._assembled())
@@ -279,6 +284,23 @@ class Draft:
             self.notes.append(
                 f"the sensor's attenuation depth is the one at {beam.wavelength * 1e10:g} A, as in the experiment to start from"
             )
+
+    def _settle_response(self) -> None:
+        """The responses of the detector that has a name, in place of the word ``detector`` in a chain."""
+        chain = str(self.values.get(CHAIN, "")).split(",")
+        if OF_DETECTOR not in chain:
+            return
+        if self.detector is None:
+            raise OptionError(f"--response {OF_DETECTOR}: name the detector, {NAMED_DETECTOR} NAME")
+        beam = self.base.beam if self.base else Beam()
+        wavelength, exposure = (self.values.get(f"beam.{name}", getattr(beam, name)) for name in ("wavelength", "exposure"))
+        names, parameters = response_of(self.detector, wavelength, exposure)
+        found = Response.of.usual
+        for name in dict.fromkeys([*names, *(name for name in chain if name not in (OF_DETECTOR, *found.split(",")))]):
+            found = Response.added(found, name)
+        if "calibration" in chain:
+            parameters |= modules_of(self.detector)
+        self.values = {f"model.parameters.{name}": value for name, value in parameters.items()} | self.values | {CHAIN: found}
 
     def _read_structure_factors(self) -> None:
         """From the file named last, else from a dump that is named, else the base's, again if they are to be read in another way."""

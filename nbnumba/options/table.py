@@ -339,6 +339,13 @@ DETECTOR = (
     ),
     whole("-detector_thicksteps -thicksteps", "detector.sensor_layers"),
     flag("-curved_det", "every pixel at the same distance", stage("geometry", "curved")),
+    text(
+        "--psf-table",
+        "detector.psf_table",
+        "image of odd edges (.npy, TIFF): shares of a pixel's photons that it, in the middle, and its neighbours count; for the response "
+        "psf-table",
+        reads=True,
+    ),
     flag("-point_pixel", "solid angle by the inverse square alone", ("detector.point_pixel", True)),
 )
 

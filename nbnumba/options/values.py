@@ -94,6 +94,12 @@ def attenuation(given: ParsedOption) -> dict[str, Any]:
     return {given.option.field: units.metres_from_um(numbers(given)[0])}
 
 
+def psf_table(given: ParsedOption) -> dict[str, Any]:
+    from nbnumba.formats.read import read_image
+
+    return {given.option.field: read_image(given.values[0])}
+
+
 def sources(given: ParsedOption) -> dict[str, Any]:
     table = read_sources(given.values[0])
     section = given.option.field.partition(".")[0]
@@ -132,6 +138,7 @@ SPECIAL = {
     "-divergence": both_axes,
     "-divsteps": both_axes,
     "-detector_abs": attenuation,
+    "--psf-table": psf_table,
     "-sourcefile": sources,
     SPECTRUM: spectrum,
     BEAM_DIVERGENCE: divergence,

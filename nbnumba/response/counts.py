@@ -12,6 +12,7 @@ from nbnumba.geometry.exposure import NOT_MEASURED
 if TYPE_CHECKING:
     from nbnumba.image.image import Image
 
+NO_COUNT = -np.inf  # of a pixel that is known to be bad, which files mark
 BRIGHTEST = 55000.0  # counts of the brightest pixel, where no scale is given
 
 

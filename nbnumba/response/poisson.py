@@ -12,6 +12,7 @@ SUMMED = 200.0  # photons up to which they are summed where the expansion leaves
 BRIGHT = 1e6  # photons beyond which a normal deviate stands for a Poisson one
 SEVEN_DIGITS = 2e-7  # the relative error of ``normal_deviate``
 FLOAT64 = 1e-15  # and of sums
+CENTRAL = 0.425  # probability to either side of the middle in which a normal deviate needs no logarithm
 
 
 def poisson(uniform, mean):
@@ -45,9 +46,10 @@ def expanded(w, mean):
     Giles: Algorithm 955, ACM Transactions on Mathematical Software 42 (2016) 7, doi:10.1145/2699466: Q_N3 and delta.
     """
     root, square = math.sqrt(mean), w * w
-    near = mean + root * w + (2.0 + square) / 6.0 - w * (2.0 + square) / (72.0 * root)
-    near += (-8.0 / 405.0 + square * (7.0 / 810.0 + square / 270.0)) / mean
-    return near, (1.0 / 40.0 + square * (1.0 / 80.0 + square / 160.0)) / mean + SEVEN_DIGITS * root * abs(w)
+    inverse = 1.0 / root  # the only division, which costs as much as all else
+    near = mean + root * w + (2.0 + square) * (1.0 / 6.0 - w * inverse * (1.0 / 72.0))
+    near += (-8.0 / 405.0 + square * (7.0 / 810.0 + square * (1.0 / 270.0))) * inverse * inverse
+    return near, (1.0 / 40.0 + square * (1.0 / 80.0 + square * (1.0 / 160.0))) * inverse * inverse + SEVEN_DIGITS * root * abs(w)
 
 
 def rounded(w, mean):
@@ -62,10 +64,18 @@ def normal_deviate(p):
     Wichura: Algorithm AS 241, PPND7. Applied Statistics 37 (1988) 477, doi:10.2307/2347330.
     """
     q = p - 0.5
-    if abs(q) <= 0.425:
-        r = 0.180625 - q * q
-        top = ((59.109374720 * r + 159.29113202) * r + 50.434271938) * r + 3.3871327179
-        return q * top / (((67.187563600 * r + 78.757757664) * r + 17.895169469) * r + 1.0)
+    return central_deviate(q) if abs(q) <= CENTRAL else tail_deviate(p, q)
+
+
+def central_deviate(q):
+    """Where q = p - 1/2 is no larger than CENTRAL."""
+    r = 0.180625 - q * q
+    top = ((59.109374720 * r + 159.29113202) * r + 50.434271938) * r + 3.3871327179
+    return q * top / (((67.187563600 * r + 78.757757664) * r + 17.895169469) * r + 1.0)
+
+
+def tail_deviate(p, q):
+    """Elsewhere."""
     r = math.sqrt(-math.log(min(p, 1.0 - p)))
     if r <= 5.0:
         r -= 1.6

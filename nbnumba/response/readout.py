@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nbnumba.image.image import Block
+from nbnumba.response.counter_noise import CounterNoise
 from nbnumba.response.counts import UINT16, CountRange
 
 
@@ -37,6 +38,23 @@ class Frame:
         if name not in self.memory:
             self.memory[name] = make()
         return self.memory[name]
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the image has noise."""
+        return self.readout.seed is not None
+
+    def noise(self, name: str) -> CounterNoise:
+        """A stage's random numbers of this image, by its name."""
+        return CounterNoise(self.readout.seed or 0, self.readout.number, name)
+
+    def pattern(self, name: str, seed: int) -> CounterNoise:
+        """A stage's random numbers of a seed, which are the same in all images."""
+        return CounterNoise(seed, name=name)
+
+    def split(self) -> Iterator[tuple[slice, Frame]]:
+        """The same a few rows at a time, each with the rows of values that it has."""
+        return ((rows, replace(self, block=block)) for rows, block in self.block.split())
 
     @classmethod
     def example(cls, **readout: Any) -> Frame:

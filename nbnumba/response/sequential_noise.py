@@ -43,7 +43,11 @@ class SequentialNoise:
 
     def draw(self, block: Block) -> NDArray[np.float64]:
         """Deviates of the region of interest of the next rows, [slow, fast]."""
-        photons = block.photons[block.region]
+        return self.poisson(block.photons[block.region], block)
+
+    def poisson(self, mean: NDArray[np.floating], block: Block) -> NDArray[np.float64]:
+        """The same of other means."""
+        photons = mean.astype(np.float32)
         drawn = np.empty(photons.size)
         self.doubtful += int(np.count_nonzero((photons >= DOUBTFUL) & (photons <= LOCKS_UP)))
         draw(photons.ravel(), self._stream, self._kept, drawn)
@@ -56,14 +60,19 @@ class SequentialNoise:
             warnings.warn(NbnumbaWarning(f"{told} (--quirk sequential-noise=off: it is Poisson's)"), stacklevel=4)
 
 
-def uniform(stream):  # type: ignore[no-untyped-def]
-    """The next deviate in (0, 1), float32 (ROT-7)."""
+def advance(stream):  # type: ignore[no-untyped-def]
+    """Draw the next number (ROT-7)."""
     product = stream[STATE] * MULTIPLIER
     state = (product & MODULUS) + (product >> 31)  # the remainder for a modulus of 2^31 - 1, or the modulus more
     stream[STATE] = state - MODULUS if state >= MODULUS else state
     slot = stream[OUTPUT] >> 26
     stream[OUTPUT] = stream[slot]
     stream[slot] = stream[STATE]
+
+
+def uniform(stream):  # type: ignore[no-untyped-def]
+    """The next deviate in (0, 1), float32."""
+    advance(stream)
     return min(np.float32(stream[OUTPUT] * (1.0 / MODULUS)), MOST)
 
 
@@ -83,15 +92,19 @@ def gaussian(stream, kept):  # type: ignore[no-untyped-def]
     return np.float32(v2 * factor)
 
 
-def log_gamma(x32):  # type: ignore[no-untyped-def]
-    x = np.float64(x32)
+def log_gamma(x):  # type: ignore[no-untyped-def]
+    """Lanczos's series."""
     t = x + 5.5
     t -= (x + 0.5) * math.log(t)
     series, y = 1.000000000190015, x
     for coefficient in GAMMA:
         y += 1.0
         series += coefficient / y
-    return np.float32(-t + math.log(2.5066282746310005 * series / x))
+    return -t + math.log(2.5066282746310005 * series / x)
+
+
+def log_gamma_single(x):  # type: ignore[no-untyped-def]
+    return np.float32(log_gamma(np.float64(x)))
 
 
 def by_product(mean, stream):  # type: ignore[no-untyped-def]
@@ -112,7 +125,7 @@ def by_rejection(mean, stream, kept):  # type: ignore[no-untyped-def]
     if mean > LOCKS_UP:
         return np.float64(np.float32(np.float64(mean) + math.sqrt(np.float64(mean)) * np.float64(gaussian(stream, kept))))
     width, log_mean = np.float32(math.sqrt(2.0 * np.float64(mean))), np.float32(math.log(np.float64(mean)))
-    offset = np.float32(np.float32(mean * log_mean) - log_gamma(np.float32(np.float64(mean) + 1.0)))
+    offset = np.float32(np.float32(mean * log_mean) - log_gamma_single(np.float32(np.float64(mean) + 1.0)))
     while True:
         count = np.float32(-1.0)
         y = np.float32(0.0)
@@ -120,7 +133,7 @@ def by_rejection(mean, stream, kept):  # type: ignore[no-untyped-def]
             y = np.float32(math.tan(math.pi * np.float64(uniform(stream))))
             count = np.float32(np.float32(width * y) + mean)
         count = np.floor(count)
-        exponent = np.float32(np.float32(np.float32(count * log_mean) - log_gamma(np.float32(count + ONE))) - offset)
+        exponent = np.float32(np.float32(np.float32(count * log_mean) - log_gamma_single(np.float32(count + ONE))) - offset)
         accept = np.float32(0.9 * (1.0 + np.float64(np.float32(y * y))) * math.exp(np.float64(exponent)))
         if not uniform(stream) > accept:
             return np.float64(count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.rocking import divergence
 from nbnumba.geometry.spots import PredictedSpots, predict
+from nbnumba.response.chain import with_parameters
 from nbnumba.simulation.background import curve_of, parameters_of_all
 from nbnumba.simulation.scene import Scene
 from nbnumba.simulation.simulator import BRAGG
+from nbnumba.simulation.variance import Variance
 from nbnumba.stages.chosen import prepared
+from nbnumba.stages.kinds import Response
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
@@ -37,8 +40,8 @@ class Rays(NamedTuple):
 def photon_budget(experiment: Experiment, scenes: Sequence[Scene]) -> dict[str, Any]:
     """By shells of equal volume in reciprocal space: photons of a pixel by origin, their noise, and I/sigma of a spot.
 
-    A spot is as wide as mosaic spread, divergence and the crystal's size make it, and a pixel more. Noise is that of counting. Of the beam
-    the mean wavelength and direction are taken. Without the constant water of the scaling.
+    A spot is as wide as mosaic spread, divergence and the crystal's size make it, and a pixel more. Noise is that of the responses. Of the
+    beam the mean wavelength and direction are taken. Without the constant water of the scaling.
     """
     found = [rays_of(scene, LOOKS // len(scenes)) for scene in scenes]
     rays = Rays(*(np.concatenate(part) for part in zip(*found, strict=True)))
@@ -57,17 +60,34 @@ def photon_budget(experiment: Experiment, scenes: Sequence[Scene]) -> dict[str, 
     d_star = np.linalg.norm(spots.hkl @ experiment.unit_cell.reciprocal, axis=1)
     bragg = divided(in_shells(d_star, edges, spots.intensity), pixels)
     below = sum(backgrounds.values(), np.zeros(SHELLS))
-    return listed(table | per_pixel({BRAGG: bragg, **backgrounds}) | noise(experiment, spots, d_star, edges, bragg, below))
+    variance = variance_of(scenes[0])
+    return listed(table | per_pixel({BRAGG: bragg, **backgrounds}) | noise(experiment, variance, spots, d_star, edges, bragg, below))
 
 
-def noise(experiment: Experiment, spots: PredictedSpots, d_star: Array, edges: Array, bragg: Array, below: Array) -> dict[str, Any]:
+def variance_of(scene: Scene) -> Callable[[Array], Array]:
+    """Of pixels of so many photons: the same number, where they are counted and no more."""
+    stages = scene.stages.responses
+    if [stage.name for stage in stages] == Response.of.usual.split(","):
+        return lambda photons: np.maximum(photons, 0.0)
+    return Variance(with_parameters(stages, scene.experiment)).of
+
+
+def noise(
+    experiment: Experiment,
+    variance: Callable[[Array], Array],
+    spots: PredictedSpots,
+    d_star: Array,
+    edges: Array,
+    bragg: Array,
+    below: Array,
+) -> dict[str, Any]:
     """Of a pixel, and of spots."""
     area = spot_pixels(experiment)
     shell = np.clip(np.searchsorted(edges, d_star, "right") - 1, 0, SHELLS - 1)
-    sigma = np.sqrt(np.maximum(spots.intensity + area * np.maximum(below[shell], 0.0), 1e-300))
+    sigma = np.sqrt(np.maximum(area * variance(spots.intensity / area + below[shell]), 1e-300))
     count = in_shells(d_star, edges, np.ones(len(d_star)))
     return {
-        "noise_per_pixel": np.sqrt(np.maximum(bragg + below, 0.0)),
+        "noise_per_pixel": np.sqrt(variance(bragg + below)),
         "reflections": count,
         "photons_of_a_reflection": divided(in_shells(d_star, edges, spots.intensity), count),
         "I_over_sigma": divided(in_shells(d_star, edges, spots.intensity / sigma), count),

@@ -256,18 +256,34 @@ class Response(
 ):
     """What happens to photons on the way to counts, in NumPy: values is the region of interest of some rows, [slow, fast], float64.
 
-    whole: whether the values have to be those of a whole image (of a panel, if there are several), since pixels depend on others. prepare()
-    may return anything.
+    whole: whether the values have to be those of a whole image (of a panel, if there are several), since pixels depend on others. gain(p)
+    is the number of counts that it makes of one, which files state. prepare() may return anything.
     """
 
     whole: bool = False
+    gain: Function | None = None
+
+    optional: ClassVar[dict[str, tuple[str, ...]]] = {"gain": ()}
 
     def require_fields(self, parameters: Any) -> None:
         """Nothing is compiled with it."""
 
     @classmethod
     def added(cls, chain: str, name: str) -> str:
-        """Before the offset: at photons that have been counted, if they are."""
-        names = chain.split(",")
-        at = names.index("offset") if "offset" in names else len(names)
+        """Where ORDER has it; a name that it does not have comes before the offset: at photons that have been counted, if they are."""
+        names, place = chain.split(","), place_of(name)
+        at = next((n for n, other in enumerate(names) if place_of(other) > place), len(names))
         return ",".join([*names[:at], name, *names[at:]])
+
+
+# In which order responses come that are added to a chain (RSP-39).
+ORDER = (
+    "efficiency", "counting", "psf-gauss", "psf-fiber", "psf-table", "flicker", "calibration", "gain", "readout-noise", "offset",
+    "pileup-paralysable", "pileup-nonparalysable", "pileup-retriggering", "gain-switching", "dark-current", "defects", "saturation",
+    "rounding", "bit-depth", "mask",
+)  # fmt: skip
+
+
+def place_of(name: str) -> float:
+    """A response's place among others."""
+    return ORDER.index(name) if name in ORDER else ORDER.index("offset") - 0.5

@@ -20,6 +20,7 @@ from nbnumba.files.text import read_text
 from nbnumba.stages import kinds as kinds  # which declares them
 from nbnumba.stages.chosen import Stages
 from nbnumba.stages.hookspecs import specification
+from nbnumba.stages.kinds import Response
 from nbnumba.stages.stage import KINDS, Stage
 
 ENTRY_POINTS = "nbnumba"
@@ -79,13 +80,23 @@ class Registry:
                 raise ParameterError(
                     f"model.parameters.{name}", f"no stage has this parameter; there are {', '.join(sorted(known)) or 'none'}"
                 )
-            if problem := known[name].limits.problem(value):
+            if problem := known[name].problem(value):
                 raise ParameterError(f"model.parameters.{name}", f"{value!r} {known[name].unit}".rstrip() + f": {problem}")
+        self._require_response(names, parameters)
         chains = {kind: filter(None, name.split(",")) for kind, name in names.items() if kind in KINDS and KINDS[kind].is_chain}
         return Stages(
             {kind: self.get(kind, name) for kind, name in names.items() if kind not in chains},
             {kind: tuple(self.get(kind, name) for name in listed) for kind, listed in chains.items()},
         )
+
+    def _require_response(self, names: Mapping[str, str], parameters: Mapping[str, float]) -> None:
+        """Refuse parameters of responses that are not in the chain, which would say nothing. Raises ParameterError."""
+        chain = names.get(Response.kind, "").split(",")
+        for name in parameters:
+            owners = [stage for stage, _ in self if any(p.name == name and not p.field for p in stage.parameters)]
+            if all(isinstance(stage, Response) and stage.name not in chain for stage in owners):
+                told = " or ".join(f"--plugin response={stage.name}" for stage in owners)
+                raise ParameterError(f"model.parameters.{name}", f"is set, and no response has it; give {told}, or leave it out")
 
     def _add(self, kind: str, stage: object, origin: str) -> None:
         if not isinstance(stage, Stage):

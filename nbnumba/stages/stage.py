@@ -85,6 +85,11 @@ class Parameter:
     help: str
     limits: Limits = ANY
     field: str = ""
+    whole: bool = False
+
+    def problem(self, value: float) -> str:
+        """What is wrong with a value, in words; empty if nothing is."""
+        return self.limits.problem(value) or ("must be a whole number" if self.whole and value != int(value) else "")
 
 
 def experiment_parameter(part: type[Part], name: str) -> Parameter:
@@ -205,6 +210,14 @@ class Stage(ByValue, metaclass=EarlierForm):
         """The user's value of one of the stage's own parameters, or its default."""
         parameter = next(p for p in self.parameters if p.name == name)
         return float(given.get(name, parameter.default))
+
+    def values_of(self, given: Any) -> list[float]:
+        """The same of all its own parameters, in order."""
+        return list(self.taken(given).values())
+
+    def taken(self, given: Any) -> dict[str, float]:
+        """The same by name."""
+        return {p.name: self.value_of(p.name, given) for p in self.parameters if not p.field}
 
     def require_fields(self, parameters: Any) -> None:
         """Refuse what prepare() returned unless it is a NamedTuple with the fields that the kernel reads."""

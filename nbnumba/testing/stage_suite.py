@@ -9,11 +9,12 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nbnumba.errors import NbnumbaError
 from nbnumba.experiment.by_value import same
 from nbnumba.image.image import Block, Image
-from nbnumba.response.chain import responded, responses_of
+from nbnumba.response.chain import Prepared, responded, responses_of
 from nbnumba.response.readout import Frame, Readout
 from nbnumba.simulation.background import answer, curve_of
 from nbnumba.stages.chosen import prepared
@@ -348,13 +349,18 @@ def image(stage: Stage) -> str:
 def counts(image: Image, response: Response) -> str:
     """What is wrong with the counts of an image that this response has a part in."""
     stages = responses_of(image)
-    (at_once,) = (responded(stages, Frame(Readout(), block)) for block in image.blocks(at_once=True))
-    rows = [responded(stages, Frame(Readout(), row)) for row in single_rows(image)]
+    (at_once,) = (values_of(stages, block) for block in image.blocks(at_once=True))
+    rows = [values_of(stages, row) for row in single_rows(image)]
     if not np.isfinite(at_once).all():
         return "counts of a small image are not finite"
     if not response.whole and not np.array_equal(np.vstack(rows), at_once):
         return "is not declared whole, and its values depend on how many rows it is given"
     return ""
+
+
+def values_of(stages: Prepared, block: Block) -> NDArray[Any]:
+    """What becomes of a block's photons."""
+    return np.vstack([values for _, values in responded(stages, Frame(Readout(), block))])
 
 
 def single_rows(image: Image) -> Iterator[Block]:
@@ -365,7 +371,9 @@ def single_rows(image: Image) -> Iterator[Block]:
 
 
 def small_experiment() -> Any:
-    """16 x 16 pixels of a small crystal, turned a little, with a table of reflections that does not reach to the corners."""
+    """16 x 16 pixels of a small crystal, turned a little, with a table of reflections that does not reach to the corners, and one of
+    the point spread.
+    """
     from nbnumba.experiment.structure_factors import StructureFactors
     from nbnumba.options.own import experiment_from_options
 
@@ -374,7 +382,8 @@ def small_experiment() -> Any:
         "-default_F 10 -cell 50 60 70 80 90 100 -N 4 -misset 10 20 30 -lambda 1 -distance 50 -detpixels 16 -pixel 1 "
         "-phi 1 -osc 1 -phisteps 2 -mosaic 0.2 -mosaic_dom 2 -oversample 1"
     )
-    return replace(experiment, structure_factors=StructureFactors(hkl=hkl, F=np.arange(len(hkl)) / 100.0, default_F=10.0))
+    factors = StructureFactors(hkl=hkl, F=np.arange(len(hkl)) / 100.0, default_F=10.0)
+    return replace(experiment, structure_factors=factors, detector=replace(experiment.detector, psf_table=np.ones((1, 1))))
 
 
 CHECKS: dict[str, Callable[[Stage], str | None]] = {

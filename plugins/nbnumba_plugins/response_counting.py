@@ -35,9 +35,9 @@ def prepare_nothing(experiment: Experiment) -> Nothing:
 
 def counting(p: Counting, values: np.ndarray, frame: Frame) -> np.ndarray:
     """Photons that are drawn with the readout's seed; without one, those that are expected, times its scale."""
-    if frame.readout.seed is None:
+    if not frame.is_drawn:
         return values * frame.readout.scale
-    return np.asarray(frame.keeps("noise", lambda: noise_of(p, frame)).draw(frame.block.with_values(values)))
+    return np.asarray(frame.keeps("noise", lambda: noise_of(p, frame)).poisson(values, frame.block))
 
 
 def noise_of(p: Counting, frame: Frame) -> Any:
@@ -53,7 +53,7 @@ def offset(p: Nothing, values: np.ndarray, frame: Frame) -> np.ndarray:
 
 def rounding(p: Nothing, values: np.ndarray, frame: Frame) -> np.ndarray:
     """The nearest whole number of what was not drawn; fractions are dropped afterwards."""
-    return values if frame.readout.seed is not None else with_half(values, frame.readout.held)
+    return values if frame.is_drawn else with_half(values, frame.readout.held)
 
 
 PHOTONS = np.array([[0.25, 1.5], [7.0, 100.0]])

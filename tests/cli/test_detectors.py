@@ -52,7 +52,7 @@ def test_what_is_known_of_one(name: str, capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_what_files_state_of_one(name: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["detectors", name]) == 0
-    line = f"    saturation in files: {said}; other numbers of counting are for people to read"
+    line = f"    saturation in files: {said}; other numbers of counting are for --response detector"
     assert line in capsys.readouterr().out.splitlines()
 
 

@@ -267,6 +267,11 @@ LIKE = b"""like = "timepix"
 material = "CdTe"
 [counting]
 bit_depth = 12
+noise = 0.5
+count_rate = 1e6
+[response]
+stages = "efficiency,gain"
+parameters = { gain = 2.5, efficiency = 0.75 }
 """
 TRACE = b"""F_cell 12.5
 orientation fresh
@@ -351,7 +356,11 @@ READERS: dict[str, Reader] = {
     ),
     "detector": Reader(
         "d.toml",
-        (f"explain --detector d.toml {CRYSTAL} -lambda 1 -distance 100 -detector_abs 200", "detectors ./d.toml"),
+        (
+            f"explain --detector d.toml {CRYSTAL} -lambda 1 -distance 100 -detector_abs 200",
+            f"explain --detector d.toml {CRYSTAL} -lambda 1 -distance 100 -detector_abs 200 --response detector",
+            "detectors ./d.toml",
+        ),
         lambda: [DETECTOR, LIKE],
     ),
     "bundle": of_bundle("bundle.json"),

@@ -19,6 +19,7 @@ from nbnumba.response.philox import four_numbers
 from nbnumba.response.poisson import expanded, invert_from_normal
 from nbnumba.response.poisson import poisson as inverted
 from nbnumba.response.sequential_noise import OUTPUT, SequentialNoise
+from nbnumba.response.spans import draw_few, draw_many, normal
 
 MEANS = (0.0, 0.3, 5.0, 11.9, 12.1, 300.0, 5e4, 3e6)
 
@@ -166,6 +167,28 @@ def test_counter_noise_has_poissons_distribution(mean: float) -> None:
     tails = np.array([1e-4, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0 - 1e-4])
     assert (pdtr(np.quantile(drawn, tails, method="inverted_cdf"), exact) >= tails - 5.0 * np.sqrt(tails * (1.0 - tails)) / 700).all()
     assert (poisson.ppf(tails - 5.0 * np.sqrt(tails * (1.0 - tails)) / 700 - 1e-9, exact) <= np.quantile(drawn, tails)).all()
+
+
+@pytest.mark.spec("RSP-30")
+def test_normal_deviates_of_all_numbers_that_there_are() -> None:
+    """Of 0, too; within seven digits."""
+    uniform = np.concatenate([[0.0], 2.0 ** -np.arange(1.0, 54.0), 1.0 - 2.0 ** -np.arange(1.0, 54.0), np.linspace(0.001, 0.999, 145)])
+    deviate = np.empty(uniform.size)
+    normal(uniform, np.empty(uniform.size, np.int64), deviate)
+    np.testing.assert_allclose(deviate, ndtri(np.maximum(uniform, 2.0**-54)), rtol=2e-7, atol=1e-9)
+
+
+@pytest.mark.spec("RSP-20")
+@pytest.mark.parametrize("mean", [1e-9, 0.02, 1.0, 3.99, 4.01, 30.0, 500.0, 1e5, 3e6])
+def test_pixels_together_are_drawn_as_one_by_one(mean: float) -> None:
+    """Of the least and the greatest numbers, too, but for the very last of few photons, which the last digits of exp decide."""
+    uniform = np.concatenate(
+        [[0.0, 2.0**-53], 1.0 - 2.0 ** -np.arange(1.0, 48.0 if mean <= 4.0 else 54.0), np.random.default_rng(1).random(200)]
+    )
+    photons, drawn, work, places = np.full(uniform.size, mean), np.zeros(uniform.size), np.empty((5, 256)), np.empty((2, 256), np.int64)
+    left = (draw_few if mean <= 4.0 else draw_many)(uniform, photons, places, work, drawn)
+    np.testing.assert_array_equal(drawn, [inverted(max(number, 2.0**-54), mean) for number in uniform])
+    assert (left or 0) == np.count_nonzero(drawn < 0.0)
 
 
 @pytest.mark.spec("FMT-12")
