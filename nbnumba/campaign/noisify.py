@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,12 +18,16 @@ from nbnumba.image.image import Image
 from nbnumba.options.masks import with_masks
 from nbnumba.response.chain import gain_of, responses_of
 from nbnumba.response.counts import CountRange
-from nbnumba.simulation.scene import choose_stages
+from nbnumba.simulation.background import BackgroundPhotons
+from nbnumba.simulation.scene import choose_stages, scenes_of
 
 if TYPE_CHECKING:
     from nbnumba.experiment.experiment import Experiment
     from nbnumba.geometry.exposure import Exposure
     from nbnumba.stages.registry import Registry
+
+
+SOME_CELL = (1e-8, 1e-8, 1e-8, math.pi / 2.0, math.pi / 2.0, math.pi / 2.0)
 
 
 class Taken(NamedTuple):
@@ -34,7 +39,7 @@ class Taken(NamedTuple):
 
 
 def image_of(photons: NDArray[Any], experiment: Experiment, registry: Registry) -> Image:
-    """Photons as an image of the experiment, with the responses that it chooses; what is below 0 was not measured.
+    """Photons and those of background stages as an image of the experiment, with the responses that it chooses; below 0 is not measured.
 
     photons: [slow, fast], of several panels in any form that write_image takes. Raises ParameterError, StageError.
     """
@@ -43,7 +48,18 @@ def image_of(photons: NDArray[Any], experiment: Experiment, registry: Registry) 
         shapes = [panel.detector.shape for panel in experiment.by_panel]
         rows = pixels.reshape(photons.shape) if len(shapes) == 1 else photons
         experiment = with_masks(experiment, (part >= 0 for part in unstacked(rows, shapes)))
-    return Image(np.maximum(pixels, 0.0), experiment, {}, responses=choose_stages(experiment, registry).responses)
+    pixels, chosen = np.maximum(pixels, 0.0), choose_stages(experiment, registry)
+    if chosen.backgrounds:
+        there = of_some_crystal(experiment)
+        pixels += BackgroundPhotons(None).of(there, scenes_of(there, registry))
+    return Image(pixels, experiment, {}, responses=chosen.responses)
+
+
+def of_some_crystal(experiment: Experiment) -> Experiment:
+    """With a cell where none is given: scenes have one, and backgrounds do not depend on it."""
+    if experiment.crystal.cell is not None or experiment.crystal.has_matrix:
+        return experiment
+    return replace(experiment, crystal=replace(experiment.crystal, cell=SOME_CELL))
 
 
 def exposures(image: Image, counting: Counting, numbers: Iterable[int], held: CountRange) -> Iterator[Taken]:

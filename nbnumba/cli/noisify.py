@@ -32,7 +32,6 @@ PLACES = ("-img", "--expt", "--xds", "--geom", "--detector")  # options that pla
 @click.argument("operands", nargs=-1, metavar="IN OUT")
 @click.option("--images", type=click.IntRange(1, MOST_IMAGES), metavar="N", help="Number of exposures (default: 1).")
 @click.option("--first", type=click.IntRange(1, MOST_IMAGES), metavar="N", help="Number of the first of them (default: 1).")
-@click.option("--background", metavar="FILE", help="Image of photons that are added before noise (.npy and all that IN may be).")
 @click.option("--shape", nargs=2, type=click.IntRange(min=1), metavar="SLOW FAST", help="Pixels of raw images (default: square).")
 @click.option("--dataset", default="", metavar="PATH", help="Images of an HDF5 file that is not NXmx, as /entry/frames.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
@@ -40,7 +39,7 @@ PLACES = ("-img", "--expt", "--xds", "--geom", "--detector")  # options that pla
 @click.pass_context
 def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) -> None:
     """Have a detector count the photons of an image that is there already, as often as you like: the noise of -seed, and the
-    responses that --response, --plugin response=NAME and --set ask for.
+    responses that --response, --plugin response=NAME and --set ask for. What --background adds scatters besides.
 
     IN holds photons without noise: nanoBragg's float image, .npy, TIFF, HDF5, or any other that 'view' reads; pixels below 0 were not
     measured. Where it states no geometry, give what responses and OUT need. OUT's ending names the format; with --images or --first
@@ -50,7 +49,7 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
     \b
       nbnumba noisify floatimage.bin noisy_1.cbf -lambda 1 -distance 100 -pixel 0.1 -seed 7
       nbnumba noisify floatimage.bin noisy_####.img -img intimage.img --images 100 -adc 40 --plugin response=flicker --set flicker=0.01
-      nbnumba noisify photons.nxs exposures.nxs --images 20 --background water.npy --plugin response=psf-gauss --set psf_gauss=1e-4
+      nbnumba noisify photons.nxs exposures.nxs --images 20 --background water 0.1 --plugin response=psf-gauss --set psf_gauss=1e-4
     """
     if len(operands) != 2:
         raise OptionError(f"noisify: give an image of photons and a name for what is counted, IN OUT; got {len(operands)} names")
@@ -61,11 +60,11 @@ def command(ctx: click.Context, /, operands: tuple[str, ...], **options: Any) ->
     kind, image, numbers = format_of(output), read(file, options), numbers_of(output, options)
     files = files_of(output, numbers)
     draft = draft_for(ctx, file, image, options)
-    check_files(kind, files, [file, *filter(None, [options["background"]])], inputs_of(draft, options), options)
+    check_files(kind, files, [file], inputs_of(draft, options), options)
     require_place(file, output, kind, image, draft)
     experiment = draft.experiment()
     say(draft, experiment)
-    photons = with_background(file, photons_of(image), options)
+    photons = photons_of(image)
     require_shape(file, photons, experiment)
     there = image_of(photons, experiment, registry_for(options["plugin_files"]))
     assert kind.counts is not None
@@ -88,7 +87,7 @@ def read(file: str, options: Mapping[str, Any]) -> ImageFile:
     from nbnumba.errors import warn_of_file
     from nbnumba.formats.read import read_image_file, require_finite
 
-    require_hdf5([name for name in (file, options["background"]) if name], options["dataset"])
+    require_hdf5([file], options["dataset"])
     image = read_image_file(file, shape=options["shape"], dataset=options["dataset"])
     require_finite(file, image.pixels)
     if image.problem:
@@ -116,14 +115,19 @@ def draft_for(ctx: click.Context, file: str, image: ImageFile, options: dict[str
 
 
 def require_place(file: str, output: Path, kind: Format, image: ImageFile, draft: Draft) -> None:
-    """Refuse to state a geometry that nobody has given. Raises OptionError."""
+    """Refuse to state a geometry, or to take one, that nobody has given. Raises OptionError."""
     from nbnumba.options.image import NO_PLACE
 
     given = {name.removeprefix("detector.") for name in draft.values if name.startswith("detector.")} - NO_PLACE
     known = image.exposure or draft.base or draft.detector or draft.geometry or ("beam.wavelength" in draft.values and given)
-    if kind.geometry != "none" and not known:
-        what = f"{output.suffix} files state a geometry, and {file} has none"
-        raise OptionError(f"{output}: {what}; give -lambda, -distance and -pixel, or -img FILE of an image that has it")
+    if known:
+        return
+    needs = [f"{output}: {output.suffix} files state a geometry"] if kind.geometry != "none" else []
+    needs += [
+        f"--background {one.name}: depends on the geometry" for one in draft.part("background").get("materials", ()) if one.photons is None
+    ]
+    if needs:
+        raise OptionError(f"{needs[0]}, and {file} has none; give -lambda, -distance and -pixel, or -img FILE of an image that has it")
 
 
 def photons_of(image: ImageFile) -> NDArray[np.float64]:
@@ -134,24 +138,6 @@ def photons_of(image: ImageFile) -> NDArray[np.float64]:
     if stated is None or (stated.pedestal, stated.gain) == (0.0, 1.0):
         return pixels
     return np.where(pixels < 0.0, pixels, np.maximum(pixels - stated.pedestal, 0.0) / stated.gain)
-
-
-def with_background(file: str, photons: NDArray[np.float64], options: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Photons and those of another image; what was not measured of the first stays. Raises OptionError."""
-    name = options["background"]
-    if not name:
-        return photons
-    import numpy as np
-
-    from nbnumba.formats.read import finite, read_image_file
-
-    added = finite(name, read_image_file(name, shape=options["shape"] or photons.shape, dataset=options["dataset"]).pixels)
-    if added.shape != photons.shape:
-        has = " and ".join(f"{slow} x {fast}" for slow, fast in (photons.shape, added.shape))
-        raise OptionError(f"--background {name}: {file} and it have {has} pixels (slow x fast)")
-    if added.min() < 0.0:
-        raise OptionError(f"--background {name}: has pixels below 0; give photons")
-    return np.where(photons < 0.0, photons, photons + added)
 
 
 def require_shape(file: str, photons: NDArray[np.float64], experiment: Experiment) -> None:

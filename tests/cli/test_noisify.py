@@ -70,6 +70,17 @@ def test_background_is_added_before_noise(photons: Path) -> None:
     assert away.std() == pytest.approx(1.0, abs=4.0 / 30.0)
 
 
+@pytest.mark.spec("CLI-122")
+def test_materials_scatter_as_in_a_run(photons: Path) -> None:
+    beam = [*DETECTOR.split(), "-fluence", "1e16"]
+    water = "--background water 10 --background-size 0.05".split()
+    assert main(["run", *CRYSTAL.split(), *beam, *water, "-o", "wet.npy"]) == 0
+    np.save("dry.npy", 1e16 / nbnumba.Beam().fluence * image("photons.npy"))
+    assert main(["noisify", "dry.npy", "later.npy", *beam, *water, "-nonoise"]) == 0
+    np.testing.assert_allclose(image("later.npy"), image("wet.npy"), atol=0.501)
+    assert image("wet.npy").min() > 100.0
+
+
 @pytest.mark.spec("CLI-120", "CLI-123")
 def test_responses_and_the_gain_that_files_state(photons: Path) -> None:
     chain = "--plugin response=gain --set gain=2.5 --plugin response=psf-gauss --set psf_gauss=2e-3".split()
@@ -122,8 +133,8 @@ def vars_of(experiment: nbnumba.Experiment) -> dict[str, object]:
         ("photons.npy photons.npy", "photons.npy: is an input of this run; give the output another name"),
         ("photons.npy out.png", "out.png: "),
         ("photons.npy out.npy -detpixels 20", "the options describe 20 x 20 pixels (slow x fast); photons.npy has 30 x 30"),
-        ("photons.npy out.npy --background small.npy", "--background small.npy: photons.npy and it have 30 x 30 and 3 x 3 pixels"),
-        ("photons.npy out.npy --background below.npy", "--background below.npy: has pixels below 0; give photons"),
+        ("photons.npy out.npy --background small.npy", "material.photons: have the shape (3, 3), the image (30, 30) [slow, fast]"),
+        ("photons.npy out.npy --background water 1", "--background water: depends on the geometry, and photons.npy has none; give -lambda"),
         ("photons.npy out.cbf", "out.cbf: .cbf files state a geometry, and photons.npy has none; give -lambda, -distance and -pixel, or"),
         ("photons.npy out.npy -scale 2", "-scale 2: photons that are drawn count one each; give -nonoise, or --plugin response=gain"),
         ("photons.npy out.npy --set gain=2", "model.parameters.gain: is set, and no response has it; give --plugin response=gain"),
@@ -132,7 +143,6 @@ def vars_of(experiment: nbnumba.Experiment) -> dict[str, object]:
 )
 def test_what_is_refused(words: str, told: str, photons: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save("small.npy", np.ones((3, 3)))
-    np.save("below.npy", np.full((30, 30), -1.0))
     before = sorted(photons.iterdir())
     capsys.readouterr()
     assert main(["noisify", *words.split()]) == 2
