@@ -72,7 +72,7 @@ def test_background_is_added_before_noise(photons: Path) -> None:
 
 @pytest.mark.spec("CLI-122")
 def test_materials_scatter_as_in_a_run(photons: Path) -> None:
-    beam = [*DETECTOR.split(), "-fluence", "1e16"]
+    beam = [*DETECTOR.split(), *"-fluence 1e16 -oversample 1".split()]
     water = "--background water 10 --background-size 0.05".split()
     assert main(["run", *CRYSTAL.split(), *beam, *water, "-o", "wet.npy"]) == 0
     np.save("dry.npy", 1e16 / nbnumba.Beam().fluence * image("photons.npy"))
