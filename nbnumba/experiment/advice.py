@@ -21,6 +21,15 @@ LISTED = 3  # panels, or pairs of them, in a line
 GAUSSIAN_SPOTS = "Gaussian spots in closed form: the intensity of each within 0.1 %, a pixel within 1 % of the brightest of its spot"
 WIDEST_MOSAIC, WIDEST_BAND = 0.0175, 0.01  # rad, relative: up to which that is so
 BEYOND_TABLE = 1.0 + 1e-9  # for rounding
+IDLE = {  # response stages that change nothing as long as none of these parameters is set
+    **{
+        name: (name.replace("-", "_"),)
+        for name in ("psf-gauss", "psf-fiber", "flicker", "gain", "readout-noise", "dark-current", "efficiency")
+    },
+    **{f"pileup-{name}": ("dead_time",) for name in ("paralysable", "nonparalysable", "retriggering")},
+    "calibration": ("calibration", "calibration_modules"),
+    "defects": ("dead_pixels", "hot_pixels"),
+}
 LEAVE_FRACTIONS = ("psf-gauss", "psf-fiber", "psf-table", "flicker", "calibration", "gain", "readout-noise", "gain-switching")
 BEYOND = 0.99  # of a smallest d; the last reflection within a limit seldom lies on it
 
@@ -51,8 +60,12 @@ def warnings(experiment: Experiment) -> list[str]:
 
 
 def of_responses(experiment: Experiment) -> list[str]:
-    """Lines where a point spread is given that no response takes, and where fractions that responses leave are dropped."""
-    chain, found = experiment.model.stages.get("response", "").split(","), []
+    """Lines where a response has nothing to do, a point spread none that takes it, and where fractions that responses leave are dropped."""
+    chain, given = experiment.model.stages.get("response", "").split(","), experiment.model.parameters
+    idle = {name: IDLE[name] for name in chain if name in IDLE and not any(parameter in given for parameter in IDLE[name])}
+    found = [
+        f"response {name} changes nothing; give --set {' or '.join(f'{one}=VALUE' for one in needed)}" for name, needed in idle.items()
+    ]
     if experiment.detector.psf_table is not None and "psf-table" not in chain:
         found.append("the table of the point spread is not used; --plugin response=psf-table uses it")
     if (fractions := [name for name in chain if name in LEAVE_FRACTIONS]) and "bit-depth" not in chain:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nbnumba.errors import ParameterError
 from nbnumba.experiment.by_value import ByValue
 from nbnumba.experiment.part import Limits
-from nbnumba.experiment.spectrum import REACH, SIGMA, as_strata, checked
+from nbnumba.experiment.spectrum import REACH, SIGMA, as_strata
 
 Array = NDArray[np.float64]
 
@@ -47,14 +47,14 @@ class Divergence(ByValue):
     @classmethod
     def gaussian(cls, horizontal: float, vertical: float) -> Divergence:
         """Gaussian along both axes; full widths at half maximum in rad."""
-        x = np.linspace(-REACH, REACH, FINE)
-        return cls.product(SIGMA * horizontal * x, SIGMA * vertical * x, np.exp(-0.5 * x * x))
+        x, sigmas = np.linspace(-REACH, REACH, FINE), SIGMA * np.array(checked_widths(horizontal, vertical))
+        return cls.product(sigmas[0] * x, sigmas[1] * x, np.exp(-0.5 * x * x))
 
     @classmethod
     def top_hat(cls, horizontal: float, vertical: float) -> Divergence:
         """Even between slits; full widths in rad."""
-        x = (np.arange(FINE) + 0.5) / FINE - 0.5
-        return cls.product(horizontal * x, vertical * x, np.ones(FINE))
+        x, widths = (np.arange(FINE) + 0.5) / FINE - 0.5, checked_widths(horizontal, vertical)
+        return cls.product(widths[0] * x, widths[1] * x, np.ones(FINE))
 
     @classmethod
     def cone(cls, width: float, steps: int) -> Divergence:
@@ -87,4 +87,10 @@ class Divergence(ByValue):
 
 
 def checked_width(name: str, value: Any) -> float:
-    return checked(name, float(value), WIDTHS)
+    if problem := WIDTHS.problem(float(value)):
+        raise ParameterError(f"divergence.{name}", f"{float(value):g} rad: {problem}")
+    return float(value)
+
+
+def checked_widths(horizontal: Any, vertical: Any) -> tuple[float, float]:
+    return checked_width("horizontal", horizontal), checked_width("vertical", vertical)

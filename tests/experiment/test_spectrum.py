@@ -90,7 +90,7 @@ def test_nanobraggs_quirk_is_said_where_weights_do_not_count() -> None:
         (lambda: Divergence([[2.0, 0.0]], [1.0]), "divergence.angles: must be less than pi / 2 from the beam's direction"),
         (lambda: Divergence([[0.0, 0.0]], [0.0]), "divergence.weights: must be finite and at least 0, and not all of them 0"),
         (lambda: Divergence([[0.0, 0.0]], ["x"]), "divergence.angles: angles and weights must be lists of numbers"),
-        (lambda: Divergence.cone(1.0, 2), "spectrum.width: 1: must be at most 0.5"),
+        (lambda: Divergence.cone(1.0, 2), "divergence.width: 1 rad: must be at most 0.5"),
         (lambda: Sources(divergence=1), "sources.divergence: 1 is not a Divergence"),
         (
             lambda: Sources(divergence=Divergence.cone(1e-3, 2), horizontal_range=1.0),
@@ -120,6 +120,8 @@ def test_nanobraggs_quirk_is_said_where_weights_do_not_count() -> None:
             ),
             r"sources.divergence: 14641 directions x 401 wavelengths; 1000000 sources are the most: sample it \(divergence_steps\)",
         ),
+        (lambda: Divergence.gaussian(-1e-3, 1e-3), "divergence.horizontal: -0.001 rad: must be at least 0"),
+        (lambda: Divergence.top_hat(1e-3, -1e-3), "divergence.vertical: -0.001 rad: must be at least 0"),
         (lambda: small(spectrum=Spectra((1e-10,), [[1.0]]), shot=2).source_list, "beam.shot: 2: the spectra are of 1 shots"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 import nbnumba
 from nbnumba.cli.main import main
+from nbnumba.experiment import advice
 from nbnumba.image.image import Block
 from nbnumba.response.chain import responded
 from nbnumba.response.counts import INT32
@@ -371,3 +372,23 @@ def test_fractions_that_are_dropped_are_said(options: str, said: bool, capsys: p
     assert main(["explain", *BASE.split(), *options.split()]) == 0
     told = "fractions that gain, readout-noise leave are dropped, half a count on average; --plugin response=bit-depth rounds them"
     assert (told in capsys.readouterr().out) == said
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--plugin response=psf-gauss", ["response psf-gauss changes nothing; give --set psf_gauss=VALUE"]),
+        ("--plugin response=defects", ["response defects changes nothing; give --set dead_pixels=VALUE or hot_pixels=VALUE"]),
+        ("--plugin response=defects --set hot_pixels=0.1", []),
+        ("--plugin response=gain-switching --plugin response=bit-depth", []),
+    ],
+)
+def test_a_response_without_its_parameter_is_said_to_change_nothing(options: str, told: list[str]) -> None:
+    notes = advice.of_responses(nbnumba.experiment_from_options(f"{BASE} {options}"))
+    assert [note for note in notes if "changes nothing" in note] == told
+
+
+@pytest.mark.parametrize("name", advice.IDLE)
+def test_it_does_change_nothing(name: str) -> None:
+    photons = np.random.default_rng(1).poisson(50.0, (40, 40)).astype(float)
+    np.testing.assert_array_equal(through(name, photons), photons)
