@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -310,8 +310,27 @@ def geometry_alone(physics: Physics) -> Physics:
 
 def compiled_alone(**options: Any) -> Callable[[Function], Any]:
     """Decorates a function that is no kernel: compiles it with all that it calls, to be called from Python, and keeps it on disk."""
-    target = Target(njit(**options), ("alone", sorted(options.items())))
-    return lambda function: kept_on_disk(njit(**options)(Linker(target, {}).kernel(function)))
+    return lambda function: Alone(function, options)
+
+
+class Alone:
+    """A function that is linked when it is first called, since most runs call few of those that are imported."""
+
+    def __init__(self, function: Function, options: Mapping[str, Any]) -> None:
+        self.py_func, self._options = function, options
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._compiled(*arguments)
+
+    @property
+    def stats(self) -> Any:
+        """What numba counts of the function."""
+        return self._compiled.stats
+
+    @cached_property
+    def _compiled(self) -> Any:
+        target = Target(njit(**self._options), ("alone", sorted(self._options.items())))
+        return kept_on_disk(njit(**self._options)(Linker(target, {}).kernel(self.py_func)))
 
 
 def longest_span(terms: int) -> int:
