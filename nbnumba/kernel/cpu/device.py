@@ -320,6 +320,7 @@ class Alone:
         self.py_func, self._options = function, options
 
     def __call__(self, *arguments: Any) -> Any:
+        """What the function returns."""
         return self._compiled(*arguments)
 
     @property
