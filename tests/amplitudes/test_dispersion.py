@@ -239,6 +239,7 @@ def test_amplitudes_of_mtz_files_are_taken_as_they_are(tmp_path: Path) -> None:
     assert as_dict(phased.hkl, phased.F)[(1, 2, 3)] == pytest.approx(with_phases["FC"][(1, 2, 3)])
 
 
+@pytest.mark.slow
 @pytest.mark.spec("SF-50", "SF-52")
 def test_derivatives_follow_amplitudes(in_tmp_path: Path) -> None:
     """By the wavelength, which they depend on, and by one of them, for one wavelength; by the crystal for several."""

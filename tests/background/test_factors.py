@@ -39,6 +39,7 @@ def mu(formula: str, density: float) -> float:
     return float(xraydb.material_mu(formula, 12398.42, density=density, kind="total")) / 10.0
 
 
+@pytest.mark.slow
 @pytest.mark.spec("BKG-1", "FAC-70", "FAC-71", "FAC-72", "FAC-73")
 def test_photons_are_attenuated_absorbed_and_lost_to_decay() -> None:
     materials = (

@@ -81,6 +81,16 @@ def test_materials_scatter_as_in_a_run(photons: Path) -> None:
     assert image("wet.npy").min() > 100.0
 
 
+@pytest.mark.spec("RSP-30", "SCA-7")
+def test_counts_are_the_same_for_any_number_of_threads(in_tmp_path: Path) -> None:
+    chain = "--background water 1 --plugin response=psf-gauss --set psf_gauss=1e-3 --plugin response=readout-noise --set readout_noise=3"
+    for threads in ("1", "2"):
+        words = [*CRYSTAL.split(), *DETECTOR.split(), *chain.split(), "-fluence", "1e16", "-seed", "3", "--threads", threads]
+        assert main(["run", *words, "-o", f"{threads}_1.cbf"]) == 0
+    np.testing.assert_array_equal(image("1_1.cbf"), image("2_1.cbf"))
+    assert image("1_1.cbf").std() > 3.0
+
+
 @pytest.mark.spec("CLI-120", "CLI-123")
 def test_responses_and_the_gain_that_files_state(photons: Path) -> None:
     chain = "--plugin response=gain --set gain=2.5 --plugin response=psf-gauss --set psf_gauss=2e-3".split()

@@ -358,7 +358,6 @@ READERS: dict[str, Reader] = {
         "d.toml",
         (
             f"explain --detector d.toml {CRYSTAL} -lambda 1 -distance 100 -detector_abs 200",
-            f"explain --detector d.toml {CRYSTAL} -lambda 1 -distance 100 -detector_abs 200 --response detector",
             "detectors ./d.toml",
         ),
         lambda: [DETECTOR, LIKE],

@@ -72,6 +72,7 @@ def test_a_group_moves_as_one_body(group: str) -> None:
     np.testing.assert_array_equal(after[3].mask, before[3].mask)
 
 
+@pytest.mark.slow
 @pytest.mark.spec("GRA-22", "GRA-5")
 def test_a_column_is_0_off_the_panels_that_move() -> None:
     experiment = experiment_of()
