@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Collection
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbnumba.errors import OutputFileError
+from nbnumba.errors import NbnumbaWarning, OutputFileError
 from nbnumba.files.whole import Content
 from nbnumba.formats.format import Format, stacked
 from nbnumba.formats.registry import by_ending, known
@@ -38,7 +40,7 @@ from nbnumba.options.output import (
     Output,
 )
 from nbnumba.response.chain import gain_of, responses_of
-from nbnumba.response.counts import automatic_scale
+from nbnumba.response.counts import CountRange, automatic_scale
 from nbnumba.response.noise import expected_counts, noisy_counts
 
 if TYPE_CHECKING:
@@ -163,14 +165,21 @@ def counted(product: Product, image: Image, output: Output, seed: int) -> Conten
     path, holds = product
     as_sweep, added, held = holds in (FRAME, NOISY_FRAME), product.pedestal(output), product.kind.counts
     assert held is not None
+    say = partial(say_cut, product, held)
     if holds in (NOISY_COUNTS, NOISY_FRAME):
-        gain, rows = gain_of(responses_of(image)), noisy_counts(image, seed, added, held)
+        gain, rows = gain_of(responses_of(image)), noisy_counts(image, seed, added, held, say)
     else:
         gain = output.scale or (1.0 if as_sweep else automatic_scale(image))
-        gain, rows = gain * gain_of(responses_of(image)), expected_counts(image, gain, added, held)
+        gain, rows = gain * gain_of(responses_of(image)), expected_counts(image, gain, added, held, say)
     if as_sweep:
         return scan_content(product.kind, image.experiment, rows, added, gain)
     return image_content(path, image.experiment, rows, added, gain)
+
+
+def say_cut(product: Product, held: CountRange, pixels: int) -> None:
+    """An NbnumbaWarning of counts that are more than a file holds."""
+    limit = f"more than {held.most} counts, which a {product.kind.name} file cannot hold"
+    warnings.warn(NbnumbaWarning(f"{product.path}: {pixels} pixels have {limit}: cut off"), stacklevel=2)
 
 
 def summary_bytes(image: Image) -> bytes:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbnumba.experiment.beam import FLAT
+from nbnumba.experiment.beam import FLAT, Beam
 from nbnumba.experiment.panel import Panel, each_once
 from nbnumba.experiment.quirks import BY_NAME, SAID_ANYWAY, UNSAID
 from nbnumba.experiment.rocking import covering_orientations, covering_steps, rocking_width, width_of_a_domain
@@ -119,6 +119,7 @@ def warnings_of_panel(experiment: Experiment) -> list[str]:
         *other_cell(experiment),
         *clipped(experiment),
         *beyond_tables(experiment),
+        *assumed_fluence(experiment),
         *assumed_sensor(experiment),
         *seen_from_behind(experiment),
         *(of_gaussian_spots(experiment) if experiment.spots.are_gaussian else of_samples(experiment)),
@@ -187,6 +188,14 @@ def beyond_tables(experiment: Experiment) -> list[str]:
                 "line through the last two entries"
             )
     return lines
+
+
+def assumed_fluence(experiment: Experiment) -> list[str]:
+    """A line where materials scatter a beam of which nobody has said how many photons it has."""
+    beam, scatters = experiment.beam, any(material.photons is None for material in experiment.background.materials)
+    if not scatters or beam.flux or beam.fluence != Beam().fluence:
+        return []
+    return [f"the background is that of nanoBragg's default fluence, {beam.fluence:.3g} photons/m^2; give -fluence or -flux"]
 
 
 def half_mosaic(experiment: Experiment) -> list[str]:

@@ -214,3 +214,21 @@ def test_a_file_of_an_experiment_names_one_beside_it(stol: Path, in_tmp_path: Pa
     assert [(one.name, one.path) for one in found] == [("table", Path("below/some.stol")), ("water", None)]
     assert main(["run", "--experiment", "below/e.toml", "-o", "a.npy", "--bundle", "bundle"]) == 0
     assert (in_tmp_path / "bundle" / "inputs" / "some.stol").read_text() == STOL
+
+
+@pytest.mark.spec("BKG-1")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--background water 1", True),
+        ("--background water 1 -fluence 1e20", False),
+        ("--background water 1 -flux 1e12", False),
+        ("--background photons.npy", False),
+        ("", False),
+    ],
+)
+def test_a_fluence_that_nobody_has_given_is_warned_of(options: str, said: bool, in_tmp_path: Path) -> None:
+    np.save("photons.npy", np.ones((16, 16)))
+    found = warnings(nbnumba.experiment_from_options(f"{SMALL.replace('-fluence 1e24', '')} {options}"))
+    told = "the background is that of nanoBragg's default fluence, 1.26e+29 photons/m^2; give -fluence or -flux"
+    assert (told in found) == said

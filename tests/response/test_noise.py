@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,20 @@ def test_pixels_whose_noise_is_off_are_counted_and_said() -> None:
         list(noisy_counts(replace(image, pixels=np.full(image.shape, 9.9e4)), 1, 40.0))
         off = replace(image, pixels=pixels, experiment=replace(found, model=nbnumba.Model(preset="physics")))
         list(noisy_counts(off, 1, 40.0))
+
+
+@pytest.mark.spec("FMT-71")
+@pytest.mark.parametrize(("name", "seed", "most"), [("a_1.cbf", None, 2**30 - 1), ("a_1.cbf", 1, 2**30 - 1), ("a_1.img", 1, 65535)])
+def test_counts_that_a_file_cannot_hold_are_said(name: str, seed: int | None, most: int, tmp_path: Path) -> None:
+    image = nbnumba.simulate(nbnumba.experiment_from_options("-default_F 100 -cell 50 -N 5 -detpixels 20 -lambda 5 --preset physics"))
+    pixels = np.zeros(image.shape)
+    pixels[2, :3] = 1e10
+    kind = "miniCBF" if name.endswith("cbf") else "SMV"
+    with pytest.warns(nbnumba.errors.NbnumbaWarning) as said:
+        replace(image, pixels=pixels).save(tmp_path / name, seed=seed)
+    limit = f"3 pixels have more than {most} counts, which a {kind} file cannot hold: cut off"
+    assert [str(one.message) for one in said if "cut off" in str(one.message)] == [f"{tmp_path / name}: {limit}"]
+    assert nbnumba.read_image(tmp_path / name)[2, 0] == most
 
 
 @pytest.mark.spec("FMT-12")
